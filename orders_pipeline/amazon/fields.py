@@ -1,0 +1,122 @@
+"""Read Amazon's JSON: strict about the few fields that an order cannot do without, lenient about all others.
+
+Belongs here: one reading of texts, times, numbers, booleans and money, as either API version writes them. No message
+holds a value, only the name of a field: a value could be a buyer's. Elsewhere: which fields there are (orders_v2026_wire,
+orders_v0_wire).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from orders_pipeline.amazon.order import Money
+from orders_pipeline.vault.personal import PersonalText
+
+logger = logging.getLogger(__name__)
+
+
+class FieldProblem(Exception):
+    """A field that an order cannot do without is missing or unreadable. Names the field, never holds what was in it."""
+
+
+class Fields:
+    """A JSON object and where it is. What is absent, null, or of the wrong kind reads as None (or as empty)."""
+
+    __slots__ = ("_values", "path")
+
+    def __init__(self, values: object, path: str) -> None:
+        self._values: Mapping[str, Any] = values if isinstance(values, Mapping) else {}
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Fields({self.path})"
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def has(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def text(self, name: str) -> str | None:
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return None if value is None else self._unreadable(name)
+        return str(value) or None
+
+    def required_text(self, name: str) -> str:
+        return self.text(name) or self._missing(name)
+
+    def personal(self, name: str) -> PersonalText | None:
+        """A buyer's text, masked from here on; blank counts as absent."""
+        text = self.text(name)
+        return PersonalText(text) if text and text.strip() else None
+
+    def time(self, name: str) -> datetime | None:
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return self._unreadable(name)
+        # Amazon's times are UTC; where the offset is left out, that is what is meant.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+    def required_time(self, name: str) -> datetime:
+        return self.time(name) or self._missing(name)
+
+    def whole(self, name: str) -> int | None:
+        value = self._values.get(name)
+        if isinstance(value, str):
+            value = value.strip()
+            return int(value) if value.lstrip("-").isdecimal() and value.isascii() else self._unreadable(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None if value is None else self._unreadable(name)
+        return int(value) if value == int(value) else self._unreadable(name)
+
+    def required_whole(self, name: str) -> int:
+        value = self.whole(name)
+        return self._missing(name) if value is None else value
+
+    def flag(self, name: str) -> bool:
+        """True for true and for "true": v0 writes some booleans as strings (facts §1)."""
+        value = self._values.get(name)
+        return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+    def part(self, name: str) -> Fields:
+        return Fields(self._values.get(name), f"{self.path}.{name}")
+
+    def parts(self, name: str) -> list[Fields]:
+        values = self._values.get(name)
+        if not isinstance(values, list):
+            return []
+        return [Fields(value, f"{self.path}.{name}[{index}]") for index, value in enumerate(values)]
+
+    def required_parts(self, name: str) -> list[Fields]:
+        if not isinstance(self._values.get(name), list):
+            self._missing(name)
+        return self.parts(name)
+
+    def texts(self, name: str) -> list[str]:
+        values = self._values.get(name)
+        return [value for value in values if isinstance(value, str) and value] if isinstance(values, list) else []
+
+    def money(self, amount: str, currency: str) -> Money | None:
+        number, code = self.text(amount), self.text(currency)
+        if number is None or code is None:
+            return None
+        try:
+            value = Decimal(number)
+        except InvalidOperation:
+            return self._unreadable(amount)
+        return Money(value, code) if value.is_finite() else self._unreadable(amount)
+
+    def _missing(self, name: str) -> Any:
+        raise FieldProblem(f"{self.path}.{name} is missing or unreadable")
+
+    def _unreadable(self, name: str) -> None:
+        logger.warning("Amazon's %s.%s is not what the model says; it counts as absent.", self.path, name)

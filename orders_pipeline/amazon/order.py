@@ -1,0 +1,236 @@
+"""An order as Amazon tells it, in one shape for both versions of the Orders API.
+
+Belongs here: the domain objects and the port that reads them. What identifies a buyer is in `ShippingDetails` alone,
+never in `Order`. Elsewhere: each version's wire format (orders_v2026, orders_v0), what we make of an order (the stages).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, Flag, auto
+from typing import Protocol
+
+from orders_pipeline.vault.personal import PersonalText
+
+
+class OrderStatus:
+    """Amazon's order statuses, canonical spelling (that of 2026-01-01). The set is open: other values are kept as told."""
+
+    PENDING_AVAILABILITY = "PENDING_AVAILABILITY"
+    PENDING = "PENDING"
+    UNSHIPPED = "UNSHIPPED"
+    PARTIALLY_SHIPPED = "PARTIALLY_SHIPPED"
+    SHIPPED = "SHIPPED"
+    INVOICE_UNCONFIRMED = "INVOICE_UNCONFIRMED"  # v0 only: shipped, invoice not confirmed
+    CANCELLED = "CANCELLED"
+    UNFULFILLABLE = "UNFULFILLABLE"
+
+
+# v0 and ORDER_CHANGE spell "Canceled" with one l and in Pascal case; 2026-01-01 with two and in capitals (facts §10).
+_CANONICAL_STATUS = {
+    "pending": OrderStatus.PENDING,
+    "pendingavailability": OrderStatus.PENDING_AVAILABILITY,
+    "unshipped": OrderStatus.UNSHIPPED,
+    "partiallyshipped": OrderStatus.PARTIALLY_SHIPPED,
+    "shipped": OrderStatus.SHIPPED,
+    "invoiceunconfirmed": OrderStatus.INVOICE_UNCONFIRMED,
+    "canceled": OrderStatus.CANCELLED,
+    "cancelled": OrderStatus.CANCELLED,
+    "unfulfillable": OrderStatus.UNFULFILLABLE,
+}
+
+
+def canonical_status(told: str) -> str:
+    """One spelling for a status of either API version or of a notification; an unknown value comes back unchanged."""
+    return _CANONICAL_STATUS.get(told.replace("_", "").replace(" ", "").lower(), told)
+
+
+MERCHANT = "MERCHANT"
+AMAZON = "AMAZON"
+UNKNOWN_FULFILLER = "UNKNOWN"
+
+
+def canonical_fulfiller(told: str | None) -> str:
+    """MERCHANT for MFN, AMAZON for AFN; UNKNOWN when absent; another value comes back unchanged."""
+    if not told:
+        return UNKNOWN_FULFILLER
+    return {"MFN": MERCHANT, "AFN": AMAZON}.get(told.upper(), told.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    """One line. `unit_price` is for one piece, before tax and promotions; None while Pending."""
+
+    order_item_id: str
+    quantity_ordered: int
+    quantity_fulfilled: int
+    sku: str | None = None
+    asin: str | None = None
+    title: str | None = None
+    unit_price: Money | None = None
+    programs: frozenset[str] = frozenset()  # canonical, e.g. TRANSPARENCY
+    cancellation_requested: bool = False  # the buyer asked; nobody has cancelled yet
+    cancelled: bool = False  # cancellationExecution is there
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package as Amazon shows it. `items` is (order_item_id, quantity). `status` is open: DELIVERED starts retention."""
+
+    package_reference_id: str
+    status: str | None = None
+    detailed_status: str | None = None
+    carrier: str | None = None
+    shipping_service: str | None = None
+    tracking_number: str | None = None
+    shipped_at: datetime | None = None
+    items: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The state of one order, without anything that identifies the buyer. Times are aware, UTC.
+
+    `packages` is None where the API version or the request did not show packages; () where it showed none.
+    `programs` is canonical (PRIME, AMAZON_BUSINESS, FBM_SHIP_PLUS, IN_STORE_PICK_UP, …) and open.
+    """
+
+    order_id: str
+    marketplace_id: str | None
+    status: str
+    fulfilled_by: str
+    purchased_at: datetime
+    last_updated_at: datetime
+    items: tuple[OrderItem, ...]
+    service_level: str | None = None
+    earliest_ship_at: datetime | None = None
+    ship_by: datetime | None = None
+    deliver_by: datetime | None = None
+    programs: frozenset[str] = frozenset()
+    total: Money | None = None
+    packages: tuple[Package, ...] | None = None
+
+    @property
+    def cancellation_requested(self) -> bool:
+        return any(item.cancellation_requested and not item.cancelled for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDetails:
+    """What a buyer wrote for one line."""
+
+    gift_message: PersonalText | None = None
+    customization_url: PersonalText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingDetails:
+    """The PII that the warehouse needs to ship one order, and no more (no buyer e-mail, no buyer name).
+
+    `items` is keyed by order item id and holds only lines that have something. Whether an address can be shipped to is
+    `is_shippable`: Amazon has answered blank addresses for days (facts/peers §2, 23).
+    """
+
+    name: PersonalText | None = None
+    company: PersonalText | None = None
+    address_line1: PersonalText | None = None
+    address_line2: PersonalText | None = None
+    address_line3: PersonalText | None = None
+    city: PersonalText | None = None
+    district: PersonalText | None = None
+    state_or_region: PersonalText | None = None
+    postal_code: PersonalText | None = None
+    country_code: str | None = None
+    phone: PersonalText | None = None
+    address_type: str | None = None
+    items: dict[str, ItemDetails] = field(default_factory=dict)
+
+    @property
+    def is_shippable(self) -> bool:
+        return bool(self.name and (self.address_line1 or self.address_line2) and self.city and self.country_code)
+
+
+class OrderParts(Flag):
+    """What to ask for beside the state and the items, which always come (cancellation included)."""
+
+    STATE = 0
+    SHIPPING_DETAILS = auto()  # restricted: only for an order that is about to ship
+    PACKAGES = auto()
+
+
+class Priority(Enum):
+    """Who may take the last tokens of a limit: events first, then sweeps, then backfills."""
+
+    EVENT = "event"
+    SWEEP = "sweep"
+    BACKFILL = "backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedOrder:
+    """One answer. `shipping_details` is None when not asked for, or when Amazon gave none."""
+
+    order: Order
+    shipping_details: ShippingDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWindow:
+    """Orders of any status that changed in [updated_after, updated_before); times aware, UTC."""
+
+    updated_after: datetime
+    updated_before: datetime
+    marketplace_ids: tuple[str, ...]
+    fulfilled_by: tuple[str, ...] = ()  # MERCHANT, AMAZON; empty means both
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark."""
+
+    orders: tuple[Order, ...]
+    next_page_token: str | None
+    listed_until: datetime | None
+
+
+class OrdersPort(Protocol):
+    """Reads orders. Each call spends quota; `deadline_seconds` bounds waiting for it (then LimitNotBefore is raised)."""
+
+    @property
+    def api_version(self) -> str: ...
+
+    def get_order(
+        self,
+        order_id: str,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        """One order with all its items. Raises AmazonError (see amazon.errors); AmazonNotFound for an unknown id."""
+        ...
+
+    def get_orders(
+        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> dict[str, Order]:
+        """The state of several orders without PII; ids that Amazon does not know are absent. v0 asks 50 a call."""
+        ...
+
+    def search_orders(
+        self,
+        window: SearchWindow,
+        *,
+        page_token: str | None = None,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        """One page of the search. With a `page_token`, `window` must be exactly the first page's."""
+        ...

@@ -1,0 +1,33 @@
+"""Account for a restricted call before it is made, and for its failure.
+
+Belongs here: the entries around a call that may return a buyer's data. Elsewhere: the sink (audit), the restricted data
+tokens of v0 (restricted_tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from orders_pipeline.amazon.audit import AuditSink
+from orders_pipeline.amazon.errors import AmazonError
+from orders_pipeline.amazon.operations import Operation
+
+PURPOSE = "ship the order"
+ACTION = "amazon_restricted_call"
+
+Result = TypeVar("Result")
+
+
+def restricted_call(
+    audit: AuditSink, operation: Operation, order_id: str | None, call: Callable[[], Result], *, action: str = ACTION
+) -> Result:
+    """Record, call, and record again if it failed. If the first record cannot be written, nothing is called."""
+    detail: dict[str, object] = {"operation": operation.name}
+    audit.record(action, order_id, PURPOSE, "requested", detail)
+    try:
+        return call()
+    except AmazonError as error:
+        failed = {**detail, "error": type(error).__name__, "status": error.status, "request_id": error.request_id}
+        audit.record(action, order_id, PURPOSE, "failed", failed)
+        raise

@@ -1,0 +1,151 @@
+"""Send one request: with a token of the bucket, a token of the seller, time-outs and retries.
+
+Belongs here: the order of these things, and what is tried again. Elsewhere: what an answer means (answers), waiting for
+the bucket (limits), obtaining tokens (tokens), what is sent (one module an API).
+
+| answer | tried again |
+| --- | --- |
+| 429, 500 and above, no answer | up to 4 times in all, capped exponential backoff with full jitter, within the deadline |
+| 401, 403 | once, at once, with another access token |
+| everything else | never |
+
+Each attempt takes a token from the bucket. When the bucket has none before the deadline: after nothing or a 429,
+LimitNotBefore (Amazon has done nothing); after a lost answer, that failure, since its outcome is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import requests
+from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
+
+from orders_pipeline.amazon.answers import RATE_LIMIT, Answer, no_answer, read_answer
+from orders_pipeline.amazon.errors import (
+    AmazonAuthError,
+    AmazonError,
+    AmazonThrottled,
+    AmazonUnavailable,
+    LimitNotBefore,
+)
+from orders_pipeline.amazon.limits import Grant, Limits
+from orders_pipeline.amazon.operations import Operation
+from orders_pipeline.amazon.order import Priority
+from orders_pipeline.amazon.retrying import stop_at
+from orders_pipeline.amazon.sessions import CONNECT_SECONDS, READ_SECONDS, check_endpoint
+from orders_pipeline.amazon.timing import AmazonClock, Deadline, Timing
+
+ATTEMPTS = 4
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 15.0
+
+
+class AccessTokens(Protocol):
+    """Where the token for a request comes from (tokens.TokenSource)."""
+
+    def current(self, deadline: Deadline) -> str: ...
+
+    def replace(self, refused: str, deadline: Deadline) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready but for its tokens."""
+
+    operation: Operation
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Mapping[str, Any] | None = None
+
+
+class Transport:
+    """Sends requests of one seller to one regional endpoint. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        seller_id: str,
+        session: requests.Session,
+        limits: Limits,
+        clock: AmazonClock,
+        timing: Timing,
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+    ) -> None:
+        self._endpoint = check_endpoint(endpoint)
+        self._session = session
+        self._limits = limits
+        self._timing = timing
+        self._timeouts = timeouts
+        self.seller_id = seller_id
+        self.clock = clock
+
+    def deadline(self, seconds: float) -> Deadline:
+        return self._timing.deadline(seconds)
+
+    def call(self, request: Request, tokens: AccessTokens, *, priority: Priority, deadline: Deadline) -> Answer:
+        """The answer. Raises AmazonError and nothing else."""
+        retrying = Retrying(
+            retry=retry_if_exception_type((AmazonThrottled, AmazonUnavailable)),
+            wait=wait_random_exponential(multiplier=FIRST_BACKOFF_SECONDS, max=LONGEST_BACKOFF_SECONDS),
+            stop=stop_at(deadline, attempts=ATTEMPTS),
+            sleep=self._timing.sleep,
+            reraise=True,
+        )
+        failures: list[AmazonError] = []
+
+        def attempt() -> Answer:
+            try:
+                return self._with_fresh_token(request, tokens, priority, deadline)
+            except LimitNotBefore:
+                if failures and not isinstance(failures[-1], AmazonThrottled):
+                    raise failures[-1] from None
+                raise
+            except (AmazonThrottled, AmazonUnavailable) as error:
+                failures.append(error)
+                raise
+
+        return retrying(attempt)
+
+    def _with_fresh_token(
+        self, request: Request, tokens: AccessTokens, priority: Priority, deadline: Deadline
+    ) -> Answer:
+        token = tokens.current(deadline)
+        try:
+            return self._send(request, token, priority, deadline)
+        except AmazonAuthError:
+            # Expired early, or revoked and authorised anew: what a new token does not mend is told as it is.
+            token = tokens.replace(token, deadline)
+        return self._send(request, token, priority, deadline)
+
+    def _send(self, request: Request, token: str, priority: Priority, deadline: Deadline) -> Answer:
+        operation = request.operation
+        grant = self._limits.acquire(operation, priority, deadline)
+        try:
+            response = self._session.request(
+                operation.method,
+                self._endpoint + request.path,
+                params=dict(request.query),
+                json=dict(request.body) if request.body is not None else None,
+                headers={"x-amz-access-token": token},
+                timeout=self._timeouts,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            self._limits.failed(operation)
+            # The exception holds the request with its token: only its name goes on.
+            raise no_answer(operation, self.seller_id, type(error).__name__) from None
+        self._learn(operation, grant, response)
+        return read_answer(response, operation, self.seller_id)
+
+    def _learn(self, operation: Operation, grant: Grant, response: requests.Response) -> None:
+        self.clock.learn(response.headers.get("Date"))
+        if response.status_code == 429:
+            self._limits.throttled(operation)
+        elif response.status_code >= 500:
+            self._limits.failed(operation)
+        else:
+            self._limits.succeeded(operation, grant)
+        self._limits.learn_rate(operation, grant, response.headers.get(RATE_LIMIT))

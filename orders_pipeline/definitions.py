@@ -1,0 +1,51 @@
+"""The one Definitions object: every asset, job, sensor and schedule, and the resources they are given.
+
+Explicit lists, no folder scanning: a run starts sooner, it works from a wheel, and what is in is found by grep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from orders_pipeline.defs import compliance, fulfillment, intake, operations, orders, shipments
+from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
+from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """The definitions; `overrides` replace resources by name (`store`, `amazon`, `warehouse`, `queue`) in tests."""
+    return dg.Definitions(
+        assets=[
+            intake.order_notifications,
+            intake.order_events,
+            orders.orders_and_shipping_details,
+            fulfillment.fulfillment_queue,
+            fulfillment.wms_orders,
+            shipments.wms_shipments,
+            shipments.shipment_confirmations,
+            compliance.pii_access_log,
+            operations.order_board,
+            operations.fba_shipments,
+        ],
+        jobs=[fulfillment.sync_orders, shipments.confirm_shipments],
+        sensors=[intake.drain_notifications_sensor, shipments.poll_warehouse_sensor],
+        resources={**default_resources(), **overrides},
+    )
+
+
+def default_resources() -> Mapping[str, Any]:
+    """Every resource as a deployment has it: from the environment."""
+    store = StoreResource()
+    return {
+        "store": store,
+        "amazon": AmazonResource(store=store),
+        "warehouse": WarehouseResource(store=store),
+        "queue": QueueResource(store=store),
+        "io_manager": RefusingIOManager(),
+    }
+
+
+defs = build_defs()

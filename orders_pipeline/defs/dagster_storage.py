@@ -1,0 +1,33 @@
+"""Dagster's own storage: PostgreSQL, wherever the orders are.
+
+Belongs here: the class that dagster.yaml names. It takes DAGSTER_POSTGRES_URL, else the database `dagster` in the
+orders' server, and says in one line what to run when there is none: a bare `env:` in dagster.yaml would end in a
+traceback, and could not name the embedded server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_postgres import DagsterPostgresStorage
+
+from orders_pipeline.settings import load_settings
+from orders_pipeline.store.connect import dagster_database_url
+from orders_pipeline.store.embedded import EmbeddedPostgresError
+
+
+class OrdersPostgresStorage(DagsterPostgresStorage):
+    """DagsterPostgresStorage at the address that the settings name."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> OrdersPostgresStorage:
+        try:
+            url = dagster_database_url(load_settings())
+        except EmbeddedPostgresError as error:
+            # One line on stderr and exit code 1: this is what a person sees who types `dagster dev` alone.
+            raise SystemExit(str(error)) from None
+        return cls(postgres_url=url, inst_data=inst_data)

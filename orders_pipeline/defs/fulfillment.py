@@ -1,0 +1,97 @@
+"""Fulfillment in Dagster: what the warehouse should do next, and what it said.
+
+Belongs here: the assets of group `fulfillment` and the job `sync_orders`, which takes events all the way to the
+warehouse in one in-process run (a run costs about three seconds of processor time whatever it carries).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from orders_pipeline.defs.intake import OWNERS
+from orders_pipeline.defs.resources import StoreResource, WarehouseResource
+from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
+from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.fulfillment.push import Pushing, act_on_due_orders
+from orders_pipeline.fulfillment.queue import derive_queue
+from orders_pipeline.store.fulfillment import answers_by_kind, count_due_actions, held_orders, queue_by_state
+from orders_pipeline.vault.audit import acting_as
+
+PUSH_DEADLINE_SECONDS = 45.0
+
+
+@dg.asset(group_name="fulfillment", kinds={"postgres"}, owners=OWNERS, deps=["orders", "shipping_details"])
+def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    """What the warehouse should do next, by ship-by: ship, hold, release, cancel. Derived from the orders.
+
+    Only merchant-fulfilled orders that are Unshipped or PartiallyShipped, with an address, and with nothing that says
+    wait. What waits is listed with its reason and its deadline.
+    """
+    database, seller_id = store.database(), store.seller_id()
+    with acting_as(f"run:{context.run_id}"):
+        totals = derive_queue(database, store.audit(), seller_id=seller_id)
+    with database.transaction() as connection:
+        states = queue_by_state(connection, seller_id)
+        held = held_orders(connection, seller_id, limit=25)
+        due = count_due_actions(connection, seller_id)
+    now = datetime.now(UTC)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(int(row.orders) for row in states),
+            "orders_looked_at": totals.orders,
+            "changed": sum(totals.changed.values()),
+            "due_now": due,
+            "by_state": table(
+                ["state", "orders", "next_ship_by", "oldest"],
+                [(r.state, r.orders, r.next_ship_by, duration(r.oldest_change_seconds)) for r in states],
+            ),
+            "waiting": table(
+                ["order", "state", "reasons", "ship_by", "since"],
+                [
+                    (r.order_id, r.state, r.hold_reasons, r.ship_by, duration((now - r.changed_at).total_seconds()))
+                    for r in held
+                ],
+            ),
+        }
+    )
+
+
+@dg.asset(group_name="fulfillment", kinds={"postgres"}, owners=OWNERS, deps=[fulfillment_queue])
+def wms_orders(
+    context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
+    """What the warehouse accepted, refused, or could no longer stop. Red? See the runbook, "Push"."""
+    database, seller_id, vault = store.database(), store.seller_id(), store.vault()
+    work = Pushing(
+        database=database, vault=vault, audit=vault.audit, warehouse=warehouse.client(), seller_id=seller_id
+    )
+    with acting_as(f"run:{context.run_id}"):
+        totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
+    if totals.account_error:
+        context.log.error(totals.account_error)
+    with database.transaction() as connection:
+        answers = answers_by_kind(connection, seller_id)
+        due = count_due_actions(connection, seller_id)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(int(row.orders) for row in answers),
+            **{f"now_{outcome}": count for outcome, count in sorted(totals.outcomes.items())},
+            "still_due": due,
+            "account_error": totals.account_error or "–",
+            "answers": table(
+                ["answer", "code", "orders", "newest"], [(r.answer, r.answer_code, r.orders, r.newest) for r in answers]
+            ),
+        }
+    )
+
+
+sync_orders = dg.define_asset_job(
+    "sync_orders",
+    selection=dg.AssetSelection.assets("orders", "shipping_details", "fulfillment_queue", "wms_orders", "order_board"),
+    executor_def=dg.in_process_executor,
+    tags=MAX_RUNTIME_TAG,
+    description="Everything that is pending, from recorded events to the warehouse, in one run. Asked for by the sensor "
+    "`drain_notifications`; safe to start by hand at any time.",
+)

@@ -1,0 +1,158 @@
+"""Intake in Dagster: the queue, the sensor that drains it, and the order events.
+
+Belongs here: assets and sensors of group `intake`. Elsewhere: the order of commit and delete (intake.drain), searching
+(intake.search).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from orders_pipeline.amazon.order import Priority
+from orders_pipeline.defs.partitions import daily
+from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
+from orders_pipeline.defs.runs import request_unless_active
+from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.intake.drain import DrainTotals, drain_notifications
+from orders_pipeline.intake.search import SearchTotals, day_window, search_events
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgresError
+from orders_pipeline.store.order_events import count_by_day
+from orders_pipeline.store.pending import pending_work
+from orders_pipeline.vault.audit import acting_as
+
+OWNERS = ["team:operations"]
+# A tick is cut off after 60 s and would go on unseen: long poll and drain together stay well below.
+LONG_POLL_SECONDS = 10
+DRAIN_BUDGET_SECONDS = 20.0
+QUEUE_OBSERVED_EVERY_SECONDS = 60
+
+order_notifications = dg.AssetSpec(
+    "order_notifications",
+    group_name="intake",
+    kinds={"sqs"},
+    owners=OWNERS,
+    description="The SQS queue to which Amazon's Notifications API delivers ORDER_CHANGE. Its depth and the age of what "
+    "was read last are observed by the sensor `drain_notifications`, once a minute.",
+)
+
+
+@dg.asset(
+    group_name="intake",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=[order_notifications],
+    partitions_def=daily,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+    pool="amazon_search",
+    op_tags={"dagster/priority": "-1"},
+)
+def order_events(
+    context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
+) -> dg.MaterializeResult:
+    """What Amazon told us, once each, without buyers' data; a partition is a UTC day.
+
+    The sensor `drain_notifications` records notifications as they come. Materializing a past day searches Amazon for
+    every order that changed on it; a page costs three minutes of quota, so long backfills wait and resume by themselves.
+    """
+    database, client, seller_id = store.database(), amazon.client(), store.seller_id()
+    day = date.fromisoformat(context.partition_key)
+    window = day_window(day, database.now(), store.settings().require_amazon().marketplace_ids)
+    totals = SearchTotals(finished=True)
+    if window is not None:
+        with acting_as(f"run:{context.run_id}"):
+            totals = search_events(
+                client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL
+            )
+    if not totals.finished:
+        wait = max((totals.resume_at or database.now()) - database.now(), timedelta(seconds=1))
+        context.log.info(f"{totals.pages} pages read; the quota allows the next in {duration(wait.total_seconds())}.")
+        raise dg.RetryRequested(max_retries=1000, seconds_to_wait=wait.total_seconds())
+    return dg.MaterializeResult(metadata={**totals.as_metadata(), **_days_metadata(database, seller_id, [day])})
+
+
+@dg.sensor(
+    job_name="sync_orders",
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Waits at the SQS queue, records what comes, deletes it from the queue, and asks for a run of "
+    "`sync_orders` while anything is to be done. Skips, with what is missing, without credentials.",
+)
+def drain_notifications_sensor(
+    context: dg.SensorEvaluationContext, store: StoreResource, queue: QueueResource
+) -> dg.SensorResult | dg.SkipReason:
+    try:
+        seller_id = store.seller_id()
+        notifications = queue.queue()
+        database, vault = store.database(), store.vault()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        return dg.SkipReason(str(error))
+    with database.transaction() as connection:
+        waiting = pending_work(connection, seller_id)
+    with acting_as(f"job:{context.sensor_name}"):
+        totals = drain_notifications(
+            notifications,
+            database,
+            vault,
+            seller_id=seller_id,
+            # While work waits for a run, a long poll would only make it wait longer.
+            wait_seconds=1 if waiting.for_sync else LONG_POLL_SECONDS,
+            budget_seconds=DRAIN_BUDGET_SECONDS,
+        )
+    events: list[dg.AssetMaterialization | dg.AssetObservation] = [
+        dg.AssetMaterialization("order_events", partition=day.isoformat(), metadata=_drain_metadata(totals))
+        for day in sorted(totals.days)
+    ]
+    cursor = context.cursor
+    if time.time() - float(cursor or 0) > QUEUE_OBSERVED_EVERY_SECONDS:
+        depth = notifications.depth()
+        events.append(
+            dg.AssetObservation(
+                "order_notifications",
+                metadata={
+                    "messages": depth.visible,
+                    "in_flight": depth.in_flight,
+                    "oldest_read_now": duration(_age(totals)),
+                },
+            )
+        )
+        cursor = str(int(time.time()))
+    with database.transaction() as connection:
+        work = pending_work(connection, seller_id)
+    requests = request_unless_active(context.instance, "sync_orders") if work.for_sync else []
+    return dg.SensorResult(
+        run_requests=requests,
+        asset_events=events,
+        cursor=cursor,
+        skip_reason=None if requests or events else dg.SkipReason(_why_idle(work.for_sync)),
+    )
+
+
+def _why_idle(pending: int) -> str:
+    return f"{pending} pieces of work are in the run under way." if pending else "Nothing came, nothing is due."
+
+
+def _age(totals: DrainTotals) -> float | None:
+    return (datetime.now(UTC) - totals.oldest_sent_at).total_seconds() if totals.oldest_sent_at else None
+
+
+def _drain_metadata(totals: DrainTotals) -> dict[str, dg.MetadataValue | str | int]:
+    return {**totals.as_metadata(), "oldest_message": duration(_age(totals))}
+
+
+def _days_metadata(database: Database, seller_id: str, days: list[date]) -> dict[str, dg.MetadataValue | int]:
+    with database.transaction() as connection:
+        rows = count_by_day(connection, seller_id, days)
+    return {
+        "dagster/partition_row_count": sum(int(row.events) for row in rows),
+        "events": table(
+            ["day", "source", "events", "orders", "newest"],
+            [(row.partition_day, row.source, row.events, row.orders, row.newest) for row in rows],
+        ),
+    }
+
+

@@ -1,0 +1,60 @@
+"""Operations in Dagster: the board that people look at, and what Amazon ships itself.
+
+Belongs here: the assets of group `operations`.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orders_pipeline.defs.intake import OWNERS
+from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.store.alerts import open_alerts
+from orders_pipeline.store.board import board, board_rows
+
+
+@dg.asset(
+    group_name="operations",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=["orders", "fulfillment_queue", "wms_orders", "shipment_confirmations"],
+)
+def order_board(store: StoreResource) -> dg.MaterializeResult:
+    """Where all orders are: counts by status, age and deadline, and what a person should look at now."""
+    database, seller_id = store.database(), store.seller_id()
+    with database.transaction() as connection:
+        numbers = board(connection, seller_id)
+        rows = board_rows(connection, seller_id)
+        alerts = open_alerts(connection, seller_id)
+    return dg.MaterializeResult(
+        metadata={
+            "to_ship": numbers.to_ship,
+            "overdue": numbers.overdue,
+            "due_within_4_hours": numbers.due_soon,
+            "unconfirmed_packages": numbers.unconfirmed_packages,
+            "open_alerts": len(alerts),
+            "board": table(
+                ["amazon_status", "fulfillment_state", "orders", "next_ship_by", "oldest"],
+                [(r.status, r.state, r.orders, r.next_ship_by, duration(r.oldest_seconds)) for r in rows],
+            ),
+            "alerts": table(
+                ["severity", "what", "what_to_do", "since", "times"],
+                [(a.severity, a.message, a.what_to_do, a.opened_at, a.times_seen) for a in alerts],
+            ),
+        }
+    )
+
+
+@dg.asset(group_name="operations", kinds={"postgres"}, owners=OWNERS, deps=["orders"])
+def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
+    """Orders that Amazon ships itself (AFN): recorded from their notifications, at no call, never pushed."""
+    database, seller_id = store.database(), store.seller_id()
+    with database.transaction() as connection:
+        rows = [row for row in board_rows(connection, seller_id, fulfilled_by="AMAZON")]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(int(row.orders) for row in rows),
+            "by_status": table(["status", "orders"], [(row.status, row.orders) for row in rows]),
+        }
+    )

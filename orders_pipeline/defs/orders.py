@@ -1,0 +1,107 @@
+"""Orders in Dagster: the newest state of each order, and the encrypted details of those that ship.
+
+Belongs here: the assets of group `orders`. Elsewhere: which orders need a call (orders.plan), the calls (orders.fetch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.defs.intake import OWNERS
+from orders_pipeline.defs.resources import AmazonResource, StoreResource
+from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.orders.absorb import absorb_events
+from orders_pipeline.orders.fetch import fetch_due_orders
+from orders_pipeline.store.orders import count_by_status, fetch_backlog
+from orders_pipeline.store.compliance import count_records
+from orders_pipeline.vault.audit import acting_as
+
+FETCH_DEADLINE_SECONDS = 45.0
+
+_orders = dg.AssetSpec(
+    "orders",
+    group_name="orders",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=["order_events"],
+    description="The newest state of each order and its items, without anything that identifies the buyer. One "
+    "`getOrder` a changed order; Amazon-fulfilled orders, and changes that the notification tells in full, cost none. "
+    "Red? See the runbook, 'Fetch'.",
+)
+_shipping_details = dg.AssetSpec(
+    "shipping_details",
+    group_name="orders",
+    kinds={"postgres"},
+    owners=["team:operations", "team:compliance"],
+    deps=["order_events"],
+    tags={"pii": "encrypted"},
+    description="Where each parcel goes: AES-256-GCM, a key for each order, in the schema `vault`. Read by the push to "
+    "the warehouse and by `orders-pipeline reveal`, and every reading is in the audit log.",
+)
+
+
+@dg.multi_asset(specs=[_orders, _shipping_details], can_subset=False)
+def orders_and_shipping_details(
+    context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
+) -> Iterator[dg.MaterializeResult]:
+    """One step, since one answer of Amazon's holds both."""
+    database, vault, seller_id = store.database(), store.vault(), store.seller_id()
+    client = amazon.client()
+    with acting_as(f"run:{context.run_id}"):
+        absorbed = absorb_events(database, seller_id=seller_id)
+        fetched = fetch_due_orders(
+            client.orders, database, vault, seller_id=seller_id, deadline_seconds=FETCH_DEADLINE_SECONDS
+        )
+    if fetched.account_error:
+        context.log.error(fetched.account_error)
+    with database.transaction() as connection:
+        statuses = count_by_status(connection, seller_id)
+        due, parked, overdue = fetch_backlog(connection, seller_id)
+        records = count_records(connection, seller_id, SHIPPING_DETAILS)
+    yield dg.MaterializeResult(
+        asset_key="orders",
+        metadata={
+            "dagster/row_count": sum(int(row.orders) for row in statuses),
+            "events_absorbed": absorbed.events,
+            "told_without_a_call": absorbed.recorded,
+            "nothing_new": absorbed.ignored,
+            "fetched": fetched.fetched,
+            "failed": fetched.failed,
+            "still_to_fetch": due,
+            "parked": parked,
+            "longest_overdue": duration(overdue),
+            "quota_next_at": fetched.not_before.isoformat() if fetched.not_before else "–",
+            "account_error": fetched.account_error or "–",
+            "by_status": table(
+                ["fulfilled_by", "status", "orders", "oldest_purchase", "next_ship_by"],
+                [(r.fulfilled_by, r.status, r.orders, r.oldest_purchase, r.next_ship_by) for r in statuses],
+            ),
+            "limits": limits_table(client.limits.report()),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key="shipping_details",
+        metadata={"dagster/row_count": records, "without_address": fetched.without_address},
+    )
+
+
+def limits_table(limits: list) -> dg.TableMetadataValue:
+    """Amazon's limits as they stand, a row an operation."""
+    return table(
+        ["operation", "rate_per_s", "burst", "tokens", "granted", "throttled_429", "waited_s"],
+        [
+            (
+                limit.operation,
+                round(limit.rate, 4),
+                limit.burst,
+                round(limit.tokens, 1),
+                limit.granted,
+                limit.throttled,
+                round(limit.waited_seconds, 1),
+            )
+            for limit in limits
+        ],
+    )

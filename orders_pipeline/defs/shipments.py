@@ -1,0 +1,137 @@
+"""Shipments in Dagster: what left the warehouse, and what Amazon was told and shows of it.
+
+Belongs here: the assets of group `shipments`, the job `confirm_shipments` and the sensor that polls the warehouse.
+Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), proving it (shipments.read_back).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orders_pipeline.amazon.carriers import load_overrides
+from orders_pipeline.defs.intake import OWNERS
+from orders_pipeline.defs.orders import limits_table
+from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
+from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
+from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
+from orders_pipeline.shipments.packages import absorb_shipments
+from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.shipments.read_back import read_back_due_packages
+from orders_pipeline.shipments.states import UNCONFIRMED
+from orders_pipeline.store.embedded import EmbeddedPostgresError
+from orders_pipeline.store.pending import pending_work
+from orders_pipeline.store.shipments import confirmations_by_state, shipments_by_kind
+from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.wms.warehouse import WarehouseError
+
+CONFIRM_DEADLINE_SECONDS = 45.0
+
+
+@dg.asset(group_name="shipments", kinds={"postgres"}, owners=OWNERS, deps=["wms_orders"])
+def wms_shipments(
+    context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
+) -> dg.MaterializeResult:
+    """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
+    database, seller_id = store.database(), store.seller_id()
+    with acting_as(f"run:{context.run_id}"):
+        polled = poll_shipments(warehouse.client(), database, seller_id=seller_id)
+        absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
+    with database.transaction() as connection:
+        kinds = shipments_by_kind(connection, seller_id)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(int(row.events) for row in kinds),
+            "polled": polled.events,
+            "new": polled.new,
+            "delivered_again": polled.duplicates,
+            "unreadable": polled.unreadable,
+            "absorbed": sum(absorbed.outcomes.values()),
+            "by_kind": table(
+                ["kind", "outcome", "events", "newest"], [(r.kind, r.outcome, r.events, r.newest) for r in kinds]
+            ),
+        }
+    )
+
+
+@dg.asset(group_name="shipments", kinds={"postgres"}, owners=OWNERS, deps=[wms_shipments])
+def shipment_confirmations(
+    context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
+) -> dg.MaterializeResult:
+    """What Amazon was told of each package, and whether it shows it: a 204 is not a confirmation.
+
+    Red? See the runbook, "Confirm".
+    """
+    database, seller_id, client = store.database(), store.seller_id(), amazon.client()
+    account = amazon.settings()
+    work = Confirming(
+        database=database,
+        audit=store.audit(),
+        shipments=client.shipments,
+        orders=client.orders,
+        carrier_overrides=load_overrides(store.settings().data_dir),
+        seller_id=seller_id,
+        default_marketplace_id=account.marketplace_ids[0],
+    )
+    with acting_as(f"run:{context.run_id}"):
+        sent = confirm_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
+        read = read_back_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
+    for error in {sent.account_error, read.account_error} - {None}:
+        context.log.error(str(error))
+    with database.transaction() as connection:
+        states = confirmations_by_state(connection, seller_id)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(int(row.packages) for row in states),
+            "unconfirmed": sum(int(row.packages) for row in states if row.state in UNCONFIRMED),
+            **{f"now_{outcome}": count for outcome, count in sorted(sent.outcomes.items())},
+            **{f"read_{outcome}": count for outcome, count in sorted(read.outcomes.items())},
+            "account_error": sent.account_error or read.account_error or "–",
+            "by_state": table(
+                ["state", "packages", "next_ship_by", "oldest"],
+                [(r.state, r.packages, r.next_ship_by, duration(r.oldest_seconds)) for r in states],
+            ),
+            "limits": limits_table(client.limits.report()),
+        }
+    )
+
+
+confirm_shipments = dg.define_asset_job(
+    "confirm_shipments",
+    selection=dg.AssetSelection.assets("wms_shipments", "shipment_confirmations"),
+    executor_def=dg.in_process_executor,
+    tags=MAX_RUNTIME_TAG,
+    description="Every package that left is told to Amazon, by ship-by time, and read back. Asked for by the sensor "
+    "`poll_warehouse`; safe to start by hand at any time.",
+)
+
+
+@dg.sensor(
+    job_name="confirm_shipments",
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Reads the warehouse's shipment events, and asks for a run of `confirm_shipments` while any package is "
+    "to be told to Amazon or read back.",
+)
+def poll_warehouse_sensor(
+    context: dg.SensorEvaluationContext, store: StoreResource, warehouse: WarehouseResource
+) -> dg.SensorResult | dg.SkipReason:
+    try:
+        seller_id = store.seller_id()
+        database, client = store.database(), warehouse.client()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        return dg.SkipReason(str(error))
+    unreachable: str | None = None
+    try:
+        poll_shipments(client, database, seller_id=seller_id, max_pages=10)
+    except WarehouseError as error:
+        # Packages that are known already are confirmed all the same.
+        unreachable = str(error)
+    with database.transaction() as connection:
+        work = pending_work(connection, seller_id)
+    requests = request_unless_active(context.instance, "confirm_shipments") if work.for_confirm else []
+    idle = unreachable or (
+        f"{work.for_confirm} packages are in the run under way." if work.for_confirm else "No package is due."
+    )
+    return dg.SensorResult(run_requests=requests, skip_reason=None if requests else dg.SkipReason(idle))

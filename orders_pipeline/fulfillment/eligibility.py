@@ -1,0 +1,106 @@
+"""What an order's state at Amazon asks of the warehouse: ship, wait, cancel, or nothing.
+
+Belongs here: the decision (promise 4), as a pure function; its test is a table. Elsewhere: what the fulfillment order
+does about it (states), where the facts come from (queue).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from orders_pipeline.amazon.order import MERCHANT, OrderStatus
+
+# Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
+BUYER_ASKS_TO_CANCEL = "buyer_asks_to_cancel"
+NO_ADDRESS = "no_address"
+LABEL_BOUGHT_AT_AMAZON = "label_bought_at_amazon"
+PICKED_UP_IN_STORE = "picked_up_in_store"
+TRANSPARENCY_CODES = "transparency_codes"
+REGULATED = "regulated"
+NO_SKU = "no_sku"
+UNKNOWN_STATUS = "unknown_status"
+
+_KNOWN = frozenset(value for name, value in vars(OrderStatus).items() if not name.startswith("_"))
+# Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
+_LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
+
+
+class Wanted(Enum):
+    """What Amazon's state asks of the warehouse."""
+
+    NOTHING = "nothing"  # not ours, or not yet
+    SHIP = "ship"
+    HOLD = "hold"
+    CANCEL = "cancel"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """One line. Quantities in pieces."""
+
+    ordered: int
+    fulfilled: int
+    cancelled: bool
+    has_sku: bool
+    programs: frozenset[str]
+
+    @property
+    def to_ship(self) -> int:
+        return 0 if self.cancelled else max(self.ordered - self.fulfilled, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What is known of an order when it is decided about."""
+
+    status: str
+    fulfilled_by: str
+    fetched: bool
+    has_address: bool
+    cancellation_requested: bool
+    programs: frozenset[str]
+    items: tuple[ItemFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    wanted: Wanted
+    reasons: tuple[str, ...] = ()
+
+
+def decide(facts: OrderFacts) -> Decision:
+    """Decide from the facts alone. A status that we do not know is held, so that a person sees it."""
+    if facts.fulfilled_by != MERCHANT:
+        return Decision(Wanted.NOTHING)
+    if facts.status == OrderStatus.CANCELLED:
+        return Decision(Wanted.CANCEL)
+    if facts.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
+        return Decision(Wanted.CLOSE)
+    if not facts.fetched:
+        # Known from a notification only: nothing can be shipped before Amazon was asked.
+        return Decision(Wanted.NOTHING)
+    if facts.status not in _KNOWN:
+        return Decision(Wanted.HOLD, (UNKNOWN_STATUS,))
+    if facts.status not in (OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED):
+        return Decision(Wanted.NOTHING)
+    open_items = [item for item in facts.items if item.to_ship > 0]
+    if not open_items:
+        return Decision(Wanted.NOTHING)
+    reasons: list[str] = []
+    if facts.cancellation_requested:
+        reasons.append(BUYER_ASKS_TO_CANCEL)
+    if not facts.has_address:
+        reasons.append(NO_ADDRESS)
+    if facts.programs & _LABEL_PROGRAMS:
+        reasons.append(LABEL_BOUGHT_AT_AMAZON)
+    if "IN_STORE_PICK_UP" in facts.programs:
+        reasons.append(PICKED_UP_IN_STORE)
+    if "REGULATED" in facts.programs:
+        reasons.append(REGULATED)
+    if any("TRANSPARENCY" in item.programs for item in open_items):
+        reasons.append(TRANSPARENCY_CODES)
+    if any(not item.has_sku for item in open_items):
+        reasons.append(NO_SKU)
+    return Decision(Wanted.HOLD, tuple(reasons)) if reasons else Decision(Wanted.SHIP)

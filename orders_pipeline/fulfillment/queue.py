@@ -1,0 +1,209 @@
+"""Derive what the warehouse should do next from the state of the orders.
+
+Belongs here: applying a decision to a fulfillment order, and every change of its state. Elsewhere: the decision
+(eligibility), the legal steps (states), doing it at the warehouse (push).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
+from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State, next_state
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.fulfillment import (
+    QueueEntry,
+    claim_stale_orders,
+    insert_queue_entry,
+    lock_queue_entry,
+    mark_derived,
+    schedule_action,
+    set_ship_by,
+    update_queue_entry,
+    warehouse_report,
+)
+from orders_pipeline.store.orders import item_rows
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+
+ORDERS_A_BATCH = 100
+_EVENTS = {Wanted.SHIP: Event.SHIP, Wanted.HOLD: Event.HOLD, Wanted.CANCEL: Event.CANCEL, Wanted.CLOSE: Event.CLOSE}
+
+
+@dataclass(slots=True)
+class QueueTotals:
+    """How many orders were looked at, and how many changed state, by the state that they came to."""
+
+    orders: int = 0
+    changed: dict[str, int] = field(default_factory=dict)
+
+
+def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> QueueTotals:
+    """Bring the queue in line with every order that changed. Safe beside other processes doing the same."""
+    totals = QueueTotals()
+    while True:
+        with database.transaction() as connection:
+            rows = claim_stale_orders(connection, seller_id, ORDERS_A_BATCH)
+            if not rows:
+                return totals
+            entries: list[AuditEntry] = []
+            for row in rows:
+                totals.orders += 1
+                state = _derive(connection, seller_id, row, entries)
+                if state is not None:
+                    totals.changed[state] = totals.changed.get(state, 0) + 1
+            mark_derived(connection, seller_id, [row.order_id for row in rows])
+            # Last: the audit chain's lock is held until the commit.
+            audit.record_many(connection, entries)
+
+
+def order_facts(connection: Connection, seller_id: str, row: Row[Any]) -> OrderFacts:
+    """What the decision about one order is made from."""
+    return OrderFacts(
+        status=row.status,
+        fulfilled_by=row.fulfilled_by,
+        fetched=row.fetched_at is not None,
+        has_address=row.has_address,
+        cancellation_requested=row.cancellation_requested,
+        programs=frozenset(row.programs),
+        items=tuple(
+            ItemFacts(
+                ordered=item.quantity_ordered,
+                fulfilled=item.quantity_fulfilled,
+                cancelled=item.cancelled,
+                has_sku=bool(item.sku),
+                programs=frozenset(item.programs),
+            )
+            for item in item_rows(connection, seller_id, row.order_id)
+        ),
+    )
+
+
+def change_state(
+    connection: Connection,
+    seller_id: str,
+    entry: QueueEntry,
+    event: Event,
+    entries: list[AuditEntry],
+    *,
+    reasons: Sequence[str] = (),
+    action_in: timedelta | None = None,
+) -> State:
+    """Take one event into a locked fulfillment order; collect the audit entry of a change in `entries`.
+
+    Raises IllegalTransition. The caller writes `entries` as the transaction's last act.
+    """
+    before = State(entry.state)
+    after = next_state(before, event)
+    if after is not before or set(reasons) != set(entry.hold_reasons):
+        values: dict[str, object] = {"state": after.value, "hold_reasons": list(reasons)}
+        if after is not before:
+            values.update(attempts=0, last_error=None, parked_at=None)
+        update_queue_entry(connection, seller_id=seller_id, order_id=entry.order_id, **values)
+    if after is not before:
+        due = (action_in or timedelta()) if after in ACTIONABLE else None
+        schedule_action(connection, seller_id=seller_id, order_id=entry.order_id, delay=due)
+        entries.append(
+            AuditEntry(
+                action="fulfillment_state",
+                seller_id=seller_id,
+                order_id=entry.order_id,
+                purpose=event.value,
+                outcome=after.value,
+                detail={"before": before.value},
+            )
+        )
+        tell_of_state(connection, seller_id, entry.order_id, after)
+    return after
+
+
+def tell_of_state(connection: Connection, seller_id: str, order_id: str, state: State) -> None:
+    """Raise, or close, the alert that goes with a state in which a person must act."""
+    key = f"order.too_late:{order_id}"
+    if state is State.TOO_LATE:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=key,
+            severity="error",
+            message=f"Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
+            what_to_do="Ask the carrier to return the parcel, or let it go and refund on its return. Do not confirm "
+            "the shipment of a cancelled order.",
+        )
+    elif state in (State.CANCELLED, State.CLOSED):
+        close_alert(connection, seller_id=seller_id, key=key)
+        close_alert(connection, seller_id=seller_id, key=f"order.refused:{order_id}")
+
+
+def _derive(connection: Connection, seller_id: str, row: Row[Any], entries: list[AuditEntry]) -> str | None:
+    decision = decide(order_facts(connection, seller_id, row))
+    entry = lock_queue_entry(connection, seller_id, row.order_id)
+    if entry is None:
+        return _enter(connection, seller_id, row, decision, entries)
+    if decision.wanted is Wanted.NOTHING:
+        # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
+        return _take_report(connection, seller_id, entry, entries)
+    set_ship_by(connection, seller_id=seller_id, order_id=row.order_id, ship_by=row.ship_by)
+    before = entry.state
+    after = change_state(connection, seller_id, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+    entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
+    reported = _take_report(connection, seller_id, entry, entries)
+    return reported or (after.value if after.value != before else None)
+
+
+def _take_report(
+    connection: Connection, seller_id: str, entry: QueueEntry, entries: list[AuditEntry]
+) -> str | None:
+    changed: str | None = None
+    for event in _what_left(connection, seller_id, entry.order_id):
+        after = change_state(connection, seller_id, entry, event, entries, reasons=entry.hold_reasons)
+        if after.value != entry.state:
+            changed = after.value
+            entry = replace(entry, state=after.value)
+    return changed
+
+
+def _what_left(connection: Connection, seller_id: str, order_id: str) -> list[Event]:
+    """What the warehouse has reported of this order, as events; taking them again changes nothing."""
+    report = warehouse_report(connection, seller_id, order_id)
+    events: list[Event] = []
+    if report.units_left:
+        events.append(Event.ALL_LEFT if report.units_left >= report.units_ordered else Event.PACKAGE_LEFT)
+    if report.cancelled_by_warehouse:
+        events.append(Event.WAREHOUSE_CANCELLED)
+    return events
+
+
+def _enter(
+    connection: Connection, seller_id: str, row: Row[Any], decision: Decision, entries: list[AuditEntry]
+) -> str | None:
+    if decision.wanted not in (Wanted.SHIP, Wanted.HOLD):
+        # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.
+        return None
+    state = State.QUEUED if decision.wanted is Wanted.SHIP else State.HELD
+    insert_queue_entry(
+        connection,
+        seller_id=seller_id,
+        order_id=row.order_id,
+        state=state.value,
+        reasons=decision.reasons,
+        ship_by=row.ship_by,
+    )
+    if state is State.QUEUED:
+        schedule_action(connection, seller_id=seller_id, order_id=row.order_id, delay=timedelta())
+    entries.append(
+        AuditEntry(
+            action="fulfillment_state",
+            seller_id=seller_id,
+            order_id=row.order_id,
+            purpose=decision.wanted.value,
+            outcome=state.value,
+            detail={"before": None},
+        )
+    )
+    return state.value

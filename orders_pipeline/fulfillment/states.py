@@ -1,0 +1,181 @@
+"""The life of a fulfillment order, as an explicit machine.
+
+Belongs here: the states, the events, and every legal step between them; `docs/order-states.md` is generated from this
+table. Elsewhere: who raises an event (queue: what Amazon says; push: what the warehouse answers; shipments).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a fulfillment order is. The word in the table is the word here."""
+
+    QUEUED = "queued"  # to be pushed
+    PUSHING = "pushing"  # a push was begun; what came of it is not known until the warehouse answers
+    ACCEPTED = "accepted"  # the warehouse has it
+    REFUSED = "refused"  # the warehouse will not take it: a person must act
+    HELD = "held"  # not at the warehouse, and not to be pushed while a reason stands
+    HOLD_ASKED = "hold_asked"  # at the warehouse; it is being told to wait
+    HOLDING = "holding"  # at the warehouse, which waits
+    RELEASE = "release"  # the reason is gone; the warehouse is being told to go on
+    CANCEL_ASKED = "cancel_asked"  # cancelled at Amazon; the warehouse is being told, or has not decided
+    CANCELLED = "cancelled"  # it never left
+    TOO_LATE = "too_late"  # the warehouse could not stop it: a person must act
+    SHIPPED = "shipped"  # every unit has left, says the warehouse
+    CLOSED = "closed"  # Amazon shows it shipped; nothing is left to do
+
+
+class Event(StrEnum):
+    """What can happen to a fulfillment order."""
+
+    SHIP = "ship"  # Amazon's state says: ship it
+    HOLD = "hold"  # a reason to wait has come
+    CANCEL = "cancel"  # Amazon has cancelled it
+    CLOSE = "close"  # Amazon shows it shipped
+    PUSH_BEGUN = "push begun"
+    PUSH_ACCEPTED = "push accepted"
+    PUSH_REFUSED = "push refused"
+    PUSH_ABANDONED = "push abandoned"  # looked for at the warehouse, not there, and no longer wanted
+    HOLD_DONE = "hold done"
+    HOLD_TOO_LATE = "hold too late"
+    RELEASE_DONE = "release done"
+    CANCEL_DONE = "cancel done"
+    CANCEL_PENDING = "cancel pending"
+    CANCEL_TOO_LATE = "cancel too late"
+    PACKAGE_LEFT = "package left"  # some units have left
+    ALL_LEFT = "all left"
+    WAREHOUSE_CANCELLED = "warehouse cancelled"  # the warehouse cancelled it by itself
+    REPLAY = "replay"  # a person says: try again
+
+
+S, E = State, Event
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (S.QUEUED, E.SHIP): S.QUEUED,
+    (S.QUEUED, E.HOLD): S.HELD,
+    (S.QUEUED, E.CANCEL): S.CANCELLED,
+    (S.QUEUED, E.CLOSE): S.CLOSED,
+    (S.QUEUED, E.PUSH_BEGUN): S.PUSHING,
+    # The warehouse can only report a package of an order that it got: our knowledge lags, its word counts.
+    (S.QUEUED, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.QUEUED, E.ALL_LEFT): S.SHIPPED,
+    (S.QUEUED, E.REPLAY): S.QUEUED,
+    # While a push's outcome is unknown nothing else is decided: whatever Amazon wants is applied once it is known.
+    (S.PUSHING, E.SHIP): S.PUSHING,
+    (S.PUSHING, E.HOLD): S.PUSHING,
+    (S.PUSHING, E.CANCEL): S.PUSHING,
+    (S.PUSHING, E.CLOSE): S.PUSHING,
+    (S.PUSHING, E.PUSH_BEGUN): S.PUSHING,
+    (S.PUSHING, E.PUSH_ACCEPTED): S.ACCEPTED,
+    (S.PUSHING, E.PUSH_REFUSED): S.REFUSED,
+    (S.PUSHING, E.PUSH_ABANDONED): S.HELD,
+    (S.PUSHING, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.PUSHING, E.ALL_LEFT): S.SHIPPED,
+    (S.PUSHING, E.REPLAY): S.PUSHING,
+    (S.ACCEPTED, E.SHIP): S.ACCEPTED,
+    (S.ACCEPTED, E.HOLD): S.HOLD_ASKED,
+    (S.ACCEPTED, E.CANCEL): S.CANCEL_ASKED,
+    (S.ACCEPTED, E.CLOSE): S.CLOSED,
+    (S.ACCEPTED, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.ACCEPTED, E.ALL_LEFT): S.SHIPPED,
+    (S.ACCEPTED, E.WAREHOUSE_CANCELLED): S.REFUSED,
+    (S.REFUSED, E.SHIP): S.REFUSED,
+    (S.REFUSED, E.HOLD): S.REFUSED,
+    (S.REFUSED, E.CANCEL): S.CANCELLED,
+    (S.REFUSED, E.CLOSE): S.CLOSED,
+    (S.REFUSED, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.REFUSED, E.ALL_LEFT): S.SHIPPED,
+    (S.REFUSED, E.REPLAY): S.QUEUED,
+    (S.HELD, E.SHIP): S.QUEUED,
+    (S.HELD, E.HOLD): S.HELD,
+    (S.HELD, E.CANCEL): S.CANCELLED,
+    (S.HELD, E.CLOSE): S.CLOSED,
+    (S.HELD, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.HELD, E.ALL_LEFT): S.SHIPPED,
+    (S.HELD, E.REPLAY): S.HELD,
+    (S.HOLD_ASKED, E.SHIP): S.RELEASE,
+    (S.HOLD_ASKED, E.HOLD): S.HOLD_ASKED,
+    (S.HOLD_ASKED, E.CANCEL): S.CANCEL_ASKED,
+    (S.HOLD_ASKED, E.CLOSE): S.CLOSED,
+    (S.HOLD_ASKED, E.HOLD_DONE): S.HOLDING,
+    (S.HOLD_ASKED, E.HOLD_TOO_LATE): S.TOO_LATE,
+    (S.HOLD_ASKED, E.PACKAGE_LEFT): S.HOLD_ASKED,
+    (S.HOLD_ASKED, E.ALL_LEFT): S.TOO_LATE,
+    (S.HOLD_ASKED, E.WAREHOUSE_CANCELLED): S.REFUSED,
+    (S.HOLDING, E.SHIP): S.RELEASE,
+    (S.HOLDING, E.HOLD): S.HOLDING,
+    (S.HOLDING, E.CANCEL): S.CANCEL_ASKED,
+    (S.HOLDING, E.CLOSE): S.CLOSED,
+    (S.HOLDING, E.PACKAGE_LEFT): S.HOLDING,
+    (S.HOLDING, E.ALL_LEFT): S.TOO_LATE,
+    (S.HOLDING, E.WAREHOUSE_CANCELLED): S.REFUSED,
+    (S.RELEASE, E.SHIP): S.RELEASE,
+    (S.RELEASE, E.HOLD): S.HOLD_ASKED,
+    (S.RELEASE, E.CANCEL): S.CANCEL_ASKED,
+    (S.RELEASE, E.CLOSE): S.CLOSED,
+    (S.RELEASE, E.RELEASE_DONE): S.ACCEPTED,
+    (S.RELEASE, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.RELEASE, E.ALL_LEFT): S.SHIPPED,
+    (S.RELEASE, E.WAREHOUSE_CANCELLED): S.REFUSED,
+    (S.CANCEL_ASKED, E.CANCEL): S.CANCEL_ASKED,
+    (S.CANCEL_ASKED, E.CANCEL_DONE): S.CANCELLED,
+    (S.CANCEL_ASKED, E.CANCEL_PENDING): S.CANCEL_ASKED,
+    (S.CANCEL_ASKED, E.CANCEL_TOO_LATE): S.TOO_LATE,
+    (S.CANCEL_ASKED, E.PACKAGE_LEFT): S.TOO_LATE,
+    (S.CANCEL_ASKED, E.ALL_LEFT): S.TOO_LATE,
+    (S.CANCEL_ASKED, E.WAREHOUSE_CANCELLED): S.CANCELLED,
+    # Amazon's cancellations are final; a late word of another status changes nothing.
+    (S.CANCEL_ASKED, E.SHIP): S.CANCEL_ASKED,
+    (S.CANCEL_ASKED, E.HOLD): S.CANCEL_ASKED,
+    (S.CANCEL_ASKED, E.CLOSE): S.CLOSED,
+    (S.CANCELLED, E.SHIP): S.CANCELLED,
+    (S.CANCELLED, E.HOLD): S.CANCELLED,
+    (S.CANCELLED, E.CANCEL): S.CANCELLED,
+    (S.CANCELLED, E.CLOSE): S.CANCELLED,
+    (S.CANCELLED, E.PACKAGE_LEFT): S.TOO_LATE,
+    (S.CANCELLED, E.ALL_LEFT): S.TOO_LATE,
+    (S.CANCELLED, E.WAREHOUSE_CANCELLED): S.CANCELLED,
+    (S.TOO_LATE, E.SHIP): S.TOO_LATE,
+    (S.TOO_LATE, E.HOLD): S.TOO_LATE,
+    (S.TOO_LATE, E.CANCEL): S.TOO_LATE,
+    (S.TOO_LATE, E.CLOSE): S.CLOSED,
+    (S.TOO_LATE, E.PACKAGE_LEFT): S.TOO_LATE,
+    (S.TOO_LATE, E.ALL_LEFT): S.TOO_LATE,
+    (S.TOO_LATE, E.WAREHOUSE_CANCELLED): S.CANCELLED,
+    (S.SHIPPED, E.SHIP): S.SHIPPED,
+    (S.SHIPPED, E.HOLD): S.SHIPPED,
+    (S.SHIPPED, E.CANCEL): S.TOO_LATE,
+    (S.SHIPPED, E.CLOSE): S.CLOSED,
+    (S.SHIPPED, E.PACKAGE_LEFT): S.SHIPPED,
+    (S.SHIPPED, E.ALL_LEFT): S.SHIPPED,
+    (S.CLOSED, E.SHIP): S.CLOSED,
+    (S.CLOSED, E.HOLD): S.CLOSED,
+    (S.CLOSED, E.CANCEL): S.CLOSED,
+    (S.CLOSED, E.CLOSE): S.CLOSED,
+    (S.CLOSED, E.PACKAGE_LEFT): S.CLOSED,
+    (S.CLOSED, E.ALL_LEFT): S.CLOSED,
+    (S.CLOSED, E.WAREHOUSE_CANCELLED): S.CLOSED,
+}
+
+# In these states the pipeline itself has something to do at the warehouse.
+ACTIONABLE = frozenset({S.QUEUED, S.PUSHING, S.HOLD_ASKED, S.RELEASE, S.CANCEL_ASKED})
+# In these a person has.
+NEEDS_A_PERSON = frozenset({S.REFUSED, S.TOO_LATE})
+ENDED = frozenset({S.CANCELLED, S.CLOSED})
+
+
+class IllegalTransition(Exception):
+    """The event makes no sense in this state. It names both; the order stays as it was."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"A fulfillment order that is {state} cannot take the event '{event}'")
+
+
+def next_state(state: State, event: Event) -> State:
+    """The state after the event. Raises IllegalTransition; staying in the same state is legal and common."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransition(state, event) from None

@@ -1,0 +1,178 @@
+"""Take notifications off the queue: record, commit, and only then delete.
+
+Belongs here: the order of these three (promise 1, "nothing lost"), parking what cannot be read, and the bounds of one
+call. Elsewhere: reading a message (notification), what an event means for an order (orders).
+
+Every call does a bounded amount of work, and any number of calls may overlap: a sensor tick that runs past its
+time-out goes on while the next one starts (facts/dagster.md §2), and SQS delivers at least once, in no order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from orders_pipeline.intake.notification import (
+    MalformedNotification,
+    OrderChange,
+    OtherNotification,
+    parse_notification,
+)
+from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, insert_parked_message, partition_day
+from orders_pipeline.vault.access import Vault
+
+PARKED_MESSAGE = "parked_message"
+# A parked body holds a postal code at most; whoever mends the cause has two weeks to replay it.
+PARKED_MESSAGE_LIFE = timedelta(days=14)
+
+
+@dataclass(slots=True)
+class DrainTotals:
+    """What one drain did. `days` holds the UTC days that got a new event."""
+
+    received: int = 0
+    new_events: int = 0
+    duplicates: int = 0
+    parked: int = 0
+    undeleted: int = 0
+    days: set[date] = field(default_factory=set)
+    oldest_sent_at: datetime | None = None
+
+    def as_metadata(self) -> dict[str, int]:
+        return {
+            "received": self.received,
+            "new_events": self.new_events,
+            "duplicates": self.duplicates,
+            "parked": self.parked,
+            "undeleted": self.undeleted,
+        }
+
+
+def drain_notifications(
+    queue: NotificationQueue,
+    database: Database,
+    vault: Vault,
+    *,
+    seller_id: str,
+    wait_seconds: int = 10,
+    budget_seconds: float = 20.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> DrainTotals:
+    """Drain until the queue is empty or the budget is spent; wait (long poll) only for the first message.
+
+    Raises what the queue or the database raises; nothing that was not committed has been deleted by then.
+    """
+    totals = DrainTotals()
+    started = clock()
+    wait = wait_seconds
+    while True:
+        messages = queue.receive(wait_seconds=wait)
+        if not messages:
+            return totals
+        wait = 0
+        _record(messages, database, vault, seller_id, totals)
+        totals.undeleted += queue.delete(messages)
+        if clock() - started >= budget_seconds:
+            return totals
+
+
+def _record(
+    messages: Sequence[QueueMessage], database: Database, vault: Vault, seller_id: str, totals: DrainTotals
+) -> None:
+    """One transaction for one receive; after it, every message of it may be deleted."""
+    events: list[NewOrderEvent] = []
+    received = 0
+    with database.transaction() as connection:
+        now = database_now(connection)
+        for message in messages:
+            received += 1
+            try:
+                notification = parse_notification(message.body)
+            except MalformedNotification as error:
+                totals.parked += _park(connection, vault, seller_id, message, error.reason, error.notification_type, now)
+                continue
+            if isinstance(notification, OtherNotification):
+                reason = f"not an order change: {notification.notification_type}"
+                totals.parked += _park(
+                    connection, vault, seller_id, message, reason, notification.notification_type, now
+                )
+            elif notification.seller_id != seller_id:
+                totals.parked += _park(connection, vault, seller_id, message, "another seller's", "ORDER_CHANGE", now)
+            else:
+                events.append(_event(notification, message, now))
+        new_days = insert_order_events(connection, events)
+    totals.received += received
+    totals.new_events += len(new_days)
+    totals.duplicates += len(events) - len(new_days)
+    totals.days.update(new_days)
+    for message in messages:
+        if message.sent_at and (totals.oldest_sent_at is None or message.sent_at < totals.oldest_sent_at):
+            totals.oldest_sent_at = message.sent_at
+
+
+def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrderEvent:
+    # Without a notification id the transport's own id still recognises a redelivery.
+    identity = change.notification_id or f"sqs-{message.message_id}"
+    published_at = change.published_at or message.sent_at or now
+    return NewOrderEvent(
+        seller_id=change.seller_id,
+        order_id=change.order_id,
+        source="notification",
+        deduplication_key=f"notification:{identity}",
+        published_at=published_at,
+        partition_day=partition_day(published_at, now),
+        marketplace_id=change.marketplace_id,
+        change_type=change.change_type,
+        level=change.level,
+        status_told=change.status,
+        fulfilled_by_told=change.fulfilled_by,
+        changed_at=change.changed_at,
+        details=change.details,
+    )
+
+
+def _park(
+    connection: Connection,
+    vault: Vault,
+    seller_id: str,
+    message: QueueMessage,
+    reason: str,
+    notification_type: str | None,
+    now: datetime,
+) -> int:
+    body = message.body.encode("utf-8", errors="replace")
+    parked_id = insert_parked_message(
+        connection,
+        seller_id=seller_id,
+        message_id=message.message_id,
+        notification_type=notification_type,
+        reason=reason,
+        body_bytes=len(body),
+    )
+    if parked_id is None:
+        return 0
+    vault.store(
+        connection,
+        seller_id=seller_id,
+        kind=PARKED_MESSAGE,
+        subject_id=str(parked_id),
+        plaintext=body,
+        expires_at=now + PARKED_MESSAGE_LIFE,
+    )
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"message.parked:{reason}",
+        severity="warning",
+        message=f"A message on the queue was set aside: {reason}.",
+        what_to_do="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then "
+        "replay it.",
+    )
+    return 1

@@ -1,0 +1,184 @@
+"""Read what SQS delivers: one message body in, one typed notification out.
+
+Belongs here: the envelope (either casing, an SNS envelope around it), ORDER_CHANGE 1.0, and the decision what of it may
+be kept in clear. Elsewhere: taking messages off the queue (drain), what an event means for an order (orders.plan).
+
+Sources: schemas/notifications/OrderChangeNotification.json; facts/sp-api.md §5. `DestinationPostalCode` is on Amazon's
+list of PII, so what is kept is built from named fields, never by copying a message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from orders_pipeline.amazon.order import canonical_fulfiller
+
+ORDER_CHANGE = "ORDER_CHANGE"
+_ORDER_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
+_WORD = re.compile(r"^[A-Za-z0-9_.: -]{1,64}$")
+
+
+class MalformedNotification(Exception):
+    """The body cannot be read. `reason` is ours, a few words, and holds nothing of the body."""
+
+    def __init__(self, reason: str, notification_type: str | None = None) -> None:
+        self.reason = reason
+        self.notification_type = notification_type
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """One ORDER_CHANGE. `status` is as Amazon spelled it. `details` holds no field that identifies a buyer."""
+
+    seller_id: str
+    order_id: str
+    notification_id: str | None
+    change_type: str | None
+    level: str | None
+    marketplace_id: str | None
+    status: str | None
+    fulfilled_by: str
+    changed_at: datetime | None
+    published_at: datetime | None
+    details: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNotification:
+    """A well-formed notification of another type: kept, not understood."""
+
+    notification_type: str
+
+
+def parse_notification(body: str) -> OrderChange | OtherNotification:
+    """Read one SQS message body. Raises MalformedNotification."""
+    envelope = _envelope(body)
+    notification_type = _text(_get(envelope, "NotificationType"))
+    if notification_type is None:
+        raise MalformedNotification("no NotificationType")
+    if notification_type != ORDER_CHANGE:
+        return OtherNotification(notification_type[:100] if _WORD.match(notification_type) else "unreadable type")
+    payload = _object(_get(envelope, "Payload"), "Payload")
+    change = _object(_get(payload, "OrderChangeNotification"), "Payload.OrderChangeNotification")
+    order_id, seller_id = _text(_get(change, "AmazonOrderId")), _text(_get(change, "SellerId"))
+    if order_id is None or not _ORDER_ID.match(order_id):
+        raise MalformedNotification("no readable AmazonOrderId", ORDER_CHANGE)
+    if seller_id is None or not _ORDER_ID.match(seller_id):
+        raise MalformedNotification("no readable SellerId", ORDER_CHANGE)
+    summary = _mapping(_get(change, "Summary"))
+    trigger = _mapping(_get(change, "OrderChangeTrigger"))
+    notification_metadata = _mapping(_get(envelope, "NotificationMetadata"))
+    return OrderChange(
+        seller_id=seller_id,
+        order_id=order_id,
+        notification_id=_word(_get(notification_metadata, "NotificationId")),
+        change_type=_word(_get(change, "OrderChangeType")),
+        level=_word(_get(change, "NotificationLevel")),
+        marketplace_id=_word(_get(summary, "MarketplaceId")),
+        status=_word(_get(summary, "OrderStatus")),
+        fulfilled_by=canonical_fulfiller(_word(_get(summary, "FulfillmentType"))),
+        changed_at=_time(_get(trigger, "TimeOfOrderChange")),
+        published_at=_time(_get(notification_metadata, "PublishTime")) or _time(_get(envelope, "EventTime")),
+        details=_details(summary, trigger),
+    )
+
+
+def _details(summary: Mapping[str, Any], trigger: Mapping[str, Any]) -> dict[str, object]:
+    """The part of a message that a person may look at later: every field is named here, so that no other slips in."""
+    details: dict[str, object] = {}
+    for name in (
+        "OrderType",
+        "PurchaseDate",
+        "EarliestShipDate",
+        "LatestShipDate",
+        "EarliestDeliveryDate",
+        "LatestDeliveryDate",
+        "CancelNotifyDate",
+        "EasyShipShipmentStatus",
+        "ElectronicInvoiceStatus",
+    ):
+        if (word := _word(_get(summary, name))) is not None:
+            details[name] = word
+    for name in ("NumberOfItemsShipped", "NumberOfItemsUnshipped"):
+        if isinstance(value := _get(summary, name), int):
+            details[name] = value
+    for name in ("OrderPrograms", "ShippingPrograms"):
+        values = _get(summary, name)
+        if isinstance(values, list):
+            details[name] = [word for value in values if (word := _word(value)) is not None]
+    # A free text of Amazon's, such as "Buyer Requested Cancel"; anything longer or stranger is not kept.
+    if (reason := _word(_get(trigger, "ChangeReason"))) is not None:
+        details["ChangeReason"] = reason
+    items = _get(summary, "OrderItems")
+    if isinstance(items, list):
+        details["OrderItems"] = [_item(item) for item in items if isinstance(item, dict)]
+    return details
+
+
+def _item(item: Mapping[str, Any]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for name in ("OrderItemId", "OrderItemStatus"):
+        if (word := _word(_get(item, name))) is not None:
+            kept[name] = word
+    for name in ("Quantity", "QuantityShipped", "IsBuyerRequestedCancel"):
+        if isinstance(value := _get(item, name), (int, bool)):
+            kept[name] = value
+    return kept
+
+
+def _envelope(body: str) -> Mapping[str, Any]:
+    decoded = _decode(body)
+    # An SNS topic between Amazon and the queue wraps the message in its own envelope (without raw delivery).
+    if "Message" in decoded and "NotificationType" not in decoded and isinstance(decoded["Message"], str):
+        decoded = _decode(decoded["Message"])
+    return decoded
+
+
+def _decode(body: str) -> dict[str, Any]:
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        # `from None`: the decoder's exception carries the whole document.
+        raise MalformedNotification("not JSON") from None
+    if not isinstance(decoded, dict):
+        raise MalformedNotification("not a JSON object")
+    return decoded
+
+
+def _get(mapping: Mapping[str, Any], name: str) -> Any:
+    """A field in either casing: Amazon's types differ in the first letter (facts §5)."""
+    return mapping.get(name, mapping.get(name[0].lower() + name[1:]))
+
+
+def _object(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedNotification(f"no {name}", ORDER_CHANGE)
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _WORD.match(value) else None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -1,0 +1,138 @@
+"""Find orders by searching: what notifications missed (sweep), and past days (backfill).
+
+Belongs here: windows, pages, resuming, and turning what is found into order events. Elsewhere: the API's own rules for
+a search (amazon), what an event means for an order (orders).
+
+A search costs a page of a quota that refills one page in three minutes (facts/sp-api.md §2), so its progress is stored
+page by page: a killed run goes on where it stopped, with the first page's exact parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from orders_pipeline.amazon.errors import AmazonBadRequest, LimitNotBefore
+from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
+from orders_pipeline.store.search_windows import open_search, restart_search, save_page
+
+# Amazon lists an order up to two minutes after it changed; a window that ends later misses it for good.
+SEARCH_HOLDBACK = timedelta(minutes=3)
+# Amazon's page tokens live 24 hours; an hour less, so that a slow page does not meet the end.
+PAGE_TOKEN_LIFE = timedelta(hours=23)
+
+
+@dataclass(slots=True)
+class SearchTotals:
+    """What one search did. `finished` is False when the quota or the budget ended first; `resume_at` then says when."""
+
+    pages: int = 0
+    orders_seen: int = 0
+    events_new: int = 0
+    finished: bool = False
+    resume_at: datetime | None = None
+
+    def as_metadata(self) -> dict[str, int | bool | str]:
+        return {
+            "pages": self.pages,
+            "orders_seen": self.orders_seen,
+            "events_new": self.events_new,
+            "finished": self.finished,
+            "resume_at": self.resume_at.isoformat() if self.resume_at else "",
+        }
+
+
+def day_window(day: date, now: datetime, marketplace_ids: tuple[str, ...]) -> SearchWindow | None:
+    """All that changed on one UTC day, as far as Amazon lists it by now; None for a day that has not begun."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    end = min(start + timedelta(days=1), now - SEARCH_HOLDBACK)
+    return SearchWindow(start, end, marketplace_ids) if end > start else None
+
+
+def search_events(
+    orders: OrdersPort,
+    database: Database,
+    window: SearchWindow,
+    *,
+    seller_id: str,
+    purpose: str,
+    priority: Priority,
+    deadline_seconds: float = 30.0,
+    max_pages: int = 1000,
+) -> SearchTotals:
+    """Read the window page by page; record an event for every order whose change we had not been told of.
+
+    Ends early, resumable, when the quota gives no page within `deadline_seconds`. Raises AmazonError for what waiting
+    does not mend.
+    """
+    totals = SearchTotals()
+    with database.transaction() as connection:
+        search = open_search(
+            connection,
+            seller_id,
+            purpose,
+            window.updated_after,
+            window.updated_before,
+            {"marketplace_ids": list(window.marketplace_ids), "fulfilled_by": list(window.fulfilled_by)},
+        )
+        token_age = database_now(connection) - search.page_token_at if search.page_token_at else timedelta()
+        # A finished window that is asked for again is read again: a person who re-runs a day wants to see it anew.
+        if search.finished or token_age > PAGE_TOKEN_LIFE:
+            search = restart_search(connection, search)
+    window = SearchWindow(
+        search.updated_after,
+        search.updated_before,
+        tuple(search.parameters["marketplace_ids"]),
+        tuple(search.parameters["fulfilled_by"]),
+    )
+    while not search.finished and totals.pages < max_pages:
+        try:
+            page = orders.search_orders(
+                window, page_token=search.page_token, priority=priority, deadline_seconds=deadline_seconds
+            )
+        except LimitNotBefore as error:
+            totals.resume_at = error.not_before
+            return totals
+        except AmazonBadRequest:
+            if search.page_token is None:
+                raise
+            # A token that Amazon no longer takes: begin the window again; what was recorded is recognised.
+            with database.transaction() as connection:
+                search = restart_search(connection, search)
+            continue
+        with database.transaction() as connection:
+            new = record_orders(connection, seller_id, purpose, page.orders)
+            search = save_page(connection, search, page.next_page_token, len(page.orders), new)
+        totals.pages += 1
+        totals.orders_seen += len(page.orders)
+        totals.events_new += new
+    totals.finished = search.finished
+    return totals
+
+
+def record_orders(connection: Connection, seller_id: str, source: str, found: tuple[Order, ...] | list[Order]) -> int:
+    """Record an event for each order as Amazon shows it; return how many told us something new."""
+    now = database_now(connection)
+    events = [
+        NewOrderEvent(
+            seller_id=seller_id,
+            order_id=order.order_id,
+            source=source,
+            deduplication_key=f"updated:{order.last_updated_at.isoformat()}",
+            published_at=order.last_updated_at,
+            partition_day=partition_day(order.last_updated_at, now),
+            marketplace_id=order.marketplace_id,
+            change_type="Search",
+            level="OrderLevel",
+            status_told=order.status,
+            fulfilled_by_told=order.fulfilled_by,
+            changed_at=order.last_updated_at,
+            details={},
+        )
+        for order in found
+    ]
+    return len(insert_order_events(connection, events))

@@ -1,0 +1,176 @@
+"""`orders-pipeline up`: start what is missing, run Dagster in the foreground, stop all that was started.
+
+Belongs here: the order of starting and stopping. Elsewhere: the embedded server (store.embedded), the schema
+(store.migrate). In a deployment the ordinary Dagster processes run instead, and `prepare_store` is all they need.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from orders_pipeline.settings import Settings, project_root
+from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgres, start_embedded
+from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+
+DEFAULT_PORT = 3000
+# `dagster dev` needs up to ten seconds to end its daemon and its code server; then nobody is asked any more.
+STOP_PATIENCE_SECONDS = 25
+
+
+class InstanceFileMissing(Exception):
+    """DAGSTER_HOME has no dagster.yaml, and there is none to copy."""
+
+
+def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
+    """Have both databases there, and the schema up to date. Returns the embedded server if this call started it.
+
+    Raises EmbeddedPostgresError, DatabaseNewerThanCode, or SQLAlchemy's OperationalError for a server that is away.
+    """
+    server: EmbeddedPostgres | None = None
+    if settings.database_url is None:
+        server = start_embedded(settings.data_dir)
+        orders_url, dagster_url = server.url(ORDERS_DATABASE), server.url(DAGSTER_DATABASE)
+    else:
+        orders_url = settings.database_url.get_secret_value()
+        dagster_url = beside(orders_url)
+    try:
+        ensure_database_exists(orders_url)
+        if settings.dagster_postgres_url is None:
+            ensure_database_exists(dagster_url)
+        database = Database(orders_url)
+        try:
+            upgrade(database)
+        finally:
+            database.close()
+    except BaseException:
+        if server is not None and server.started_here:
+            server.stop()
+        raise
+    return server if server is not None and server.started_here else None
+
+
+def serve(settings: Settings, *, port: int | None, tell: Callable[[str], None]) -> int:
+    """Run Dagster in the foreground until it ends or SIGTERM or SIGINT comes; its exit code (0 when asked to stop)."""
+    home = dagster_home()
+    chosen = choose_port(port)
+    # Before anything is started: a signal from here on is remembered, and stops all of it.
+    stop = _StopRequest()
+    started = prepare_store(settings)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        if stop.asked:
+            return 0
+        environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(home),
+            "ORDERS_DATA_DIR": str(settings.data_dir),
+            # More runs a tick than Dagster's five: alerts follow failures without lagging behind.
+            "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "25",
+        }
+        command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_root() / "workspace.yaml")]
+        command += ["-h", "127.0.0.1", "-p", str(chosen)]
+        tell(f"Dagster UI: http://127.0.0.1:{chosen}  (data in {settings.data_dir})")
+        process = subprocess.Popen(command, env=environment, cwd=project_root(), start_new_session=True)  # noqa: S603
+        stop.wakes(process)
+        while process.poll() is None:
+            try:
+                process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                if stop.asked:
+                    break
+        return 0 if stop.asked else process.returncode or 0
+    finally:
+        if process is not None:
+            stop_tree(process.pid)
+        if started is not None:
+            started.stop()
+
+
+def dagster_home() -> Path:
+    """DAGSTER_HOME where it is set, else the repository; made, and given this repository's dagster.yaml, if missing."""
+    named = os.environ.get("DAGSTER_HOME")
+    home = Path(named).expanduser().resolve() if named else project_root()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        source = project_root() / "dagster.yaml"
+        if not source.exists():
+            raise InstanceFileMissing(
+                f"{home} has no dagster.yaml: copy the one of the orders_pipeline repository there, or run in it."
+            )
+        shutil.copyfile(source, home / "dagster.yaml")
+    return home
+
+
+def choose_port(wanted: int | None) -> int:
+    """The port asked for, or PORT, or 3000; a free one where none was asked for and 3000 is taken."""
+    if wanted is None and os.environ.get("PORT"):
+        wanted = int(os.environ["PORT"])
+    if wanted is not None:
+        return wanted
+    for candidate in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+def stop_tree(pid: int, patience_seconds: float = STOP_PATIENCE_SECONDS) -> None:
+    """Stop a process and everything that it started, gently first. A tree, because runs have groups of their own."""
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    try:
+        root.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        root.send_signal(signal.SIGTERM)
+    except psutil.NoSuchProcess:
+        pass
+    psutil.wait_procs([root], timeout=patience_seconds)
+    alive = [process for process in tree if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    for process in alive:
+        _quietly(process.terminate)
+    _, alive = psutil.wait_procs(alive, timeout=5)
+    for process in alive:
+        _quietly(process.kill)
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except psutil.NoSuchProcess:
+        return
+
+
+class _StopRequest:
+    """Remembers SIGTERM and SIGINT, and passes the first on to the child, so that waiting for it ends."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._process: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._take)
+
+    def wakes(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def _take(self, number: int, frame: object) -> None:
+        self.asked = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)

@@ -1,0 +1,271 @@
+"""Ask Amazon about the orders that need it, and keep what it answers.
+
+Belongs here: which parts to ask for, what an answer changes, and what becomes of an order whose look failed. Elsewhere:
+which events need a look at all (plan), the call (amazon), whether the order may ship (fulfillment).
+
+One order's failure is that order's: it is tried again with backoff, then parked. A failure of the account (a role that
+is missing, a revoked authorisation) ends the batch, gives every lease back, and raises an alert.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Any
+
+from sqlalchemy import Connection
+
+from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, AmazonNotFound, LimitNotBefore
+from orders_pipeline.amazon.order import MERCHANT, Order, OrderParts, OrdersPort, OrderStatus, ShippingDetails
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_to_bytes
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.orders import (
+    FetchClaim,
+    claim_due_fetches,
+    fail_fetch,
+    order_row,
+    release_fetch,
+    request_fetch,
+    save_fetched_order,
+    settle_fetch,
+)
+from orders_pipeline.store.workers import over_each
+from orders_pipeline.vault.access import Vault
+
+# Longer than one look can take with all its retries; a process that died gives its orders back after this.
+FETCH_LEASE = timedelta(minutes=2)
+FETCH_WORKERS = 4
+# 30 s, 1 min, 2 min … 1 h: some nine hours in all before an order is parked.
+FIRST_RETRY, LONGEST_RETRY, FETCH_ATTEMPTS = timedelta(seconds=30), timedelta(hours=1), 15
+# An address can lag minutes behind the status, and was blank for days in 2021 (facts/peers.md §2, 23, 28).
+ADDRESS_RETRY, LONGEST_ADDRESS_RETRY = timedelta(seconds=30), timedelta(hours=2)
+# An account that is refused is asked again every few minutes: a person mends it, nothing else does.
+ACCOUNT_RETRY = timedelta(minutes=5)
+SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
+# In these states the warehouse has not got the address yet.
+_NEEDS_DETAILS = frozenset({None, "queued", "held", "refused"})
+
+
+@dataclass(slots=True)
+class FetchTotals:
+    """What one batch of looks did. `not_before` is when the quota allows the next, if it ran out."""
+
+    fetched: int = 0
+    failed: int = 0
+    parked: int = 0
+    without_address: int = 0
+    not_before: datetime | None = None
+    account_error: str | None = None
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: FetchTotals) -> None:
+        self.fetched += other.fetched
+        self.failed += other.failed
+        self.parked += other.parked
+        self.without_address += other.without_address
+        self.not_before = other.not_before or self.not_before
+        self.account_error = other.account_error or self.account_error
+        for name, count in other.errors.items():
+            self.errors[name] = self.errors.get(name, 0) + count
+
+
+def fetch_due_orders(
+    orders: OrdersPort,
+    database: Database,
+    vault: Vault,
+    *,
+    seller_id: str,
+    deadline_seconds: float = 45.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> FetchTotals:
+    """Look at every order that is due, several at a time, until none is or the deadline or the quota ends it."""
+    totals = FetchTotals()
+    started = clock()
+    stop = Event()
+    with ThreadPoolExecutor(FETCH_WORKERS, thread_name_prefix="fetch") as pool:
+        while not stop.is_set() and clock() - started < deadline_seconds:
+            with database.transaction() as connection:
+                claims = claim_due_fetches(connection, seller_id, limit=FETCH_WORKERS * 5, lease=FETCH_LEASE)
+            if not claims:
+                break
+
+            def look(claim: FetchClaim) -> FetchTotals:
+                remaining = max(deadline_seconds - (clock() - started), 1.0)
+                return _look(orders, database, vault, seller_id, claim, remaining, stop)
+
+            for looked in over_each(pool, look, claims):
+                totals.add(looked)
+    return totals
+
+
+def _look(
+    orders: OrdersPort,
+    database: Database,
+    vault: Vault,
+    seller_id: str,
+    claim: FetchClaim,
+    deadline_seconds: float,
+    stop: Event,
+) -> FetchTotals:
+    totals = FetchTotals()
+    if stop.is_set():
+        _give_back(database, seller_id, claim, None)
+        return totals
+    needs_details = claim.queue_state in _NEEDS_DETAILS
+    parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
+    try:
+        answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)
+    except LimitNotBefore as error:
+        totals.not_before = error.not_before
+        stop.set()
+        _give_back(database, seller_id, claim, error.not_before)
+        return totals
+    except AmazonAuthError as error:
+        totals.account_error = str(error)
+        stop.set()
+        _give_back(database, seller_id, claim, None, delay=ACCOUNT_RETRY)
+        with database.transaction() as connection:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=f"amazon.account:{type(error).__name__}",
+                severity="error",
+                message=str(error),
+                what_to_do="No order of this seller can be fetched until this is mended; events are kept meanwhile. "
+                "Run `orders-pipeline doctor`.",
+            )
+        return totals
+    except AmazonError as error:
+        _failed(database, seller_id, claim, error, totals)
+        return totals
+    with database.transaction() as connection:
+        _save(connection, vault, seller_id, claim, answer.order, answer.shipping_details, needs_details, totals)
+    totals.fetched += 1
+    return totals
+
+
+def _save(
+    connection: Connection,
+    vault: Vault,
+    seller_id: str,
+    claim: FetchClaim,
+    order: Order,
+    details: ShippingDetails | None,
+    asked_for_details: bool,
+    totals: FetchTotals,
+) -> None:
+    values = order_values(seller_id, order)
+    if asked_for_details:
+        values["has_address"] = details is not None and details.is_shippable
+    taken = save_fetched_order(connection, values, item_values(seller_id, order))
+    settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
+    merged = order_row(connection, seller_id, order.order_id)
+    to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
+    if not (taken and asked_for_details and to_ship):
+        return
+    if details is not None and details.is_shippable:
+        vault.store(
+            connection,
+            seller_id=seller_id,
+            kind=SHIPPING_DETAILS,
+            subject_id=order.order_id,
+            plaintext=shipping_details_to_bytes(details),
+            expires_at=order.deliver_by,
+        )
+        close_alert(connection, seller_id=seller_id, key=f"order.no_address:{order.order_id}")
+        return
+    totals.without_address += 1
+    # As long again as it has been waiting already: each wait is twice the one before.
+    waiting = database_now(connection) - merged.first_seen_at if merged is not None else timedelta()
+    request_fetch(
+        connection,
+        seller_id=seller_id,
+        order_id=order.order_id,
+        delay=min(max(ADDRESS_RETRY, waiting), LONGEST_ADDRESS_RETRY),
+    )
+
+
+def _failed(
+    database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals
+) -> None:
+    name = type(error).__name__
+    totals.failed += 1
+    totals.errors[name] = totals.errors.get(name, 0) + 1
+    give_up = claim.attempts + 1 >= FETCH_ATTEMPTS or not (error.retryable or isinstance(error, AmazonNotFound))
+    # An order may be announced before it can be read: 404 is given three tries.
+    if isinstance(error, AmazonNotFound) and claim.attempts + 1 >= 3:
+        give_up = True
+    retry_in = None if give_up else min(FIRST_RETRY * 2**claim.attempts, LONGEST_RETRY)
+    with database.transaction() as connection:
+        fail_fetch(connection, seller_id=seller_id, order_id=claim.order_id, error=str(error), retry_in=retry_in)
+        if give_up:
+            totals.parked += 1
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=f"order.parked:{claim.order_id}",
+                severity="error",
+                message=f"Order {claim.order_id} cannot be fetched: {error}",
+                what_to_do="Mend the cause, then run the job `replay_parked` (or `recover_order`) in the Dagster UI.",
+            )
+
+
+def _give_back(
+    database: Database,
+    seller_id: str,
+    claim: FetchClaim,
+    not_before: datetime | None,
+    delay: timedelta = timedelta(),
+) -> None:
+    due_at = not_before or database.now() + delay
+    with database.transaction() as connection:
+        release_fetch(connection, seller_id=seller_id, order_id=claim.order_id, due_at=due_at)
+
+
+def order_values(seller_id: str, order: Order) -> dict[str, Any]:
+    """The columns of `orders` that an answer of Amazon's sets."""
+    return {
+        "seller_id": seller_id,
+        "order_id": order.order_id,
+        "marketplace_id": order.marketplace_id,
+        "status": order.status,
+        "fulfilled_by": order.fulfilled_by,
+        "service_level": order.service_level,
+        "programs": sorted(order.programs),
+        "total_amount": order.total.amount if order.total else None,
+        "total_currency": order.total.currency if order.total else None,
+        "purchased_at": order.purchased_at,
+        "last_updated_at": order.last_updated_at,
+        "earliest_ship_at": order.earliest_ship_at,
+        "ship_by": order.ship_by,
+        "deliver_by": order.deliver_by,
+        "cancellation_requested": order.cancellation_requested,
+    }
+
+
+def item_values(seller_id: str, order: Order) -> list[dict[str, Any]]:
+    """The rows of `order_items` for an answer of Amazon's."""
+    return [
+        {
+            "seller_id": seller_id,
+            "order_id": order.order_id,
+            "order_item_id": item.order_item_id,
+            "position": position,
+            "sku": item.sku,
+            "asin": item.asin,
+            "title": item.title,
+            "quantity_ordered": item.quantity_ordered,
+            "quantity_fulfilled": item.quantity_fulfilled,
+            "unit_price": item.unit_price.amount if item.unit_price else None,
+            "currency": item.unit_price.currency if item.unit_price else None,
+            "programs": sorted(item.programs),
+            "cancellation_requested": item.cancellation_requested,
+            "cancelled": item.cancelled,
+        }
+        for position, item in enumerate(order.items)
+    ]

@@ -1,0 +1,186 @@
+"""Amazon's state: the orders, and every way in which one can change.
+
+Belongs here: changes, under one lock, each with a later `last_updated` than the one before and with its message on the
+queue. Elsewhere: who may ask for them (gate), the rules of a confirmation (shipments).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from orders_pipeline.sandbox.amazon import order_change
+from orders_pipeline.sandbox.amazon.accounts import Accounts
+from orders_pipeline.sandbox.amazon.ledger import AmazonLedger
+from orders_pipeline.sandbox.amazon.limits import UsagePlans
+from orders_pipeline.sandbox.amazon.order import CANCELLED, PARTIALLY_SHIPPED, SHIPPED, Order, Package
+from orders_pipeline.sandbox.amazon.subscriptions import Subscriptions
+from orders_pipeline.sandbox.clock import Clock
+from orders_pipeline.sandbox.faults import Faults
+
+Publish = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class AmazonOptions:
+    """How strict and how slow this Amazon is."""
+
+    listing_delay_seconds: float = 0.0  # how late a listing shows a change
+    package_delay_seconds: float = 0.0  # how late getOrder shows a confirmed package
+    items_page_size: int = 50  # of v0 getOrderItems; small values make a client page
+    # v0's address and buyerInfo operations without a restricted token: 403, or 200 without PII.
+    strict_v0: bool = True
+    v0_whole_seconds: bool = False  # v0 writes its times without milliseconds
+    # A late address: absent altogether, or there with empty strings.
+    blank_address_as_empty_strings: bool = False
+    item_level_share: float = 0.0  # the share of changes sent as one message for each item
+    loss_share: float = 0.0  # the share of messages that Amazon never sends
+
+
+class AmazonState:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        publish: Publish,
+        subscriptions: Subscriptions,
+        time_scale: float,
+        token_seconds: int,
+        options: AmazonOptions,
+        seed: int,
+    ) -> None:
+        self.clock = clock
+        self.options = options
+        self.accounts = Accounts(clock, token_seconds=token_seconds)
+        self.plans = UsagePlans(clock, time_scale)
+        self.ledger = AmazonLedger()
+        self.faults = Faults(seed)
+        self.subscriptions = subscriptions
+        self.lock = threading.RLock()
+        self.orders: dict[str, Order] = {}
+        self._publish = publish
+        self._random = random.Random(seed)
+
+    def order(self, order_id: str) -> Order:
+        return self.orders[order_id]
+
+    def orders_of(self, seller_id: str) -> list[Order]:
+        with self.lock:
+            return [order for order in self.orders.values() if order.seller_id == seller_id]
+
+    def add_order(self, order: Order, *, notify: bool = True) -> Order:
+        with self.lock:
+            self.orders[order.order_id] = order
+            if notify:
+                self._notify(order, order_change.STATUS_CHANGE, "Order created")
+        return order
+
+    def change_status(self, order_id: str, status: str, *, notify: bool = True, reason: str = "") -> None:
+        """Amazon, or a person in Seller Central, moves the order. SHIPPED means: every unit left, without our doing."""
+        with self.lock:
+            order = self.orders[order_id]
+            order.status = status
+            for item in order.items:
+                if status == SHIPPED:
+                    item.shipped_otherwise += item.quantity - order.shipped_units(item.item_id)
+                if status == CANCELLED:
+                    item.cancelled_by = item.cancelled_by or "BUYER"
+                    item.cancel_reason = item.cancel_reason or "Buyer canceled"
+            self._touch(order)
+            if notify:
+                self._notify(order, order_change.STATUS_CHANGE, reason or "Order status changed")
+
+    def request_cancellation(self, order_id: str, reason: str = "Ordered by mistake", *, notify: bool = True) -> None:
+        """The buyer asks. Nothing is cancelled until the seller, or Amazon, does it."""
+        with self.lock:
+            order = self.orders[order_id]
+            for item in order.items:
+                item.cancel_request_reason = reason
+            self._touch(order)
+            if notify:
+                self._notify(order, order_change.BUYER_REQUEST, "Buyer Requested Cancel")
+
+    def withdraw_cancellation_request(self, order_id: str, *, notify: bool = True) -> None:
+        with self.lock:
+            order = self.orders[order_id]
+            for item in order.items:
+                item.cancel_request_reason = None
+            self._touch(order)
+            if notify:
+                self._notify(order, order_change.BUYER_REQUEST, "Buyer withdrew the cancellation request")
+
+    def cancel(self, order_id: str, *, by: str = "BUYER", reason: str = "Buyer canceled", notify: bool = True) -> None:
+        with self.lock:
+            for item in self.orders[order_id].items:
+                item.cancelled_by, item.cancel_reason = by, reason
+            self.change_status(order_id, CANCELLED, notify=notify, reason="Order canceled")
+
+    def cancel_units(self, order_id: str, item_id: str, quantity: int, *, by: str = "MERCHANT") -> None:
+        """Part of an order is cancelled: fewer units are ordered from now on."""
+        with self.lock:
+            order = self.orders[order_id]
+            item = order.item(item_id)
+            if item is None:
+                raise KeyError(item_id)
+            item.quantity -= quantity
+            item.cancelled_by, item.cancel_reason = by, "No inventory"
+            if order.any_shipped:
+                order.status = SHIPPED if order.all_shipped else PARTIALLY_SHIPPED
+            self._touch(order)
+            self._notify(order, order_change.STATUS_CHANGE, "Item canceled")
+
+    def withhold_address(self, order_id: str, seconds: float) -> None:
+        """The order is there before its address is."""
+        with self.lock:
+            self.orders[order_id].address_known_at = self.clock.now() + timedelta(seconds=seconds)
+
+    def mark_delivered(self, order_id: str, reference_id: str | None = None) -> None:
+        with self.lock:
+            order = self.orders[order_id]
+            for package in order.packages.values():
+                if reference_id in (None, package.reference_id):
+                    package.status = "DELIVERED"
+            self._touch(order)
+
+    def store_package(self, order: Order, package: Package) -> None:
+        """A confirmation took effect. The caller holds the lock and has checked every rule."""
+        package.visible_at = self.clock.now() + timedelta(seconds=self.options.package_delay_seconds)
+        order.packages[package.reference_id] = package
+        order.status = SHIPPED if order.all_shipped else PARTIALLY_SHIPPED
+        self._touch(order)
+        self._notify(order, order_change.STATUS_CHANGE, "Shipment confirmed")
+
+    def next_update_time(self, order: Order) -> datetime:
+        """Later than the one before, whatever the clock's resolution."""
+        return max(self.clock.now(), order.last_updated + timedelta(milliseconds=1))
+
+    def notify(self, order_id: str, *, item_level: bool = False, reason: str = "Order status changed") -> None:
+        """Send the order's present state again, as a fresh notification."""
+        with self.lock:
+            self._notify(self.orders[order_id], order_change.STATUS_CHANGE, reason, item_level=item_level)
+
+    def _touch(self, order: Order) -> None:
+        order.last_updated = self.next_update_time(order)
+
+    def _notify(self, order: Order, change_type: str, reason: str, *, item_level: bool = False) -> None:
+        if self._random.random() < self.options.loss_share:
+            self.ledger.record_notification("lost")
+            return
+        item_level = item_level or self._random.random() < self.options.item_level_share
+        for subscription in self.subscriptions.wanting(order.seller_id, order.marketplace_id, change_type):
+            messages = order_change.order_change_messages(
+                order,
+                clock=self.clock,
+                application_id=self.accounts.application.application_id,
+                subscription_id=subscription.subscription_id,
+                change_type=change_type,
+                reason=reason,
+                item_level=item_level,
+            )
+            for message in messages:
+                self.ledger.record_notification(change_type)
+                self._publish(subscription.queue_arn, message)

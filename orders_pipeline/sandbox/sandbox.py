@@ -1,0 +1,188 @@
+"""The whole sandbox as one object: start it, point a client at `environment()`, look at what happened.
+
+Belongs here: putting the parts together, in the right order, and taking them apart. Each part's own work is elsewhere.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from orders_pipeline.sandbox.amazon.app import amazon_application
+from orders_pipeline.sandbox.amazon.order import Order
+from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
+from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
+from orders_pipeline.sandbox.clock import Clock
+from orders_pipeline.sandbox.control import Control
+from orders_pipeline.sandbox.day.people import People
+from orders_pipeline.sandbox.day.player import Day, DayOptions
+from orders_pipeline.sandbox.day.verdicts import Judge
+from orders_pipeline.sandbox.order_factory import OrderFactory
+from orders_pipeline.sandbox.queue import ACCESS_KEY, REGION, SECRET_KEY, Queue, QueueOptions
+from orders_pipeline.sandbox.serving import ThreadedServer
+from orders_pipeline.sandbox.warehouse.app import WarehouseApi
+from orders_pipeline.sandbox.warehouse.floor import Floor, FloorOptions
+from orders_pipeline.sandbox.warehouse.state import WarehouseState
+
+SELLER_ID = "A3TH9S8BH6GOGM"
+MARKETPLACE_ID = "ATVPDKIKX0DER"
+WAREHOUSE_TOKEN = "sandbox-warehouse-token"  # noqa: S105 - opens nothing but this sandbox
+
+
+class Sandbox:
+    """A local Amazon, its queue and a warehouse on loopback ports, in threads of this process.
+
+    `time_scale` multiplies Amazon's refill rates only. The day does not start by itself: `day.start()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        time_scale: float = 1.0,
+        token_seconds: int = 3600,
+        canary: bool = False,
+        subscribed: bool = True,
+        amazon: AmazonOptions | None = None,
+        queue: QueueOptions | None = None,
+        floor: FloorOptions | None = None,
+        day: DayOptions | None = None,
+        amazon_port: int = 0,
+        queue_port: int = 0,
+        warehouse_port: int = 0,
+        seller_id: str = SELLER_ID,
+        marketplace_ids: tuple[str, ...] = (MARKETPLACE_ID,),
+    ) -> None:
+        self.seller_id = seller_id
+        self.marketplace_ids = marketplace_ids
+        self.clock = Clock()
+        self.people = People(canary=canary)
+        self.queue = Queue(clock=self.clock, options=queue or QueueOptions(), port=queue_port, seed=seed)
+        self.amazon = AmazonState(
+            clock=self.clock,
+            publish=self.queue.publish,
+            subscriptions=Subscriptions(),
+            time_scale=time_scale,
+            token_seconds=token_seconds,
+            options=amazon or AmazonOptions(),
+            seed=seed,
+        )
+        self.warehouse = WarehouseState(clock=self.clock, token=WAREHOUSE_TOKEN, seed=seed)
+        self.floor = Floor(self.warehouse, clock=self.clock, options=floor or FloorOptions(), seed=seed)
+        self.day = Day(
+            amazon=self.amazon,
+            warehouse=self.warehouse,
+            floor=self.floor,
+            clock=self.clock,
+            people=self.people,
+            options=day or DayOptions(),
+            seller_id=seller_id,
+            marketplace_id=marketplace_ids[0],
+            seed=seed,
+        )
+        self.judge = Judge(self.amazon, self.warehouse)
+        self._factory = OrderFactory(
+            clock=self.clock,
+            people=self.people,
+            seller_id=seller_id,
+            marketplace_id=marketplace_ids[0],
+            seed=seed,
+        )
+        self._subscribed = subscribed
+        self.amazon.accounts.add_seller(seller_id, list(marketplace_ids))
+        application = amazon_application(self.amazon, self.queue, Control(self).routes())
+        self._amazon_server = ThreadedServer(application, port=amazon_port, name="amazon")
+        self._warehouse_server = ThreadedServer(
+            WarehouseApi(self.warehouse).application(), port=warehouse_port, name="warehouse"
+        )
+
+    def start(self) -> Sandbox:
+        self.queue.start()
+        if self._subscribed:
+            for seller_id in self.amazon.accounts.sellers:
+                self.subscribe(seller_id)
+        self._amazon_server.start()
+        self._warehouse_server.start()
+        self.floor.start()
+        return self
+
+    def stop(self) -> None:
+        self.day.stop()
+        self.floor.stop()
+        self._warehouse_server.stop()
+        self._amazon_server.stop()
+        self.queue.stop()
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return self._amazon_server.url
+
+    @property
+    def warehouse_url(self) -> str:
+        return self._warehouse_server.url
+
+    def environment(self, seller_id: str | None = None) -> dict[str, str]:
+        """The settings of a client of this sandbox, by their names in the environment."""
+        seller = self.amazon.accounts.sellers[seller_id or self.seller_id]
+        application = self.amazon.accounts.application
+        return {
+            "AMAZON_LWA_CLIENT_ID": application.client_id,
+            "AMAZON_LWA_CLIENT_SECRET": application.client_secrets[0],
+            "AMAZON_LWA_REFRESH_TOKEN": seller.refresh_token,
+            "AMAZON_SELLER_ID": seller.seller_id,
+            "AMAZON_MARKETPLACE_ID": ",".join(seller.marketplace_ids),
+            "AMAZON_REGION": "na",
+            "AMAZON_SQS_QUEUE_URL": self.queue.url,
+            "AMAZON_SPAPI_ENDPOINT": self.url,
+            "AMAZON_LWA_ENDPOINT": self.url,
+            "AWS_ENDPOINT_URL_SQS": self.queue.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "WMS_ADAPTER": "rest",
+            "WMS_BASE_URL": self.warehouse_url,
+            "WMS_TOKEN": WAREHOUSE_TOKEN,
+            "SANDBOX_URL": self.url,
+        }
+
+    def add_order(self, *, notify: bool = True, **specification: Any) -> Order:
+        """An order at Amazon, with defaults for what is not said, and its message on the queue."""
+        return self.amazon.add_order(self._factory.make(**specification), notify=notify)
+
+    def subscribe(self, seller_id: str) -> None:
+        """What `createDestination` and `createSubscription` would have done."""
+        known = self.amazon.subscriptions.destinations.values()
+        destination = next((one for one in known if one.arn == self.queue.arn), None)
+        destination = destination or self.amazon.subscriptions.add_destination("orders-pipeline", self.queue.arn)
+        if destination is not None:
+            directive = {
+                "eventFilter": {
+                    "eventFilterType": ORDER_CHANGE,
+                    "orderChangeTypes": ["OrderStatusChange", "BuyerRequestedChange"],
+                }
+            }
+            self.amazon.subscriptions.subscribe(seller_id, ORDER_CHANGE, "1.0", destination, directive)
+
+    @property
+    def canaries(self) -> list[str]:
+        """Every canary given out so far: none of them may turn up where PII must not be."""
+        return list(self.people.canaries)
+
+    def verdicts(self) -> dict[str, Any]:
+        return self.judge.report(self.day.planned)
+
+    def ledger(self) -> dict[str, Any]:
+        return {
+            "amazon": self.amazon.ledger.as_json(),
+            "warehouse": self.warehouse.as_json(),
+            "queue": {"sent": self.queue.sent, "junk_sent": self.queue.junk_sent, "depth": self.queue.depth()},
+        }

@@ -1,0 +1,1 @@
+"""The warehouse's side: the REST contract, a floor that packs and ships, and its ledger."""

@@ -1,0 +1,307 @@
+"""Every setting, read and checked once.
+
+Belongs here: the variables of the contract, from the environment, `.env`, `NAME_FILE` files or AWS Secrets Manager,
+turned into typed settings, and one list of everything that is missing or wrong.
+Elsewhere: what a setting is used for. Nothing here connects to Amazon, the database or the warehouse.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
+
+OrdersApi = Literal["2026-01-01", "v0"]
+WarehouseAdapter = Literal["rest", "tryton"]
+
+AMAZON_REQUIRED = (
+    "AMAZON_LWA_CLIENT_ID",
+    "AMAZON_LWA_CLIENT_SECRET",
+    "AMAZON_LWA_REFRESH_TOKEN",
+    "AMAZON_SELLER_ID",
+    "AMAZON_MARKETPLACE_ID",
+    "AMAZON_SQS_QUEUE_URL",
+)
+WAREHOUSE_REQUIRED = ("WMS_BASE_URL", "WMS_TOKEN")
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong; the message names every one of them and holds no value of a secret."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        listed = "; ".join(problems)
+        super().__init__(
+            f"Settings: {listed}. Set them in the environment or in .env (a secret may be given as NAME_FILE or "
+            "through ORDERS_SECRETS_ARN); README, 'Settings', tells what each means."
+        )
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+
+class AmazonSettings(_Frozen):
+    """One account: one seller in one region, reached by one application."""
+
+    client_id: str
+    # Newest first. Two during a rotation: Amazon keeps the old one alive for some days (facts §4).
+    client_secrets: tuple[SecretStr, ...]
+    refresh_token: SecretStr
+    seller_id: str
+    marketplaces: tuple[Marketplace, ...]
+    region: Region
+    queue_url: str
+    orders_api: OrdersApi
+    spapi_endpoint: str
+    lwa_endpoint: str
+
+    @property
+    def marketplace_ids(self) -> tuple[str, ...]:
+        return tuple(marketplace.marketplace_id for marketplace in self.marketplaces)
+
+
+class WarehouseSettings(_Frozen):
+    """Where the warehouse answers, and which language it speaks."""
+
+    adapter: WarehouseAdapter
+    base_url: str
+    token: SecretStr
+
+
+class Settings(_Frozen):
+    """What this deployment is configured to do.
+
+    `amazon` and `warehouse` are None while anything that they need is missing or wrong; `problems` then says what.
+    """
+
+    amazon: AmazonSettings | None
+    warehouse: WarehouseSettings | None
+    database_url: SecretStr | None
+    dagster_postgres_url: SecretStr | None
+    data_dir: Path
+    keyring_file: Path | None
+    kms_key_id: str | None
+    slack_webhook_url: SecretStr | None
+    problems: tuple[str, ...] = ()
+
+    def require_amazon(self) -> AmazonSettings:
+        """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""
+        if self.amazon is None:
+            raise SettingsError(self.problems)
+        return self.amazon
+
+    def require_warehouse(self) -> WarehouseSettings:
+        """The warehouse. Raises SettingsError naming everything that is missing or wrong."""
+        if self.warehouse is None:
+            raise SettingsError(self.problems)
+        return self.warehouse
+
+    def require_complete(self) -> None:
+        """Raises SettingsError unless everything that `up` and `doctor` need is there."""
+        if self.problems:
+            raise SettingsError(self.problems)
+
+
+def project_root() -> Path:
+    """The repository: the nearest folder upwards of the working directory (else of this package) with workspace.yaml."""
+    for start in (Path.cwd(), Path(__file__).resolve().parent):
+        for folder in (start, *start.parents):
+            if (folder / "workspace.yaml").is_file():
+                return folder
+    return Path.cwd()
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read every setting from `environ` (default: the process's environment over `.env`).
+
+    Never raises for a missing or wrong setting: see `Settings.problems`, so that the definitions load without any.
+    """
+    values = _read_environment() if environ is None else dict(environ)
+    problems: list[str] = []
+    values = _with_secrets_manager(values, problems)
+    values = _with_files(values, problems)
+    missing = [name for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED) if not values.get(name)]
+    if missing:
+        problems.append("missing " + ", ".join(missing))
+    amazon = _amazon(values, problems)
+    warehouse = _warehouse(values, problems)
+    database_url = _database_url("ORDERS_DATABASE_URL", values, problems)
+    dagster_postgres_url = _database_url("DAGSTER_POSTGRES_URL", values, problems)
+    slack = values.get("SLACK_WEBHOOK_URL")
+    if slack:
+        _check_url("SLACK_WEBHOOK_URL", slack, problems)
+    keyring_file = values.get("ORDERS_KEYRING_FILE")
+    if keyring_file and values.get("ORDERS_KMS_KEY_ID"):
+        problems.append("ORDERS_KEYRING_FILE and ORDERS_KMS_KEY_ID are both set: choose one")
+    return Settings(
+        amazon=amazon,
+        warehouse=warehouse,
+        database_url=SecretStr(database_url) if database_url else None,
+        dagster_postgres_url=SecretStr(dagster_postgres_url) if dagster_postgres_url else None,
+        data_dir=_data_dir(values),
+        keyring_file=Path(keyring_file).expanduser() if keyring_file else None,
+        kms_key_id=values.get("ORDERS_KMS_KEY_ID") or None,
+        slack_webhook_url=SecretStr(slack) if slack else None,
+        problems=tuple(problems),
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine: only there is http accepted."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_environment() -> dict[str, str]:
+    from_file = {name: value for name, value in dotenv_values(project_root() / ".env").items() if value is not None}
+    return {**from_file, **os.environ}
+
+
+def _with_secrets_manager(values: dict[str, str], problems: list[str]) -> dict[str, str]:
+    secret_id = values.get("ORDERS_SECRETS_ARN")
+    if not secret_id:
+        return values
+    import boto3  # slow to import, and most deployments name no secret
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = boto3.client("secretsmanager").get_secret_value(SecretId=secret_id)
+        secrets = json.loads(answer["SecretString"])
+    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+        # The exception's text could echo the secret's content; its type says enough.
+        problems.append(f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object")
+        return values
+    if not isinstance(secrets, dict):
+        problems.append("ORDERS_SECRETS_ARN must hold a JSON object of names and values")
+        return values
+    # What is set explicitly wins over the shared secret.
+    return {**{str(name): str(value) for name, value in secrets.items()}, **values}
+
+
+def _with_files(values: dict[str, str], problems: list[str]) -> dict[str, str]:
+    resolved = dict(values)
+    secret_names = (*AMAZON_REQUIRED, "WMS_TOKEN", "WMS_BASE_URL", "ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL",
+                    "SLACK_WEBHOOK_URL", "AMAZON_LWA_CLIENT_SECRET_PREVIOUS")  # fmt: skip
+    for name in secret_names:
+        path = values.get(f"{name}_FILE")
+        if not path or values.get(name):
+            continue
+        try:
+            resolved[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            problems.append(f"{name}_FILE cannot be read ({error.strerror})")
+    return resolved
+
+
+def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | None:
+    before = len(problems)
+    marketplaces, region = _marketplaces(values, problems)
+    orders_api = values.get("AMAZON_ORDERS_API") or "2026-01-01"
+    if orders_api not in get_args(OrdersApi):
+        problems.append(f"AMAZON_ORDERS_API is {orders_api!r}: use 2026-01-01 or v0")
+    spapi_endpoint = values.get("AMAZON_SPAPI_ENDPOINT") or (SPAPI_ENDPOINTS[region] if region else "")
+    lwa_endpoint = values.get("AMAZON_LWA_ENDPOINT") or LWA_ENDPOINT
+    for name, url in (("AMAZON_SPAPI_ENDPOINT", spapi_endpoint), ("AMAZON_LWA_ENDPOINT", lwa_endpoint)):
+        if url:
+            _check_url(name, url, problems)
+    queue_url = values.get("AMAZON_SQS_QUEUE_URL", "")
+    if queue_url.endswith(".fifo"):
+        problems.append("AMAZON_SQS_QUEUE_URL names a FIFO queue: Amazon delivers to standard queues only")
+    if any(not values.get(name) for name in AMAZON_REQUIRED) or len(problems) > before or region is None:
+        return None
+    secrets = [values["AMAZON_LWA_CLIENT_SECRET"]]
+    if previous := values.get("AMAZON_LWA_CLIENT_SECRET_PREVIOUS"):
+        secrets.append(previous)
+    return AmazonSettings(
+        client_id=values["AMAZON_LWA_CLIENT_ID"],
+        client_secrets=tuple(SecretStr(secret) for secret in secrets),
+        refresh_token=SecretStr(values["AMAZON_LWA_REFRESH_TOKEN"]),
+        seller_id=values["AMAZON_SELLER_ID"],
+        marketplaces=marketplaces,
+        region=region,
+        queue_url=queue_url,
+        orders_api=cast(OrdersApi, orders_api),
+        spapi_endpoint=spapi_endpoint.rstrip("/"),
+        lwa_endpoint=lwa_endpoint.rstrip("/"),
+    )
+
+
+def _marketplaces(
+    values: Mapping[str, str], problems: list[str]
+) -> tuple[tuple[Marketplace, ...], Region | None]:
+    ids = [part.strip() for part in values.get("AMAZON_MARKETPLACE_ID", "").split(",") if part.strip()]
+    unknown = [marketplace_id for marketplace_id in ids if marketplace_id not in MARKETPLACES]
+    if unknown:
+        problems.append(f"AMAZON_MARKETPLACE_ID has unknown ids: {', '.join(unknown)}")
+    marketplaces = tuple(MARKETPLACES[marketplace_id] for marketplace_id in ids if marketplace_id in MARKETPLACES)
+    regions = sorted({marketplace.region for marketplace in marketplaces})
+    if len(regions) > 1:
+        problems.append(
+            f"AMAZON_MARKETPLACE_ID mixes the regions {', '.join(regions)}: one deployment serves one region"
+        )
+        return marketplaces, None
+    named = values.get("AMAZON_REGION", "").lower()
+    if named and named not in REGIONS:
+        problems.append(f"AMAZON_REGION is {named!r}: use na, eu or fe")
+        return marketplaces, None
+    if named and regions and regions[0] != named:
+        problems.append(f"AMAZON_REGION is {named}, but the marketplaces are of region {regions[0]}")
+        return marketplaces, None
+    return marketplaces, regions[0] if regions else cast(Region, named) if named else None
+
+
+def _warehouse(values: Mapping[str, str], problems: list[str]) -> WarehouseSettings | None:
+    before = len(problems)
+    adapter = values.get("WMS_ADAPTER") or "rest"
+    if adapter not in get_args(WarehouseAdapter):
+        problems.append(f"WMS_ADAPTER is {adapter!r}: use rest or tryton")
+    base_url = values.get("WMS_BASE_URL", "")
+    if base_url:
+        _check_url("WMS_BASE_URL", base_url, problems)
+    if any(not values.get(name) for name in WAREHOUSE_REQUIRED) or len(problems) > before:
+        return None
+    return WarehouseSettings(
+        adapter=cast(WarehouseAdapter, adapter), base_url=base_url.rstrip("/"), token=SecretStr(values["WMS_TOKEN"])
+    )
+
+
+def _check_url(name: str, url: str, problems: list[str]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        problems.append(f"{name} is not an http(s) URL")
+    elif parts.scheme == "http" and not is_loopback(url):
+        problems.append(f"{name} must be https (http is accepted on loopback only)")
+
+
+def _database_url(name: str, values: Mapping[str, str], problems: list[str]) -> str | None:
+    url = values.get(name)
+    if not url:
+        return None
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
+        problems.append(f"{name} must be a postgresql:// URL")
+        return None
+    # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql:// (facts/dagster §0.2).
+    return f"postgresql+psycopg2://{rest}"
+
+
+def _data_dir(values: Mapping[str, str]) -> Path:
+    if named := values.get("ORDERS_DATA_DIR"):
+        return Path(named).expanduser().resolve()
+    home = values.get("DAGSTER_HOME")
+    return (Path(home).expanduser().resolve() if home else project_root()) / ".orders_pipeline"

@@ -1,0 +1,298 @@
+"""Tell Amazon which package left, once, before the ship-by time.
+
+Belongs here: sending. Elsewhere: proving that it arrived (read_back; promise 5: a 204 proves nothing), the carrier's
+code (amazon.carriers), what the warehouse reported (packages).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from orders_pipeline.amazon.carriers import CarrierTable, resolve_carrier
+from orders_pipeline.amazon.errors import (
+    AmazonAuthError,
+    AmazonBadRequest,
+    AmazonError,
+    AmazonNotFound,
+    LimitNotBefore,
+)
+from orders_pipeline.amazon.order import OrdersPort, OrderStatus
+from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
+from orders_pipeline.shipments.states import TO_SEND, PackageState
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.orders import order_row
+from orders_pipeline.store.shipments import Confirmation, claim_due_confirmations, lock_confirmations, update_confirmation
+from orders_pipeline.store.workers import over_each
+from orders_pipeline.vault.audit import AuditLog
+
+CONFIRM_WORKERS = 4
+ACTION_LEASE = timedelta(minutes=2)
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
+# How long after a 204 Amazon is asked what it shows; sooner often reads the state before.
+READ_BACK_AFTER = timedelta(seconds=15)
+ACCOUNT_RETRY = timedelta(minutes=5)
+# Labels that Amazon sold are confirmed by Amazon; a second word is refused (facts/sp-api.md §1, Ship+).
+_LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """What every package needs."""
+
+    database: Database
+    audit: AuditLog
+    shipments: ShipmentsPort
+    orders: OrdersPort
+    carrier_overrides: CarrierTable
+    seller_id: str
+    default_marketplace_id: str
+
+
+@dataclass(slots=True)
+class ConfirmTotals:
+    """What became of the packages, by outcome. `not_before`: when the quota allows the next, if it ran out."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    not_before: datetime | None = None
+    account_error: str | None = None
+
+    def count(self, outcome: str, times: int = 1) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + times
+
+
+def confirm_due_packages(
+    work: Confirming, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic
+) -> ConfirmTotals:
+    """Tell Amazon of every package that is due, nearest ship-by first, until none is or time or quota ends it."""
+    totals = ConfirmTotals()
+    started = clock()
+    stop = Event()
+    with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="confirm") as pool:
+        while not stop.is_set() and clock() - started < deadline_seconds:
+            with work.database.transaction() as connection:
+                due = claim_due_confirmations(
+                    connection, work.seller_id, states=TO_SEND, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE
+                )
+            if not due:
+                break
+
+            def confirm(package: Confirmation) -> ConfirmTotals:
+                return _confirm(work, package, max(deadline_seconds - (clock() - started), 1.0), stop)
+
+            for one in over_each(pool, confirm, due):
+                for outcome, times in one.outcomes.items():
+                    totals.count(outcome, times)
+                totals.not_before = one.not_before or totals.not_before
+                totals.account_error = one.account_error or totals.account_error
+    return totals
+
+
+def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, stop: Event) -> ConfirmTotals:
+    totals = ConfirmTotals()
+    if stop.is_set():
+        _back(work, package, timedelta())
+        totals.count("postponed")
+        return totals
+    with work.database.transaction() as connection:
+        prepared = _prepare(connection, work, package)
+    if isinstance(prepared, str):
+        totals.count(prepared)
+        return totals
+    try:
+        work.shipments.confirm_shipment(prepared, deadline_seconds=deadline_seconds)
+    except LimitNotBefore as error:
+        # Nothing was sent: the package waits as it did before.
+        stop.set()
+        totals.not_before = error.not_before
+        _back(work, package, max(error.not_before - work.database.now(), timedelta(seconds=1)), unsent=True)
+        totals.count("postponed")
+    except AmazonAuthError as error:
+        stop.set()
+        totals.account_error = str(error)
+        _back(work, package, ACCOUNT_RETRY, unsent=True)
+        _account_alert(work, error)
+        totals.count("account_error")
+    except (AmazonBadRequest, AmazonNotFound) as error:
+        # "Order already fulfilled" and its like come as 400 too: what Amazon shows decides (facts/peers.md §2, 10).
+        _settle(work, package, PackageState.SENT, timedelta(), "refused", last_error=str(error))
+        totals.count("refused")
+    except AmazonError as error:
+        delay = min(FIRST_RETRY * 2 ** min(package.attempts, 8), LONGEST_RETRY)
+        _settle(
+            work,
+            package,
+            PackageState.SENDING,
+            delay,
+            "unknown",
+            attempts=package.attempts + 1,
+            last_error=str(error),
+        )
+        totals.count("retry")
+    else:
+        _settle(work, package, PackageState.SENT, READ_BACK_AFTER, "sent", attempts=0, last_error=None, reads=0)
+        totals.count("sent")
+    return totals
+
+
+def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) -> ShipmentConfirmation | str:
+    """Under the order's lock: is it still to be told, and what exactly? Stores that before it is sent."""
+    package = next(
+        (
+            found
+            for found in lock_confirmations(connection, work.seller_id, claimed.order_id)
+            if found.package_id == claimed.package_id
+        ),
+        None,
+    )
+    order = order_row(connection, work.seller_id, claimed.order_id)
+    if package is None or order is None or package.state != PackageState.PENDING:
+        return "nothing"
+    verdict = _verdict(order, package)
+    if verdict is not None:
+        state, due_in = verdict
+        _update(connection, work.seller_id, package, due_in, state=state.value)
+        _tell_of_verdict(connection, work.seller_id, package, state)
+        return state.value
+    marketplace_id = order.marketplace_id or work.default_marketplace_id
+    choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
+    key = f"carrier.unknown:{(package.carrier or 'none').strip().lower()}"
+    if not choice.known:
+        raise_alert(
+            connection,
+            seller_id=work.seller_id,
+            key=key,
+            severity="error" if choice.held else "warning",
+            message=f"Carrier {package.carrier!r} has no code at Amazon: "
+            + ("its packages are held." if choice.held else "its packages are confirmed as 'Other', by name."),
+            what_to_do="Add it to carriers.csv in the data folder; its packages are then sent, or edited, by themselves.",
+        )
+    else:
+        close_alert(connection, seller_id=work.seller_id, key=key)
+    if choice.held:
+        # Looked at again every ten minutes: the mapping may have come.
+        _update(connection, work.seller_id, package, LONGEST_RETRY, last_error="carrier without a code at Amazon")
+        return "held"
+    shipped_at = _ship_date(package, order, database_now(connection))
+    _update(
+        connection,
+        work.seller_id,
+        package,
+        ACTION_LEASE,
+        state=PackageState.SENDING.value,
+        carrier_code=choice.code,
+        carrier_name=choice.name,
+        shipping_method=choice.shipping_method,
+        sends=package.sends + 1,
+        sent_at=database_now(connection),
+    )
+    return ShipmentConfirmation(
+        order_id=package.order_id,
+        marketplace_id=marketplace_id,
+        package_reference_id=package.package_reference_id,
+        carrier_code=choice.code,
+        carrier_name=choice.name,
+        shipping_method=choice.shipping_method,
+        tracking_number=package.tracking_number,
+        shipped_at=shipped_at,
+        purchased_at=order.purchased_at,
+        items=tuple(ConfirmedItem(line["line_ref"], int(line["quantity"])) for line in package.lines),
+    )
+
+
+def _verdict(order: Row[Any], package: Confirmation) -> tuple[PackageState, timedelta | None] | None:
+    if order.status == OrderStatus.CANCELLED:
+        return PackageState.BLOCKED, None
+    if set(order.programs) & _LABEL_PROGRAMS:
+        return PackageState.NOT_NEEDED, None
+    if order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED) and not package.sends:
+        # Amazon shows it shipped although we never told: read what it shows before telling anything.
+        return PackageState.SENT, timedelta()
+    return None
+
+
+def _ship_date(package: Confirmation, order: Row[Any], now: datetime) -> datetime:
+    """Amazon refuses a ship date before the purchase or in the future; a warehouse's clock may be off either way."""
+    shipped_at = min(package.shipped_at or package.reported_at, now)
+    return max(shipped_at, order.purchased_at) if order.purchased_at else shipped_at
+
+
+def _tell_of_verdict(connection: Connection, seller_id: str, package: Confirmation, state: PackageState) -> None:
+    if state is PackageState.BLOCKED:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=f"package.blocked:{package.order_id}",
+            severity="error",
+            message=f"A package of order {package.order_id} left, but the order is cancelled at Amazon.",
+            what_to_do="Have the carrier return the parcel; the shipment is not confirmed.",
+        )
+
+
+def _settle(
+    work: Confirming, package: Confirmation, state: PackageState, due_in: timedelta, outcome: str, **values: Any
+) -> None:
+    with work.database.transaction() as connection:
+        _update(connection, work.seller_id, package, due_in, only_if=PackageState.SENDING, state=state.value, **values)
+        work.audit.record(
+            connection,
+            action="shipment_confirmation",
+            seller_id=work.seller_id,
+            order_id=package.order_id,
+            purpose="tell Amazon that a package left",
+            outcome=outcome,
+            detail={"package_reference_id": package.package_reference_id},
+        )
+
+
+def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: bool = False) -> None:
+    with work.database.transaction() as connection:
+        if unsent:
+            state, sends = PackageState.PENDING.value, package.sends
+            _update(
+                connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends
+            )
+        else:
+            _update(connection, work.seller_id, package, delay)
+
+
+def _update(
+    connection: Connection,
+    seller_id: str,
+    package: Confirmation,
+    due_in: timedelta | None,
+    *,
+    only_if: PackageState | None = None,
+    **values: Any,
+) -> None:
+    update_confirmation(
+        connection,
+        seller_id=seller_id,
+        order_id=package.order_id,
+        package_id=package.package_id,
+        due_in=due_in,
+        only_if=only_if.value if only_if else None,
+        **values,
+    )
+
+
+def _account_alert(work: Confirming, error: AmazonAuthError) -> None:
+    with work.database.transaction() as connection:
+        raise_alert(
+            connection,
+            seller_id=work.seller_id,
+            key=f"amazon.account:{type(error).__name__}",
+            severity="error",
+            message=str(error),
+            what_to_do="No shipment can be confirmed until this is mended. Run `orders-pipeline doctor`.",
+        )
+
+

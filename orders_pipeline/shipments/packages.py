@@ -1,0 +1,265 @@
+"""Take the warehouse's events into packages: which left, which will not travel, which replaces which.
+
+Belongs here: one package a row, and its `package_reference_id`, stored before Amazon hears of it. Elsewhere: reading
+the events (poll), telling Amazon (confirm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from orders_pipeline.shipments.states import PackageState
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.orders import item_rows, mark_queue_stale, order_row
+from orders_pipeline.store.shipments import (
+    Confirmation,
+    claim_shipment_events,
+    insert_confirmation,
+    lock_confirmations,
+    mark_shipment_event,
+    update_confirmation,
+)
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+
+EVENTS_A_BATCH = 100
+_SUPERSEDED = (PackageState.VOIDED, PackageState.REPLACED)
+
+
+@dataclass(slots=True)
+class PackageTotals:
+    """What became of the events, by outcome."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def count(self, outcome: str) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+
+def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> PackageTotals:
+    """Absorb every pending event, in the warehouse's order. Safe beside other processes doing the same."""
+    totals = PackageTotals()
+    while True:
+        with database.transaction() as connection:
+            events = claim_shipment_events(connection, seller_id, EVENTS_A_BATCH)
+            if not events:
+                return totals
+            entries: list[AuditEntry] = []
+            for event in events:
+                outcome = _absorb(connection, seller_id, event)
+                mark_shipment_event(connection, seller_id, event.event_id, outcome)
+                totals.count(outcome)
+                entries.append(
+                    AuditEntry(
+                        action="package_event",
+                        seller_id=seller_id,
+                        order_id=event.order_id,
+                        purpose="what the warehouse reported",
+                        outcome=outcome,
+                    )
+                )
+            audit.record_many(connection, entries)
+
+
+def same_lines(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two packages hold the same pieces of the same items."""
+    return _pieces(one) == _pieces(other)
+
+
+def _pieces(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    pieces: dict[str, int] = {}
+    for line in lines:
+        pieces[line["line_ref"]] = pieces.get(line["line_ref"], 0) + int(line["quantity"])
+    return pieces
+
+
+def _absorb(connection: Connection, seller_id: str, event: Row[Any]) -> str:
+    order = order_row(connection, seller_id, event.order_id)
+    if order is None:
+        _alert(connection, seller_id, f"package.unknown_order:{event.order_id}", "The warehouse reported a package of "
+               f"order {event.order_id}, which this pipeline does not know.", "Look whose order it is; run "
+               "`recover_order` if it is ours.")  # fmt: skip
+        return "unknown_order"
+    packages = lock_confirmations(connection, seller_id, event.order_id)
+    match event.kind:
+        case "shipped":
+            outcome = _shipped(connection, seller_id, event, order, packages)
+        case "voided":
+            outcome = _voided(connection, seller_id, event, packages)
+        case "short":
+            _alert(connection, seller_id, f"order.short:{event.order_id}",
+                   f"The warehouse cannot ship some items of order {event.order_id}.",
+                   "Cancel these items at Amazon (only the seller can), or have the warehouse restock.")  # fmt: skip
+            outcome = "short"
+        case "cancelled":
+            if order.status != "CANCELLED":
+                _alert(connection, seller_id, f"order.warehouse_cancelled:{event.order_id}",
+                       f"The warehouse cancelled order {event.order_id}, which Amazon still expects.",
+                       "Enter it at the warehouse again (replay), or cancel it at Amazon.")  # fmt: skip
+            outcome = "cancelled"
+        case _:
+            _alert(connection, seller_id, "package.unknown_kind",
+                   "The warehouse reported an event of a kind that is not in the contract.",
+                   "Look at pipeline.wms_shipments; the event is kept.")  # fmt: skip
+            return "unknown_kind"
+    # What left, or will not come, may move the fulfillment order.
+    mark_queue_stale(connection, seller_id=seller_id, order_id=event.order_id)
+    return outcome
+
+
+def _shipped(
+    connection: Connection, seller_id: str, event: Row[Any], order: Row[Any], packages: Sequence[Confirmation]
+) -> str:
+    package_id = event.package_id or event.event_id
+    known = next((package for package in packages if package.package_id == package_id), None)
+    if known is not None:
+        return _reported_again(connection, seller_id, event, known)
+    voided = next(
+        (
+            package
+            for package in packages
+            if package.state == PackageState.VOIDED and package.sends and same_lines(package.lines, event.lines)
+        ),
+        None,
+    )
+    if voided is not None:
+        _mark_replaced(connection, seller_id, voided)
+    reference = (
+        voided.package_reference_id
+        if voided is not None
+        else max((package.package_reference_id or 0 for package in packages), default=0) + 1
+    )
+    state, reason = PackageState.PENDING, None
+    items = {item.order_item_id for item in item_rows(connection, seller_id, event.order_id)}
+    if not event.lines or not {line["line_ref"] for line in event.lines} <= items:
+        state, reason = PackageState.HELD, "it names items that are not in the order"
+    elif not event.tracking_number:
+        state, reason = PackageState.HELD, "it has no tracking number, which Amazon requires"
+    insert_confirmation(
+        connection,
+        {
+            "seller_id": seller_id,
+            "order_id": event.order_id,
+            "package_id": package_id,
+            "package_reference_id": reference,
+            "state": state.value,
+            "carrier": event.carrier,
+            "service": event.service,
+            "tracking_number": event.tracking_number,
+            "shipped_at": event.shipped_at,
+            "lines": event.lines,
+            "ship_by": order.ship_by,
+            "last_error": reason,
+            # A replacement edits a package that Amazon knows: it counts as sent before.
+            "sends": voided.sends if voided is not None else 0,
+        },
+    )
+    if reason is not None:
+        update_confirmation(
+            connection, seller_id=seller_id, order_id=event.order_id, package_id=package_id, due_in=None
+        )
+        _alert(connection, seller_id, f"package.held:{event.order_id}:{package_id}",
+               f"A package of order {event.order_id} cannot be confirmed: {reason}.",
+               "Have the warehouse report it again with what is missing; confirm it by hand if the ship-by time is "
+               "near.")  # fmt: skip
+        return "held"
+    return "replacement" if voided is not None else "shipped"
+
+
+def _reported_again(connection: Connection, seller_id: str, event: Row[Any], known: Confirmation) -> str:
+    changed = {
+        name: getattr(event, name)
+        for name in ("carrier", "service", "tracking_number", "shipped_at", "lines")
+        if getattr(event, name) not in (None, [], getattr(known, name))
+    }
+    if not changed or known.state in _SUPERSEDED:
+        return "duplicate"
+    # The same package with other facts: Amazon is told again under the same reference id, which edits it.
+    update_confirmation(
+        connection,
+        seller_id=seller_id,
+        order_id=known.order_id,
+        package_id=known.package_id,
+        due_in=timedelta(),
+        state=PackageState.PENDING.value,
+        last_error=None,
+        reads=0,
+        **changed,
+    )
+    close_alert(connection, seller_id=seller_id, key=f"package.held:{known.order_id}:{known.package_id}")
+    return "corrected"
+
+
+def _voided(connection: Connection, seller_id: str, event: Row[Any], packages: Sequence[Confirmation]) -> str:
+    known = next((package for package in packages if package.package_id == event.package_id), None)
+    if known is None:
+        _alert(connection, seller_id, f"package.unknown:{event.order_id}:{event.package_id}",
+               f"The warehouse voided a package of order {event.order_id} that it had never reported.",
+               "Ask the warehouse what left.")  # fmt: skip
+        return "unknown_package"
+    if known.state in _SUPERSEDED:
+        return "duplicate"
+    update_confirmation(
+        connection,
+        seller_id=seller_id,
+        order_id=known.order_id,
+        package_id=known.package_id,
+        due_in=None,
+        state=PackageState.VOIDED.value,
+    )
+    if not known.sends:
+        return "voided_before_confirmation"
+    replacement = next(
+        (
+            package
+            for package in packages
+            if package.package_id != known.package_id
+            and package.state in (PackageState.PENDING, PackageState.HELD, PackageState.REFUSED)
+            and not package.confirmed_at
+            and same_lines(package.lines, known.lines)
+        ),
+        None,
+    )
+    if replacement is None:
+        _alert(connection, seller_id, f"package.voided:{known.order_id}:{known.package_id}",
+               f"Amazon was told of a package of order {known.order_id} that will not travel.",
+               "The package that replaces it takes its place at Amazon by itself. If none comes, correct the order in "
+               "Seller Central.")  # fmt: skip
+        return "voided_after_confirmation"
+    _mark_replaced(connection, seller_id, known)
+    update_confirmation(
+        connection,
+        seller_id=seller_id,
+        order_id=replacement.order_id,
+        package_id=replacement.package_id,
+        due_in=timedelta(),
+        state=PackageState.PENDING.value,
+        package_reference_id=known.package_reference_id,
+        sends=known.sends,
+        reads=0,
+        last_error=None,
+    )
+    return "replaced"
+
+
+def _mark_replaced(connection: Connection, seller_id: str, package: Confirmation) -> None:
+    update_confirmation(
+        connection,
+        seller_id=seller_id,
+        order_id=package.order_id,
+        package_id=package.package_id,
+        due_in=None,
+        state=PackageState.REPLACED.value,
+    )
+    close_alert(connection, seller_id=seller_id, key=f"package.voided:{package.order_id}:{package.package_id}")
+
+
+def _alert(connection: Connection, seller_id: str, key: str, message: str, what_to_do: str) -> None:
+    raise_alert(
+        connection, seller_id=seller_id, key=key, severity="error", message=message, what_to_do=what_to_do
+    )

@@ -1,0 +1,75 @@
+"""Read the warehouse's shipment events: record, then move the cursor, in one transaction.
+
+Belongs here: paging through the events. Elsewhere: what an event means for a package (packages).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.shipments import insert_shipment_events, save_cursor, warehouse_cursor
+from orders_pipeline.wms.warehouse import ShipmentEvent, WarehousePort
+
+EVENTS_A_PAGE = 200
+
+
+@dataclass(slots=True)
+class PollTotals:
+    """What one poll brought. `duplicates` are events that the warehouse delivered again."""
+
+    pages: int = 0
+    events: int = 0
+    new: int = 0
+    unreadable: int = 0
+
+    @property
+    def duplicates(self) -> int:
+        return self.events - self.new
+
+
+def poll_shipments(
+    warehouse: WarehousePort, database: Database, *, seller_id: str, max_pages: int = 50
+) -> PollTotals:
+    """Read every event after the stored cursor. Raises WarehouseError; what was read before is kept."""
+    totals = PollTotals()
+    while totals.pages < max_pages:
+        with database.transaction() as connection:
+            cursor = warehouse_cursor(connection, seller_id)
+        page = warehouse.poll(cursor, EVENTS_A_PAGE)
+        with database.transaction() as connection:
+            new = insert_shipment_events(connection, [_row(seller_id, event) for event in page.events])
+            if page.next_cursor is not None:
+                save_cursor(connection, seller_id, page.next_cursor)
+            if page.unreadable:
+                raise_alert(
+                    connection,
+                    seller_id=seller_id,
+                    key="warehouse.unreadable_event",
+                    severity="error",
+                    message=f"{page.unreadable} shipment events of the warehouse have no id, order or lines.",
+                    what_to_do="Ask the warehouse; look for parcels that left without being reported.",
+                )
+        totals.pages += 1
+        totals.events += len(page.events)
+        totals.new += new
+        totals.unreadable += page.unreadable
+        if not page.events or page.next_cursor is None or page.next_cursor == cursor:
+            break
+    return totals
+
+
+def _row(seller_id: str, event: ShipmentEvent) -> dict[str, object]:
+    return {
+        "seller_id": seller_id,
+        "event_id": event.event_id,
+        "kind": event.kind,
+        "order_id": event.order_ref,
+        "package_id": event.package_id,
+        "carrier": event.carrier,
+        "service": event.service,
+        "tracking_number": event.tracking_number,
+        "shipped_at": event.shipped_at,
+        "lines": [{"line_ref": line_ref, "quantity": quantity} for line_ref, quantity in event.lines],
+    }

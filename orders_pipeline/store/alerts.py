@@ -1,0 +1,69 @@
+"""Queries of alerts: what a person should look at, once each while it lasts."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.store.schema import alerts
+
+
+def raise_alert(
+    connection: Connection, *, seller_id: str, key: str, severity: str, message: str, what_to_do: str
+) -> bool:
+    """Open an alert, or note that it is still so; True when it is new. `message` never holds a buyer's data.
+
+    `key` names the subject (`push.refused:<order>`); `severity` is info, warning or error.
+    """
+    statement = insert(alerts).values(
+        seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do, times_seen=1
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=[alerts.c.seller_id, alerts.c.key],
+        index_where=alerts.c.closed_at.is_(None),
+        set_={
+            "times_seen": alerts.c.times_seen + 1,
+            "last_seen_at": func.clock_timestamp(),
+            "message": statement.excluded.message,
+            "what_to_do": statement.excluded.what_to_do,
+        },
+    ).returning(alerts.c.times_seen)
+    return connection.execute(statement).scalar_one() == 1
+
+
+def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
+    """Close the open alert of this key; True if there was one."""
+    statement = (
+        update(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.key == key, alerts.c.closed_at.is_(None))
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount > 0
+
+
+def open_alerts(connection: Connection, seller_id: str) -> list[Row[tuple[object, ...]]]:
+    """Open alerts, worst and newest first."""
+    statement = (
+        select(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None))
+        .order_by(alerts.c.severity, alerts.c.opened_at.desc())
+    )
+    return list(connection.execute(statement))
+
+
+def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> list[Row[tuple[object, ...]]]:
+    """Lock alerts that nobody has been told of yet."""
+    statement = (
+        select(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.delivered_at.is_(None))
+        .order_by(alerts.c.alert_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(statement))
+
+
+def mark_alert_delivered(connection: Connection, alert_id: int) -> None:
+    connection.execute(
+        update(alerts).where(alerts.c.alert_id == alert_id).values(delivered_at=func.clock_timestamp())
+    )

@@ -1,0 +1,155 @@
+"""Queries of the audit log.
+
+Belongs here: appending rows and reading them back as the chain hashed them. The rules themselves (numbers, hashes,
+what is refused) are the database's: migrations/sql/audit.sql. Elsewhere: what an entry may say, and verifying
+(vault.audit).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+# Bounds the memory of a pass over the whole log.
+FETCH_ROWS = 5_000
+
+# The text that audit.chain() hashed, rebuilt with built-in functions only: a replaced audit.chain() cannot vouch for
+# itself.
+CANONICAL = """
+  'audit/1,' || entry_id
+  || ',' || (extract(epoch from at) * 1000000)::bigint
+  || ',' || char_length(actor) || ':' || actor
+  || ',' || char_length(action) || ':' || action
+  || ',' || char_length(seller_id) || ':' || seller_id
+  || ',' || coalesce(char_length(order_id) || ':' || order_id, '-')
+  || ',' || char_length(purpose) || ':' || purpose
+  || ',' || char_length(outcome) || ':' || outcome
+  || ',' || char_length(detail::text) || ':' || detail::text
+"""
+
+_APPEND = text(
+    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
+    "values (:actor, :action, :seller_id, :order_id, :purpose, :outcome, :detail) returning entry_id"
+).bindparams(bindparam("detail", type_=JSONB))
+
+_APPEND_MANY = text(
+    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
+    "select e->>'actor', e->>'action', e->>'seller_id', e->>'order_id', e->>'purpose', e->>'outcome', e->'detail' "
+    "from jsonb_array_elements(cast(:entries as jsonb)) with ordinality as given(e, place) order by place"
+)
+
+_APPEND_FOR_EACH = text(
+    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
+    "select :actor, :action, :seller_id, case when :are_orders then subject end, :purpose, :outcome, "
+    "cast(:detail as jsonb) || case when :are_orders then '{}' else jsonb_build_object('subject', subject) end "
+    "from unnest(cast(:subjects as text[])) with ordinality as given(subject, place) order by place"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One entry, as its hash saw it."""
+
+    entry_id: int
+    canonical: str
+    previous_hash: bytes
+    entry_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """A place in the chain: an entry's number and hash."""
+
+    entry_id: int
+    entry_hash: bytes
+
+
+def append(connection: Connection, entry: Mapping[str, Any]) -> int:
+    """Append one entry; its number. Holds the chain lock until the transaction ends."""
+    return connection.execute(_APPEND, dict(entry)).scalar_one()
+
+
+def append_many(connection: Connection, entries: Sequence[Mapping[str, Any]]) -> int:
+    """Append in the order given, in one statement; how many."""
+    return connection.execute(_APPEND_MANY, {"entries": json.dumps(list(entries))}).rowcount
+
+
+def append_for_each(
+    connection: Connection, entry: Mapping[str, Any], subjects: Sequence[str], *, are_orders: bool
+) -> int:
+    """Append the same entry for each subject: an order, or what goes into its detail; how many."""
+    values = {**entry, "detail": json.dumps(entry["detail"]), "subjects": list(subjects), "are_orders": are_orders}
+    return connection.execute(_APPEND_FOR_EACH, values).rowcount
+
+
+def newest_anchor(connection: Connection) -> ChainEnd | None:
+    """Where the log now begins, if its head was ever purged."""
+    return _end(connection, "select entry_id, entry_hash from audit.anchors order by entry_id desc limit 1", {})
+
+
+def head(connection: Connection) -> ChainEnd | None:
+    """The newest entry."""
+    return _end(connection, "select entry_id, entry_hash from audit.entries order by entry_id desc limit 1", {})
+
+
+def entry_end(connection: Connection, entry_id: int) -> ChainEnd | None:
+    """The hash that one entry carries."""
+    return _end(connection, "select entry_id, entry_hash from audit.entries where entry_id = :id", {"id": entry_id})
+
+
+def links(connection: Connection, from_id: int | None) -> Iterator[ChainLink]:
+    """The chain in its order, streamed."""
+    rows = connection.execution_options(yield_per=FETCH_ROWS).execute(
+        text(
+            f"select entry_id, {CANONICAL}, previous_hash, entry_hash from audit.entries "  # noqa: S608  # our own constant
+            "where entry_id >= :from_id order by entry_id"
+        ),
+        {"from_id": from_id or 0},
+    )
+    for entry_id, canonical, previous_hash, entry_hash in rows:
+        yield ChainLink(entry_id, canonical, bytes(previous_hash), bytes(entry_hash))
+
+
+def entries_of_day(connection: Connection, day: date) -> Iterator[Mapping[str, Any]]:
+    """The entries of one UTC day, in the chain's order, streamed."""
+    rows = connection.execution_options(yield_per=FETCH_ROWS).execute(
+        text(
+            "select entry_id, at, actor, action, seller_id, order_id, purpose, outcome, detail, "
+            "encode(previous_hash, 'hex') as previous_hash, encode(entry_hash, 'hex') as entry_hash from audit.entries "
+            "where at >= cast(:day as timestamp) at time zone 'UTC' "
+            "and at < (cast(:day as timestamp) + interval '1 day') at time zone 'UTC' order by entry_id"
+        ),
+        {"day": day},
+    )
+    for row in rows.mappings():
+        yield dict(row)
+
+
+def purge_before(connection: Connection, cutoff: datetime, actor: str, limit: int) -> int:
+    """Purge at most `limit` entries older than the cutoff; how many went."""
+    return connection.execute(
+        text("select audit.purge_before(:cutoff, :actor, :limit)"), {"cutoff": cutoff, "actor": actor, "limit": limit}
+    ).scalar_one()
+
+
+def oldest_and_newest(connection: Connection) -> tuple[datetime | None, datetime | None, int]:
+    """The time of the oldest and of the newest entry, and how many there are."""
+    row = connection.execute(
+        text(
+            "select (select at from audit.entries order by entry_id limit 1), "
+            "(select at from audit.entries order by entry_id desc limit 1), "
+            "coalesce((select max(entry_id) - min(entry_id) + 1 from audit.entries), 0)"
+        )
+    ).one()
+    return row[0], row[1], row[2]
+
+
+def _end(connection: Connection, statement: str, values: Mapping[str, int]) -> ChainEnd | None:
+    row = connection.execute(text(statement), dict(values)).one_or_none()
+    return None if row is None else ChainEnd(row[0], bytes(row[1]))

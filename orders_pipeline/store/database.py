@@ -1,0 +1,62 @@
+"""The connection to PostgreSQL: one engine a process, transactions by `with`.
+
+Belongs here: how connections are opened and what every one of them is set to. Elsewhere: tables (schema), starting the
+embedded server (embedded), bringing the schema up to date (migrate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, create_engine, text
+
+# A statement that waits longer than this has met a lock that nobody will give back in time; fail and let a retry come.
+STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+LOCK_TIMEOUT_MILLISECONDS = 10_000
+
+
+class Database:
+    """PostgreSQL through SQLAlchemy Core. Thread-safe; each `transaction()` has a connection of its own."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            # An exception must never carry what was being written.
+            hide_parameters=True,
+            connect_args={
+                "application_name": "orders_pipeline",
+                "connect_timeout": 10,
+                "options": (
+                    f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS} "
+                    f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS}"
+                ),
+            },
+        )
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def now(self) -> datetime:
+        """The database's clock, aware, UTC: the one that decides between processes."""
+        with self.transaction() as connection:
+            return database_now(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock at this statement (not at the start of the transaction), aware, UTC."""
+    return connection.execute(text("select clock_timestamp()")).scalar_one()

@@ -1,0 +1,79 @@
+"""Bring the schema up to date, or refuse.
+
+Belongs here: applying the Alembic migrations at start, once even when several processes start at the same moment.
+Elsewhere: the migrations themselves (migrations/versions), the tables (schema).
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+
+from orders_pipeline.store.database import Database
+
+# Any fixed number: whoever holds it migrates, the others wait and find nothing left to do.
+MIGRATION_LOCK = 7_206_512_448
+
+
+class DatabaseNewerThanCode(Exception):
+    """The database was migrated by a newer release than this one."""
+
+
+def upgrade(database: Database) -> str:
+    """Apply every migration that is missing; return the revision that the database is at.
+
+    Raises DatabaseNewerThanCode, without touching anything, if the database holds a revision unknown to this code.
+    """
+    script = ScriptDirectory.from_config(_configuration())
+    with database.transaction() as connection:
+        connection.execute(text("set local lock_timeout = 0"))
+        connection.execute(text("set local statement_timeout = 0"))
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        current = current_revision(connection)
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise DatabaseNewerThanCode(
+                f"The database is at revision {current}, which this release of orders_pipeline does not know: it was "
+                "upgraded by a newer one. Install that release (or restore a backup from before); nothing was changed."
+            )
+        configuration = _configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
+    head = script.get_current_head()
+    assert head is not None
+    return head
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database is at; None for an empty database."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def ensure_database_exists(url: str) -> None:
+    """Create the database that the URL names unless it is there. Needs the right to do so only when it is not."""
+    target = make_url(url)
+    engine = create_engine(
+        target.set(database="postgres"), isolation_level="AUTOCOMMIT", hide_parameters=True, poolclass=None
+    )
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(
+                text("select 1 from pg_database where datname = :name"), {"name": target.database}
+            ).scalar()
+            if not found:
+                quoted = connection.dialect.identifier_preparer.quote(target.database or "")
+                connection.execute(text(f"create database {quoted} encoding 'UTF8' template template0"))
+    finally:
+        engine.dispose()
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(files("orders_pipeline.store") / "migrations"))
+    return configuration

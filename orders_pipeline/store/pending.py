@@ -1,0 +1,50 @@
+"""What waits to be done, in one query: sensors ask it at every tick.
+
+Pending work lives here and nowhere else: not in a cursor, a run key or a run. A run that is lost is asked for again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """Counts of what is due now."""
+
+    events: int
+    fetches: int
+    stale_orders: int
+    actions: int
+    shipment_events: int
+    confirmations: int
+
+    @property
+    def for_sync(self) -> int:
+        """What the job `sync_orders` would find to do."""
+        return self.events + self.fetches + self.stale_orders + self.actions
+
+    @property
+    def for_confirm(self) -> int:
+        """What the job `confirm_shipments` would find to do."""
+        return self.shipment_events + self.confirmations
+
+
+def pending_work(connection: Connection, seller_id: str) -> PendingWork:
+    row = connection.execute(
+        text(
+            "select "
+            "(select count(*) from pipeline.order_events where seller_id = :seller_id and processed_at is null), "
+            "(select count(*) from pipeline.orders where seller_id = :seller_id and fetch_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.orders where seller_id = :seller_id and queue_stale), "
+            "(select count(*) from pipeline.fulfillment_queue "
+            " where seller_id = :seller_id and action_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.wms_shipments where seller_id = :seller_id and processed_at is null), "
+            "(select count(*) from pipeline.shipment_confirmations "
+            " where seller_id = :seller_id and action_due_at <= clock_timestamp())"
+        ),
+        {"seller_id": seller_id},
+    ).one()
+    return PendingWork(*(int(value) for value in row))

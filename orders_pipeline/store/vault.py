@@ -1,0 +1,321 @@
+"""Queries of the vault: sealed records, and the wrapped keys apart from them.
+
+Belongs here: rows in, rows out; nothing here can open anything. Elsewhere: sealing (vault.envelope), who may read
+(vault.access), rotation (vault.rotation).
+
+A record keeps its key_reference for life; sealing it anew replaces the wrapped key in place, so there is never a key
+of an earlier content. Locks are taken in one order: the record's row, then its key's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, text
+
+# Held shared by whoever wraps a key, until the row is committed, and alone by who destroys a key-encryption key: no row
+# can then be committed under a key that has just been destroyed.
+KEYS_LOCK = 7_206_512_450
+FINGERPRINT_LOCK = 7_206_512_451
+# How long the destroyer may queue for that lock; whoever wraps queues behind it.
+DESTROY_PATIENCE = "2s"
+
+RecordId = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A sealed record as it lies there. `key_id` and `wrapped_key` are None if its key is gone."""
+
+    seller_id: str
+    kind: str
+    subject_id: str
+    version: int
+    nonce: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+    key_id: str | None
+    wrapped_key: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedRow:
+    """A wrapped key with what it is bound to; `owner` is None for a key that opens nothing."""
+
+    key_reference: UUID
+    key_id: str
+    wrapped_key: bytes = field(repr=False)
+    owner: RecordId | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedToken:
+    """The wrapped key of one of Amazon's tokens."""
+
+    application_id: str
+    seller_id: str
+    purpose: str
+    key_id: str
+    wrapped_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredRecord:
+    """A record whose time has come."""
+
+    seller_id: str
+    kind: str
+    subject_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How much one key-encryption key wraps."""
+
+    records: int = 0
+    tokens: int = 0
+
+
+def hold_keys(connection: Connection) -> None:
+    """Until this transaction ends no key-encryption key is destroyed. Before wrapping what this transaction stores."""
+    connection.execute(text("select pg_advisory_xact_lock_shared(:lock)"), {"lock": KEYS_LOCK})
+
+
+def hold_keys_alone(connection: Connection) -> None:
+    """Until this transaction ends nobody stores what they wrap. OperationalError if others don't finish in time."""
+    connection.execute(text("select set_config('lock_timeout', :patience, true)"), {"patience": DESTROY_PATIENCE})
+    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": KEYS_LOCK})
+
+
+def hold_fingerprint_key(connection: Connection) -> None:
+    """One process at a time makes the fingerprint key."""
+    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": FINGERPRINT_LOCK})
+
+
+def put_record(connection: Connection, record: StoredRecord, expires_at: datetime | None) -> None:
+    """Store, or replace the content, the nonce and the wrapped key of the record that is there."""
+    reference = connection.execute(
+        text(
+            "insert into vault.records as r "
+            "(seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext, expires_at) "
+            "values (:seller_id, :kind, :subject_id, :reference, :version, :nonce, :ciphertext, :expires_at) "
+            "on conflict (seller_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
+            "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
+            "stored_at = clock_timestamp() returning r.key_reference"
+        ),
+        {
+            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
+            "version": record.version, "nonce": record.nonce, "ciphertext": record.ciphertext, "expires_at": expires_at,
+        },
+    ).scalar_one()  # fmt: skip
+    connection.execute(
+        text(
+            "insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "values (:reference, :seller_id, :key_id, :wrapped_key) on conflict (key_reference) do update set "
+            "key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, created_at = clock_timestamp()"
+        ),
+        {
+            "reference": reference, "seller_id": record.seller_id, "key_id": record.key_id,
+            "wrapped_key": record.wrapped_key,
+        },
+    )  # fmt: skip
+
+
+_RECORD = (
+    "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key "
+    "from vault.records r left join vault_keys.data_keys k using (key_reference) "
+)
+
+
+def records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
+    """Those of the records asked for that are there, by subject."""
+    rows = connection.execute(
+        text(_RECORD + "where r.seller_id = :seller_id and r.kind = :kind and r.subject_id = any(:subjects)"),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
+    return {record.subject_id: record for record in _stored(rows)}
+
+
+def records_after(connection: Connection, after: RecordId | None, limit: int) -> list[StoredRecord]:
+    """The next records in the order of their ids: a page of a pass over all of them."""
+    seller_id, kind, subject_id = after or ("", "", "")
+    rows = connection.execute(
+        text(
+            _RECORD + "where (r.seller_id, r.kind, r.subject_id) > (:seller_id, :kind, :subject_id) "
+            "order by r.seller_id, r.kind, r.subject_id limit :limit"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+    )
+    return list(_stored(rows))
+
+
+def delete_records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> list[str]:
+    """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
+    gone = (
+        connection.execute(
+            text(
+                "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
+                "and subject_id = any(:subjects) returning subject_id, key_reference), "
+                "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference) "
+                "select subject_id from gone order by subject_id"
+            ),
+            {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+        )
+        .scalars()
+        .all()
+    )
+    if gone:
+        connection.execute(
+            text("insert into vault_keys.unsettled_shreds (records) values (:records)"), {"records": len(gone)}
+        )
+    return list(gone)
+
+
+def expired(connection: Connection, at: datetime | None, limit: int) -> list[ExpiredRecord]:
+    """Records whose time has come, the longest overdue first. `at` defaults to the database's clock."""
+    rows = connection.execute(
+        text(
+            "select seller_id, kind, subject_id, expires_at from vault.records "
+            "where expires_at <= coalesce(:at, clock_timestamp()) order by expires_at limit :limit"
+        ),
+        {"at": at, "limit": limit},
+    )
+    return [ExpiredRecord(*row) for row in rows]
+
+
+def set_expiry(connection: Connection, seller_id: str, kind: str, subject_id: str, expires_at: datetime | None) -> bool:
+    """Move the end of a record's time; whether it is there."""
+    return bool(
+        connection.execute(
+            text(
+                "update vault.records set expires_at = :expires_at "
+                "where seller_id = :seller_id and kind = :kind and subject_id = :subject_id"
+            ),
+            {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "expires_at": expires_at},
+        ).rowcount
+    )
+
+
+def key_uses(connection: Connection) -> dict[str, KeyUse]:
+    """How much each key-encryption key wraps."""
+    rows = connection.execute(
+        text(
+            "select key_id, sum(records)::bigint, sum(tokens)::bigint from ("
+            "select key_id, count(*) as records, 0 as tokens from vault_keys.data_keys group by key_id "
+            "union all select key_id, 0, count(*) from vault.amazon_tokens group by key_id) as uses "
+            "group by key_id order by key_id"
+        )
+    )
+    return {row[0]: KeyUse(row[1], row[2]) for row in rows}
+
+
+def keys_to_rewrap(connection: Connection, current: str, after: UUID | None, limit: int) -> list[WrappedRow]:
+    """Wrapped keys under another key than the current one, locked; those that somebody else holds are left out."""
+    rows = connection.execute(
+        text(
+            "select k.key_reference, k.key_id, k.wrapped_key, r.seller_id, r.kind, r.subject_id "
+            "from vault_keys.data_keys k left join vault.records r using (key_reference) "
+            "where k.key_id <> :current and k.key_reference > :after "
+            "order by k.key_reference limit :limit for update of k skip locked"
+        ),
+        {"current": current, "after": after or UUID(int=0), "limit": limit},
+    )
+    return [
+        WrappedRow(row[0], row[1], bytes(row[2]), None if row[3] is None else (row[3], row[4], row[5])) for row in rows
+    ]
+
+
+def put_rewrapped(connection: Connection, rows: Sequence[tuple[UUID, str, bytes]]) -> None:
+    """The new wrapping of each key: its reference, the key-encryption key, the blob."""
+    if not rows:
+        return
+    connection.execute(
+        text(
+            "update vault_keys.data_keys k set key_id = g.key_id, wrapped_key = g.wrapped_key from unnest("
+            "cast(:references as uuid[]), cast(:key_ids as text[]), cast(:blobs as bytea[])) "
+            "as g(key_reference, key_id, wrapped_key) where k.key_reference = g.key_reference"
+        ),
+        {
+            "references": [str(row[0]) for row in rows],
+            "key_ids": [row[1] for row in rows],
+            "blobs": [row[2] for row in rows],
+        },
+    )
+
+
+def delete_keys(connection: Connection, references: Sequence[UUID]) -> None:
+    """Delete wrapped keys that open nothing."""
+    connection.execute(
+        text("delete from vault_keys.data_keys where key_reference = any(cast(:references as uuid[]))"),
+        {"references": [str(reference) for reference in references]},
+    )
+
+
+def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[WrappedToken]:
+    """Amazon's tokens under another key than the current one, locked."""
+    rows = connection.execute(
+        text(
+            "select application_id, seller_id, purpose, key_id, wrapped_key from vault.amazon_tokens "
+            "where key_id <> :current limit :limit for update skip locked"
+        ),
+        {"current": current, "limit": limit},
+    )
+    return [WrappedToken(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
+
+
+def put_rewrapped_token(connection: Connection, token: WrappedToken) -> None:
+    """The new wrapping of one token's key."""
+    connection.execute(
+        text(
+            "update vault.amazon_tokens set key_id = :key_id, wrapped_key = :wrapped_key "
+            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+        ),
+        {
+            "application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose,
+            "key_id": token.key_id, "wrapped_key": token.wrapped_key,
+        },
+    )  # fmt: skip
+
+
+def delete_token(connection: Connection, token: WrappedToken) -> None:
+    """Forget a token; Amazon gives another."""
+    connection.execute(
+        text(
+            "delete from vault.amazon_tokens "
+            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+        ),
+        {"application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose},
+    )
+
+
+def unsettled_shreds(connection: Connection) -> tuple[list[int], int, datetime | None]:
+    """Shreds that an old backup could still undo: their ids, how many records, since when."""
+    rows = connection.execute(
+        text("select shred_id, records, shredded_at from vault_keys.unsettled_shreds order by shred_id")
+    ).all()
+    return [row[0] for row in rows], sum(row[1] for row in rows), min((row[2] for row in rows), default=None)
+
+
+def delete_unsettled(connection: Connection, shred_ids: Sequence[int]) -> None:
+    """These shreds are now beyond undoing."""
+    connection.execute(
+        text("delete from vault_keys.unsettled_shreds where shred_id = any(:ids)"), {"ids": list(shred_ids)}
+    )
+
+
+def _stored(rows: Iterable[Any]) -> Iterator[StoredRecord]:
+    for row in rows:
+        yield StoredRecord(
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            bytes(row[4]),
+            bytes(row[5]),
+            row[6],
+            None if row[7] is None else bytes(row[7]),
+        )

@@ -1,0 +1,303 @@
+"""Storing, revealing and shredding a buyer's data. `Vault.reveal` is the one door by which plaintext leaves.
+
+Belongs here: what may be done with a record, and the audit entry that goes with it. Elsewhere: the cryptography
+(envelope), keys and their rotation (keyring, kms, rotation), when a record must go (compliance.retention).
+
+How shredding becomes final. `shred` deletes the ciphertext and its wrapped key, at once. A dump taken before still
+holds both (and for a while the server's own log, and a replica), so the key-encryption key that opens them must go as
+well. `rotation.settle_shreds` does it: a new key-encryption key, every living record's key re-wrapped under it, all
+older ones destroyed. From then on nothing that the server holds opens the record, whichever dump it came from.
+
+The price: a settlement re-wraps what lives (some ten thousand records a second with a keyring; with AWS KMS one call
+each), so it is one job a night and one after each request to erase, not a part of each shred; `unsettled_shreds` tells
+what still waits. A dump from before a settlement restores no buyers' data: orders still to be shipped are read from
+Amazon again. A copy of the keyring file kept elsewhere undoes all of this: keep such copies no longer than the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+
+from sqlalchemy import Connection
+
+from orders_pipeline.store import vault as queries
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.vault import ExpiredRecord, KeyUse, RecordId, StoredRecord
+from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
+from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context, seal
+from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
+from orders_pipeline.vault.keys import KeyProvider
+
+# The kinds whose subject is an order; others name their subject in the audit entry's detail.
+ORDER_KINDS = frozenset({"shipping_details"})
+
+# A shred holds the audit chain's lock until its transaction ends; this many take about half a second.
+SHRED_BATCH = 5_000
+
+# The fingerprint key belongs to the deployment, not to a seller.
+_FINGERPRINT: RecordId = ("*", "fingerprint_key", "content")
+_FINGERPRINT_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBatch:
+    """What a page of a pass over all records showed. `last` is where the next one begins; None: there is no next."""
+
+    checked: int
+    under_older_key: int
+    refused: tuple[RecordId, ...]
+    last: RecordId | None
+
+
+class Vault:
+    """The sealed records of one database. Thread-safe."""
+
+    def __init__(self, database: Database, keys: KeyProvider, audit: AuditLog) -> None:
+        self._database = database
+        self._keys = keys
+        self._audit = audit
+        self._fingerprint_key: bytes | None = None
+        self._guard = Lock()
+
+    @property
+    def keys(self) -> KeyProvider:
+        return self._keys
+
+    @property
+    def audit(self) -> AuditLog:
+        return self._audit
+
+    def store(
+        self,
+        connection: Connection,
+        *,
+        seller_id: str,
+        kind: str,
+        subject_id: str,
+        plaintext: bytes,
+        expires_at: datetime | None,
+    ) -> None:
+        """Seal and store in the caller's transaction; replaces what is there, with its key."""
+        queries.hold_keys(connection)
+        context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
+        sealed = seal(self._keys, plaintext, context)
+        stored = StoredRecord(
+            seller_id,
+            kind,
+            subject_id,
+            sealed.version,
+            sealed.nonce,
+            sealed.ciphertext,
+            sealed.key_id,
+            sealed.wrapped_key,
+        )
+        queries.put_record(connection, stored, expires_at)
+
+    def reveal(self, *, seller_id: str, kind: str, subject_id: str, purpose: str, actor: str | None = None) -> bytes:
+        """The plaintext, after the audit entry that says who reads it and why has been committed.
+
+        Raises VaultRecordMissing, VaultIntegrityError, VaultKeyMissing: each is in the audit log as well.
+        """
+        ((_, revealed),) = self.reveal_many(
+            seller_id=seller_id, kind=kind, subject_ids=[subject_id], purpose=purpose, actor=actor
+        )
+        if isinstance(revealed, VaultError):
+            raise revealed
+        return revealed
+
+    def reveal_many(
+        self, *, seller_id: str, kind: str, subject_ids: Sequence[str], purpose: str, actor: str | None = None
+    ) -> Iterator[tuple[str, bytes | VaultError]]:
+        """Each plaintext, or why there is none, in the order asked for; their audit entries are committed first."""
+        actor = actor or current_actor()
+        found = self._read_audited(seller_id, kind, subject_ids, actor, purpose)
+        return self._open_each(seller_id, kind, subject_ids, found, actor, purpose)
+
+    def shred(
+        self,
+        connection: Connection,
+        *,
+        seller_id: str,
+        kind: str,
+        subject_id: str,
+        reason: str,
+        actor: str | None = None,
+    ) -> bool:
+        """Delete the record and its key, and write the audit entry; whether it was there. Last in the transaction."""
+        return bool(
+            self.shred_many(
+                connection, seller_id=seller_id, kind=kind, subject_ids=[subject_id], reason=reason, actor=actor
+            )
+        )
+
+    def shred_many(
+        self,
+        connection: Connection,
+        *,
+        seller_id: str,
+        kind: str,
+        subject_ids: Sequence[str],
+        reason: str,
+        actor: str | None = None,
+    ) -> list[str]:
+        """Shred a set at once; those that were there. At most SHRED_BATCH in a transaction, and last in it."""
+        gone = queries.delete_records(connection, seller_id, kind, subject_ids)
+        entry = self._entry("shred", seller_id, kind, reason, "done", actor)
+        self._audit.record_for_each(connection, entry, gone, are_orders=kind in ORDER_KINDS)
+        return gone
+
+    def exists(self, connection: Connection, *, seller_id: str, kind: str, subject_ids: Sequence[str]) -> set[str]:
+        """Those of the subjects that have a record. Opens nothing."""
+        return set(queries.records(connection, seller_id, kind, subject_ids))
+
+    def set_expiry(
+        self, connection: Connection, *, seller_id: str, kind: str, subject_id: str, expires_at: datetime | None
+    ) -> bool:
+        """Move the end of a record's time; whether it is there."""
+        return queries.set_expiry(connection, seller_id, kind, subject_id, expires_at)
+
+    def expired(
+        self, connection: Connection, *, at: datetime | None = None, limit: int = SHRED_BATCH
+    ) -> list[ExpiredRecord]:
+        """Records whose time has come (by the database's clock, or at the time given), the longest overdue first."""
+        return queries.expired(connection, at, limit)
+
+    def key_uses(self, connection: Connection) -> dict[str, KeyUse]:
+        """How many records and tokens each key-encryption key wraps."""
+        return queries.key_uses(connection)
+
+    def verify_batch(
+        self, after: RecordId | None, limit: int = 1_000, *, purpose: str = "compliance check"
+    ) -> VerifiedBatch:
+        """Try that the next records open, and let nothing of them out. The pass's first page writes its audit entry."""
+        current = self._keys.current_key_id()
+        with self._database.transaction() as connection:
+            page = queries.records_after(connection, after, limit)
+            if after is None:
+                self._audit.record(connection, action="verify_vault", seller_id="*", purpose=purpose, outcome="allowed")
+        refused: list[RecordId] = []
+        for record in page:
+            opened = self._open_again_if_rewrapped(record)
+            if isinstance(opened, VaultIntegrityError | VaultKeyMissing):
+                refused.append((record.seller_id, record.kind, record.subject_id))
+        older = sum(record.key_id != current for record in page)
+        last = page[-1] if len(page) == limit else None
+        return VerifiedBatch(
+            len(page), older, tuple(refused), (last.seller_id, last.kind, last.subject_id) if last else None
+        )
+
+    def fingerprint(self, content: bytes) -> str:
+        """A keyed hash of the content: tells "the same again" without keeping it, and without the key tells nothing.
+
+        Stable over rotations. The key is made at first use: call `prepare` at start, outside any transaction.
+        """
+        return hmac.new(self._load_fingerprint_key(), content, hashlib.sha256).hexdigest()
+
+    def prepare(self) -> None:
+        """Make what is made at first use: the key-encryption key and the fingerprint key."""
+        self._load_fingerprint_key()
+
+    def replace_fingerprint_key(self, *, reason: str, actor: str | None = None) -> None:
+        """After a restore whose keys are gone: a new fingerprint key. Every content then looks changed, once."""
+        with self._guard, self._database.transaction() as connection:
+            queries.hold_fingerprint_key(connection)
+            self._fingerprint_key = self._make_fingerprint_key(connection, reason, actor)
+
+    def _load_fingerprint_key(self) -> bytes:
+        with self._guard:
+            if self._fingerprint_key is None:
+                seller_id, kind, subject_id = _FINGERPRINT
+                with self._database.transaction() as connection:
+                    found = queries.records(connection, seller_id, kind, [subject_id]).get(subject_id)
+                    if found is None:
+                        queries.hold_fingerprint_key(connection)
+                        found = queries.records(connection, seller_id, kind, [subject_id]).get(subject_id)
+                    if found is None:
+                        self._fingerprint_key = self._make_fingerprint_key(connection, "first use", None)
+                if self._fingerprint_key is None and found is not None:
+                    opened = self._open_again_if_rewrapped(found)
+                    if not isinstance(opened, bytes):
+                        raise opened or VaultRecordMissing("The fingerprint key is gone: replace_fingerprint_key.")
+                    self._fingerprint_key = opened
+            assert self._fingerprint_key is not None
+            return self._fingerprint_key
+
+    def _make_fingerprint_key(self, connection: Connection, reason: str, actor: str | None) -> bytes:
+        key = os.urandom(_FINGERPRINT_KEY_BYTES)
+        seller_id, kind, subject_id = _FINGERPRINT
+        self.store(connection, seller_id=seller_id, kind=kind, subject_id=subject_id, plaintext=key, expires_at=None)
+        self._audit.record(
+            connection, action="make_fingerprint_key", seller_id=seller_id, purpose=reason, outcome="done", actor=actor
+        )
+        return key
+
+    def _read_audited(
+        self, seller_id: str, kind: str, subject_ids: Sequence[str], actor: str, purpose: str
+    ) -> dict[str, StoredRecord]:
+        are_orders = kind in ORDER_KINDS
+        with self._database.transaction() as connection:
+            found = queries.records(connection, seller_id, kind, subject_ids)
+            there = [subject for subject in subject_ids if subject in found]
+            absent = [subject for subject in subject_ids if subject not in found]
+            for outcome, subjects in (("allowed", there), ("missing", absent)):
+                entry = self._entry("reveal", seller_id, kind, purpose, outcome, actor)
+                self._audit.record_for_each(connection, entry, subjects, are_orders=are_orders)
+        return found
+
+    def _open_each(
+        self,
+        seller_id: str,
+        kind: str,
+        subject_ids: Sequence[str],
+        found: dict[str, StoredRecord],
+        actor: str,
+        purpose: str,
+    ) -> Iterator[tuple[str, bytes | VaultError]]:
+        for subject_id in subject_ids:
+            record = found.get(subject_id)
+            opened = None if record is None else self._open_again_if_rewrapped(record)
+            if opened is None:
+                opened = VaultRecordMissing(
+                    f"No {kind} of {subject_id} for seller {seller_id}: never stored, or shredded."
+                )
+            elif isinstance(opened, VaultError):
+                outcome = "refused_integrity" if isinstance(opened, VaultIntegrityError) else "refused_key_missing"
+                entry = self._entry("reveal", seller_id, kind, purpose, outcome, actor)
+                with self._database.transaction() as connection:
+                    self._audit.record_for_each(connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
+            yield subject_id, opened
+
+    def _open_again_if_rewrapped(self, record: StoredRecord) -> bytes | VaultIntegrityError | VaultKeyMissing | None:
+        """The plaintext, or why not; None if it was shredded meanwhile."""
+        try:
+            return self._open(record)
+        except (VaultKeyMissing, VaultIntegrityError):
+            # Between the reading and here a rotation may have re-wrapped it, or an update sealed it anew: once more.
+            with self._database.transaction() as connection:
+                again = queries.records(connection, record.seller_id, record.kind, [record.subject_id])
+        if record.subject_id not in again:
+            return None
+        try:
+            return self._open(again[record.subject_id])
+        except (VaultKeyMissing, VaultIntegrityError) as error:
+            return error
+
+    def _open(self, record: StoredRecord) -> bytes:
+        if record.key_id is None or record.wrapped_key is None:
+            raise VaultKeyMissing("A record's own key is gone, and so is what it held.")
+        sealed = SealedRecord(record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version)
+        context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+        return open_sealed(self._keys, sealed, context)
+
+    def _entry(
+        self, action: str, seller_id: str, kind: str, purpose: str, outcome: str, actor: str | None
+    ) -> AuditEntry:
+        return AuditEntry(
+            action=action, seller_id=seller_id, purpose=purpose, outcome=outcome, actor=actor, detail={"kind": kind}
+        )

@@ -1,0 +1,77 @@
+"""Where key-encryption keys come from: one interface, two providers.
+
+Belongs here: what the rest of the vault may ask of a provider, and the choice by the settings.
+Elsewhere: the local file (keyring), AWS KMS (kms), what the keys open (envelope), changing them (rotation).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orders_pipeline.settings import Settings
+
+KEYRING_FILE_NAME = "keyring.json"
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A data key that only the named key-encryption key opens, and only with the context it was wrapped with."""
+
+    key_id: str
+    blob: bytes = field(repr=False)
+
+
+class KeyProvider(Protocol):
+    """Keeps key-encryption keys; wraps and unwraps data keys with them. Thread-safe."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the keys are in a file of this machine: enough for one machine only."""
+        ...
+
+    def current_key_id(self) -> str:
+        """The key that new data keys are wrapped with."""
+        ...
+
+    def key_ids(self) -> tuple[str, ...]:
+        """Every key that can still unwrap, the current one first."""
+        ...
+
+    def wrap(self, data_key: bytes, context: Mapping[str, str]) -> WrappedKey:
+        """Wrap under the current key. The context is authenticated, not secret."""
+        ...
+
+    def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> bytes:
+        """Raises VaultKeyMissing (no such key here) or VaultIntegrityError (tampered, or another context)."""
+        ...
+
+    def rewrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> WrappedKey:
+        """The same data key under the current key."""
+        ...
+
+    def add_key(self) -> str:
+        """Make a new key, current from now on; the others still unwrap. Returns its id."""
+        ...
+
+    def destroy_key(self, key_id: str) -> None:
+        """Make the key unusable, for good. Ask `rotation.retire_key`, which first looks whether anything needs it."""
+        ...
+
+
+def canonical(context: Mapping[str, str]) -> bytes:
+    """One spelling for a context, whatever the order it was built in: what is authenticated is bytes."""
+    return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def open_key_provider(settings: Settings) -> KeyProvider:
+    """AWS KMS where ORDERS_KMS_KEY_ID is set, else the keyring file, made at first use."""
+    if settings.kms_key_id:
+        from orders_pipeline.vault.kms import AwsKmsKeys  # boto3 is slow to import, and most deployments need none
+
+        return AwsKmsKeys(settings.kms_key_id)
+    from orders_pipeline.vault.keyring import LocalKeyring
+
+    return LocalKeyring(settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME)

@@ -1,0 +1,207 @@
+"""Changing the key-encryption key: a new one, everything re-wrapped under it, the old ones destroyed.
+
+Belongs here: the steps and their order, each safe to repeat after a crash, while the pipeline runs.
+Elsewhere: what a provider does to add or destroy a key (keyring, kms); why shredding needs it (access).
+
+Data keys are re-wrapped, never the records encrypted again. Whoever wraps a key holds the keys' lock
+(store.vault.hold_keys) until the row is committed; a key is destroyed only with that lock held alone, and with no row
+left under it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from psycopg2.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError
+
+from orders_pipeline.store import vault as queries
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.vault import KeyUse
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.envelope import record_context, token_context
+from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
+from orders_pipeline.vault.keys import KeyProvider, WrappedKey
+
+REWRAP_BATCH = 2_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation did. Not complete: `still_used` keys could not be destroyed; the next one tries again."""
+
+    key_id: str
+    rewrapped: int
+    destroyed: tuple[str, ...]
+    still_used: tuple[str, ...]
+    shreds_settled: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return not self.still_used
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledShreds:
+    """Shredded records that an old dump, with a key that is still there, could bring back."""
+
+    records: int
+    since: datetime | None
+
+
+def unsettled_shreds(database: Database) -> UnsettledShreds:
+    """What the next settlement will put beyond reach."""
+    with database.transaction() as connection:
+        _, records, since = queries.unsettled_shreds(connection)
+    return UnsettledShreds(records, since)
+
+
+def settle_shreds(
+    database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None
+) -> Rotation | None:
+    """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
+    with database.transaction() as connection:
+        shred_ids, _, _ = queries.unsettled_shreds(connection)
+    if not shred_ids:
+        return None
+    return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor)
+
+
+def rotate_keys(
+    database: Database, keys: KeyProvider, audit: AuditLog, *, purpose: str, actor: str | None = None
+) -> Rotation:
+    """A new key-encryption key, everything under it, all older ones destroyed. Run it again if it was interrupted."""
+    with database.transaction() as connection:
+        # Read before the new key is made: a shred that comes later is settled by the next rotation.
+        shred_ids, records, _ = queries.unsettled_shreds(connection)
+    key_id = keys.add_key()
+    audit.record(
+        None, action="add_key", seller_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
+    )
+    rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor)
+    if rotation.complete and shred_ids:
+        with database.transaction() as connection:
+            queries.delete_unsettled(connection, shred_ids)
+            audit.record(
+                connection, action="settle_shreds", seller_id="*", purpose=purpose, outcome="done", actor=actor,
+                detail={"records": records, "key_id": rotation.key_id},
+            )  # fmt: skip
+        rotation = replace(rotation, shreds_settled=records)
+    return rotation
+
+
+def finish_rotation(
+    database: Database, keys: KeyProvider, audit: AuditLog, *, purpose: str, actor: str | None = None
+) -> Rotation:
+    """Re-wrap what is under older keys and destroy those: also the rest of an interrupted rotation."""
+    rewrapped = 0
+    while moved := rewrap_batch(database, keys, REWRAP_BATCH):
+        rewrapped += moved
+    current, *older = keys.key_ids()
+    destroyed: list[str] = []
+    still_used: list[str] = []
+    for key_id in older:
+        try:
+            retire_key(database, keys, audit, key_id, purpose=purpose, actor=actor)
+            destroyed.append(key_id)
+        except KeyInUse as error:
+            log.warning("%s", error)
+            still_used.append(key_id)
+    return Rotation(current, rewrapped, tuple(destroyed), tuple(still_used))
+
+
+def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATCH) -> int:
+    """Bring up to `limit` wrapped keys under the current key; how many. 0: none is left, or none that opens.
+
+    Several processes may do this at once, beside the pipeline. What does not open stays as it is, and keeps its
+    key-encryption key from being destroyed, so that it can be looked into.
+    """
+    moved = 0
+    after: UUID | None = None
+    while moved < limit:
+        with database.transaction() as connection:
+            queries.hold_keys(connection)
+            current = keys.current_key_id()
+            page = queries.keys_to_rewrap(connection, current, after, limit - moved)
+            if not page:
+                break
+            done: list[tuple[UUID, str, bytes]] = []
+            ownerless = [row.key_reference for row in page if row.owner is None]
+            for row in page:
+                if row.owner is None:
+                    continue
+                seller_id, kind, subject_id = row.owner
+                context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
+                try:
+                    wrapped = keys.rewrap(WrappedKey(row.key_id, row.wrapped_key), context)
+                except (VaultIntegrityError, VaultKeyMissing) as error:
+                    log.warning("The key of %s %s was not re-wrapped: %s", kind, subject_id, error)
+                    continue
+                done.append((row.key_reference, wrapped.key_id, wrapped.blob))
+            queries.put_rewrapped(connection, done)
+            queries.delete_keys(connection, ownerless)
+        moved += len(done) + len(ownerless)
+        after = page[-1].key_reference
+    return moved + _rewrap_tokens(database, keys, limit)
+
+
+def retire_key(
+    database: Database, keys: KeyProvider, audit: AuditLog, key_id: str, *, purpose: str, actor: str | None = None
+) -> None:
+    """Destroy a key-encryption key, for good. Raises KeyInUse while anything is wrapped by it, or being wrapped."""
+    try:
+        with database.transaction() as connection:
+            queries.hold_keys_alone(connection)
+            use = queries.key_uses(connection).get(key_id, KeyUse())
+            if use.records or use.tokens:
+                raise KeyInUse(
+                    f"The key-encryption key {key_id} still wraps {use.records} records and {use.tokens} tokens: "
+                    "rotate again; records that cannot be opened are named in the log and by the vault check."
+                )
+            if key_id == keys.current_key_id():
+                raise KeyInUse(f"The key-encryption key {key_id} is the current one: rotate first.")
+            # Two entries, because this cannot be undone: the first is committed before anything is destroyed.
+            _account_destruction(audit, key_id, "started", purpose, actor)
+            keys.destroy_key(key_id)
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise KeyInUse(
+                f"The key-encryption key {key_id} was not destroyed: others are storing records; again later."
+            ) from error
+        raise
+    _account_destruction(audit, key_id, "done", purpose, actor)
+
+
+def _account_destruction(audit: AuditLog, key_id: str, outcome: str, purpose: str, actor: str | None) -> None:
+    audit.record(
+        None,
+        action="destroy_key",
+        seller_id="*",
+        purpose=purpose,
+        outcome=outcome,
+        actor=actor,
+        detail={"key_id": key_id},
+    )
+
+
+def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int) -> int:
+    with database.transaction() as connection:
+        queries.hold_keys(connection)
+        tokens = queries.tokens_to_rewrap(connection, keys.current_key_id(), limit)
+        for token in tokens:
+            context = token_context(
+                application_id=token.application_id, seller_id=token.seller_id, purpose=token.purpose
+            )
+            try:
+                wrapped = keys.rewrap(WrappedKey(token.key_id, token.wrapped_key), context)
+            except (VaultIntegrityError, VaultKeyMissing):
+                # Worth nothing unopened, and Amazon gives another.
+                queries.delete_token(connection, token)
+                continue
+            queries.put_rewrapped_token(connection, replace(token, key_id=wrapped.key_id, wrapped_key=wrapped.blob))
+    return len(tokens)
