@@ -114,8 +114,8 @@ def _error(operation: Operation, status: int, seller_id: str, request_id: str | 
         kind, problem = (
             AmazonThrottled,
             (
-                "the quota is used up. The bucket was emptied and rests; if this is frequent, another program uses the same "
-                "application, or Amazon has lowered the limit"
+                "the quota is used up. The bucket was emptied and rests; if this is frequent, another program uses "
+                "the same application, or Amazon has lowered the limit"
             ),
         )
     elif status >= 500:
@@ -132,7 +132,8 @@ def _error(operation: Operation, status: int, seller_id: str, request_id: str | 
         kind, problem = (
             AmazonProtocolError,
             (
-                "this is not an answer of the Selling Partner API. Look at AMAZON_SPAPI_ENDPOINT, and for a proxy on the way"
+                "this is not an answer of the Selling Partner API. Look at AMAZON_SPAPI_ENDPOINT, and for a proxy on "
+                "the way"
             ),
         )
     else:
@@ -177,16 +178,17 @@ def _auth_error(operation: Operation, status: int, where: str, request_id: str |
         kind, problem = (
             AmazonRevoked,
             (
-                "the access token is not taken though it is new: the seller took the authorisation back, or the token is of "
-                "another region than the endpoint. Let the seller authorise the application again, and look at AMAZON_REGION"
+                "the access token is not taken though it is new: the seller took the authorisation back, or the token "
+                "is of another region than the endpoint. Let the seller authorise the application again, and look at "
+                "AMAZON_REGION"
             ),
         )
     elif told.has_errors:
         kind, problem = (
             AmazonRoleMissing,
             (
-                "the application lacks a role for this data, or the seller authorised it before the role was added. Add "
-                f"{_role(operation)} in the developer profile, then let the seller authorise the application again"
+                "the application lacks a role for this data, or the seller authorised it before the role was added. "
+                f"Add {_role(operation)} in the developer profile, then let the seller authorise the application again"
             ),
         )
     else:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class AuditSink(Protocol):
-    """Takes one entry. If it raises, the call is not made. Entries hold ids and names of fields, never what is in them."""
+    """Takes one entry. If it raises, the call is not made. Entries hold ids and names of fields, no content."""
 
     def record(
         self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, object]

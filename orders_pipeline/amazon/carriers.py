@@ -1,8 +1,8 @@
 """From the warehouse's words for a carrier to Amazon's exact code.
 
-Belongs here: the table (carriers.csv beside this module, and the user's own carriers.csv in the data folder, which comes
-first), its reading, and the look at a tracking number's shape. Elsewhere: sending it (shipments_v0), what is done about
-an unknown carrier (shipments stage).
+Belongs here: the table (carriers.csv beside this module, and the user's own carriers.csv in the data folder, which
+comes first), its reading, and the look at a tracking number's shape. Elsewhere: sending it (shipments_v0), what is done
+about an unknown carrier (shipments stage).
 
 Amazon compares codes letter for letter: another case is answered with 204, and the package never appears (models issue
 5232). On the warehouse's side case, spaces, accents and punctuation do not count.
@@ -106,13 +106,13 @@ def resolve_carrier(
         return CarrierChoice(OTHER, None, method, False, True, "the warehouse named no carrier: set it there")
     if refuses_other(marketplace_id):
         reason = (
-            f"the carrier {name!r} is in no table, and this marketplace refuses {OTHER!r}: add it to {TABLE_FILE} in the "
-            "data folder"
+            f"the carrier {name!r} is in no table, and this marketplace refuses {OTHER!r}: add it to {TABLE_FILE} in "
+            "the data folder"
         )
         return CarrierChoice(OTHER, name, method, False, True, reason)
     reason = (
-        f"the carrier {name!r} is in no table and was sent as {OTHER!r}, which earns no valid-tracking credit: add it to "
-        f"{TABLE_FILE} in the data folder"
+        f"the carrier {name!r} is in no table and was sent as {OTHER!r}, which earns no valid-tracking credit: add it "
+        f"to {TABLE_FILE} in the data folder"
     )
     return CarrierChoice(OTHER, name, method, False, False, reason)
 
@@ -166,7 +166,7 @@ def read_table(lines: Iterable[str], where: str) -> CarrierTable:
         cells = [cell.strip() for cell in next(csv.reader([line]))]
         if len(cells) != len(COLUMNS) or not cells[0] or not cells[3]:
             raise CarrierTableError(
-                f"{where}, line {number}: give {len(COLUMNS)} columns ({','.join(COLUMNS)}), carrier and code not empty."
+                f"{where}, line {number}: give the columns {','.join(COLUMNS)}; carrier and code must not be empty."
             )
         row = CarrierRow(cells[0], cells[1] or ANY, cells[2].upper() or ANY, cells[3], cells[4] or None)
         service = ANY if row.service == ANY else _normalised(row.service)

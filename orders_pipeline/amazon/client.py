@@ -49,6 +49,7 @@ class AmazonClient:
     clock: AmazonClock
     transport: Transport
     tokens: TokenSource
+    restricted: TokenSource
     session: requests.Session
 
     def close(self) -> None:
@@ -97,12 +98,13 @@ def open_amazon(
         f"grantless:{NOTIFICATIONS_SCOPE}",
         lambda deadline: login.application_token(NOTIFICATIONS_SCOPE, deadline),
     )
+    restricted = restricted_data_tokens(cache, transport, tokens, sink, TO_SHIP)
     orders: OrdersPort
     if settings.orders_api == "v0":
         orders = OrdersV0(
             transport,
             tokens,
-            restricted_data_tokens(cache, transport, tokens, sink, TO_SHIP),
+            restricted,
             restricted_data_tokens(cache, transport, tokens, sink, BUYER),
             sink,
             settings.marketplace_ids,
@@ -120,6 +122,7 @@ def open_amazon(
         clock=amazon_clock,
         transport=transport,
         tokens=tokens,
+        restricted=restricted,
         session=session,
     )
 

@@ -1,8 +1,8 @@
 """Read Amazon's JSON: strict about the few fields that an order cannot do without, lenient about all others.
 
 Belongs here: one reading of texts, times, numbers, booleans and money, as either API version writes them. No message
-holds a value, only the name of a field: a value could be a buyer's. Elsewhere: which fields there are (orders_v2026_wire,
-orders_v0_wire).
+holds a value, only the name of a field: a value could be a buyer's. Elsewhere: which fields there are
+(orders_v2026_wire, orders_v0_wire).
 """
 
 from __future__ import annotations

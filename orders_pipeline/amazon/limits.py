@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -217,7 +217,9 @@ class Limits:
         not_before = take.at + timedelta(seconds=take.wait)
         when = not_before.isoformat(timespec="seconds")
         if take.breaker_open:
-            reason = f"the breaker is open after {take.consecutive_failures} failures in a row; it lets one call try at {when}"
+            reason = (
+                f"the breaker is open after {take.consecutive_failures} failures in a row; one call may try at {when}"
+            )
         else:
             reason = f"no quota within the deadline at {take.rate:g} requests a second; the next is free at {when}"
         return LimitNotBefore(
@@ -232,7 +234,7 @@ class Limits:
         return LimitKey(self._application_id, seller_id, self._region, operation.name)
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Generator[Connection]:
         with self._engine.connect() as connection:
             yield connection
 

@@ -1,7 +1,7 @@
 """Login with Amazon: from the refresh token or the application's own credentials to an access token.
 
 Belongs here: the two grants, the two client secrets of a rotation, what a refusal means. Elsewhere: keeping tokens
-(tokens), tokens for personal data (restricted_tokens). Requests are not signed: Amazon asks for no SigV4 since 2023-10-02.
+(tokens), tokens for personal data (restricted_tokens). Nothing is signed: Amazon asks for no SigV4 since 2023-10-02.
 
 | LWA answers | error | what it takes |
 | --- | --- | --- |
@@ -48,31 +48,41 @@ DEFAULT_LIFE_SECONDS = 3600.0
 _WHAT_TO_DO: dict[str, tuple[type[AmazonAuthError], str]] = {
     "invalid_grant": (
         AmazonRevoked,
-        "the refresh token is not valid: the seller took the authorisation back, or it has lapsed (public applications: "
-        "after 365 days). Let the seller authorise the application again (`orders-pipeline authorize`) and set "
-        "AMAZON_LWA_REFRESH_TOKEN to the new token",
+        (
+            "the refresh token is not valid: the seller took the authorisation back, or it has lapsed (after 365 "
+            "days for a public application). Let the seller authorise the application again (`orders-pipeline "
+            "authorize`) and set AMAZON_LWA_REFRESH_TOKEN to the new token"
+        ),
     ),
     "invalid_client": (
         AmazonClientInvalid,
-        "the client id, or every client secret, is wrong or has expired (a secret lives 180 days). Take both from the "
-        "developer console and set AMAZON_LWA_CLIENT_ID and AMAZON_LWA_CLIENT_SECRET; a secret made minutes ago may "
-        "take half an hour to work, so keep the old one in AMAZON_LWA_CLIENT_SECRET_PREVIOUS",
+        (
+            "the client id, or every client secret, is wrong or has expired (a secret lives 180 days). Take both "
+            "from the developer console and set AMAZON_LWA_CLIENT_ID and AMAZON_LWA_CLIENT_SECRET; a secret made "
+            "minutes ago may take half an hour to work, so keep the old one in AMAZON_LWA_CLIENT_SECRET_PREVIOUS"
+        ),
     ),
     "unauthorized_client": (
         AmazonRoleMissing,
-        "the application may not use this grant. Look in the developer console whether it is published, or authorised "
-        "as a draft by this seller",
+        (
+            "the application may not use this grant. Look in the developer console whether it is published, or "
+            "authorised as a draft by this seller"
+        ),
     ),
     "invalid_scope": (
         AmazonRoleMissing,
-        "the application may not ask for this scope: one in the status Sandbox gets no notifications. Move it to "
-        "Production in the developer console",
+        (
+            "the application may not ask for this scope: one in the status Sandbox gets no notifications. Move it "
+            "to Production in the developer console"
+        ),
     ),
     "access_denied": (AmazonRoleMissing, "access was denied. Look at the application's roles in the developer profile"),
     "invalid_request": (
         AmazonAuthError,
-        "the request was refused as malformed. Look whether AMAZON_LWA_* hold what the developer console shows, "
-        "without spaces or quotes",
+        (
+            "the request was refused as malformed. Look whether AMAZON_LWA_* hold what the developer console "
+            "shows, without spaces or quotes"
+        ),
     ),
     "unsupported_grant_type": (AmazonAuthError, "the endpoint does not know this grant. Look at AMAZON_LWA_ENDPOINT"),
 }

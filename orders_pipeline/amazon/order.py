@@ -1,7 +1,8 @@
 """An order as Amazon tells it, in one shape for both versions of the Orders API.
 
 Belongs here: the domain objects and the port that reads them. What identifies a buyer is in `ShippingDetails` alone,
-never in `Order`. Elsewhere: each version's wire format (orders_v2026, orders_v0), what we make of an order (the stages).
+never in `Order`. Elsewhere: each version's wire format (orders_v2026_wire, orders_v0_wire), what we make of an order
+(the stages).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from orders_pipeline.vault.personal import PersonalText
 
 
 class OrderStatus:
-    """Amazon's order statuses, canonical spelling (that of 2026-01-01). The set is open: other values are kept as told."""
+    """Amazon's order statuses, canonical spelling (that of 2026-01-01). The set is open: others are kept as told."""
 
     PENDING_AVAILABILITY = "PENDING_AVAILABILITY"
     PENDING = "PENDING"
@@ -83,7 +84,7 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package as Amazon shows it. `items` is (order_item_id, quantity). `status` is open: DELIVERED starts retention."""
+    """A package as Amazon shows it. `items` is (order_item_id, quantity). DELIVERED as `status` starts retention."""
 
     package_reference_id: str
     status: str | None = None
@@ -202,7 +203,7 @@ class SearchPage:
 
 
 class OrdersPort(Protocol):
-    """Reads orders. Each call spends quota; `deadline_seconds` bounds waiting for it (then LimitNotBefore is raised)."""
+    """Reads orders. Each call spends quota; `deadline_seconds` bounds the wait for it (then comes LimitNotBefore)."""
 
     @property
     def api_version(self) -> str: ...

@@ -1,7 +1,7 @@
 """The Orders API 2026-01-01 behind the OrdersPort: one call answers everything about an order.
 
-Belongs here: parameters and rules of searchOrders and getOrder. Elsewhere: fields (orders_v2026_wire), the older version
-(orders_v0). No restricted data token: this version gives a buyer's data by role, to whom asks with RECIPIENT.
+Belongs here: parameters and rules of searchOrders and getOrder. Elsewhere: fields (orders_v2026_wire), the older
+version (orders_v0). No restricted data token: this version gives a buyer's data by role, to whom asks with RECIPIENT.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class OrdersV2026:
     def _get_order(self, order_id: str, parts: OrderParts, priority: Priority, deadline: Deadline) -> FetchedOrder:
         wants_details = OrderParts.SHIPPING_DETAILS in parts
         wants_packages = OrderParts.PACKAGES in parts
-        included = list(STATE_DATA)
+        included: list[str] = [*STATE_DATA]
         if wants_details:
             included.append("RECIPIENT")
         if wants_packages:

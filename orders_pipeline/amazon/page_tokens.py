@@ -2,7 +2,8 @@
 
 Belongs here: the end of the window as it was sent with the first page (it was capped by the clock then, and must not
 move), when the token was given, and which pages were seen already. Amazon has answered the same page again and again
-under new tokens (facts/peers.md §2, 18). Elsewhere: the searches (orders_v2026, orders_v0), keeping tokens (the stages).
+under new tokens (facts/peers.md §2, 18). Elsewhere: the searches (orders_v2026, orders_v0), keeping tokens (the
+stages).
 """
 
 from __future__ import annotations

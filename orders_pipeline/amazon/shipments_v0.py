@@ -1,7 +1,8 @@
 """confirmShipment of the Orders API v0: the one write, and Amazon's rules for it.
 
-Belongs here: the rules that can be looked at before anything is sent, and the wire format. Elsewhere: which carrier code
-(carriers), when to confirm and reading it back (shipments stage). This operation is not deprecated: 2026-01-01 has none.
+Belongs here: the rules that can be looked at before anything is sent, and the wire format. Elsewhere: which carrier
+code (carriers), when to confirm and reading it back (shipments stage). This operation is not deprecated: 2026-01-01 has
+none.
 
 A 400 with the code PackageToUpdateNotFound says that the order counts as fulfilled: read it back before alerting.
 """
@@ -111,7 +112,7 @@ def check_confirmation(confirmation: ShipmentConfirmation) -> None:
 
 
 def ship_date(confirmation: ShipmentConfirmation, amazon_now: datetime) -> datetime:
-    """The time to tell Amazon: neither in its future nor before the purchase; small differences of clocks are mended."""
+    """The time to tell Amazon: neither in its future nor before the purchase; small clock differences are mended."""
     shipped_at = confirmation.shipped_at
     if shipped_at.tzinfo is None:
         raise _refused(confirmation, "the time of shipping has no offset: whether it is local or UTC cannot be told")
@@ -127,8 +128,8 @@ def ship_date(confirmation: ShipmentConfirmation, amazon_now: datetime) -> datet
 
 def _refused(confirmation: ShipmentConfirmation, problem: str) -> AmazonBadRequest:
     return AmazonBadRequest(
-        f"confirmShipment for order {confirmation.order_id}, package {confirmation.package_reference_id}, was not sent: "
-        f"{problem}. Correct it in the warehouse, or in the carrier table, and replay the package.",
+        f"confirmShipment for order {confirmation.order_id}, package {confirmation.package_reference_id}, was not "
+        f"sent: {problem}. Correct it in the warehouse, or in the carrier table, and replay the package.",
         operation=CONFIRM_SHIPMENT.name,
         code="InvalidConfirmation",
     )

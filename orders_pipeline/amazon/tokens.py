@@ -1,7 +1,7 @@
 """Tokens that all processes share: obtained once, kept sealed, replaced in good time.
 
-Belongs here: the cache in memory and in `vault.amazon_tokens`, who obtains a token while the others wait, and what to do
-with one that Amazon refused. Elsewhere: how a token is obtained (login, restricted_tokens), its encryption (vault).
+Belongs here: the cache in memory and in `vault.amazon_tokens`, who obtains a token while the others wait, and what to
+do with one that Amazon refused. Elsewhere: how a token is obtained (login, restricted_tokens), its encryption (vault).
 
 A token is bound to the authorisation that it came from: after the seller has authorised anew (to add a role, say), the
 one in the cache is not used any more, though it would live for an hour.

@@ -5,7 +5,7 @@ the bucket (limits), obtaining tokens (tokens), what is sent (one module an API)
 
 | answer | tried again |
 | --- | --- |
-| 429, 500 and above, no answer | up to 4 times in all, capped exponential backoff with full jitter, within the deadline |
+| 429, 500 and above, no answer | up to 4 times in all, capped exponential backoff, full jitter, within the deadline |
 | 401, 403 | once, at once, with another access token |
 | everything else | never |
 

@@ -3,8 +3,6 @@
 Belongs here: the assets of group `compliance`. Elsewhere: the log itself (vault.audit).
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from orders_pipeline.defs.resources import StoreResource

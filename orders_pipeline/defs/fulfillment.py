@@ -4,8 +4,6 @@ Belongs here: the assets of group `fulfillment` and the job `sync_orders`, which
 warehouse in one in-process run (a run costs about three seconds of processor time whatever it carries).
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import dagster as dg

@@ -4,8 +4,6 @@ Belongs here: assets and sensors of group `intake`. Elsewhere: the order of comm
 (intake.search).
 """
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, date, datetime, timedelta
 
@@ -47,7 +45,6 @@ order_notifications = dg.AssetSpec(
     owners=OWNERS,
     deps=[order_notifications],
     partitions_def=daily,
-    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     pool="amazon_search",
     op_tags={"dagster/priority": "-1"},
 )

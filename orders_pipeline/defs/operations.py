@@ -3,8 +3,6 @@
 Belongs here: the assets of group `operations`.
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from orders_pipeline.defs.intake import OWNERS

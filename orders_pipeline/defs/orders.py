@@ -3,8 +3,6 @@
 Belongs here: the assets of group `orders`. Elsewhere: which orders need a call (orders.plan), the calls (orders.fetch).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

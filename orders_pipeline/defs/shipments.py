@@ -4,8 +4,6 @@ Belongs here: the assets of group `shipments`, the job `confirm_shipments` and t
 Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), proving it (shipments.read_back).
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from orders_pipeline.amazon.carriers import load_overrides

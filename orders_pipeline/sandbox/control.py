@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orders_pipeline.sandbox.amazon.order import V0_STATUS
+from orders_pipeline.sandbox.amazon.order import STATUS_OF_V0, V0_STATUS
 from orders_pipeline.sandbox.order_factory import OrderSpecificationError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Control:
         if body is None or order_id not in amazon.orders:
             return _problem(404, "no such order, or no JSON object")
         notify = bool(body.get("notify", True))
-        status = body.get("status")
+        status = STATUS_OF_V0.get(body.get("status", ""), body.get("status"))
         if status == "BUYER_REQUESTED_CANCEL":
             amazon.request_cancellation(order_id, notify=notify)
         elif status == "CANCELLED":

@@ -1,6 +1,6 @@
 """The queue between Amazon and the seller: SQS over HTTP by the moto server, and Amazon's hand that fills it.
 
-Belongs here: the server, the queue with its policy and dead-letter queue, and delivery with all that a standard queue
+Belongs here: the queue with its policy and dead-letter queue, and delivery with all that a standard queue
 may do: twice, late, out of order. moto is slow at depth (every call walks the queue), so keep it drained.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import logging
 import random
 import secrets
 import threading
@@ -18,9 +17,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from orders_pipeline.sandbox.clock import Clock
+from orders_pipeline.sandbox.sqs_server import SqsServer
 
 REGION = "us-east-1"
 ACCESS_KEY = "sandbox"
@@ -67,14 +66,15 @@ class Queue:
         self._clock = clock
         self.options = options
         self._random = random.Random(seed)
-        self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+        self._server = SqsServer(port)
         # moto keeps one set of queues for the whole process; each sandbox has queues of its own.
         self.name = f"amazon-notifications-{secrets.token_hex(4)}"
         self.dead_letter_name = f"{self.name}-dead-letters"
         self.arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}"
-        self.endpoint = ""
+        self.endpoint = self._server.endpoint
         self.url = ""
         self.dead_letter_url = ""
+        self._client: Any = None
         self.sent = 0
         self.junk_sent = 0
         self._condition = threading.Condition()
@@ -84,11 +84,7 @@ class Queue:
         self._sender = threading.Thread(target=self._deliver, name="sandbox-amazon-notifications", daemon=True)
 
     def start(self) -> None:
-        # werkzeug logs every request; nobody reads that.
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server.start()
-        host, port = self._server.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
         client = self.client()
         self.dead_letter_url = client.create_queue(QueueName=self.dead_letter_name)["QueueUrl"]
         policy = {
@@ -126,14 +122,17 @@ class Queue:
         self._server.stop()
 
     def client(self) -> Any:
-        return boto3.client(
-            "sqs",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30),
-        )
+        """One boto3 client for all threads: it may be shared, and making one takes longer than many calls."""
+        if self._client is None:
+            self._client = boto3.client(
+                "sqs",
+                endpoint_url=self.endpoint,
+                region_name=REGION,
+                aws_access_key_id=ACCESS_KEY,
+                aws_secret_access_key=SECRET_KEY,
+                config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30),
+            )
+        return self._client
 
     def publish(self, queue_arn: str, message: dict[str, Any]) -> None:
         """Amazon's side: deliver this message soon, with all that the options do to it on the way."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from orders_pipeline.sandbox.amazon.app import amazon_application
+from orders_pipeline.sandbox.amazon.marketplaces import MARKETPLACES
 from orders_pipeline.sandbox.amazon.order import Order
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
@@ -139,7 +140,7 @@ class Sandbox:
             "AMAZON_LWA_REFRESH_TOKEN": seller.refresh_token,
             "AMAZON_SELLER_ID": seller.seller_id,
             "AMAZON_MARKETPLACE_ID": ",".join(seller.marketplace_ids),
-            "AMAZON_REGION": "na",
+            "AMAZON_REGION": MARKETPLACES[seller.marketplace_ids[0]].region,
             "AMAZON_SQS_QUEUE_URL": self.queue.url,
             "AMAZON_SPAPI_ENDPOINT": self.url,
             "AMAZON_LWA_ENDPOINT": self.url,

@@ -24,8 +24,10 @@ class ThreadedServer:
     """One uvicorn server in one thread; `port` is the actual one, also when 0 was asked for."""
 
     def __init__(self, application: Starlette, *, port: int = 0, name: str) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Head and body of an answer are two writes; with Nagle's algorithm the second waits 40 ms for a delayed ACK.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.bind((LOOPBACK, port))
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(

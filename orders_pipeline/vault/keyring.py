@@ -86,7 +86,7 @@ class LocalKeyring:
         ring = self._load()
         key = ring.keys[ring.current]
         nonce = os.urandom(NONCE_BYTES)
-        return WrappedKey(key.key_id, nonce + key.cipher.encrypt(nonce, data_key, _authenticated(key.key_id, context)))
+        return WrappedKey(key.key_id, nonce + key.cipher.encrypt(nonce, data_key, _authenticated(context)))
 
     def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> bytes:
         ring = self._load()
@@ -97,7 +97,7 @@ class LocalKeyring:
             raise VaultKeyMissing(f"The key-encryption key {wrapped.key_id} {fate}: what it wrapped cannot be opened.")
         nonce, sealed = wrapped.blob[:NONCE_BYTES], wrapped.blob[NONCE_BYTES:]
         try:
-            return key.cipher.decrypt(nonce, sealed, _authenticated(key.key_id, context))
+            return key.cipher.decrypt(nonce, sealed, _authenticated(context))
         except (InvalidTag, ValueError) as error:
             raise VaultIntegrityError(
                 f"A data key wrapped by {wrapped.key_id} does not authenticate: it was altered, or belongs elsewhere."
@@ -214,8 +214,9 @@ class LocalKeyring:
             os.close(descriptor)
 
 
-def _authenticated(key_id: str, context: Mapping[str, str]) -> bytes:
-    return b"orders_pipeline key wrap 1\n" + key_id.encode("utf-8") + b"\n" + canonical(context)
+def _authenticated(context: Mapping[str, str]) -> bytes:
+    # Begins unlike a record's, so that neither can be passed off as the other.
+    return b"orders_pipeline key wrap 1\n" + canonical(context)
 
 
 def _new_key() -> _Key:

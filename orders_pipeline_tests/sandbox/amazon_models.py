@@ -47,20 +47,30 @@ def closed(schema: Any) -> Any:
 
 def problems(model: str, definition: str, body: Any) -> list[str]:
     """What is wrong with `body` as this definition of this model; empty: nothing."""
-    definitions = _model(models_folder(), model)["definitions"]
+    errors = _validator(models_folder(), model, definition).iter_errors(body)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+@cache
+def _validator(folder: Path, model: str, definition: str) -> Draft4Validator:
+    definitions = _model(folder, model)["definitions"]
     # EventFilter is an allOf of open parts; closing each part would refuse the fields of the others.
     opened = {"EventFilter", "AggregationFilter", "MarketplaceFilter", "OrderChangeTypeFilter", "TrackingFilter"}
     schema = {
         "$ref": f"#/definitions/{definition}",
         "definitions": {name: one if name in opened else closed(one) for name, one in definitions.items()},
     }
-    validator = Draft4Validator(schema, format_checker=FormatChecker())
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(body)]
+    return Draft4Validator(schema, format_checker=FormatChecker())
 
 
 def notification_problems(name: str, body: Any) -> list[str]:
-    schema = closed(_model(models_folder(), f"notifications/{name}.json"))
-    return [f"{error.json_path}: {error.message}" for error in Draft7Validator(schema).iter_errors(body)]
+    errors = _notification_validator(models_folder(), name).iter_errors(body)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+@cache
+def _notification_validator(folder: Path, name: str) -> Draft7Validator:
+    return Draft7Validator(closed(_model(folder, f"notifications/{name}.json")))
 
 
 def notification_example(name: str) -> dict[str, Any]:

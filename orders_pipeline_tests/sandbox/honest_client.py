@@ -42,6 +42,7 @@ class HonestClient:
         self._free_references: dict[str, list[tuple[Any, str]]] = {}
         self._pushed: set[str] = set()
         self._stopped: set[str] = set()
+        self._without_address: set[str] = set()
         self._marketplaces: dict[str, str] = {}
         self.junk = 0
 
@@ -93,9 +94,13 @@ class HonestClient:
 
     def drain(self) -> None:
         url = self._environment["AMAZON_SQS_QUEUE_URL"]
-        messages = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
+        messages = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+            "Messages", []
+        )
         for message in messages:
             self._notice(message["Body"])
+        for order_id in sorted(self._without_address - self._stopped):
+            self._look(order_id)
         if messages:
             entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
             self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
@@ -132,11 +137,15 @@ class HonestClient:
         order = self.get_order(order_id).json()["order"]
         status = order["fulfillment"]["fulfillmentStatus"]
         wants_out = any("cancellationRequest" in item.get("cancellation", {}) for item in order["orderItems"])
+        needs_codes = any("TRANSPARENCY" in item.get("programs", []) for item in order["orderItems"])
         if status == "CANCELLED":
             self._stop(order_id)
         elif wants_out and order_id in self._pushed:
             self.warehouse("POST", f"/v1/orders/{order_id}/hold", {"reason": "the buyer asked to cancel"})
-        elif status == "UNSHIPPED" and not wants_out and order_id not in self._pushed and "recipient" in order:
+        elif status == "UNSHIPPED" and "recipient" not in order:
+            self._without_address.add(order_id)
+        elif status == "UNSHIPPED" and not wants_out and not needs_codes and order_id not in self._pushed:
+            self._without_address.discard(order_id)
             assert self.push(order).status_code == 201
             self._pushed.add(order_id)
             self._marketplaces[order_id] = order["salesChannel"]["marketplaceId"]
@@ -178,9 +187,7 @@ def confirmation(event: dict[str, Any], reference: str, marketplace_id: str) -> 
             **({"shippingMethod": event["service"]} if event["service"] else {}),
             "trackingNumber": event["tracking_number"],
             "shipDate": event["shipped_at"],
-            "orderItems": [
-                {"orderItemId": line["line_ref"], "quantity": line["quantity"]} for line in event["lines"]
-            ],
+            "orderItems": [{"orderItemId": line["line_ref"], "quantity": line["quantity"]} for line in event["lines"]],
         },
     }
 

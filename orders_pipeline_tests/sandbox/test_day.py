@@ -33,7 +33,7 @@ def play(sandbox: Sandbox, *, seconds: float = 60.0) -> HonestClient:
 
 
 def test_every_order_of_the_day_can_end_where_it_should() -> None:
-    day = DayOptions(orders=110, duration_seconds=6)
+    day = DayOptions(orders=110, duration_seconds=6, late_addresses=True, transparency=True)
     queue = QueueOptions(duplicate_share=0.2, disorder_share=0.2, disorder_seconds=0.5)
     with Sandbox(seed=3, time_scale=1000, day=day, floor=QUICK_FLOOR, queue=queue) as sandbox:
         play(sandbox)
@@ -41,7 +41,11 @@ def test_every_order_of_the_day_can_end_where_it_should() -> None:
         report = sandbox.verdicts()
         assert report["totals"]["ok"] == 110
         assert report["totals"]["by_actual"] == report["totals"]["by_expectation"]
-        assert {verdict["scenario"] for verdict in report["verdicts"]} == set(SCENARIOS)
+        extra = {"late_address", "transparency_item"}
+        assert {verdict["scenario"] for verdict in report["verdicts"]} == set(SCENARIOS) | extra
+        kinds = {event["kind"] for event in sandbox.warehouse.events}
+        assert kinds == {"shipped", "voided", "short", "cancelled"}
+        assert sandbox.ledger()["amazon"]["confirmations"]["edited"] == 1, "the voided package's replacement"
         assert sandbox.ledger()["warehouse"]["pushed_with_two_contents"] == []
 
 

@@ -51,8 +51,8 @@ def test_beyond_the_quota_the_answer_is_amazons_and_carries_no_rate() -> None:
 
 
 def test_the_rate_is_announced_with_400_and_404_and_not_with_403(sandbox: Sandbox, client: HonestClient) -> None:
-    assert client.get_order("bad").headers["x-amzn-RateLimit-Limit"] == "500"
-    assert client.get_order("111-0000000-0000000").headers["x-amzn-RateLimit-Limit"] == "500"
+    assert client.get_order("bad").headers["x-amzn-RateLimit-Limit"] == "50000"
+    assert client.get_order("111-0000000-0000000").headers["x-amzn-RateLimit-Limit"] == "50000"
     refused = client.amazon("GET", "/orders/2026-01-01/orders/111-0000000-0000000", token="Atza|forged")
     assert refused.status_code == 403
     assert "x-amzn-RateLimit-Limit" not in refused.headers
@@ -177,7 +177,7 @@ def test_a_throttle_on_demand_may_carry_the_header_that_amazon_leaves_out(
 ) -> None:
     order = sandbox.add_order(notify=False)
     sandbox.amazon.faults.add("throttle", "getOrder", with_header=True)
-    assert client.get_order(order.order_id).headers["x-amzn-RateLimit-Limit"] == "500"
+    assert client.get_order(order.order_id).headers["x-amzn-RateLimit-Limit"] == "50000"
 
 
 def test_a_connection_may_be_reset_before_or_after_the_work_is_done(sandbox: Sandbox, client: HonestClient) -> None:

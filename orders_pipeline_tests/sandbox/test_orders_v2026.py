@@ -27,9 +27,7 @@ def full_order(sandbox: Sandbox, **specification: Any) -> Order:
     return sandbox.add_order(items=[item], notify=False, **specification)
 
 
-def test_without_fulfillment_an_order_has_neither_status_nor_quantities(
-    sandbox: Sandbox, client: HonestClient
-) -> None:
+def test_without_fulfillment_an_order_has_neither_status_nor_quantities(sandbox: Sandbox, client: HonestClient) -> None:
     bare = shown(client, full_order(sandbox), "")
     assert set(bare) == {"orderId", "createdTime", "lastUpdatedTime", "salesChannel", "orderItems"}
     assert set(bare["orderItems"][0]) == {"orderItemId", "quantityOrdered", "measurement", "product"}

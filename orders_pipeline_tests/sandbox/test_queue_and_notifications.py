@@ -126,9 +126,7 @@ def test_a_destination_that_amazon_cannot_send_to_is_refused(unsubscribed: Sandb
     client = HonestClient(unsubscribed.environment())
     grantless = token_request(unsubscribed, **GRANTLESS, scope="sellingpartnerapi::notifications")
     body = {"name": "mine", "resourceSpecification": {"sqs": {"arn": name}}}
-    answer = client.amazon(
-        "POST", f"{NOTIFICATIONS}/destinations", body=body, token=grantless.json()["access_token"]
-    )
+    answer = client.amazon("POST", f"{NOTIFICATIONS}/destinations", body=body, token=grantless.json()["access_token"])
     assert answer.status_code == 400
 
 

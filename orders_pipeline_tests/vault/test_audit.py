@@ -204,6 +204,20 @@ def test_a_chain_recomputed_from_a_changed_entry_on_is_shown_by_a_witness(databa
     assert audit.verify(witnesses=[witness]).first_bad == 3
 
 
+def test_an_entry_taken_out_leaves_a_gap_even_if_the_chain_is_recomputed(database: Database, audit: AuditLog) -> None:
+    write(audit, "111-1", "111-2", "111-3")
+    as_superuser(database, "delete from audit.entries where entry_id = 2")
+    recompute_everything(database)
+    assert audit.verify().first_bad == 2
+
+
+def test_a_young_entry_stays_even_behind_a_forged_anchor(database: Database, audit: AuditLog) -> None:
+    write(audit, "111-1", "111-2")
+    as_superuser(database, "insert into audit.anchors values (1, 'x', now() - interval '2 years', now(), 'x')")
+    with pytest.raises(SQLAlchemyError, match="append-only"):
+        execute(database, "delete from audit.entries where entry_id = 1")
+
+
 def test_a_replaced_trigger_cannot_vouch_for_itself(database: Database, audit: AuditLog) -> None:
     write(audit, "111-1")
     execute(

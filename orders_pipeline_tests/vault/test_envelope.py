@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context, seal, token_context
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.keys import WrappedKey
 from orders_pipeline_tests.vault.conftest import CANARY
 
 CONTEXT = record_context(seller_id="A1", kind="shipping_details", subject_id="111-2")
@@ -60,6 +62,29 @@ def test_a_record_cut_short_is_refused(keys: LocalKeyring, data: st.DataObject, 
 def test_a_record_read_as_anything_but_what_it_is_is_refused(keys: LocalKeyring, context: dict[str, str]) -> None:
     with pytest.raises(VaultIntegrityError):
         open_sealed(keys, seal(keys, CANARY, CONTEXT), context)
+
+
+class _BlindKeys(LocalKeyring):
+    """Wraps without looking at the context, so that what the record itself binds is seen."""
+
+    def wrap(self, data_key: bytes, context: Mapping[str, str]) -> WrappedKey:
+        return super().wrap(data_key, {})
+
+    def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> bytes:
+        return super().unwrap(wrapped, {})
+
+
+@pytest.mark.parametrize("field", ["seller_id", "kind", "subject_id"])
+def test_the_record_and_its_wrapped_key_are_each_bound_to_the_order(keys: LocalKeyring, field: str) -> None:
+    other = CONTEXT | {field: "another"}
+    wrapped = keys.wrap(bytes(32), CONTEXT)
+    with pytest.raises(VaultIntegrityError):
+        keys.unwrap(wrapped, other)
+    blind = _BlindKeys(keys.path)
+    sealed = seal(blind, CANARY, CONTEXT)
+    assert open_sealed(blind, sealed, CONTEXT) == CANARY
+    with pytest.raises(VaultIntegrityError):
+        open_sealed(blind, sealed, other)
 
 
 def test_neither_half_of_a_record_is_exchanged_with_another_orders(keys: LocalKeyring) -> None:

@@ -53,7 +53,7 @@ def test_message_arguments_exception_and_stack_are_all_masked(written: io.String
     log.info("args %s and %r", "Atza|in-args", {"deep": "jane@example.com"})
     log.info("split %s|%s", "Atza", "joined-by-formatting")
     try:
-        raise ValueError("ship to 7 Nightingale Row") from KeyError("Atza|in-cause")
+        _fail()
     except ValueError:
         log.exception("failed", stack_info=True)
     log.info("does not fit %s", "Atza|one", "Atza|two")
@@ -63,6 +63,10 @@ def test_message_arguments_exception_and_stack_are_all_masked(written: io.String
     assert "ValueError: ship to" in output
     assert "Stack (most recent call last)" in output
     assert output.count("INFO") == 4
+
+
+def _fail() -> None:
+    raise ValueError("ship to 7 Nightingale Row") from KeyError("Atza|in-cause")
 
 
 def test_a_childs_log_is_masked_by_the_handler_of_its_parent(written: io.StringIO) -> None:

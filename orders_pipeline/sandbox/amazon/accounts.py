@@ -83,7 +83,8 @@ class Accounts:
         self._restricted: dict[str, RestrictedToken] = {}
 
     def add_seller(self, seller_id: str, marketplace_ids: list[str]) -> Seller:
-        seller = Seller(seller_id, f"Atzr|sandbox-{seller_id}", list(marketplace_ids))
+        # Another one in every sandbox: clients cache access tokens by it, and those of the last sandbox are void.
+        seller = Seller(seller_id, f"Atzr|{seller_id}-{secrets.token_hex(8)}", list(marketplace_ids))
         with self._lock:
             self.sellers[seller_id] = seller
         return seller

@@ -70,6 +70,7 @@ class AmazonLedger:
         self.token_requests: Counter[str] = Counter()
         self.restricted_grants: list[RestrictedGrant] = []
         self.confirmations: list[Confirmation] = []
+        self._confirmations_of: dict[str, list[Confirmation]] = {}
         self.reads: dict[str, OrderReads] = {}
         self.notifications: Counter[str] = Counter()
         self.unknown_parameters: Counter[str] = Counter()
@@ -97,7 +98,9 @@ class AmazonLedger:
         self.count(lambda: self.restricted_grants.append(grant))
 
     def record_confirmation(self, confirmation: Confirmation) -> None:
-        self.count(lambda: self.confirmations.append(confirmation))
+        with self._lock:
+            self.confirmations.append(confirmation)
+            self._confirmations_of.setdefault(confirmation.order_id, []).append(confirmation)
 
     def record_notification(self, change_type: str) -> None:
         self.count(lambda: self.notifications.update([change_type]))
@@ -115,7 +118,7 @@ class AmazonLedger:
 
     def confirmations_of(self, order_id: str) -> list[Confirmation]:
         with self._lock:
-            return [confirmation for confirmation in self.confirmations if confirmation.order_id == order_id]
+            return list(self._confirmations_of.get(order_id, []))
 
     def as_json(self) -> dict[str, Any]:
         with self._lock:

@@ -7,6 +7,7 @@ Source of the error words: Amazon's LWA documentation as quoted in third-party i
 from __future__ import annotations
 
 import json
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -50,6 +51,7 @@ class Login:
                 response = await broken_answer(after, request) or response
         else:
             outcome = "broken"
+        response.headers["Date"] = format_datetime(state.clock.now(), usegmt=True)
         state.ledger.record_token(outcome)
         return response
 

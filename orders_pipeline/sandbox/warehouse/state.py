@@ -97,6 +97,7 @@ class WarehouseState:
         self.orders: dict[str, WarehouseOrder] = {}
         self.events: list[dict[str, Any]] = []
         self.ledger: list[LedgerEntry] = []
+        self._pushes: dict[str, list[LedgerEntry]] = {}
         self.unknown_skus: set[str] = set()
         # order_ref → what the next cancel is answered with, whatever the order's state: a decision made on demand.
         self.cancel_answers: dict[str, str] = {}
@@ -105,7 +106,10 @@ class WarehouseState:
 
     def record(self, call: str, order_ref: str | None, outcome: str, content_sha256: str | None = None) -> None:
         with self.lock:
-            self.ledger.append(LedgerEntry(self.clock.now(), call, order_ref, outcome, content_sha256))
+            entry = LedgerEntry(self.clock.now(), call, order_ref, outcome, content_sha256)
+            self.ledger.append(entry)
+            if call == "put_order" and order_ref is not None:
+                self._pushes.setdefault(order_ref, []).append(entry)
 
     def accept(self, order_ref: str, content: dict[str, Any]) -> tuple[str, WarehouseOrder]:
         """`created`, `same`, or the code of the conflict; and the order that is there."""
@@ -239,19 +243,16 @@ class WarehouseState:
             return self._numbers
 
     def pushes_of(self, order_ref: str) -> list[LedgerEntry]:
-        """Every PUT of this order that carried a valid content, whatever the answer."""
+        """Every PUT of this order, whatever the answer."""
         with self.lock:
-            return [entry for entry in self.ledger if entry.call == "put_order" and entry.order_ref == order_ref]
+            return list(self._pushes.get(order_ref, []))
 
     def as_json(self) -> dict[str, Any]:
         with self.lock:
             outcomes: dict[str, Counter[str]] = {}
             for entry in self.ledger:
                 outcomes.setdefault(entry.call, Counter())[entry.outcome] += 1
-            contents: dict[str, set[str]] = {}
-            for entry in self.ledger:
-                if entry.call == "put_order" and entry.content_sha256 and entry.order_ref:
-                    contents.setdefault(entry.order_ref, set()).add(entry.content_sha256)
+            contents = {ref: {push.content_sha256 for push in pushes} for ref, pushes in self._pushes.items()}
             return {
                 "calls": {call: dict(counts) for call, counts in outcomes.items()},
                 "orders": dict(Counter(order.status for order in self.orders.values())),

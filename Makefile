@@ -1,0 +1,54 @@
+# What the README's first screen lists. Every target sets up what it needs; running one twice is safe.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check lint types bench chaos pins
+
+help:
+	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended"
+	@echo "make dev    the same, and stay up: http://127.0.0.1:3000"
+	@echo "make test   the tests"
+	@echo "make check  lint, types, floors, definitions, tests: what CI runs"
+	@echo "make bench  the benchmark table"
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 15) else "orders_pipeline needs Python 3.11 to 3.14; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m orders_pipeline.demo
+
+dev: $(READY)
+	@$(BIN)/python -m orders_pipeline.demo --stay
+
+test: $(READY)
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/pyright
+
+check: lint types
+	$(BIN)/dagster definitions validate -m orders_pipeline.definitions
+	@$(MAKE) --no-print-directory test
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+# The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
+pins:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "setuptools>=80" -e ".[test]"
+	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip > requirements.txt

@@ -1,0 +1,193 @@
+"""What the vault costs: against bare AES-GCM, and against a bare DELETE.
+
+Belongs here: the figures of encrypting, decrypting, shredding, settling and verifying. Elsewhere: the table (table).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, text
+
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import start_embedded
+from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.vault.access import SHRED_BATCH, Vault
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.vault.envelope import open_sealed, record_context, seal
+from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.rotation import settle_shreds
+
+SELLER = "A3TH9S8BH6GOGM"
+KIND = "shipping_details"
+ORDERS = 100_000
+RECORDS = 50_000
+# Shipping details as they are sealed: some 400 bytes.
+PLAINTEXT = os.urandom(400)
+
+
+class Row(TypedDict):
+    """One line of the benchmark table."""
+
+    name: str
+    ours: float
+    reference: float
+    ratio: float
+    goal: str
+
+
+def rows() -> list[Row]:
+    """All figures of the vault; takes about half a minute."""
+    with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
+        server = start_embedded(Path(folder))
+        try:
+            url = server.url("bench")
+            ensure_database_exists(url)
+            database = Database(url)
+            upgrade(database)
+            keys = LocalKeyring(Path(folder) / "keyring.json")
+            measured = [*_cryptography(keys), *_shredding(database, keys), _verifying(database)]
+            database.close()
+            return measured
+        finally:
+            server.stop()
+
+
+def _cryptography(keys: LocalKeyring) -> list[Row]:
+    context = record_context(seller_id=SELLER, kind=KIND, subject_id="902-3159896-1390916")
+    authenticated = b"902-3159896-1390916"
+    key, nonce = AESGCM.generate_key(256), os.urandom(12)
+    sealed, encrypted = seal(keys, PLAINTEXT, context), AESGCM(key).encrypt(nonce, PLAINTEXT, authenticated)
+    encrypt = _seconds(lambda: seal(keys, PLAINTEXT, context))
+    # A key for each record in the reference too: that much is the promise, whoever keeps it.
+    encrypt_bare = _seconds(lambda: AESGCM(AESGCM.generate_key(256)).encrypt(os.urandom(12), PLAINTEXT, authenticated))
+    decrypt = _seconds(lambda: open_sealed(keys, sealed, context))
+    decrypt_bare = _seconds(lambda: AESGCM(key).decrypt(nonce, encrypted, authenticated))
+    # Ours seals twice (the record, and its key), looks whether the keyring was rotated, and spells out both contexts.
+    return [
+        _row(
+            "vault: records sealed a second, against bare AESGCM, a key each",
+            1 / encrypt,
+            1 / encrypt_bare,
+            ">= 0.05",
+        ),
+        _row(
+            "vault: records opened a second, against bare AESGCM, a key each",
+            1 / decrypt,
+            1 / decrypt_bare,
+            ">= 0.05",
+        ),
+    ]
+
+
+def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
+    vault = Vault(database, keys, AuditLog(database))
+    order_ids = [f"902-{number:07d}-0000000" for number in range(ORDERS)]
+
+    def delete_all() -> None:
+        for start in range(0, ORDERS, SHRED_BATCH):
+            with database.transaction() as connection:
+                connection.execute(
+                    text(
+                        "with gone as (delete from vault.records where subject_id = any(:ids) and seller_id = :seller "
+                        "and kind = :kind returning key_reference) delete from vault_keys.data_keys k using gone "
+                        "where k.key_reference = gone.key_reference"
+                    ),
+                    {"ids": order_ids[start : start + SHRED_BATCH], "seller": SELLER, "kind": KIND},
+                )
+
+    def shred(chosen: list[str]) -> None:
+        for start in range(0, len(chosen), SHRED_BATCH):
+            with database.transaction() as connection:
+                batch = chosen[start : start + SHRED_BATCH]
+                vault.shred_many(connection, seller_id=SELLER, kind=KIND, subject_ids=batch, reason="delivered")
+
+    with database.transaction() as connection:
+        _fill(connection, keys, order_ids)
+    bare = _once(delete_all)
+    with database.transaction() as connection:
+        _fill(connection, keys, order_ids)
+    half = ORDERS // 2
+    shredded = _once(lambda: shred(order_ids[:half]))
+    settled = _once(lambda: settle_shreds(database, keys, AuditLog(database)))
+    shredded += _once(lambda: shred(order_ids[half:]))
+    return [
+        _row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 20"),
+        _row("vault: records re-wrapped a second by a settlement, against 10,000", half / settled, 10_000, ">= 1"),
+    ]
+
+
+def _verifying(database: Database) -> Row:
+    audit = AuditLog(database)
+    entry = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
+    with database.transaction() as connection:
+        audit.record_for_each(connection, entry, [f"902-{number:07d}-0000000" for number in range(ORDERS)])
+    entries = 0
+
+    def verify() -> None:
+        nonlocal entries
+        verification = audit.verify()
+        assert verification.ok
+        entries = verification.entries
+
+    seconds = _once(verify)
+    return _row(
+        "audit: entries verified a second, against 1,000,000 a minute", entries / seconds, 1_000_000 / 60, ">= 1"
+    )
+
+
+def _fill(connection: Connection, keys: LocalKeyring, order_ids: list[str]) -> None:
+    """Sealed records, as `Vault.store` leaves them, but in one statement: the filling is not what is measured."""
+    sealed = [
+        seal(keys, PLAINTEXT, record_context(seller_id=SELLER, kind=KIND, subject_id=order_id))
+        for order_id in order_ids
+    ]
+    connection.execute(
+        text(
+            "with given as (select gen_random_uuid() as reference, g.* from unnest(cast(:subjects as text[]), "
+            "cast(:nonces as bytea[]), cast(:ciphertexts as bytea[]), cast(:key_ids as text[]), "
+            "cast(:blobs as bytea[])) as g(subject, nonce, ciphertext, key_id, blob)), "
+            "keys as (insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "select reference, :seller, key_id, blob from given) "
+            "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
+            "select :seller, :kind, subject, reference, 1, nonce, ciphertext from given"
+        ),
+        {
+            "seller": SELLER,
+            "kind": KIND,
+            "subjects": order_ids,
+            "nonces": [record.nonce for record in sealed],
+            "ciphertexts": [record.ciphertext for record in sealed],
+            "key_ids": [record.key_id for record in sealed],
+            "blobs": [record.wrapped_key for record in sealed],
+        },
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Of one call: the best of three rounds, which is the one that was disturbed least."""
+    rounds: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        for _ in range(RECORDS):
+            work()
+        rounds.append((time.perf_counter() - started) / RECORDS)
+    return min(rounds)
+
+
+def _once(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _row(name: str, ours: float, reference: float, goal: str) -> Row:
+    return Row(
+        name=name, ours=round(ours, 3), reference=round(reference, 3), ratio=round(ours / reference, 3), goal=goal
+    )

@@ -1,0 +1,26 @@
+"""One line of `orders-pipeline doctor`: ok, or what to do.
+
+Belongs here: the line. Elsewhere: who looks (doctor, queue_checks), how it is printed (cli, jobs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`what_to_do` is empty exactly when it is ok. Nothing in it is secret."""
+
+    subject: str
+    ok: bool
+    detail: str
+    what_to_do: str = ""
+
+
+def good(subject: str, detail: str) -> Finding:
+    return Finding(subject, True, detail)
+
+
+def bad(subject: str, detail: str, what_to_do: str) -> Finding:
+    return Finding(subject, False, detail, what_to_do)
