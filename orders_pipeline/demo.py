@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _only_one(folder: Path) -> Generator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         try:
@@ -96,7 +96,7 @@ def _fresh(folder: Path) -> None:
 
 
 @contextmanager
-def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: bool) -> Iterator[dict[str, str]]:
+def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: bool) -> Generator[dict[str, str]]:
     ready = folder / "sandbox.json"
     command = [sys.executable, "-m", "orders_pipeline.sandbox", "--ready-file", str(ready), "--no-autostart"]
     command += ["--orders", str(orders), "--duration", str(duration), "--seed", str(seed)]
@@ -108,15 +108,15 @@ def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: 
 
 
 @contextmanager
-def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Iterator[str]:
+def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[str]:
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copyfile(project_root() / "dagster.yaml", home / "dagster.yaml")
     # Nothing of a real deployment may reach the demo, whatever the shell or .env holds.
     environment = {
         **os.environ,
-        **{name: "" for name in ("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID")},
-        **{name: "" for name in ("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "SLACK_WEBHOOK_URL")},
+        **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
+        **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "SLACK_WEBHOOK_URL"), ""),
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),
         "DAGSTER_HOME": str(home),
@@ -130,10 +130,15 @@ def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Iterator[s
 
 
 @contextmanager
-def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: list[str], log: Path, environment: dict[str, str]) -> Generator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=project_root(), start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=project_root(),
+            start_new_session=True,
         )
     try:
         yield process
@@ -168,7 +173,13 @@ def _answers(url: str) -> bool:
 def _play(sandbox: str, patience: float) -> bool:
     """Start the day and watch it; whether it came to its end in time."""
     _post(f"{sandbox}/sandbox/day/start")
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     deadline = time.monotonic() + patience
     with Progress(*columns, console=_console) as progress:
         task = progress.add_task("orders where they belong", total=None)

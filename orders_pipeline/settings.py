@@ -113,7 +113,7 @@ class Settings(_Frozen):
 
 
 def project_root() -> Path:
-    """The repository: the nearest folder upwards of the working directory (else of this package) with workspace.yaml."""
+    """The repository: the nearest folder with workspace.yaml, upwards of the working directory or this package."""
     for start in (Path.cwd(), Path(__file__).resolve().parent):
         for folder in (start, *start.parents):
             if (folder / "workspace.yaml").is_file():
@@ -241,28 +241,27 @@ def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | 
     )
 
 
-def _marketplaces(
-    values: Mapping[str, str], problems: list[str]
-) -> tuple[tuple[Marketplace, ...], Region | None]:
+def _marketplaces(values: Mapping[str, str], problems: list[str]) -> tuple[tuple[Marketplace, ...], Region | None]:
     ids = [part.strip() for part in values.get("AMAZON_MARKETPLACE_ID", "").split(",") if part.strip()]
     unknown = [marketplace_id for marketplace_id in ids if marketplace_id not in MARKETPLACES]
     if unknown:
         problems.append(f"AMAZON_MARKETPLACE_ID has unknown ids: {', '.join(unknown)}")
     marketplaces = tuple(MARKETPLACES[marketplace_id] for marketplace_id in ids if marketplace_id in MARKETPLACES)
-    regions = sorted({marketplace.region for marketplace in marketplaces})
+    regions: list[Region] = sorted({marketplace.region for marketplace in marketplaces})
     if len(regions) > 1:
         problems.append(
             f"AMAZON_MARKETPLACE_ID mixes the regions {', '.join(regions)}: one deployment serves one region"
         )
         return marketplaces, None
-    named = values.get("AMAZON_REGION", "").lower()
-    if named and named not in REGIONS:
-        problems.append(f"AMAZON_REGION is {named!r}: use na, eu or fe")
+    told = values.get("AMAZON_REGION", "").lower()
+    named: Region | None = next((region for region in REGIONS if region == told), None)
+    if told and named is None:
+        problems.append(f"AMAZON_REGION is {told!r}: use na, eu or fe")
         return marketplaces, None
     if named and regions and regions[0] != named:
         problems.append(f"AMAZON_REGION is {named}, but the marketplaces are of region {regions[0]}")
         return marketplaces, None
-    return marketplaces, regions[0] if regions else cast(Region, named) if named else None
+    return marketplaces, regions[0] if regions else named
 
 
 def _warehouse(values: Mapping[str, str], problems: list[str]) -> WarehouseSettings | None:

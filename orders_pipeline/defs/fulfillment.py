@@ -11,7 +11,7 @@ import dagster as dg
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.fulfillment.push import Pushing, act_on_due_orders
 from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.store.fulfillment import answers_by_kind, count_due_actions, held_orders, queue_by_state
@@ -62,9 +62,7 @@ def wms_orders(
 ) -> dg.MaterializeResult:
     """What the warehouse accepted, refused, or could no longer stop. Red? See the runbook, "Push"."""
     database, seller_id, vault = store.database(), store.seller_id(), store.vault()
-    work = Pushing(
-        database=database, vault=vault, audit=vault.audit, warehouse=warehouse.client(), seller_id=seller_id
-    )
+    work = Pushing(database=database, vault=vault, audit=vault.audit, warehouse=warehouse.client(), seller_id=seller_id)
     with acting_as(f"run:{context.run_id}"):
         totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     if totals.account_error:
@@ -77,7 +75,7 @@ def wms_orders(
             "dagster/row_count": sum(int(row.orders) for row in answers),
             **{f"now_{outcome}": count for outcome, count in sorted(totals.outcomes.items())},
             "still_due": due,
-            "account_error": totals.account_error or "–",
+            "account_error": totals.account_error or NOTHING,
             "answers": table(
                 ["answer", "code", "orders", "newest"], [(r.answer, r.answer_code, r.orders, r.newest) for r in answers]
             ),
@@ -90,6 +88,6 @@ sync_orders = dg.define_asset_job(
     selection=dg.AssetSelection.assets("orders", "shipping_details", "fulfillment_queue", "wms_orders", "order_board"),
     executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
-    description="Everything that is pending, from recorded events to the warehouse, in one run. Asked for by the sensor "
-    "`drain_notifications`; safe to start by hand at any time.",
+    description="Everything that is pending, from recorded events to the warehouse, in one run. Asked for by the "
+    "sensor `drain_notifications`; safe to start by hand at any time.",
 )

@@ -34,8 +34,8 @@ order_notifications = dg.AssetSpec(
     group_name="intake",
     kinds={"sqs"},
     owners=OWNERS,
-    description="The SQS queue to which Amazon's Notifications API delivers ORDER_CHANGE. Its depth and the age of what "
-    "was read last are observed by the sensor `drain_notifications`, once a minute.",
+    description="The SQS queue to which Amazon's Notifications API delivers ORDER_CHANGE. Its depth and the age of "
+    "what was read last are observed by the sensor `drain_notifications`, once a minute.",
 )
 
 
@@ -54,7 +54,7 @@ def order_events(
     """What Amazon told us, once each, without buyers' data; a partition is a UTC day.
 
     The sensor `drain_notifications` records notifications as they come. Materializing a past day searches Amazon for
-    every order that changed on it; a page costs three minutes of quota, so long backfills wait and resume by themselves.
+    every order that changed on it; a page costs three minutes of quota, so a long backfill waits, and resumes by itself.
     """
     database, client, seller_id = store.database(), amazon.client(), store.seller_id()
     day = date.fromisoformat(context.partition_key)
@@ -67,7 +67,9 @@ def order_events(
             )
     if not totals.finished:
         wait = max((totals.resume_at or database.now()) - database.now(), timedelta(seconds=1))
-        context.log.info(f"{totals.pages} pages read; the quota allows the next in {duration(wait.total_seconds())}.")
+        context.log.info(
+            "%s pages read; the quota allows the next in %s.", totals.pages, duration(wait.total_seconds())
+        )
         raise dg.RetryRequested(max_retries=1000, seconds_to_wait=wait.total_seconds())
     return dg.MaterializeResult(metadata={**totals.as_metadata(), **_days_metadata(database, seller_id, [day])})
 
@@ -151,5 +153,3 @@ def _days_metadata(database: Database, seller_id: str, days: list[date]) -> dict
             [(row.partition_day, row.source, row.events, row.orders, row.newest) for row in rows],
         ),
     }
-
-

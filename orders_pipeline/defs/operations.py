@@ -49,7 +49,7 @@ def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
     """Orders that Amazon ships itself (AFN): recorded from their notifications, at no call, never pushed."""
     database, seller_id = store.database(), store.seller_id()
     with database.transaction() as connection:
-        rows = [row for row in board_rows(connection, seller_id, fulfilled_by="AMAZON")]
+        rows = board_rows(connection, seller_id, fulfilled_by="AMAZON")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in rows),

@@ -10,11 +10,11 @@ import dagster as dg
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
-from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.orders.absorb import absorb_events
 from orders_pipeline.orders.fetch import fetch_due_orders
-from orders_pipeline.store.orders import count_by_status, fetch_backlog
 from orders_pipeline.store.compliance import count_records
+from orders_pipeline.store.orders import count_by_status, fetch_backlog
 from orders_pipeline.vault.audit import acting_as
 
 FETCH_DEADLINE_SECONDS = 45.0
@@ -71,8 +71,8 @@ def orders_and_shipping_details(
             "still_to_fetch": due,
             "parked": parked,
             "longest_overdue": duration(overdue),
-            "quota_next_at": fetched.not_before.isoformat() if fetched.not_before else "–",
-            "account_error": fetched.account_error or "–",
+            "quota_next_at": fetched.not_before.isoformat() if fetched.not_before else NOTHING,
+            "account_error": fetched.account_error or NOTHING,
             "by_status": table(
                 ["fulfilled_by", "status", "orders", "oldest_purchase", "next_ship_by"],
                 [(r.fulfilled_by, r.status, r.orders, r.oldest_purchase, r.next_ship_by) for r in statuses],

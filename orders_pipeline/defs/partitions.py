@@ -1,7 +1,6 @@
 """Partitions: one UTC day of order events.
 
-Never one an order: keys are shown and stored everywhere. `end_offset=1` makes today a partition, since events arrive all
-day.
+Never one an order: keys are shown and stored everywhere. `end_offset=1` makes today a partition: events arrive all day.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
@@ -94,7 +94,7 @@ class AmazonAudit:
         self._seller_id = seller_id
 
     def record(
-        self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, DetailValue]
+        self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, object]
     ) -> None:
         self._audit.record(
             None,
@@ -103,7 +103,8 @@ class AmazonAudit:
             order_id=order_id,
             purpose=purpose,
             outcome=outcome,
-            detail=detail,
+            # Refused there unless it is numbers, short words and truth values.
+            detail=cast(Mapping[str, DetailValue], detail),
         )
 
 

@@ -11,7 +11,7 @@ from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.orders import limits_table
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
-from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
 from orders_pipeline.shipments.packages import absorb_shipments
@@ -85,7 +85,7 @@ def shipment_confirmations(
             "unconfirmed": sum(int(row.packages) for row in states if row.state in UNCONFIRMED),
             **{f"now_{outcome}": count for outcome, count in sorted(sent.outcomes.items())},
             **{f"read_{outcome}": count for outcome, count in sorted(read.outcomes.items())},
-            "account_error": sent.account_error or read.account_error or "–",
+            "account_error": sent.account_error or read.account_error or NOTHING,
             "by_state": table(
                 ["state", "packages", "next_ship_by", "oldest"],
                 [(r.state, r.packages, r.next_ship_by, duration(r.oldest_seconds)) for r in states],

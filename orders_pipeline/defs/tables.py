@@ -13,6 +13,8 @@ from typing import Any
 import dagster as dg
 
 ROWS_SHOWN = 25
+# What a cell shows that has no value.
+NOTHING = "-"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
@@ -25,9 +27,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMeta
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time for people: 42 s, 7 min, 3.5 h, 2.1 d; a dash for none."""
+    """A length of time for people: 42 s, 7 min, 3.5 h, 2.1 d; NOTHING for none."""
     if seconds is None:
-        return "–"
+        return NOTHING
     for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
         if abs(seconds) < limit:
             return f"{seconds / size:.0f} {unit}" if size < 3600 else f"{seconds / size:.1f} {unit}"
@@ -36,7 +38,7 @@ def duration(seconds: float | None) -> str:
 
 def _cell(value: Any) -> str | int | float:
     if value is None:
-        return "–"
+        return NOTHING
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -7,18 +7,16 @@ format (wms.warehouse).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from orders_pipeline.amazon.order import ItemDetails, ShippingDetails
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.wms.warehouse import FulfillmentLine, FulfillmentOrder, ShipTo
 
 _NOTHING_WRITTEN = ItemDetails()
 
 
 def fulfillment_order(
-    seller_id: str, order: Row[Any], items: Sequence[Row[Any]], details: ShippingDetails
+    seller_id: str, order: AnyRow, items: Sequence[AnyRow], details: ShippingDetails
 ) -> FulfillmentOrder:
     """One fulfillment order; its lines are the pieces that are still to ship (a cancelled line has none)."""
     return FulfillmentOrder(
@@ -53,7 +51,7 @@ def fulfillment_order(
     )
 
 
-def _line(item: Row[Any], details: ShippingDetails) -> FulfillmentLine:
+def _line(item: AnyRow, details: ShippingDetails) -> FulfillmentLine:
     written = details.items.get(item.order_item_id, _NOTHING_WRITTEN)
     return FulfillmentLine(
         line_ref=item.order_item_id,

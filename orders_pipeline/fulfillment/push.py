@@ -17,15 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event as StopFlag
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
 from orders_pipeline.fulfillment.queue import change_state, order_facts
 from orders_pipeline.fulfillment.states import Event, State
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.fulfillment import (
@@ -39,8 +38,8 @@ from orders_pipeline.store.fulfillment import (
     wms_order,
 )
 from orders_pipeline.store.order_events import has_pending_event
-from orders_pipeline.store.workers import over_each
 from orders_pipeline.store.orders import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
+from orders_pipeline.store.workers import over_each
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
 from orders_pipeline.vault.errors import VaultRecordMissing
@@ -390,5 +389,3 @@ def _audit_entry(seller_id: str, order_id: str, action: str, outcome: str, code:
         outcome=outcome,
         detail={"code": code} if code else {},
     )
-
-

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State, next_state
 from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database
+from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.fulfillment import (
     QueueEntry,
     claim_stale_orders,
@@ -62,7 +61,7 @@ def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> Queu
             audit.record_many(connection, entries)
 
 
-def order_facts(connection: Connection, seller_id: str, row: Row[Any]) -> OrderFacts:
+def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFacts:
     """What the decision about one order is made from."""
     return OrderFacts(
         status=row.status,
@@ -140,7 +139,7 @@ def tell_of_state(connection: Connection, seller_id: str, order_id: str, state: 
         close_alert(connection, seller_id=seller_id, key=f"order.refused:{order_id}")
 
 
-def _derive(connection: Connection, seller_id: str, row: Row[Any], entries: list[AuditEntry]) -> str | None:
+def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[AuditEntry]) -> str | None:
     decision = decide(order_facts(connection, seller_id, row))
     entry = lock_queue_entry(connection, seller_id, row.order_id)
     if entry is None:
@@ -156,9 +155,7 @@ def _derive(connection: Connection, seller_id: str, row: Row[Any], entries: list
     return reported or (after.value if after.value != before else None)
 
 
-def _take_report(
-    connection: Connection, seller_id: str, entry: QueueEntry, entries: list[AuditEntry]
-) -> str | None:
+def _take_report(connection: Connection, seller_id: str, entry: QueueEntry, entries: list[AuditEntry]) -> str | None:
     changed: str | None = None
     for event in _what_left(connection, seller_id, entry.order_id):
         after = change_state(connection, seller_id, entry, event, entries, reasons=entry.hold_reasons)
@@ -180,7 +177,7 @@ def _what_left(connection: Connection, seller_id: str, order_id: str) -> list[Ev
 
 
 def _enter(
-    connection: Connection, seller_id: str, row: Row[Any], decision: Decision, entries: list[AuditEntry]
+    connection: Connection, seller_id: str, row: AnyRow, decision: Decision, entries: list[AuditEntry]
 ) -> str | None:
     if decision.wanted not in (Wanted.SHIP, Wanted.HOLD):
         # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.

@@ -96,7 +96,9 @@ def _record(
             try:
                 notification = parse_notification(message.body)
             except MalformedNotification as error:
-                totals.parked += _park(connection, vault, seller_id, message, error.reason, error.notification_type, now)
+                totals.parked += _park(
+                    connection, vault, seller_id, message, error.reason, error.notification_type, now
+                )
                 continue
             if isinstance(notification, OtherNotification):
                 reason = f"not an order change: {notification.notification_type}"

@@ -7,14 +7,14 @@ it asks for (fetch).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from orders_pipeline.amazon.order import UNKNOWN_FULFILLER, canonical_status
 from orders_pipeline.orders.plan import Known, Plan, Told, is_news, plan_event
-from orders_pipeline.store.database import Database
+from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.order_events import claim_pending_events, mark_events_processed
 from orders_pipeline.store.orders import insert_unknown_order, lock_orders, record_told_status, request_fetch
 
@@ -45,8 +45,8 @@ def absorb_events(database: Database, *, seller_id: str) -> AbsorbTotals:
             mark_events_processed(connection, [event.event_id for event in events])
 
 
-def _absorb(connection: Connection, seller_id: str, events: list[Row[Any]], totals: AbsorbTotals) -> None:
-    by_order: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+def _absorb(connection: Connection, seller_id: str, events: Sequence[AnyRow], totals: AbsorbTotals) -> None:
+    by_order: defaultdict[str, list[AnyRow]] = defaultdict(list)
     for event in events:
         by_order[event.order_id].append(event)
     known_rows = lock_orders(connection, seller_id, sorted(by_order))
@@ -93,7 +93,7 @@ def _absorb(connection: Connection, seller_id: str, events: list[Row[Any]], tota
             request_fetch(connection, seller_id=seller_id, order_id=order_id)
 
 
-def _known(row: Row[Any]) -> Known:
+def _known(row: AnyRow) -> Known:
     return Known(
         status=row.status,
         fulfilled_by=row.fulfilled_by,

@@ -190,9 +190,7 @@ def _save(
     )
 
 
-def _failed(
-    database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals
-) -> None:
+def _failed(database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals) -> None:
     name = type(error).__name__
     totals.failed += 1
     totals.errors[name] = totals.errors.get(name, 0) + 1

@@ -60,9 +60,8 @@ def plan_event(told: Told, known: Known | None) -> Plan:
     if told.fulfilled_by == AMAZON or (known is not None and known.fulfilled_by == AMAZON):
         return Plan.RECORD if is_news(told, known) else Plan.IGNORE
     # The answer that is stored includes this change already.
-    if known is not None and known.fetched and told.changed_at and known.last_updated_at:
-        if known.last_updated_at >= told.changed_at:
-            return Plan.IGNORE
+    if known is not None and known.fetched and _covers(known.last_updated_at, told.changed_at):
+        return Plan.IGNORE
     status = canonical_status(told.status) if told.status else None
     if told.change_type == "BuyerRequestedChange":
         return Plan.FETCH
@@ -90,6 +89,10 @@ def is_news(told: Told, known: Known | None) -> bool:
     if told_rank is None or known_rank is None:
         return status != known.status and _is_newer(told, known)
     return told_rank > known_rank
+
+
+def _covers(last_updated_at: datetime | None, changed_at: datetime | None) -> bool:
+    return last_updated_at is not None and changed_at is not None and last_updated_at >= changed_at
 
 
 def _is_newer(told: Told, known: Known) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from orders_pipeline.amazon.carriers import CarrierTable, resolve_carrier
 from orders_pipeline.amazon.errors import (
@@ -28,9 +28,14 @@ from orders_pipeline.amazon.order import OrdersPort, OrderStatus
 from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
 from orders_pipeline.shipments.states import TO_SEND, PackageState
 from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.database import AnyRow, Database, database_now
 from orders_pipeline.store.orders import order_row
-from orders_pipeline.store.shipments import Confirmation, claim_due_confirmations, lock_confirmations, update_confirmation
+from orders_pipeline.store.shipments import (
+    Confirmation,
+    claim_due_confirmations,
+    lock_confirmations,
+    update_confirmation,
+)
 from orders_pipeline.store.workers import over_each
 from orders_pipeline.vault.audit import AuditLog
 
@@ -173,7 +178,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
             severity="error" if choice.held else "warning",
             message=f"Carrier {package.carrier!r} has no code at Amazon: "
             + ("its packages are held." if choice.held else "its packages are confirmed as 'Other', by name."),
-            what_to_do="Add it to carriers.csv in the data folder; its packages are then sent, or edited, by themselves.",
+            what_to_do="Add it to carriers.csv in the data folder; its packages are then sent or edited.",
         )
     else:
         close_alert(connection, seller_id=work.seller_id, key=key)
@@ -208,7 +213,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
     )
 
 
-def _verdict(order: Row[Any], package: Confirmation) -> tuple[PackageState, timedelta | None] | None:
+def _verdict(order: AnyRow, package: Confirmation) -> tuple[PackageState, timedelta | None] | None:
     if order.status == OrderStatus.CANCELLED:
         return PackageState.BLOCKED, None
     if set(order.programs) & _LABEL_PROGRAMS:
@@ -219,7 +224,7 @@ def _verdict(order: Row[Any], package: Confirmation) -> tuple[PackageState, time
     return None
 
 
-def _ship_date(package: Confirmation, order: Row[Any], now: datetime) -> datetime:
+def _ship_date(package: Confirmation, order: AnyRow, now: datetime) -> datetime:
     """Amazon refuses a ship date before the purchase or in the future; a warehouse's clock may be off either way."""
     shipped_at = min(package.shipped_at or package.reported_at, now)
     return max(shipped_at, order.purchased_at) if order.purchased_at else shipped_at
@@ -257,9 +262,7 @@ def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: 
     with work.database.transaction() as connection:
         if unsent:
             state, sends = PackageState.PENDING.value, package.sends
-            _update(
-                connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends
-            )
+            _update(connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends)
         else:
             _update(connection, work.seller_id, package, delay)
 
@@ -294,5 +297,3 @@ def _account_alert(work: Confirming, error: AmazonAuthError) -> None:
             message=str(error),
             what_to_do="No shipment can be confirmed until this is mended. Run `orders-pipeline doctor`.",
         )
-
-

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from orders_pipeline.shipments.states import PackageState
 from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database
+from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.orders import item_rows, mark_queue_stale, order_row
 from orders_pipeline.store.shipments import (
     Confirmation,
@@ -78,7 +78,7 @@ def _pieces(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return pieces
 
 
-def _absorb(connection: Connection, seller_id: str, event: Row[Any]) -> str:
+def _absorb(connection: Connection, seller_id: str, event: AnyRow) -> str:
     order = order_row(connection, seller_id, event.order_id)
     if order is None:
         _alert(connection, seller_id, f"package.unknown_order:{event.order_id}", "The warehouse reported a package of "
@@ -113,7 +113,7 @@ def _absorb(connection: Connection, seller_id: str, event: Row[Any]) -> str:
 
 
 def _shipped(
-    connection: Connection, seller_id: str, event: Row[Any], order: Row[Any], packages: Sequence[Confirmation]
+    connection: Connection, seller_id: str, event: AnyRow, order: AnyRow, packages: Sequence[Confirmation]
 ) -> str:
     package_id = event.package_id or event.event_id
     known = next((package for package in packages if package.package_id == package_id), None)
@@ -171,7 +171,7 @@ def _shipped(
     return "replacement" if voided is not None else "shipped"
 
 
-def _reported_again(connection: Connection, seller_id: str, event: Row[Any], known: Confirmation) -> str:
+def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known: Confirmation) -> str:
     changed = {
         name: getattr(event, name)
         for name in ("carrier", "service", "tracking_number", "shipped_at", "lines")
@@ -195,7 +195,7 @@ def _reported_again(connection: Connection, seller_id: str, event: Row[Any], kno
     return "corrected"
 
 
-def _voided(connection: Connection, seller_id: str, event: Row[Any], packages: Sequence[Confirmation]) -> str:
+def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Sequence[Confirmation]) -> str:
     known = next((package for package in packages if package.package_id == event.package_id), None)
     if known is None:
         _alert(connection, seller_id, f"package.unknown:{event.order_id}:{event.package_id}",
@@ -260,6 +260,4 @@ def _mark_replaced(connection: Connection, seller_id: str, package: Confirmation
 
 
 def _alert(connection: Connection, seller_id: str, key: str, message: str, what_to_do: str) -> None:
-    raise_alert(
-        connection, seller_id=seller_id, key=key, severity="error", message=message, what_to_do=what_to_do
-    )
+    raise_alert(connection, seller_id=seller_id, key=key, severity="error", message=message, what_to_do=what_to_do)

@@ -29,9 +29,7 @@ class PollTotals:
         return self.events - self.new
 
 
-def poll_shipments(
-    warehouse: WarehousePort, database: Database, *, seller_id: str, max_pages: int = 50
-) -> PollTotals:
+def poll_shipments(warehouse: WarehousePort, database: Database, *, seller_id: str, max_pages: int = 50) -> PollTotals:
     """Read every event after the stored cursor. Raises WarehouseError; what was read before is kept."""
     totals = PollTotals()
     while totals.pages < max_pages:

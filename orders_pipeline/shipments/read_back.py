@@ -1,6 +1,7 @@
 """Read back what Amazon shows of the packages that it was told of: only that is a confirmation (promise 5).
 
-Belongs here: comparing, and what follows from a difference: an edit, another try, a person. Elsewhere: sending (confirm).
+Belongs here: comparing, and what follows from a difference: an edit, another try, a person. Elsewhere: sending
+(confirm).
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
 (facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -30,7 +32,12 @@ from orders_pipeline.shipments.confirm import (
 from orders_pipeline.shipments.states import TO_READ_BACK, PackageState
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import database_now
-from orders_pipeline.store.shipments import Confirmation, claim_due_confirmations, lock_confirmations, update_confirmation
+from orders_pipeline.store.shipments import (
+    Confirmation,
+    claim_due_confirmations,
+    lock_confirmations,
+    update_confirmation,
+)
 from orders_pipeline.store.workers import over_each
 from orders_pipeline.vault.audit import AuditEntry
 
@@ -60,11 +67,11 @@ def read_back_due_packages(
             for package in due:
                 by_order[package.order_id].append(package)
 
-            def read(order_id: str) -> ConfirmTotals:
+            def read(one: tuple[str, list[Confirmation]]) -> ConfirmTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _read_back(work, order_id, by_order[order_id], remaining, stop)
+                return _read_back(work, one[0], one[1], remaining, stop)
 
-            for one in over_each(pool, read, list(by_order)):
+            for one in over_each(pool, read, list(by_order.items())):
                 for outcome, times in one.outcomes.items():
                     totals.count(outcome, times)
                 totals.not_before = one.not_before or totals.not_before
@@ -160,7 +167,7 @@ def _compare(
         _update(connection, work.seller_id, package, None, state=PackageState.REFUSED.value)
         _alert(connection, work.seller_id, package, "refused", "error",
                f"was refused: {package.last_error}",
-               "Correct it in Seller Central before the ship-by time, or mend the cause and replay the order.")  # fmt: skip
+               "Correct it in Seller Central before the ship-by time, or mend the cause and replay it.")  # fmt: skip
         return "refused"
     if package.reads + 1 < READS_BEFORE_RESEND:
         delay = NEXT_READ * 4**package.reads
@@ -172,7 +179,7 @@ def _compare(
     _update(connection, work.seller_id, package, None, state=PackageState.DROPPED.value)
     _alert(connection, work.seller_id, package, "dropped", "error",
            f"was accepted {package.sends} times and is not shown: Amazon drops it.",
-           "Check the carrier's code (carriers.csv) and the order's automated shipping settings; confirm it by hand.")  # fmt: skip
+           "Check the carrier's code (carriers.csv); then confirm it by hand.")  # fmt: skip
     return "dropped"
 
 
@@ -212,7 +219,7 @@ def _postpone(work: Confirming, packages: Sequence[Confirmation], delay: timedel
 
 
 def _update(
-    connection: Connection, seller_id: str, package: Confirmation, due_in: timedelta | None, **values: object
+    connection: Connection, seller_id: str, package: Confirmation, due_in: timedelta | None, **values: Any
 ) -> None:
     update_confirmation(
         connection,

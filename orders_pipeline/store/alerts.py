@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Row, func, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import alerts
 
 
@@ -41,7 +44,7 @@ def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
     return connection.execute(statement).rowcount > 0
 
 
-def open_alerts(connection: Connection, seller_id: str) -> list[Row[tuple[object, ...]]]:
+def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """Open alerts, worst and newest first."""
     statement = (
         select(alerts)
@@ -51,7 +54,7 @@ def open_alerts(connection: Connection, seller_id: str) -> list[Row[tuple[object
     return list(connection.execute(statement))
 
 
-def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> list[Row[tuple[object, ...]]]:
+def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock alerts that nobody has been told of yet."""
     statement = (
         select(alerts)
@@ -64,6 +67,4 @@ def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int)
 
 
 def mark_alert_delivered(connection: Connection, alert_id: int) -> None:
-    connection.execute(
-        update(alerts).where(alerts.c.alert_id == alert_id).values(delivered_at=func.clock_timestamp())
-    )
+    connection.execute(update(alerts).where(alerts.c.alert_id == alert_id).values(delivered_at=func.clock_timestamp()))

@@ -13,11 +13,13 @@ most a 429; a take must not cost a disk write.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
+
+from orders_pipeline.store.database import AnyRow
 
 # Two requests granted a moment apart can arrive at Amazon closer together than they left: one token is kept back.
 HEADROOM = 1.0
@@ -277,7 +279,7 @@ def record_succeeded(connection: Connection, key: LimitKey) -> None:
 
 def limits_report(
     connection: Connection, *, application_id: str, region: str, seller_ids: list[str]
-) -> list[Row[tuple[object, ...]]]:
+) -> Sequence[AnyRow]:
     """Every bucket of these sellers as it is now."""
     return list(
         connection.execute(

@@ -105,11 +105,11 @@ def entry_end(connection: Connection, entry_id: int) -> ChainEnd | None:
 
 def links(connection: Connection, from_id: int | None) -> Iterator[ChainLink]:
     """The chain in its order, streamed."""
-    rows = connection.execution_options(yield_per=FETCH_ROWS).execute(
+    rows = connection.execute(
         text(
             f"select entry_id, {CANONICAL}, previous_hash, entry_hash from audit.entries "  # noqa: S608  # our own constant
             "where entry_id >= :from_id order by entry_id"
-        ),
+        ).execution_options(yield_per=FETCH_ROWS),
         {"from_id": from_id or 0},
     )
     for entry_id, canonical, previous_hash, entry_hash in rows:
@@ -118,13 +118,13 @@ def links(connection: Connection, from_id: int | None) -> Iterator[ChainLink]:
 
 def entries_of_day(connection: Connection, day: date) -> Iterator[Mapping[str, Any]]:
     """The entries of one UTC day, in the chain's order, streamed."""
-    rows = connection.execution_options(yield_per=FETCH_ROWS).execute(
+    rows = connection.execute(
         text(
             "select entry_id, at, actor, action, seller_id, order_id, purpose, outcome, detail, "
             "encode(previous_hash, 'hex') as previous_hash, encode(entry_hash, 'hex') as entry_hash from audit.entries "
             "where at >= cast(:day as timestamp) at time zone 'UTC' "
             "and at < (cast(:day as timestamp) + interval '1 day') at time zone 'UTC' order by entry_id"
-        ),
+        ).execution_options(yield_per=FETCH_ROWS),
         {"day": day},
     )
     for row in rows.mappings():

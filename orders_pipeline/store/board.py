@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
+
+from orders_pipeline.store.database import AnyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,16 @@ def board(connection: Connection, seller_id: str) -> Board:
     return Board(int(row.to_ship), int(row.overdue), int(row.due_soon), int(row.unconfirmed_packages))
 
 
-def board_rows(connection: Connection, seller_id: str, fulfilled_by: str = "MERCHANT") -> list[Row[Any]]:
+def board_rows(connection: Connection, seller_id: str, fulfilled_by: str = "MERCHANT") -> Sequence[AnyRow]:
     """(status, state, orders, next_ship_by, oldest_seconds), most first."""
     return list(
         connection.execute(
             text(
-                "select o.status, coalesce(q.state, '–') as state, count(*) as orders, min(o.ship_by) as next_ship_by, "
+                "select o.status, coalesce(q.state, '-') as state, count(*) as orders, min(o.ship_by) as next_ship_by, "
                 "extract(epoch from clock_timestamp() - min(o.first_seen_at)) as oldest_seconds "
                 "from pipeline.orders o left join pipeline.fulfillment_queue q using (seller_id, order_id) "
                 "where o.seller_id = :seller_id and o.fulfilled_by = :fulfilled_by "
-                "group by o.status, coalesce(q.state, '–') order by orders desc"
+                "group by o.status, coalesce(q.state, '-') order by orders desc"
             ),
             {"seller_id": seller_id, "fulfilled_by": fulfilled_by},
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, func, select, text
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import vault_records
 
 
@@ -19,7 +20,7 @@ def count_records(connection: Connection, seller_id: str, kind: str) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> list[Row[Any]]:
+def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Sequence[AnyRow]:
     """(action, outcome, entries, orders, newest) of the audit log's last hours, most first."""
     return list(
         connection.execute(

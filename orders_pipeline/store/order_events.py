@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import order_events, parked_messages
 
-
-# The first day that order events are partitioned by. A year and a half of days keeps the UI quick (facts/dagster.md §5).
+# The first day that order events are partitioned by. A year and a half of days keeps the UI quick.
 EARLIEST_PARTITION_DAY = date(2026, 1, 1)
 
 
@@ -71,7 +71,7 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
     return list(connection.execute(statement).scalars())
 
 
-def claim_pending_events(connection: Connection, seller_id: str, limit: int) -> list[Row[tuple[object, ...]]]:
+def claim_pending_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock the oldest events that no order has absorbed yet, skipping those another process holds."""
     statement = (
         select(order_events)
@@ -141,7 +141,7 @@ def insert_parked_message(
     return connection.execute(statement).scalar_one_or_none()
 
 
-def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -> list[Row[tuple[object, ...]]]:
+def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -> Sequence[AnyRow]:
     """(partition_day, source, events, orders, newest_received_at) for the given UTC days."""
     statement = (
         select(

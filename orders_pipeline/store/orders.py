@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import fulfillment_queue, order_items, orders
 
 
@@ -25,7 +26,7 @@ class FetchClaim:
     queue_state: str | None
 
 
-def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, Row[Any]]:
+def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, AnyRow]:
     """Lock the known ones of these orders, in order of id so that two processes never wait for each other."""
     statement = (
         select(orders)
@@ -92,9 +93,7 @@ def request_fetch(connection: Connection, *, seller_id: str, order_id: str, dela
     )
 
 
-def claim_due_fetches(
-    connection: Connection, seller_id: str, *, limit: int, lease: timedelta
-) -> list[FetchClaim]:
+def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[FetchClaim]:
     """Lease the orders whose look is due, nearest ship-by first; a lease that is not settled runs out by itself."""
     due = (
         select(orders.c.order_id)
@@ -138,9 +137,7 @@ def claim_due_fetches(
 def release_fetch(connection: Connection, *, seller_id: str, order_id: str, due_at: datetime) -> None:
     """Give a leased look back, to be taken at `due_at`; it does not count as an attempt."""
     connection.execute(
-        update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
-        .values(fetch_due_at=due_at)
+        update(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id).values(fetch_due_at=due_at)
     )
 
 
@@ -163,7 +160,7 @@ def fail_fetch(
 
 
 def save_fetched_order(connection: Connection, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
-    """Store an answer of Amazon's unless a newer one is stored; True if it was taken. `values` are columns of orders."""
+    """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
     statement = insert(orders).values(**values, fetched_at=func.clock_timestamp(), queue_stale=True)
     new = statement.excluded
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("seller_id", "order_id")}
@@ -222,12 +219,12 @@ def lose_address(connection: Connection, *, seller_id: str, order_id: str) -> No
     )
 
 
-def order_row(connection: Connection, seller_id: str, order_id: str) -> Row[Any] | None:
+def order_row(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
     statement = select(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
     return connection.execute(statement).one_or_none()
 
 
-def item_rows(connection: Connection, seller_id: str, order_id: str) -> list[Row[Any]]:
+def item_rows(connection: Connection, seller_id: str, order_id: str) -> Sequence[AnyRow]:
     statement = (
         select(order_items)
         .where(order_items.c.seller_id == seller_id, order_items.c.order_id == order_id)
@@ -236,7 +233,7 @@ def item_rows(connection: Connection, seller_id: str, order_id: str) -> list[Row
     return list(connection.execute(statement))
 
 
-def count_by_status(connection: Connection, seller_id: str) -> list[Row[Any]]:
+def count_by_status(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """(fulfilled_by, status, orders, oldest_purchase, next_ship_by), most first."""
     statement = (
         select(
@@ -264,5 +261,3 @@ def fetch_backlog(connection: Connection, seller_id: str) -> tuple[int, int, flo
         {"seller_id": seller_id},
     ).one()
     return int(row[0]), int(row[1]), None if row[2] is None else max(0.0, float(row[2]))
-
-

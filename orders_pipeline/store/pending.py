@@ -37,7 +37,8 @@ def pending_work(connection: Connection, seller_id: str) -> PendingWork:
         text(
             "select "
             "(select count(*) from pipeline.order_events where seller_id = :seller_id and processed_at is null), "
-            "(select count(*) from pipeline.orders where seller_id = :seller_id and fetch_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.orders "
+            " where seller_id = :seller_id and fetch_due_at <= clock_timestamp()), "
             "(select count(*) from pipeline.orders where seller_id = :seller_id and queue_stale), "
             "(select count(*) from pipeline.fulfillment_queue "
             " where seller_id = :seller_id and action_due_at <= clock_timestamp()), "

@@ -59,7 +59,7 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
-# --- intake: what Amazon told us, once each ---------------------------------------------------------------------------
+# --- intake: what Amazon told us, once each
 
 order_events = Table(
     "order_events",
@@ -124,7 +124,7 @@ search_windows = Table(
     schema="pipeline",
 )
 
-# --- orders: the newest state of each ---------------------------------------------------------------------------------
+# --- orders: the newest state of each
 
 orders = Table(
     "orders",
@@ -150,7 +150,7 @@ orders = Table(
     _time("fetched_at"),
     # What is still to be asked of Amazon: due when fetch_due_at has come and it is not parked.
     _time("fetch_due_at"),
-    # Raised by every event that wants a look; an answer settles only the requests that were there when it was asked for.
+    # Raised by every event that wants a look; an answer settles those that were there when it was asked.
     _count("fetch_requests"),
     _count("fetch_attempts"),
     Column("fetch_error", Text),
@@ -187,7 +187,7 @@ order_items = Table(
     schema="pipeline",
 )
 
-# --- fulfillment: what the warehouse should do, and what it said ---------------------------------------------------------
+# --- fulfillment: what the warehouse should do, and what it said
 
 fulfillment_queue = Table(
     "fulfillment_queue",
@@ -225,7 +225,7 @@ wms_orders = Table(
     schema="pipeline",
 )
 
-# --- shipments: packages as the warehouse reported them, and what Amazon was told ------------------------------------------
+# --- shipments: packages as the warehouse reported them, and what Amazon was told
 
 wms_cursors = Table(
     "wms_cursors",
@@ -302,7 +302,7 @@ shipment_confirmations = Table(
     schema="pipeline",
 )
 
-# --- operations ---------------------------------------------------------------------------------------------------------
+# --- operations
 
 alerts = Table(
     "alerts",
@@ -344,7 +344,7 @@ amazon_rate_limits = Table(
     schema="pipeline",
 )
 
-# --- the vault ------------------------------------------------------------------------------------------------------------
+# --- the vault
 
 vault_records = Table(
     "records",
@@ -400,7 +400,7 @@ unsettled_shreds = Table(
     schema="vault_keys",
 )
 
-# --- the audit log ----------------------------------------------------------------------------------------------------------
+# --- the audit log
 
 audit_entries = Table(
     "entries",

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, true, update
+from sqlalchemy import Connection, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import orders, shipment_confirmations, wms_cursors, wms_shipments
 
-Confirmation = Row[Any]
+Confirmation = AnyRow
 
 
 def warehouse_cursor(connection: Connection, seller_id: str) -> str | None:
     """Where the next poll goes on. The row is locked: two polls at once would only read the same page twice."""
     connection.execute(insert(wms_cursors).values(seller_id=seller_id).on_conflict_do_nothing())
-    return connection.execute(
-        select(wms_cursors.c.cursor).where(wms_cursors.c.seller_id == seller_id)
-    ).scalar_one()
+    return connection.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.seller_id == seller_id)).scalar_one()
 
 
 def save_cursor(connection: Connection, seller_id: str, cursor: str | None) -> None:
@@ -34,13 +33,11 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
     """Record the warehouse's events, in their order; return how many were new."""
     if not rows:
         return 0
-    statement = (
-        insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
-    )
+    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
     return len(connection.execute(statement).all())
 
 
-def claim_shipment_events(connection: Connection, seller_id: str, limit: int) -> list[Row[Any]]:
+def claim_shipment_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock the oldest events that are not absorbed yet."""
     statement = (
         select(wms_shipments)
@@ -142,7 +139,7 @@ def claim_due_confirmations(
     return claimed
 
 
-def confirmations_by_state(connection: Connection, seller_id: str) -> list[Row[Any]]:
+def confirmations_by_state(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """(state, packages, next_ship_by, oldest_seconds), in order of state."""
     return list(
         connection.execute(
@@ -156,7 +153,7 @@ def confirmations_by_state(connection: Connection, seller_id: str) -> list[Row[A
     )
 
 
-def shipments_by_kind(connection: Connection, seller_id: str) -> list[Row[Any]]:
+def shipments_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """(kind, outcome, events, newest) of what the warehouse reported."""
     statement = (
         select(

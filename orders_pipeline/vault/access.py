@@ -27,6 +27,7 @@ from threading import Lock
 from sqlalchemy import Connection
 
 from orders_pipeline.store import vault as queries
+from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.vault import ExpiredRecord, KeyUse, RecordId, StoredRecord
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
@@ -270,6 +271,14 @@ class Vault:
                 outcome = "refused_integrity" if isinstance(opened, VaultIntegrityError) else "refused_key_missing"
                 entry = self._entry("reveal", seller_id, kind, purpose, outcome, actor)
                 with self._database.transaction() as connection:
+                    raise_alert(
+                        connection,
+                        seller_id=seller_id,
+                        key=f"vault.refused:{kind}:{subject_id}",
+                        severity="error",
+                        message=f"{kind} of {subject_id} was not opened: {opened}",
+                        what_to_do="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",
+                    )
                     self._audit.record_for_each(connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
             yield subject_id, opened
 

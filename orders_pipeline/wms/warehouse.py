@@ -14,7 +14,7 @@ from orders_pipeline.vault.personal import PersonalText
 
 
 class WarehouseError(Exception):
-    """The warehouse did not do what was asked. `code` is the warehouse's; its message is dropped: it may echo a name."""
+    """The warehouse did not do what was asked. `code` is its word; its message is dropped, for it may echo a name."""
 
     retryable = False
 
@@ -146,7 +146,7 @@ class WarehouseOrder:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentEvent:
-    """What happened to a package. `kind` is open: shipped, voided, short, cancelled; `lines` is (line_ref, quantity)."""
+    """What happened to a package. `kind` (shipped, voided, short, cancelled) is open; `lines`: (line_ref, quantity)."""
 
     event_id: str
     kind: str

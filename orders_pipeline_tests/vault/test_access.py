@@ -101,6 +101,10 @@ def test_a_record_that_was_swapped_in_the_database_is_refused(
         vault.reveal(seller_id=seller_id, kind=KIND, subject_id=order_id, purpose="push")
     assert "Quillfeather" not in str(caught.value)
     assert entries(database)[-1][4] == "refused_integrity"
+    with database.transaction() as connection:
+        alert = connection.execute(text("select severity, key, message from pipeline.alerts")).one()
+    assert tuple(alert[:2]) == ("error", f"vault.refused:{KIND}:{order_id}")
+    assert "does not authenticate" in alert[2]
 
 
 def test_storing_anew_replaces_the_content_and_its_key(database: Database, vault: Vault, put: Put) -> None:
@@ -157,12 +161,15 @@ def test_shredding_deletes_ciphertext_and_key_and_accounts_for_each_order(
         assert tuple(connection.execute(text(left)).one()) == (1, 1)
 
 
-def test_another_sellers_record_is_neither_shown_nor_shredded(database: Database, vault: Vault, put: Put) -> None:
+def test_a_record_of_another_seller_or_kind_is_neither_shown_nor_shredded(
+    database: Database, vault: Vault, put: Put
+) -> None:
     put("111-1")
     with pytest.raises(VaultRecordMissing):
         vault.reveal(seller_id="A2", kind=KIND, subject_id="111-1", purpose="push")
     with database.transaction() as connection:
         assert not vault.shred(connection, seller_id="A2", kind=KIND, subject_id="111-1", reason="x")
+        assert not vault.shred(connection, seller_id=SELLER, kind="parked_message", subject_id="111-1", reason="x")
     assert reveal(vault, "111-1")
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orders_pipeline.sandbox.amazon.carriers import OTHER
-from orders_pipeline.sandbox.amazon.order import CANCELLED, Address, Order, Package
+from orders_pipeline.sandbox.amazon.order import CANCELLED, TRANSPARENCY, Address, Order, Package
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.day.scenarios import CONFIRMED, HELD, NOT_OURS, STAYS_PENDING, STOPPED, PlannedOrder
 from orders_pipeline.sandbox.warehouse.state import WarehouseOrder, WarehousePackage, WarehouseState
@@ -83,7 +83,8 @@ class Judge:
         if at_warehouse is None:
             if order.status in ("PENDING", "PENDING_AVAILABILITY"):
                 return STAYS_PENDING
-            return HELD if any(item.cancel_request_reason for item in order.items) else "not_pushed"
+            needs_a_person = any(item.cancel_request_reason or TRANSPARENCY in item.programs for item in order.items)
+            return HELD if needs_a_person else "not_pushed"
         if not shipped:
             return "at_warehouse"
         return CONFIRMED if not self._not_confirmed(order) else "shipped_not_confirmed"
