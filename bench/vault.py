@@ -15,6 +15,7 @@ from typing import TypedDict
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
+from orders_pipeline.store.audit import links
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import start_embedded
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
@@ -75,13 +76,13 @@ def _cryptography(keys: LocalKeyring) -> list[Row]:
             "vault: records sealed a second, against bare AESGCM, a key each",
             1 / encrypt,
             1 / encrypt_bare,
-            ">= 0.05",
+            ">= 0.12",
         ),
         _row(
             "vault: records opened a second, against bare AESGCM, a key each",
             1 / decrypt,
             1 / decrypt_bare,
-            ">= 0.05",
+            ">= 0.08",
         ),
     ]
 
@@ -102,6 +103,10 @@ def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
                     {"ids": order_ids[start : start + SHRED_BATCH], "seller": SELLER, "kind": KIND},
                 )
 
+    def update_all() -> None:
+        with database.transaction() as connection:
+            connection.execute(text("update vault_keys.data_keys set wrapped_key = wrapped_key || ''::bytea"))
+
     def shred(chosen: list[str]) -> None:
         for start in range(0, len(chosen), SHRED_BATCH):
             with database.transaction() as connection:
@@ -116,10 +121,11 @@ def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
     half = ORDERS // 2
     shredded = _once(lambda: shred(order_ids[:half]))
     settled = _once(lambda: settle_shreds(database, keys, AuditLog(database)))
+    updated = _once(update_all)
     shredded += _once(lambda: shred(order_ids[half:]))
     return [
-        _row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 20"),
-        _row("vault: records re-wrapped a second by a settlement, against 10,000", half / settled, 10_000, ">= 1"),
+        _row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 8"),
+        _row("vault: seconds to settle beside 50,000 living records, against a bare UPDATE", settled, updated, "<= 15"),
     ]
 
 
@@ -136,9 +142,14 @@ def _verifying(database: Database) -> Row:
         assert verification.ok
         entries = verification.entries
 
-    seconds = _once(verify)
+    def read() -> None:
+        with database.transaction() as connection:
+            for _ in links(connection, None):
+                pass
+
+    seconds, read_only = _once(verify), _once(read)
     return _row(
-        "audit: entries verified a second, against 1,000,000 a minute", entries / seconds, 1_000_000 / 60, ">= 1"
+        "audit: entries verified a second, against only reading them", entries / seconds, entries / read_only, ">= 0.4"
     )
 
 

@@ -185,7 +185,7 @@ def _chosen(row: CarrierRow, name: str, service: str | None, marketplace_id: str
         return CarrierChoice(row.code, None, method, True, False, "")
     held = refuses_other(marketplace_id)
     reason = f"{name!r} is mapped to {OTHER!r}, which this marketplace refuses" if held else ""
-    return CarrierChoice(OTHER, name, method, True, held, reason)
+    return CarrierChoice(OTHER, name, method, not held, held, reason)
 
 
 def _normalised(text: str) -> str:

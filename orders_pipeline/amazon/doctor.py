@@ -103,7 +103,9 @@ def _subscription(client: AmazonClient, queue_arn: str | None) -> Finding:
 
 def _clock(client: AmazonClient) -> Finding:
     if not client.clock.known:
-        return bad("clock", "Amazon's time is not known", "No answer carried a Date header: look for a proxy on the way.")
+        return bad(
+            "clock", "Amazon's time is not known", "No answer carried a Date header: look for a proxy on the way."
+        )
     seconds = client.clock.offset.total_seconds()
     if abs(client.clock.offset) > CLOCK_TOLERANCE:
         return bad("clock", f"{seconds:.0f} s from Amazon's", "Let this machine's clock be set by NTP.")

@@ -8,6 +8,7 @@ holds a value, only the name of a field: a value could be a buyer's. Elsewhere: 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,10 @@ from orders_pipeline.amazon.order import Money
 from orders_pipeline.vault.personal import PersonalText
 
 logger = logging.getLogger(__name__)
+
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
+# No order costs more; beyond, arithmetic would fail instead of reading.
+_MOST_DIGITS = 15
 
 
 class FieldProblem(Exception):
@@ -61,22 +66,25 @@ class Fields:
             return None
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            # Amazon's times are UTC; where the offset is left out, that is what is meant.
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
             return self._unreadable(name)
-        # Amazon's times are UTC; where the offset is left out, that is what is meant.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
     def required_time(self, name: str) -> datetime:
         return self.time(name) or self._missing(name)
 
     def whole(self, name: str) -> int | None:
         value = self._values.get(name)
-        if isinstance(value, str):
-            value = value.strip()
-            return int(value) if value.lstrip("-").isdecimal() and value.isascii() else self._unreadable(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None if value is None else self._unreadable(name)
-        return int(value) if value == int(value) else self._unreadable(name)
+        if value is None:
+            return None
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return self._unreadable(name)
 
     def required_whole(self, name: str) -> int:
         value = self.whole(name)
@@ -113,7 +121,9 @@ class Fields:
             value = Decimal(number)
         except InvalidOperation:
             return self._unreadable(amount)
-        return Money(value, code) if value.is_finite() else self._unreadable(amount)
+        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+            return self._unreadable(amount)
+        return Money(value, code)
 
     def _missing(self, name: str) -> Any:
         raise FieldProblem(f"{self.path}.{name} is missing or unreadable")

@@ -61,7 +61,7 @@ class OrdersV2026:
     def get_orders(
         self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
     ) -> dict[str, Order]:
-        """One call an order: this version has no search by order ids."""
+        """One call an order: this version has no search by order ids. Keep the list within what the quota gives."""
         deadline = self._transport.deadline(deadline_seconds)
         found: dict[str, Order] = {}
         for order_id in order_ids:

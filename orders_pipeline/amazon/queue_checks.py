@@ -56,11 +56,13 @@ def _policy(attributes: Mapping[str, str], arn: str) -> Finding:
     statements = policy.get("Statement", []) if isinstance(policy, dict) else []
     allowed: set[str] = set()
     for statement in statements if isinstance(statements, list) else [statements]:
-        if isinstance(statement, dict) and statement.get("Effect") == "Allow" and _is_amazon(statement.get("Principal")):
+        if (
+            isinstance(statement, dict)
+            and statement.get("Effect") == "Allow"
+            and _is_amazon(statement.get("Principal"))
+        ):
             allowed |= {action.lower() for action in _texts(statement.get("Action"))}
-    missing = [
-        action for action in NEEDED_ACTIONS if not allowed & {action.lower(), "sqs:*", "*"}
-    ]
+    missing = [action for action in NEEDED_ACTIONS if not allowed & {action.lower(), "sqs:*", "*"}]
     if missing:
         return bad(
             subject,
@@ -87,7 +89,9 @@ def _encryption(attributes: Mapping[str, str]) -> Finding:
     if attributes.get("SqsManagedSseEnabled", "").lower() == "true":
         return good(subject, "SSE-SQS")
     return bad(
-        subject, "none", "Messages hold a buyer's postal code: switch on SSE-SQS (or SSE-KMS) for the queue and its DLQ."
+        subject,
+        "none",
+        "Messages hold a buyer's postal code: switch on SSE-SQS (or SSE-KMS) for the queue and its DLQ.",
     )
 
 

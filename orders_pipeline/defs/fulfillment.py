@@ -28,7 +28,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     wait. What waits is listed with its reason and its deadline.
     """
     database, seller_id = store.database(), store.seller_id()
-    with acting_as(f"run:{context.run_id}"):
+    with acting_as(f"run:{context.run.run_id}"):
         totals = derive_queue(database, store.audit(), seller_id=seller_id)
     with database.transaction() as connection:
         states = queue_by_state(connection, seller_id)
@@ -63,7 +63,7 @@ def wms_orders(
     """What the warehouse accepted, refused, or could no longer stop. Red? See the runbook, "Push"."""
     database, seller_id, vault = store.database(), store.seller_id(), store.vault()
     work = Pushing(database=database, vault=vault, audit=vault.audit, warehouse=warehouse.client(), seller_id=seller_id)
-    with acting_as(f"run:{context.run_id}"):
+    with acting_as(f"run:{context.run.run_id}"):
         totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     if totals.account_error:
         context.log.error(totals.account_error)

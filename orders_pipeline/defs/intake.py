@@ -54,14 +54,14 @@ def order_events(
     """What Amazon told us, once each, without buyers' data; a partition is a UTC day.
 
     The sensor `drain_notifications` records notifications as they come. Materializing a past day searches Amazon for
-    every order that changed on it; a page costs three minutes of quota, so a long backfill waits, and resumes by itself.
+    every order that changed on it; a page costs three minutes of quota, so a long backfill waits and resumes.
     """
     database, client, seller_id = store.database(), amazon.client(), store.seller_id()
     day = date.fromisoformat(context.partition_key)
     window = day_window(day, database.now(), store.settings().require_amazon().marketplace_ids)
     totals = SearchTotals(finished=True)
     if window is not None:
-        with acting_as(f"run:{context.run_id}"):
+        with acting_as(f"run:{context.run.run_id}"):
             totals = search_events(
                 client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL
             )

@@ -48,7 +48,7 @@ def orders_and_shipping_details(
     """One step, since one answer of Amazon's holds both."""
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
     client = amazon.client()
-    with acting_as(f"run:{context.run_id}"):
+    with acting_as(f"run:{context.run.run_id}"):
         absorbed = absorb_events(database, seller_id=seller_id)
         fetched = fetch_due_orders(
             client.orders, database, vault, seller_id=seller_id, deadline_seconds=FETCH_DEADLINE_SECONDS

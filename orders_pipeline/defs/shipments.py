@@ -33,7 +33,7 @@ def wms_shipments(
 ) -> dg.MaterializeResult:
     """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
     database, seller_id = store.database(), store.seller_id()
-    with acting_as(f"run:{context.run_id}"):
+    with acting_as(f"run:{context.run.run_id}"):
         polled = poll_shipments(warehouse.client(), database, seller_id=seller_id)
         absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
     with database.transaction() as connection:
@@ -72,7 +72,7 @@ def shipment_confirmations(
         seller_id=seller_id,
         default_marketplace_id=account.marketplace_ids[0],
     )
-    with acting_as(f"run:{context.run_id}"):
+    with acting_as(f"run:{context.run.run_id}"):
         sent = confirm_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
         read = read_back_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
     for error in {sent.account_error, read.account_error} - {None}:

@@ -67,53 +67,46 @@ _ENSURE = text(
     """
 )
 
-# The clock is read after the row is locked, so time never runs backwards between two takes.
+# The level now; the clock runs on within a statement, so what is written second is never the earlier moment.
+_LEVEL = """
+    least(
+        greatest(burst - :headroom, 1),
+        tokens + rate * greatest(extract(epoch from clock_timestamp() - refilled_at), 0)
+    )
+"""
+_BLOCKED = "greatest(coalesce(extract(epoch from blocked_until - clock_timestamp()), 0), 0)"
+_WAIT = f"greatest((1 + :leave - {_LEVEL}) / rate, {_BLOCKED})"
+
+# PostgreSQL reads the row again after waiting for its lock, so two takes never see the same level.
 # Half open: the first to come after breaker_open_until is let through, and shuts the door behind itself for as long as
 # its answer may take.
 _TAKE = text(
     f"""
-    with locked as materialized (
-        select * from pipeline.amazon_rate_limits where {_KEY} for update
-    ), timed as materialized (
-        select locked.*, clock_timestamp() as at, set_config('synchronous_commit', 'off', true) from locked
-    ), levelled as (
-        select *,
-            least(
-                greatest(burst - :headroom, 1),
-                tokens + rate * greatest(extract(epoch from at - refilled_at), 0)
-            ) as level,
-            coalesce(breaker_open_until > at, false) as breaker_open,
-            breaker_open_until is not null as probing
-        from timed
-    ), decided as (
-        select *,
-            case
-                when breaker_open then extract(epoch from breaker_open_until - at)
-                else greatest(
-                    (1 + :leave - level) / rate,
-                    coalesce(extract(epoch from blocked_until - at), 0),
-                    0
-                )
-            end as wait
-        from levelled
-    ), granted as (
-        update pipeline.amazon_rate_limits as target set
-            tokens = decided.level - 1,
-            refilled_at = greatest(decided.at, decided.refilled_at),
-            granted = decided.granted + 1,
-            waited_seconds = decided.waited_seconds + decided.wait + :waited,
-            breaker_open_until = case
-                when decided.probing then decided.at + make_interval(secs => :probe_seconds)
-                else decided.breaker_open_until
-            end
-        from decided
-        where target.application_id = decided.application_id and target.seller_id = decided.seller_id
-            and target.region = decided.region and target.operation = decided.operation
-            and not decided.breaker_open and decided.wait <= :patience
-        returning 1
-    )
-    select exists (select 1 from granted) as is_granted, wait, at, rate, epoch, consecutive_failures, breaker_open
-    from decided
+    update pipeline.amazon_rate_limits set
+        tokens = {_LEVEL} - 1,
+        refilled_at = greatest(clock_timestamp(), refilled_at),
+        granted = granted + 1,
+        waited_seconds = waited_seconds + :waited + {_WAIT},
+        breaker_open_until = case
+            when breaker_open_until is not null then clock_timestamp() + make_interval(secs => :probe_seconds)
+        end
+    from (select set_config('synchronous_commit', 'off', true)) as quick
+    where {_KEY} and coalesce(breaker_open_until <= clock_timestamp(), true) and {_WAIT} <= :patience
+    returning greatest((:leave - tokens) / rate, {_BLOCKED}) as wait, clock_timestamp() as at, rate, epoch,
+        consecutive_failures
+    """  # noqa: S608 - no value is formatted in
+)
+
+# Why a take was not granted, and when to come again.
+_LOOK = text(
+    f"""
+    select case
+            when breaker_open_until > clock_timestamp() then extract(epoch from breaker_open_until - clock_timestamp())
+            else {_WAIT}
+        end as wait,
+        coalesce(breaker_open_until > clock_timestamp(), false) as breaker_open,
+        clock_timestamp() as at, rate, epoch, consecutive_failures
+    from pipeline.amazon_rate_limits where {_KEY}
     """  # noqa: S608 - no value is formatted in
 )
 
@@ -185,19 +178,16 @@ _SUCCEEDED = text(
 )
 
 _REPORT = text(
-    """
+    f"""
     select operation, rate, burst, granted, throttled, waited_seconds, consecutive_failures,
         case when blocked_until > clock_timestamp() then blocked_until end as blocked_until,
         breaker_open_until,
         coalesce(breaker_open_until > clock_timestamp(), false) as breaker_open,
-        least(
-            greatest(burst - :headroom, 1),
-            tokens + rate * greatest(extract(epoch from clock_timestamp() - refilled_at), 0)
-        ) as tokens
+        {_LEVEL} as tokens
     from pipeline.amazon_rate_limits
     where application_id = :application_id and region = :region and seller_id = any(:seller_ids)
     order by operation
-    """
+    """  # noqa: S608 - no value is formatted in
 )
 
 
@@ -219,27 +209,21 @@ def take(
 
     `leave` tokens stay in the bucket; `waited` seconds were spent on asking before, and are added to the account.
     """
-    row = connection.execute(
-        _TAKE,
-        {
-            **key.parameters(),
-            "leave": leave,
-            "patience": patience,
-            "waited": waited,
-            "probe_seconds": probe_seconds,
-            "headroom": HEADROOM,
-        },
+    wanted = {**key.parameters(), "leave": leave, "headroom": HEADROOM}
+    taken = connection.execute(
+        _TAKE, {**wanted, "patience": patience, "waited": waited, "probe_seconds": probe_seconds}
     ).one_or_none()
+    row = taken or connection.execute(_LOOK, wanted).one_or_none()
     if row is None:
         return None
     return Take(
-        granted=bool(row.is_granted),
+        granted=taken is not None,
         wait=float(row.wait),
         at=row.at,
         rate=float(row.rate),
         epoch=int(row.epoch),
         consecutive_failures=int(row.consecutive_failures),
-        breaker_open=bool(row.breaker_open),
+        breaker_open=taken is None and bool(row.breaker_open),
     )
 
 

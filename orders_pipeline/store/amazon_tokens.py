@@ -1,7 +1,7 @@
 """Queries of Amazon's tokens: one row a token that all processes share, sealed.
 
-Belongs here: reading, writing and dropping rows, and the lock that lets one process at a time obtain a token.
-Elsewhere: sealing and opening them (vault.envelope), when a token is old (amazon.tokens).
+Belongs here: reading and writing rows, and the lock that lets one process at a time obtain a token. Elsewhere: sealing
+and opening them (vault.envelope), when a token is old (amazon.tokens).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.schema import amazon_tokens
@@ -32,8 +32,8 @@ def lock_token(connection: Connection, application_id: str, seller_id: str, purp
 
     The wait is bounded by the holder's own time-outs towards Amazon, which are longer than an ordinary lock's.
     """
-    connection.execute(text("set local lock_timeout = '60s'"))
-    connection.execute(text("set local statement_timeout = '65s'"))
+    connection.execute(text("set local lock_timeout = '90s'"))
+    connection.execute(text("set local statement_timeout = '95s'"))
     connection.execute(
         text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"),
         {"name": f"amazon_token\n{application_id}\n{seller_id}\n{purpose}"},
@@ -97,13 +97,3 @@ def write_token(
         },
     )
     connection.execute(statement)
-
-
-def drop_token(connection: Connection, application_id: str, seller_id: str, purpose: str) -> None:
-    """Forget a token that Amazon no longer takes."""
-    table = amazon_tokens
-    connection.execute(
-        delete(table).where(
-            table.c.application_id == application_id, table.c.seller_id == seller_id, table.c.purpose == purpose
-        )
-    )

@@ -63,9 +63,12 @@ def examples(operation: str) -> list[dict[str, Any]]:
 
 
 def _parameters(name: str, operation: dict[str, Any], given: dict[str, dict[str, str]]) -> list[str]:
-    known = {(one["in"], one["name"]): one for one in map(lambda one: _resolved(name, one), operation["parameters"])}
+    known = {(one["in"], one["name"]): one for one in (_resolved(name, one) for one in operation["parameters"])}
     problems = [
-        f"{where} parameter {key} does not exist" for where in given for key in given[where] if (where, key) not in known
+        f"{where} parameter {key} does not exist"
+        for where in given
+        for key in given[where]
+        if (where, key) not in known
     ]
     for (where, key), parameter in known.items():
         if where not in given:
@@ -74,7 +77,9 @@ def _parameters(name: str, operation: dict[str, Any], given: dict[str, dict[str,
             problems += [f"{where} parameter {key} is missing"] if parameter.get("required") else []
             continue
         value = given[where][key]
-        schema = {part: parameter[part] for part in parameter if part not in ("in", "name", "required", "collectionFormat")}
+        schema = {
+            part: parameter[part] for part in parameter if part not in ("in", "name", "required", "collectionFormat")
+        }
         # Swagger 2.0 writes an array as comma-separated text where no other format is named.
         instance: Any = value.split(",") if parameter["type"] == "array" else value
         if parameter["type"] == "integer":

@@ -1,6 +1,6 @@
 """The client against Amazon's own models: what we send validates, and what Amazon's examples answer is understood.
 
-The models are data of Amazon's, read from outside the repository; without them these tests are skipped, in CI they fail.
+The models are Amazon's data, read from outside the repository; without them these tests are skipped, in CI they fail.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from orders_pipeline_tests.conftest import MARKETPLACE
 ORDER_ID = "902-1106328-1059050"
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:orders"
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-WINDOW = SearchWindow(NOW - timedelta(days=1), NOW - timedelta(hours=1), (MARKETPLACE, "A2EUQ1WTGCTBG2"), (MERCHANT, AMAZON))
+WINDOW = SearchWindow(
+    NOW - timedelta(days=1), NOW - timedelta(hours=1), (MARKETPLACE, "A2EUQ1WTGCTBG2"), (MERCHANT, AMAZON)
+)
 CONFIRMATION = ShipmentConfirmation(
     order_id=ORDER_ID,
     marketplace_id=MARKETPLACE,
@@ -88,7 +90,9 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
         "v0",
         lambda client: client.orders.get_order("902-1845936-5435065"),
         [
-            Canned(body={"payload": {"AmazonOrderId": "902-1845936-5435065", "LastUpdateDate": "2026-11-20T10:00:00Z"}}),
+            Canned(
+                body={"payload": {"AmazonOrderId": "902-1845936-5435065", "LastUpdateDate": "2026-11-20T10:00:00Z"}}
+            ),
             Canned(body={"payload": {"AmazonOrderId": "902-1845936-5435065", "OrderItems": [], "NextToken": "more"}}),
         ],
     ),
@@ -119,7 +123,7 @@ def asked_by(open_canned: OpenCanned, amazon: CannedAmazon) -> Callable[[str], l
         try:
             call(client)
         except AmazonError as error:
-            assert error.status == 400, error  # noqa: PT017 - what is looked at is what was sent
+            assert error.status == 400, error
         return amazon.asked
 
     return ask
@@ -202,7 +206,11 @@ def test_amazons_own_example_answers_of_v0_are_understood_as_one_order() -> None
     body = bodies[items["payload"]["AmazonOrderId"]]
     lines = Fields(items, "example").part("payload").parts("OrderItems")
     order = read_v0(Fields(body, "example"), lines)
-    assert (order.order_id, order.status, order.fulfilled_by) == ("902-1845936-5435065", OrderStatus.UNSHIPPED, MERCHANT)
+    assert (order.order_id, order.status, order.fulfilled_by) == (
+        "902-1845936-5435065",
+        OrderStatus.UNSHIPPED,
+        MERCHANT,
+    )
     assert order.cancellation_requested
     assert order.items[0].unit_price is not None
     assert order.items[0].unit_price.amount == Decimal("10.00")

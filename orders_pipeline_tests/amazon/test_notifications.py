@@ -11,6 +11,7 @@ from orders_pipeline.amazon.client import AmazonClient, subscribe
 from orders_pipeline.amazon.doctor import check_amazon
 from orders_pipeline.amazon.errors import AmazonBadRequest
 from orders_pipeline.amazon.queue_checks import check_queue
+from orders_pipeline.marketplaces import MARKETPLACES
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline_tests.amazon.canned import Canned, CannedAmazon, errors
 from orders_pipeline_tests.amazon.conftest import OpenSandboxed, account
@@ -112,8 +113,6 @@ def test_the_doctor_finds_a_healthy_account_in_order(open_sandboxed: OpenSandbox
 def test_the_doctor_says_what_to_do_about_what_is_wrong(open_sandboxed: OpenSandboxed, unsubscribed: Sandbox) -> None:
     unsubscribed.amazon.accounts.remove_role(unsubscribed.seller_id)
     client = open_sandboxed()
-    from orders_pipeline.marketplaces import MARKETPLACES
-
     elsewhere = account(marketplaces=(MARKETPLACES["A2EUQ1WTGCTBG2"],))
     bad = {one.subject: one for one in check_amazon(client, elsewhere, unsubscribed.queue.arn) if not one.ok}
     assert set(bad) == {"personal data role", "marketplaces", "subscription"}

@@ -1,0 +1,62 @@
+"""The whole pipeline in one process, for tests: real PostgreSQL, the sandbox's servers, the real sensors and jobs.
+
+Belongs here: what Dagster's daemon does, step by step and without waiting: tick the sensors, execute what they ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orders_pipeline.definitions import build_defs, default_resources
+from orders_pipeline.sandbox.sandbox import Sandbox
+
+
+class Pipeline:
+    """Sensors and jobs of the real definitions, driven by hand against a sandbox."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.repository = build_defs().get_repository_def()
+        self.failed_runs: list[str] = []
+        self._cursors: dict[str, str | None] = {}
+
+    def tick(self, sensor_name: str) -> dg.SensorExecutionData:
+        """Evaluate one sensor once, and execute every run that it asks for."""
+        sensor = self.repository.get_sensor_def(sensor_name)
+        needed = {name: default_resources()[name] for name in sensor.required_resource_keys}
+        with dg.build_sensor_context(
+            instance=self.instance, sensor_name=sensor_name, cursor=self._cursors.get(sensor_name), resources=needed
+        ) as context:
+            data = sensor.evaluate_tick(context)
+        self._cursors[sensor_name] = data.cursor
+        for request in data.run_requests or []:
+            self.run(request.job_name or "", tags=request.tags)
+        return data
+
+    def run(self, job_name: str, *, tags: Mapping[str, str] | None = None, partition: str | None = None) -> bool:
+        """Execute one job; whether it succeeded."""
+        job = self.repository.get_job(job_name)
+        result = job.execute_in_process(
+            instance=self.instance, tags=dict(tags or {}), partition_key=partition, raise_on_error=False
+        )
+        if not result.success:
+            self.failed_runs.append(job_name)
+        return result.success
+
+    def settle(self) -> None:
+        """One round of everything that the daemon would do."""
+        self.tick("drain_notifications_sensor")
+        self.tick("poll_warehouse_sensor")
+
+
+def point_environment_at(
+    sandbox: Sandbox, database_url: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch, **more: str
+) -> None:
+    """Set the settings that a deployment would have, for this sandbox and this database."""
+    values = {**sandbox.environment(), "ORDERS_DATABASE_URL": database_url, "ORDERS_DATA_DIR": str(data_dir), **more}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
