@@ -53,7 +53,7 @@ def test_every_order_of_a_day_ends_where_it_belongs(
         seed=7,
         time_scale=60,
         day=DayOptions(orders=40, duration_seconds=6),
-        floor=FloorOptions(min_seconds=0.5, max_seconds=2),
+        floor=FloorOptions(min_seconds=1, max_seconds=3),
         amazon=AmazonOptions(item_level_share=0.1),
     )
     with sandbox, dg.DagsterInstance.ephemeral() as instance:

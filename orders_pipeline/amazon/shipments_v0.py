@@ -25,8 +25,6 @@ JAPAN = "A1VC38T7YXB528"
 ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")
 # A warehouse's clock may be this far from Amazon's; the time is moved to the nearest one that Amazon takes.
 CLOCK_TOLERANCE = timedelta(minutes=10)
-# The time of an answer's Date header is up to a second old, and so is our idea of Amazon's clock.
-CLOCK_MARGIN = timedelta(seconds=2)
 
 
 class ShipmentsV0:
@@ -117,7 +115,8 @@ def ship_date(confirmation: ShipmentConfirmation, amazon_now: datetime) -> datet
     if shipped_at.tzinfo is None:
         raise _refused(confirmation, "the time of shipping has no offset: whether it is local or UTC cannot be told")
     purchased_at = confirmation.purchased_at
-    latest = amazon_now - CLOCK_MARGIN
+    # What we take for Amazon's clock is never ahead of it (AmazonClock).
+    latest = amazon_now
     if shipped_at > latest + CLOCK_TOLERANCE:
         raise _refused(confirmation, f"the time of shipping, {iso(shipped_at)}, is in the future")
     if purchased_at is not None and shipped_at < purchased_at - CLOCK_TOLERANCE:

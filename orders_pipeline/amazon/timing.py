@@ -42,6 +42,10 @@ class Deadline:
         return max(0.0, self.at - self.timing.monotonic())
 
 
+# The Date header has whole seconds, and an answer takes a while to come.
+DATE_RESOLUTION = timedelta(seconds=2)
+
+
 @dataclass(slots=True)
 class AmazonClock:
     """Amazon's clock, as far as the Date header of its answers tells: rules about "two minutes ago" mean that one."""
@@ -63,5 +67,8 @@ class AmazonClock:
             return
         if told.tzinfo is None:
             return
-        self.offset = told.astimezone(UTC) - self.timing.now()
+        seen = told.astimezone(UTC) - self.timing.now()
+        # Each answer shows the least that the offset can be: the greatest of those that agree comes nearest to it.
+        agrees = self.known and abs(seen - self.offset) < DATE_RESOLUTION
+        self.offset = max(seen, self.offset) if agrees else seen
         self.known = True

@@ -1,7 +1,7 @@
 """Tell the warehouse: ship this, wait, go on, stop.
 
-Belongs here: one action at the warehouse for each fulfillment order that is due, and what each answer means. Elsewhere:
-which orders are due and why (queue), the warehouse's language (wms).
+Belongs here: one action at the warehouse for each fulfillment order that is due. Elsewhere: which orders are due and
+why (queue), what an answer changes (answers), the warehouse's language (wms).
 
 The rules (promises 2 and 4): a push is noted before its first byte leaves; after an unknown outcome the order is looked
 for before anything is repeated; the decision to ship is made again right before, from the newest that is known; one
@@ -15,39 +15,47 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event as StopFlag
 
 from sqlalchemy import Connection
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
+from orders_pipeline.fulfillment.answers import (
+    ACTION_ATTEMPTS,
+    LONGEST_RETRY,
+    UNREACHABLE_ALERT,
+    Pushing,
+    failed,
+    lock_order_and_entry,
+    settle,
+    settle_push,
+)
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
 from orders_pipeline.fulfillment.queue import change_state, order_facts
-from orders_pipeline.fulfillment.states import Event, State
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State
+from orders_pipeline.store.alerts import close_alerts_about, raise_alert
+from orders_pipeline.store.database import database_now
 from orders_pipeline.store.fulfillment import (
-    QueueEntry,
     begin_push,
     claim_due_actions,
     lock_queue_entry,
+    postpone_due_actions,
     record_answer,
     schedule_action,
-    update_queue_entry,
     wms_order,
 )
 from orders_pipeline.store.order_events import has_pending_event
 from orders_pipeline.store.orders import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
-from orders_pipeline.store.workers import over_each
-from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
-from orders_pipeline.vault.errors import VaultRecordMissing
+from orders_pipeline.store.workers import concerns_all, over_each, where_from
+from orders_pipeline.vault.audit import AuditEntry, current_actor
+from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.wms.warehouse import (
     FulfillmentOrder,
     PushResult,
     WarehouseError,
-    WarehousePort,
+    WarehouseRefused,
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
@@ -57,12 +65,15 @@ PUSH_WORKERS = 8
 ACTION_LEASE = timedelta(minutes=2)
 # An order whose state at Amazon was read longer ago is read again before it is pushed.
 FRESH_FOR = timedelta(minutes=10)
-FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
-# With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.
-ACTION_ATTEMPTS = 50
 # A push whose answer never came may still be on its way; only after this is "not there" believed.
 LATE_ARRIVAL = timedelta(minutes=1)
-PENDING_CANCEL_RETRY = timedelta(seconds=30)
+FIRST_PENDING_RETRY = timedelta(seconds=30)
+# Until then something that is being looked at will mostly be known.
+A_MOMENT = timedelta(seconds=2)
+# A token that is wrong is tried again every minute: a person sets it right, nothing else does.
+UNAUTHORIZED_RETRY = timedelta(minutes=1)
+# An error that nobody expected is tried a few times: it may be the order's state of the moment.
+DEFECT_ATTEMPTS = 4
 
 
 @dataclass(slots=True)
@@ -74,17 +85,6 @@ class PushTotals:
 
     def count(self, outcome: str) -> None:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Pushing:
-    """What every action needs."""
-
-    database: Database
-    vault: Vault
-    audit: AuditLog
-    warehouse: WarehousePort
-    seller_id: str
 
 
 def act_on_due_orders(
@@ -107,6 +107,11 @@ def act_on_due_orders(
             for outcome, account_error in over_each(pool, act, due):
                 totals.count(outcome)
                 totals.account_error = account_error or totals.account_error
+    with work.database.transaction() as connection:
+        if totals.account_error is not None:
+            postpone_due_actions(connection, seller_id=work.seller_id, delay=UNAUTHORIZED_RETRY)
+        elif totals.outcomes.keys() - {"postponed", "nothing", "gone", "retry", "parked"}:
+            close_alerts_about(connection, seller_id=work.seller_id, prefix=UNREACHABLE_ALERT)
     return totals
 
 
@@ -114,50 +119,66 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag) -> tuple[str, str 
     if stop.is_set():
         _postpone(work, order_id, timedelta())
         return "postponed", None
+    with work.database.transaction() as connection:
+        entry = lock_queue_entry(connection, work.seller_id, order_id)
+        if entry is None:
+            return "gone", None
+        state = State(entry.state)
+        if state not in ACTIONABLE:
+            # Settled by another process. Under the lock: an action that comes meanwhile must not be unscheduled.
+            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=None)
+            return "nothing", None
     try:
-        return _act(work, order_id), None
+        return _act(work, order_id, state, entry.hold_reasons, entry.attempts), None
     except WarehouseUnauthorized as error:
         stop.set()
-        _postpone(work, order_id, timedelta(minutes=1))
+        _postpone(work, order_id, UNAUTHORIZED_RETRY)
         with work.database.transaction() as connection:
             raise_alert(
                 connection,
                 seller_id=work.seller_id,
-                key="warehouse.unauthorized",
+                key=f"{UNREACHABLE_ALERT}unauthorized",
                 severity="error",
                 message=str(error),
                 what_to_do="Nothing can be pushed until WMS_TOKEN is set right; the queue is kept.",
             )
         return "unauthorized", str(error)
     except WarehouseError as error:
-        return _failed(work, order_id, error), None
+        allowed = ACTION_ATTEMPTS if isinstance(error, WarehouseUnavailable) else 1
+        return failed(work, order_id, state, str(error), attempts_allowed=allowed), None
+    except Exception as error:
+        # One order's defect is that order's alone.
+        if concerns_all(error) or isinstance(error, KeyProviderUnavailable):
+            raise
+        defect = f"a defect of this program: {where_from(error)}"
+        return failed(work, order_id, state, defect, attempts_allowed=DEFECT_ATTEMPTS), None
 
 
-def _act(work: Pushing, order_id: str) -> str:
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
-    if entry is None:
-        return "gone"
-    match State(entry.state):
-        case State.QUEUED | State.PUSHING:
-            return _push(work, order_id, State(entry.state))
+def _act(work: Pushing, order_id: str, state: State, reasons: tuple[str, ...], attempts: int) -> str:
+    match state:
+        case State.PUSHING:
+            return _push_again(work, order_id)
         case State.HOLD_ASKED:
-            answer = work.warehouse.hold(order_id, ", ".join(entry.hold_reasons) or "held by the seller")
-            event = Event.HOLD_TOO_LATE if answer == "too_late" else Event.HOLD_DONE
-            return _settle(work, order_id, event, f"hold_{answer}", expected=(State.HOLD_ASKED,))
+            answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
+            event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.GONE}.get(answer, Event.HOLD_DONE)
+            return settle(work, order_id, event, f"hold_{answer}", expected=(State.HOLD_ASKED,))
         case State.RELEASE:
             answer = work.warehouse.release(order_id, "the reason to wait is gone")
-            return _settle(work, order_id, Event.RELEASE_DONE, f"release_{answer}", expected=(State.RELEASE,))
+            event = Event.GONE if answer == "not_found" else Event.RELEASE_DONE
+            return settle(work, order_id, event, f"release_{answer}", expected=(State.RELEASE,))
         case State.CANCEL_ASKED:
-            return _cancel(work, order_id)
+            return _cancel(work, order_id, attempts)
         case _:
-            # Settled by another process between the claim and now.
-            _postpone(work, order_id, None)
-            return "nothing"
+            return _push(work, order_id)
 
 
-def _cancel(work: Pushing, order_id: str) -> str:
+def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
     answer = work.warehouse.cancel(order_id, "cancelled at Amazon")
+    if answer == "pending":
+        with work.database.transaction() as connection:
+            # Asked again ever less often; a warehouse that takes days is not called every half minute.
+            delay = min(FIRST_PENDING_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY)
+            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay, attempts=attempts + 1)
     event = {
         "cancelled": Event.CANCEL_DONE,
         "not_found": Event.CANCEL_DONE,
@@ -166,73 +187,120 @@ def _cancel(work: Pushing, order_id: str) -> str:
         "partial": Event.CANCEL_TOO_LATE,
         "too_late": Event.CANCEL_TOO_LATE,
     }[answer]
-    outcome = _settle(work, order_id, event, answer, expected=(State.CANCEL_ASKED,))
-    if answer == "pending":
-        _postpone(work, order_id, PENDING_CANCEL_RETRY)
-    return outcome
+    return settle(work, order_id, event, answer, expected=(State.CANCEL_ASKED,))
 
 
-def _push(work: Pushing, order_id: str, state: State) -> str:
+def _push(work: Pushing, order_id: str) -> str:
     with work.database.transaction() as connection:
         verdict = _look_again(connection, work, order_id)
-    if state is State.QUEUED and verdict is not None:
-        return verdict
-    unknown_outcome = state is State.PUSHING
-    if unknown_outcome and verdict is not None:
-        return _find_unwanted(work, order_id)
+    return verdict or _send(work, order_id, State.QUEUED)
+
+
+def _push_again(work: Pushing, order_id: str) -> str:
+    """A push was begun and its outcome is unknown: find first. What Amazon wants by now is applied afterwards."""
+    found = work.warehouse.find(order_id)
+    if found is not None:
+        answer = "cancelled" if found.status == "cancelled" else "accepted"
+        return settle_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
+    with work.database.transaction() as connection:
+        verdict = _look_again(connection, work, order_id)
+    if verdict is None:
+        return _send(work, order_id, State.PUSHING)
+    with work.database.transaction() as connection:
+        entry = lock_order_and_entry(connection, work.seller_id, order_id)
+        if entry is None or State(entry.state) is not State.PUSHING:
+            return "nothing"
+        if (wait := _may_still_arrive(connection, work, order_id)) is not None:
+            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=wait)
+            return "postponed"
+        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer="not_there")
+        entries: list[AuditEntry] = []
+        change_state(connection, work.seller_id, entry, Event.PUSH_ABANDONED, entries)
+        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
+        work.audit.record_many(connection, entries)
+    return "abandoned"
+
+
+def _send(work: Pushing, order_id: str, state: State) -> str:
     try:
-        order = _open_order(work, order_id)
-    except VaultRecordMissing:
+        order, seen_at = _open_order(work, order_id)
+    except KeyProviderUnavailable:
+        raise
+    except VaultError:
+        # Never stored, shredded, or not to be trusted: Amazon is asked for it anew.
         with work.database.transaction() as connection:
             lose_address(connection, seller_id=work.seller_id, order_id=order_id)
             request_fetch(connection, seller_id=work.seller_id, order_id=order_id)
-        _postpone(work, order_id, timedelta(seconds=5))
+            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=A_MOMENT)
         return "postponed"
     content = json.dumps(order.wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     content_hash = work.vault.fingerprint(content)
     with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
+        entry = lock_order_and_entry(connection, work.seller_id, order_id)
         # Looked at again under the lock: a cancellation absorbed since then wins.
-        if entry is None or State(entry.state) is not state or _look_again(connection, work, order_id) is not None:
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=timedelta(seconds=1))
-            return "postponed"
+        if entry is None or State(entry.state) is not state:
+            return "nothing"
+        verdict = _look_again(connection, work, order_id, seen_at)
+        if verdict is not None:
+            return verdict
         sent_before = wms_order(connection, work.seller_id, order_id)
+        changed = state is State.PUSHING and sent_before is not None and sent_before.content_hash != content_hash
+        if changed and (wait := _may_still_arrive(connection, work, order_id)) is not None:
+            # The first content may still arrive: a second one must not race it.
+            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=wait)
+            return "postponed"
         begin_push(connection, seller_id=work.seller_id, order_id=order_id, content_hash=content_hash)
         entries: list[AuditEntry] = []
         change_state(connection, work.seller_id, entry, Event.PUSH_BEGUN, entries)
         schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=ACTION_LEASE)
         work.audit.record_many(connection, entries)
-    if unknown_outcome and sent_before is not None and sent_before.content_hash == content_hash:
-        found = work.warehouse.find(order_id)
-        if found is not None:
-            return _settle_push(work, order_id, PushResult("accepted", wms_id=found.wms_id))
-    return _settle_push(work, order_id, work.warehouse.push(order))
+    try:
+        result = work.warehouse.push(order)
+    except WarehouseRefused as error:
+        if error.status is None or not 400 <= error.status < 500:
+            raise
+        # Not one of the contract's answers, but a refusal all the same: it is not there.
+        result = PushResult("refused", code=error.code or f"http_{error.status}")
+    return settle_push(work, order_id, result)
 
 
-def _look_again(connection: Connection, work: Pushing, order_id: str) -> str | None:
-    """Whether the order may be pushed now: None if so, else what was done instead."""
+def _look_again(connection: Connection, work: Pushing, order_id: str, seen_at: datetime | None = None) -> str | None:
+    """Whether the order may be pushed now: None if so, else what was done instead.
+
+    `seen_at`: the order that is about to be sent was read from Amazon then; a newer reading means another order.
+    """
     row = order_row(connection, work.seller_id, order_id)
     if row is None:
         return "gone"
-    if has_pending_event(connection, work.seller_id, order_id) or row.fetch_due_at is not None or row.queue_stale:
-        # Something about it has changed and is being looked at; the push comes after.
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=timedelta(seconds=2))
-        return "postponed"
-    if row.parked_at is not None:
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=LONGEST_RETRY)
-        return "postponed"
-    if decide(order_facts(connection, work.seller_id, row)).wanted is not Wanted.SHIP:
+    delay = A_MOMENT
+    if row.fetch_due_at is not None:
+        # The push comes after the look; deriving the queue from its answer makes the push due at once.
+        delay = min(max(row.fetch_due_at - database_now(connection) + A_MOMENT, A_MOMENT), LONGEST_RETRY)
+    elif has_pending_event(connection, work.seller_id, order_id) or row.queue_stale:
+        pass
+    elif row.parked_at is not None:
+        delay = LONGEST_RETRY
+    elif decide(order_facts(connection, work.seller_id, row)).wanted is not Wanted.SHIP:
         mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=timedelta(seconds=2))
-        return "postponed"
-    if row.fetched_at is None or database_now(connection) - row.fetched_at > FRESH_FOR:
+    elif row.fetched_at is None or database_now(connection) - row.fetched_at > FRESH_FOR:
         request_fetch(connection, seller_id=work.seller_id, order_id=order_id)
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=timedelta(seconds=2))
-        return "postponed"
-    return None
+    elif seen_at is None or row.fetched_at == seen_at:
+        return None
+    schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay)
+    return "postponed"
 
 
-def _open_order(work: Pushing, order_id: str) -> FulfillmentOrder:
+def _may_still_arrive(connection: Connection, work: Pushing, order_id: str) -> timedelta | None:
+    """How long what was sent last may still be on its way to the warehouse; None once it cannot be."""
+    sent = wms_order(connection, work.seller_id, order_id)
+    if sent is None:
+        return None
+    wait = sent.changed_at + LATE_ARRIVAL - database_now(connection)
+    return max(wait, A_MOMENT) if wait > timedelta() else None
+
+
+def _open_order(work: Pushing, order_id: str) -> tuple[FulfillmentOrder, datetime | None]:
+    """What is to be sent, and when its state was read from Amazon."""
     content = work.vault.reveal(
         seller_id=work.seller_id,
         kind=SHIPPING_DETAILS,
@@ -244,148 +312,9 @@ def _open_order(work: Pushing, order_id: str) -> FulfillmentOrder:
         row = order_row(connection, work.seller_id, order_id)
         items = item_rows(connection, work.seller_id, order_id)
     assert row is not None
-    return fulfillment_order(work.seller_id, row, items, shipping_details_from_bytes(content))
+    return fulfillment_order(work.seller_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
 
 
-def _find_unwanted(work: Pushing, order_id: str) -> str:
-    """A push was begun, its outcome is unknown, and by now it is not wanted (or not decided): did it arrive?"""
-    found = work.warehouse.find(order_id)
-    if found is not None:
-        return _settle_push(work, order_id, PushResult("accepted", wms_id=found.wms_id))
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
-        if entry is None or State(entry.state) is not State.PUSHING:
-            return "nothing"
-        if database_now(connection) - entry.changed_at < LATE_ARRIVAL:
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=LATE_ARRIVAL)
-            return "postponed"
-        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer="not_there")
-        entries: list[AuditEntry] = []
-        change_state(connection, work.seller_id, entry, Event.PUSH_ABANDONED, entries)
-        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
-        work.audit.record_many(connection, entries)
-    return "abandoned"
-
-
-_REFUSALS = {
-    "conflict": "The warehouse has this order with other content. Compare both; cancel it there or ship it by hand.",
-    "shipped": "The warehouse says that it shipped this order already. Look for its parcel and confirm it.",
-    "cancelled": "The warehouse cancelled this order. Enter it there again, or cancel it at Amazon.",
-    "refused": "Correct what the warehouse refuses (address, SKU), then replay the order; or cancel it at Amazon.",
-}
-
-
-def _settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
-    accepted = result.answer == "accepted"
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
-        assert entry is not None
-        record_answer(
-            connection,
-            seller_id=work.seller_id,
-            order_id=order_id,
-            answer=result.answer,
-            code=result.code,
-            wms_id=result.wms_id,
-            accepted=accepted,
-        )
-        entries: list[AuditEntry] = []
-        if State(entry.state) is State.PUSHING:
-            event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED
-            change_state(connection, work.seller_id, entry, event, entries)
-        # What Amazon wanted while the outcome was unknown is applied now.
-        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
-        key = f"order.refused:{order_id}"
-        if accepted:
-            close_alert(connection, seller_id=work.seller_id, key=key)
-        else:
-            raise_alert(
-                connection,
-                seller_id=work.seller_id,
-                key=key,
-                severity="error",
-                message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
-                what_to_do=_REFUSALS[result.answer],
-            )
-        entries.append(_audit_entry(work.seller_id, order_id, "warehouse_push", result.answer, result.code))
-        work.audit.record_many(connection, entries)
-    return result.answer
-
-
-def _settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[State, ...]) -> str:
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
-        assert entry is not None
-        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer=answer)
-        entries: list[AuditEntry] = []
-        after = State(entry.state)
-        if after in expected:
-            after = change_state(
-                connection, work.seller_id, entry, event, entries, reasons=_reasons_after(entry, event)
-            )
-        entries.append(_audit_entry(work.seller_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
-        work.audit.record_many(connection, entries)
-    return after.value
-
-
-def _reasons_after(entry: QueueEntry, event: Event) -> tuple[str, ...]:
-    return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE) else ()
-
-
-def _failed(work: Pushing, order_id: str, error: WarehouseError) -> str:
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
-        assert entry is not None
-        attempts = entry.attempts + 1
-        give_up = not isinstance(error, WarehouseUnavailable) or attempts >= ACTION_ATTEMPTS
-        delay = None if give_up else min(FIRST_RETRY * 2 ** min(entry.attempts, 10), LONGEST_RETRY)
-        schedule_action(
-            connection,
-            seller_id=work.seller_id,
-            order_id=order_id,
-            delay=delay,
-            attempts=attempts,
-            last_error=str(error),
-        )
-        if give_up:
-            _park(connection, work.seller_id, order_id, error)
-        elif attempts == 5:
-            raise_alert(
-                connection,
-                seller_id=work.seller_id,
-                key="warehouse.unavailable",
-                severity="warning",
-                message="The warehouse has failed five times in a row for one order; it is tried on.",
-                what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
-            )
-    return "parked" if give_up else "retry"
-
-
-def _park(connection: Connection, seller_id: str, order_id: str, error: WarehouseError) -> None:
-    update_queue_entry(
-        connection, seller_id=seller_id, order_id=order_id, parked_at=database_now(connection), last_error=str(error)
-    )
-    raise_alert(
-        connection,
-        seller_id=seller_id,
-        key=f"order.parked:{order_id}",
-        severity="error",
-        message=f"Order {order_id} could not be handed to the warehouse: {error}",
-        what_to_do="Mend the cause, then run the job `replay_parked` in the Dagster UI.",
-    )
-
-
-def _postpone(work: Pushing, order_id: str, delay: timedelta | None) -> None:
+def _postpone(work: Pushing, order_id: str, delay: timedelta) -> None:
     with work.database.transaction() as connection:
         schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay)
-
-
-def _audit_entry(seller_id: str, order_id: str, action: str, outcome: str, code: str | None) -> AuditEntry:
-    return AuditEntry(
-        action=action,
-        seller_id=seller_id,
-        order_id=order_id,
-        purpose="fulfillment",
-        outcome=outcome,
-        detail={"code": code} if code else {},
-    )

@@ -13,12 +13,13 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
-from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State, next_state
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
+from orders_pipeline.store.alerts import close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.fulfillment import (
     QueueEntry,
     claim_stale_orders,
+    hasten_action,
     insert_queue_entry,
     lock_queue_entry,
     mark_derived,
@@ -31,6 +32,8 @@ from orders_pipeline.store.orders import item_rows
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 ORDERS_A_BATCH = 100
+# Alerts that are about an order on its way; nobody needs them once it has ended.
+_ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
 _EVENTS = {Wanted.SHIP: Event.SHIP, Wanted.HOLD: Event.HOLD, Wanted.CANCEL: Event.CANCEL, Wanted.CLOSE: Event.CLOSE}
 
 
@@ -53,7 +56,11 @@ def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> Queu
             entries: list[AuditEntry] = []
             for row in rows:
                 totals.orders += 1
-                state = _derive(connection, seller_id, row, entries)
+                try:
+                    state = _derive(connection, seller_id, row, entries)
+                except IllegalTransition as error:
+                    _tell_of_impossible(connection, seller_id, row.order_id, error)
+                    continue
                 if state is not None:
                     totals.changed[state] = totals.changed.get(state, 0) + 1
             mark_derived(connection, seller_id, [row.order_id for row in rows])
@@ -117,26 +124,30 @@ def change_state(
                 detail={"before": before.value},
             )
         )
-        tell_of_state(connection, seller_id, entry.order_id, after)
+        tell_of_state(connection, seller_id, entry.order_id, before, after)
     return after
 
 
-def tell_of_state(connection: Connection, seller_id: str, order_id: str, state: State) -> None:
-    """Raise, or close, the alert that goes with a state in which a person must act."""
-    key = f"order.too_late:{order_id}"
-    if state is State.TOO_LATE:
+def tell_of_state(connection: Connection, seller_id: str, order_id: str, before: State, after: State) -> None:
+    """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
+    if after is State.TOO_LATE:
         raise_alert(
             connection,
             seller_id=seller_id,
-            key=key,
+            key=f"order.too_late:{order_id}",
             severity="error",
             message=f"Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
             what_to_do="Ask the carrier to return the parcel, or let it go and refund on its return. Do not confirm "
             "the shipment of a cancelled order.",
         )
-    elif state in (State.CANCELLED, State.CLOSED):
-        close_alert(connection, seller_id=seller_id, key=key)
-        close_alert(connection, seller_id=seller_id, key=f"order.refused:{order_id}")
+    over = [f"push.parked:{order_id}"]
+    if before is State.TOO_LATE:
+        over.append(f"order.too_late:{order_id}")
+    if before is State.REFUSED:
+        over += [f"order.refused:{order_id}", f"order.warehouse_cancelled:{order_id}"]
+    if after in ENDED:
+        over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
+    close_alerts(connection, seller_id=seller_id, keys=over)
 
 
 def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[AuditEntry]) -> str | None:
@@ -150,14 +161,28 @@ def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[A
     set_ship_by(connection, seller_id=seller_id, order_id=row.order_id, ship_by=row.ship_by)
     before = entry.state
     after = change_state(connection, seller_id, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+    if after.value == before:
+        _wake(connection, seller_id, entry, after, decision)
     entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
     reported = _take_report(connection, seller_id, entry, entries)
     return reported or (after.value if after.value != before else None)
 
 
+def _wake(connection: Connection, seller_id: str, entry: QueueEntry, state: State, decision: Decision) -> None:
+    """What a fulfillment order that stays in its state must not sleep through."""
+    if state is State.QUEUED and not entry.parked:
+        # It may have been waiting for the very look at Amazon that has come.
+        hasten_action(connection, seller_id=seller_id, order_id=entry.order_id)
+    if entry.parked and state in ACTIONABLE and decision.wanted is Wanted.CANCEL:
+        # Parked, because the warehouse could not be reached; but now it is to be stopped, and that cannot wait.
+        schedule_action(
+            connection, seller_id=seller_id, order_id=entry.order_id, delay=timedelta(), attempts=0, parked_at=None
+        )
+
+
 def _take_report(connection: Connection, seller_id: str, entry: QueueEntry, entries: list[AuditEntry]) -> str | None:
     changed: str | None = None
-    for event in _what_left(connection, seller_id, entry.order_id):
+    for event in _what_left(connection, seller_id, entry):
         after = change_state(connection, seller_id, entry, event, entries, reasons=entry.hold_reasons)
         if after.value != entry.state:
             changed = after.value
@@ -165,15 +190,26 @@ def _take_report(connection: Connection, seller_id: str, entry: QueueEntry, entr
     return changed
 
 
-def _what_left(connection: Connection, seller_id: str, order_id: str) -> list[Event]:
-    """What the warehouse has reported of this order, as events; taking them again changes nothing."""
-    report = warehouse_report(connection, seller_id, order_id)
-    events: list[Event] = []
+def _what_left(connection: Connection, seller_id: str, entry: QueueEntry) -> list[Event]:
+    """What the warehouse has reported of this order, as an event; taking it again changes nothing."""
+    report = warehouse_report(connection, seller_id, entry.order_id)
     if report.units_left:
-        events.append(Event.ALL_LEFT if report.units_left >= report.units_ordered else Event.PACKAGE_LEFT)
+        # What it cancelled of an order that left in part is no longer the order's state: the parcel is on its way.
+        return [Event.ALL_LEFT if report.units_left >= report.units_ordered else Event.PACKAGE_LEFT]
     if report.cancelled_by_warehouse:
-        events.append(Event.WAREHOUSE_CANCELLED)
-    return events
+        return [Event.WAREHOUSE_CANCELLED]
+    return [Event.NOTHING_LEFT] if State(entry.state) is State.SHIPPED else []
+
+
+def _tell_of_impossible(connection: Connection, seller_id: str, order_id: str, error: IllegalTransition) -> None:
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"order.impossible:{order_id}",
+        severity="error",
+        message=f"Order {order_id} was left as it is. {error}.",
+        what_to_do="Compare the order at Amazon and at the warehouse, and report this as a defect.",
+    )
 
 
 def _enter(

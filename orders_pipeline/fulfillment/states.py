@@ -46,7 +46,9 @@ class Event(StrEnum):
     CANCEL_TOO_LATE = "cancel too late"
     PACKAGE_LEFT = "package left"  # some units have left
     ALL_LEFT = "all left"
-    WAREHOUSE_CANCELLED = "warehouse cancelled"  # the warehouse cancelled it by itself
+    NOTHING_LEFT = "nothing left"  # every package that left was voided
+    WAREHOUSE_CANCELLED = "warehouse cancelled"  # nothing left, and the warehouse will send nothing
+    GONE = "gone"  # the warehouse does not know the order
     REPLAY = "replay"  # a person says: try again
 
 
@@ -61,6 +63,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     # The warehouse can only report a package of an order that it got: our knowledge lags, its word counts.
     (S.QUEUED, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.QUEUED, E.ALL_LEFT): S.SHIPPED,
+    # It cancelled what it had before; whether it takes the order again, the push will tell.
+    (S.QUEUED, E.WAREHOUSE_CANCELLED): S.QUEUED,
     (S.QUEUED, E.REPLAY): S.QUEUED,
     # While a push's outcome is unknown nothing else is decided: whatever Amazon wants is applied once it is known.
     (S.PUSHING, E.SHIP): S.PUSHING,
@@ -73,6 +77,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.PUSHING, E.PUSH_ABANDONED): S.HELD,
     (S.PUSHING, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.PUSHING, E.ALL_LEFT): S.SHIPPED,
+    (S.PUSHING, E.WAREHOUSE_CANCELLED): S.PUSHING,
     (S.PUSHING, E.REPLAY): S.PUSHING,
     (S.ACCEPTED, E.SHIP): S.ACCEPTED,
     (S.ACCEPTED, E.HOLD): S.HOLD_ASKED,
@@ -83,10 +88,12 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.ACCEPTED, E.WAREHOUSE_CANCELLED): S.REFUSED,
     (S.REFUSED, E.SHIP): S.REFUSED,
     (S.REFUSED, E.HOLD): S.REFUSED,
-    (S.REFUSED, E.CANCEL): S.CANCELLED,
+    # It may have the order with other content: it is told.
+    (S.REFUSED, E.CANCEL): S.CANCEL_ASKED,
     (S.REFUSED, E.CLOSE): S.CLOSED,
     (S.REFUSED, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.REFUSED, E.ALL_LEFT): S.SHIPPED,
+    (S.REFUSED, E.WAREHOUSE_CANCELLED): S.REFUSED,
     (S.REFUSED, E.REPLAY): S.QUEUED,
     (S.HELD, E.SHIP): S.QUEUED,
     (S.HELD, E.HOLD): S.HELD,
@@ -94,6 +101,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.HELD, E.CLOSE): S.CLOSED,
     (S.HELD, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.HELD, E.ALL_LEFT): S.SHIPPED,
+    (S.HELD, E.WAREHOUSE_CANCELLED): S.HELD,
     (S.HELD, E.REPLAY): S.HELD,
     (S.HOLD_ASKED, E.SHIP): S.RELEASE,
     (S.HOLD_ASKED, E.HOLD): S.HOLD_ASKED,
@@ -101,6 +109,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.HOLD_ASKED, E.CLOSE): S.CLOSED,
     (S.HOLD_ASKED, E.HOLD_DONE): S.HOLDING,
     (S.HOLD_ASKED, E.HOLD_TOO_LATE): S.TOO_LATE,
+    (S.HOLD_ASKED, E.GONE): S.HELD,
     (S.HOLD_ASKED, E.PACKAGE_LEFT): S.HOLD_ASKED,
     (S.HOLD_ASKED, E.ALL_LEFT): S.TOO_LATE,
     (S.HOLD_ASKED, E.WAREHOUSE_CANCELLED): S.REFUSED,
@@ -116,6 +125,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.RELEASE, E.CANCEL): S.CANCEL_ASKED,
     (S.RELEASE, E.CLOSE): S.CLOSED,
     (S.RELEASE, E.RELEASE_DONE): S.ACCEPTED,
+    (S.RELEASE, E.GONE): S.QUEUED,
     (S.RELEASE, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.RELEASE, E.ALL_LEFT): S.SHIPPED,
     (S.RELEASE, E.WAREHOUSE_CANCELLED): S.REFUSED,
@@ -123,7 +133,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.CANCEL_ASKED, E.CANCEL_DONE): S.CANCELLED,
     (S.CANCEL_ASKED, E.CANCEL_PENDING): S.CANCEL_ASKED,
     (S.CANCEL_ASKED, E.CANCEL_TOO_LATE): S.TOO_LATE,
-    (S.CANCEL_ASKED, E.PACKAGE_LEFT): S.TOO_LATE,
+    # What has not left can still be stopped: the warehouse is asked all the same.
+    (S.CANCEL_ASKED, E.PACKAGE_LEFT): S.CANCEL_ASKED,
     (S.CANCEL_ASKED, E.ALL_LEFT): S.TOO_LATE,
     (S.CANCEL_ASKED, E.WAREHOUSE_CANCELLED): S.CANCELLED,
     # Amazon's cancellations are final; a late word of another status changes nothing.
@@ -137,7 +148,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.CANCELLED, E.PACKAGE_LEFT): S.TOO_LATE,
     (S.CANCELLED, E.ALL_LEFT): S.TOO_LATE,
     (S.CANCELLED, E.WAREHOUSE_CANCELLED): S.CANCELLED,
-    (S.TOO_LATE, E.SHIP): S.TOO_LATE,
+    # Only a hold came too late, and it is no longer wanted.
+    (S.TOO_LATE, E.SHIP): S.ACCEPTED,
     (S.TOO_LATE, E.HOLD): S.TOO_LATE,
     (S.TOO_LATE, E.CANCEL): S.TOO_LATE,
     (S.TOO_LATE, E.CLOSE): S.CLOSED,
@@ -148,7 +160,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.SHIPPED, E.HOLD): S.SHIPPED,
     (S.SHIPPED, E.CANCEL): S.TOO_LATE,
     (S.SHIPPED, E.CLOSE): S.CLOSED,
-    (S.SHIPPED, E.PACKAGE_LEFT): S.SHIPPED,
+    # A package was voided: its replacement can still be stopped.
+    (S.SHIPPED, E.PACKAGE_LEFT): S.ACCEPTED,
+    (S.SHIPPED, E.NOTHING_LEFT): S.ACCEPTED,
+    (S.SHIPPED, E.WAREHOUSE_CANCELLED): S.REFUSED,
     (S.SHIPPED, E.ALL_LEFT): S.SHIPPED,
     (S.CLOSED, E.SHIP): S.CLOSED,
     (S.CLOSED, E.HOLD): S.CLOSED,

@@ -17,6 +17,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection
 
 from orders_pipeline.intake.notification import (
+    ORDER_CHANGE,
     MalformedNotification,
     OrderChange,
     OtherNotification,
@@ -87,30 +88,28 @@ def _record(
     messages: Sequence[QueueMessage], database: Database, vault: Vault, seller_id: str, totals: DrainTotals
 ) -> None:
     """One transaction for one receive; after it, every message of it may be deleted."""
-    events: list[NewOrderEvent] = []
-    received = 0
+    changes: list[tuple[OrderChange, QueueMessage]] = []
+    to_park: list[tuple[QueueMessage, str, str | None]] = []
+    for message in messages:
+        try:
+            notification = parse_notification(message.body)
+        except MalformedNotification as error:
+            to_park.append((message, error.reason, error.notification_type))
+            continue
+        if isinstance(notification, OtherNotification):
+            told_type = notification.notification_type
+            to_park.append((message, f"not an order change: {told_type}", told_type))
+        elif notification.seller_id != seller_id:
+            to_park.append((message, "another seller's", ORDER_CHANGE))
+        else:
+            changes.append((notification, message))
     with database.transaction() as connection:
         now = database_now(connection)
-        for message in messages:
-            received += 1
-            try:
-                notification = parse_notification(message.body)
-            except MalformedNotification as error:
-                totals.parked += _park(
-                    connection, vault, seller_id, message, error.reason, error.notification_type, now
-                )
-                continue
-            if isinstance(notification, OtherNotification):
-                reason = f"not an order change: {notification.notification_type}"
-                totals.parked += _park(
-                    connection, vault, seller_id, message, reason, notification.notification_type, now
-                )
-            elif notification.seller_id != seller_id:
-                totals.parked += _park(connection, vault, seller_id, message, "another seller's", "ORDER_CHANGE", now)
-            else:
-                events.append(_event(notification, message, now))
+        events = [_event(change, message, now) for change, message in changes]
         new_days = insert_order_events(connection, events)
-    totals.received += received
+        parked = _park(connection, vault, seller_id, to_park, now)
+    totals.received += len(messages)
+    totals.parked += parked
     totals.new_events += len(new_days)
     totals.duplicates += len(events) - len(new_days)
     totals.days.update(new_days)
@@ -144,37 +143,40 @@ def _park(
     connection: Connection,
     vault: Vault,
     seller_id: str,
-    message: QueueMessage,
-    reason: str,
-    notification_type: str | None,
+    to_park: Sequence[tuple[QueueMessage, str, str | None]],
     now: datetime,
 ) -> int:
-    body = message.body.encode("utf-8", errors="replace")
-    parked_id = insert_parked_message(
-        connection,
-        seller_id=seller_id,
-        message_id=message.message_id,
-        notification_type=notification_type,
-        reason=reason,
-        body_bytes=len(body),
-    )
-    if parked_id is None:
-        return 0
-    vault.store(
-        connection,
-        seller_id=seller_id,
-        kind=PARKED_MESSAGE,
-        subject_id=str(parked_id),
-        plaintext=body,
-        expires_at=now + PARKED_MESSAGE_LIFE,
-    )
-    raise_alert(
-        connection,
-        seller_id=seller_id,
-        key=f"message.parked:{reason}",
-        severity="warning",
-        message=f"A message on the queue was set aside: {reason}.",
-        what_to_do="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then "
-        "replay it.",
-    )
-    return 1
+    """Set messages aside; how many were not before. Rows and alerts are locked in one order by every process."""
+    reasons: list[str] = []
+    for message, reason, notification_type in sorted(to_park, key=lambda parked: parked[0].message_id):
+        body = message.body.encode("utf-8", errors="replace")
+        parked_id = insert_parked_message(
+            connection,
+            seller_id=seller_id,
+            message_id=message.message_id,
+            notification_type=notification_type,
+            reason=reason,
+            body_bytes=len(body),
+        )
+        if parked_id is None:
+            continue
+        reasons.append(reason)
+        vault.store(
+            connection,
+            seller_id=seller_id,
+            kind=PARKED_MESSAGE,
+            subject_id=str(parked_id),
+            plaintext=body,
+            expires_at=now + PARKED_MESSAGE_LIFE,
+        )
+    for reason in sorted(reasons):
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=f"message.parked:{reason}",
+            severity="warning",
+            message=f"A message on the queue was set aside: {reason}.",
+            what_to_do="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then "
+            "replay it.",
+        )
+    return len(reasons)

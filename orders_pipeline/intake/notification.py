@@ -19,8 +19,9 @@ from typing import Any
 from orders_pipeline.amazon.order import canonical_fulfiller
 
 ORDER_CHANGE = "ORDER_CHANGE"
-_ORDER_ID = re.compile(r"^[A-Za-z0-9-]{1,64}$")
-_WORD = re.compile(r"^[A-Za-z0-9_.: -]{1,64}$")
+# Matched in full: `$` would let a trailing line break through.
+_ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_WORD = re.compile(r"[A-Za-z0-9_.: -]{1,64}")
 
 
 class MalformedNotification(Exception):
@@ -63,13 +64,13 @@ def parse_notification(body: str) -> OrderChange | OtherNotification:
     if notification_type is None:
         raise MalformedNotification("no NotificationType")
     if notification_type != ORDER_CHANGE:
-        return OtherNotification(notification_type[:100] if _WORD.match(notification_type) else "unreadable type")
+        return OtherNotification(notification_type[:100] if _WORD.fullmatch(notification_type) else "unreadable type")
     payload = _object(_get(envelope, "Payload"), "Payload")
     change = _object(_get(payload, "OrderChangeNotification"), "Payload.OrderChangeNotification")
     order_id, seller_id = _text(_get(change, "AmazonOrderId")), _text(_get(change, "SellerId"))
-    if order_id is None or not _ORDER_ID.match(order_id):
+    if order_id is None or not _ORDER_ID.fullmatch(order_id):
         raise MalformedNotification("no readable AmazonOrderId", ORDER_CHANGE)
-    if seller_id is None or not _ORDER_ID.match(seller_id):
+    if seller_id is None or not _ORDER_ID.fullmatch(seller_id):
         raise MalformedNotification("no readable SellerId", ORDER_CHANGE)
     summary = _mapping(_get(change, "Summary"))
     trigger = _mapping(_get(change, "OrderChangeTrigger"))
@@ -171,7 +172,7 @@ def _text(value: object) -> str | None:
 
 
 def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and _WORD.match(value) else None
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def _time(value: object) -> datetime | None:
@@ -179,6 +180,7 @@ def _time(value: object) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # In UTC it may be before the year 1, or after 9999.
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

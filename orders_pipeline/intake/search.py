@@ -89,6 +89,7 @@ def search_events(
         tuple(search.parameters["marketplace_ids"]),
         tuple(search.parameters["fulfilled_by"]),
     )
+    restarted = False
     while not search.finished and totals.pages < max_pages:
         try:
             page = orders.search_orders(
@@ -98,9 +99,11 @@ def search_events(
             totals.resume_at = error.not_before
             return totals
         except AmazonBadRequest:
-            if search.page_token is None:
+            # Once: a window whose second page is always refused would be begun again for ever, at a page of quota each.
+            if search.page_token is None or restarted:
                 raise
             # A token that Amazon no longer takes: begin the window again; what was recorded is recognised.
+            restarted = True
             with database.transaction() as connection:
                 search = restart_search(connection, search)
             continue

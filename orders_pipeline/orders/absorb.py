@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.order import UNKNOWN_FULFILLER, canonical_status
+from orders_pipeline.amazon.order import UNKNOWN_FULFILLER, OrderStatus, canonical_status
 from orders_pipeline.orders.plan import Known, Plan, Told, is_news, plan_event
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.order_events import claim_pending_events, mark_events_processed
@@ -63,12 +63,10 @@ def _absorb(connection: Connection, seller_id: str, events: Sequence[AnyRow], to
             )
             plan = plan_event(told, known)
             totals.events += 1
-            if plan is Plan.IGNORE:
-                totals.ignored += 1
-                continue
             status = canonical_status(told.status) if told.status else STATUS_UNKNOWN
             if known is None:
-                insert_unknown_order(
+                known = Known(status, told.fulfilled_by, told.changed_at if plan is Plan.RECORD else None, False)
+                inserted = insert_unknown_order(
                     connection,
                     seller_id=seller_id,
                     order_id=order_id,
@@ -76,19 +74,29 @@ def _absorb(connection: Connection, seller_id: str, events: Sequence[AnyRow], to
                     status=status,
                     fulfilled_by=told.fulfilled_by,
                     # Only an answer of Amazon's, or a status that we take over, is a state; a look to come is none.
-                    last_updated_at=told.changed_at if plan is Plan.RECORD else None,
+                    last_updated_at=known.last_updated_at,
                 )
-                known = Known(status, told.fulfilled_by, told.changed_at if plan is Plan.RECORD else None, False)
-            elif plan is Plan.RECORD and is_news(told, known):
+                if not inserted:
+                    # Another process made it known meanwhile: this event meets the order that is there.
+                    row = lock_orders(connection, seller_id, [order_id])[order_id]
+                    known = _known(row)
+                    plan = plan_event(told, known)
+            if plan is Plan.RECORD and is_news(told, known):
                 record_told_status(
                     connection, seller_id=seller_id, order_id=order_id, status=status, changed_at=told.changed_at
                 )
-                known = Known(status, known.fulfilled_by, told.changed_at or known.last_updated_at, known.fetched)
+                times = [at for at in (told.changed_at, known.last_updated_at) if at is not None]
+                known = Known(status, known.fulfilled_by, max(times, default=None), known.fetched)
+                # Without Amazon's time of the change, an answer that is on its way cannot be told from a newer one.
+                fetch = fetch or (told.changed_at is None and row is not None and row.fetch_due_at is not None)
             if plan is Plan.FETCH:
                 fetch = True
-            else:
+            elif plan is Plan.RECORD:
                 totals.recorded += 1
-        if fetch:
+            else:
+                totals.ignored += 1
+        # Cancelled is final: there is nothing left to ask.
+        if fetch and known is not None and known.status != OrderStatus.CANCELLED:
             totals.to_fetch += 1
             request_fetch(connection, seller_id=seller_id, order_id=order_id)
 

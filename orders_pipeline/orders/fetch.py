@@ -10,7 +10,7 @@ is missing, a revoked authorisation) ends the batch, gives every lease back, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,22 +20,34 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, AmazonNotFound, LimitNotBefore
-from orders_pipeline.amazon.order import MERCHANT, Order, OrderParts, OrdersPort, OrderStatus, ShippingDetails
+from orders_pipeline.amazon.order import (
+    AMAZON,
+    MERCHANT,
+    Order,
+    OrderParts,
+    OrdersPort,
+    OrderStatus,
+    ShippingDetails,
+)
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_to_bytes
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.orders.plan import FINAL
+from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
+from orders_pipeline.store.database import AnyRow, Database, database_now
 from orders_pipeline.store.orders import (
     FetchClaim,
     claim_due_fetches,
     fail_fetch,
+    item_rows,
     order_row,
+    postpone_due_fetches,
     release_fetch,
     request_fetch,
     save_fetched_order,
     settle_fetch,
 )
-from orders_pipeline.store.workers import over_each
+from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.errors import VaultError
 
 # Longer than one look can take with all its retries; a process that died gives its orders back after this.
 FETCH_LEASE = timedelta(minutes=2)
@@ -46,9 +58,15 @@ FIRST_RETRY, LONGEST_RETRY, FETCH_ATTEMPTS = timedelta(seconds=30), timedelta(ho
 ADDRESS_RETRY, LONGEST_ADDRESS_RETRY = timedelta(seconds=30), timedelta(hours=2)
 # An account that is refused is asked again every few minutes: a person mends it, nothing else does.
 ACCOUNT_RETRY = timedelta(minutes=5)
+# Followed by the kind of refusal; any success closes all of them.
+ACCOUNT_ALERT = "amazon.account:"
 SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
-# In these states the warehouse has not got the address yet.
-_NEEDS_DETAILS = frozenset({None, "queued", "held", "refused"})
+# In these states the warehouse has not got the address, or not surely: a push may have to be repeated.
+_NEEDS_DETAILS = frozenset({None, "queued", "pushing", "held", "refused"})
+# In these the warehouse has the order, and ships what it was told.
+_AT_THE_WAREHOUSE = frozenset({"pushing", "accepted", "hold_asked", "holding", "release"})
+# An error that nobody expected is tried a few times: it may be the order's state of the moment.
+DEFECT_ATTEMPTS = 4
 
 
 @dataclass(slots=True)
@@ -100,7 +118,20 @@ def fetch_due_orders(
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
+    _wait_or_go_on(database, seller_id, totals)
     return totals
+
+
+def _wait_or_go_on(database: Database, seller_id: str, totals: FetchTotals) -> None:
+    """After a refusal that all orders share, all wait; after a success the alert about it is over."""
+    with database.transaction() as connection:
+        if totals.account_error is not None:
+            until = database_now(connection) + ACCOUNT_RETRY
+            postpone_due_fetches(connection, seller_id=seller_id, until=until)
+        elif totals.not_before is not None:
+            postpone_due_fetches(connection, seller_id=seller_id, until=totals.not_before)
+        elif totals.fetched:
+            close_alerts_about(connection, seller_id=seller_id, prefix=ACCOUNT_ALERT)
 
 
 def _look(
@@ -116,7 +147,7 @@ def _look(
     if stop.is_set():
         _give_back(database, seller_id, claim, None)
         return totals
-    needs_details = claim.queue_state in _NEEDS_DETAILS
+    needs_details = claim.queue_state in _NEEDS_DETAILS and claim.status not in FINAL and claim.fulfilled_by != AMAZON
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
         answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)
@@ -133,7 +164,7 @@ def _look(
             raise_alert(
                 connection,
                 seller_id=seller_id,
-                key=f"amazon.account:{type(error).__name__}",
+                key=f"{ACCOUNT_ALERT}{type(error).__name__}",
                 severity="error",
                 message=str(error),
                 what_to_do="No order of this seller can be fetched until this is mended; events are kept meanwhile. "
@@ -143,8 +174,15 @@ def _look(
     except AmazonError as error:
         _failed(database, seller_id, claim, error, totals)
         return totals
-    with database.transaction() as connection:
-        _save(connection, vault, seller_id, claim, answer.order, answer.shipping_details, needs_details, totals)
+    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
+        _defect(database, seller_id, claim, error, totals)
+        return totals
+    try:
+        with database.transaction() as connection:
+            _save(connection, vault, seller_id, claim, answer.order, answer.shipping_details, needs_details, totals)
+    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
+        _defect(database, seller_id, claim, error, totals)
+        return totals
     totals.fetched += 1
     return totals
 
@@ -162,11 +200,20 @@ def _save(
     values = order_values(seller_id, order)
     if asked_for_details:
         values["has_address"] = details is not None and details.is_shippable
+    before = to_ship_by_item(item_rows(connection, seller_id, order.order_id))
     taken = save_fetched_order(connection, values, item_values(seller_id, order))
     settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
     merged = order_row(connection, seller_id, order.order_id)
+    close_alert(connection, seller_id=seller_id, key=f"order.parked:{order.order_id}")
+    if taken and claim.queue_state in _AT_THE_WAREHOUSE:
+        _tell_of_fewer_pieces(connection, seller_id, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
-    if not (taken and asked_for_details and to_ship):
+    if not (taken and to_ship):
+        return
+    if not asked_for_details:
+        if claim.queue_state in _NEEDS_DETAILS:
+            # It was told to be over, or Amazon's to ship, and is ours to ship after all.
+            request_fetch(connection, seller_id=seller_id, order_id=order.order_id)
         return
     if details is not None and details.is_shippable:
         vault.store(
@@ -180,14 +227,50 @@ def _save(
         close_alert(connection, seller_id=seller_id, key=f"order.no_address:{order.order_id}")
         return
     totals.without_address += 1
-    # As long again as it has been waiting already: each wait is twice the one before.
-    waiting = database_now(connection) - merged.first_seen_at if merged is not None else timedelta()
+    # As long again as it has been waiting already: each wait is twice the one before. Before it was to ship, or known
+    # here, nobody waited for its address.
+    since = max(merged.first_seen_at, order.last_updated_at) if merged is not None else order.last_updated_at
+    waiting = database_now(connection) - since
     request_fetch(
         connection,
         seller_id=seller_id,
         order_id=order.order_id,
         delay=min(max(ADDRESS_RETRY, waiting), LONGEST_ADDRESS_RETRY),
     )
+
+
+def to_ship_by_item(items: Sequence[AnyRow]) -> dict[str, int]:
+    """How many pieces of each line are ordered, as our rows have it; none of a cancelled line."""
+    return {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in items}
+
+
+def _tell_of_fewer_pieces(connection: Connection, seller_id: str, order: Order, before: dict[str, int]) -> None:
+    """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
+    now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
+    fewer = sorted(item_id for item_id, pieces in before.items() if now.get(item_id, 0) < pieces)
+    if not fewer or order.status == OrderStatus.CANCELLED:
+        return
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"order.fewer_pieces:{order.order_id}",
+        severity="error",
+        message=f"Of order {order.order_id} the warehouse has more than is ordered: at Amazon, item "
+        f"{', '.join(fewer)} was cancelled, in part or all, after the push.",
+        what_to_do="Tell the warehouse not to ship these pieces.",
+    )
+
+
+def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception, totals: FetchTotals) -> None:
+    """What nobody expected of one order: noted, tried again, parked; the others go on."""
+    if concerns_all(error) or isinstance(error, VaultError):
+        raise error
+    name = type(error).__name__
+    totals.failed += 1
+    totals.errors[name] = totals.errors.get(name, 0) + 1
+    give_up = claim.attempts + 1 >= DEFECT_ATTEMPTS
+    retry_in = None if give_up else FIRST_RETRY * 2**claim.attempts
+    _note_failure(database, seller_id, claim, f"a defect of this program: {where_from(error)}", retry_in, totals)
 
 
 def _failed(database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals) -> None:
@@ -199,9 +282,20 @@ def _failed(database: Database, seller_id: str, claim: FetchClaim, error: Amazon
     if isinstance(error, AmazonNotFound) and claim.attempts + 1 >= 3:
         give_up = True
     retry_in = None if give_up else min(FIRST_RETRY * 2**claim.attempts, LONGEST_RETRY)
+    _note_failure(database, seller_id, claim, str(error), retry_in, totals)
+
+
+def _note_failure(
+    database: Database,
+    seller_id: str,
+    claim: FetchClaim,
+    error: str,
+    retry_in: timedelta | None,
+    totals: FetchTotals,
+) -> None:
     with database.transaction() as connection:
-        fail_fetch(connection, seller_id=seller_id, order_id=claim.order_id, error=str(error), retry_in=retry_in)
-        if give_up:
+        fail_fetch(connection, seller_id=seller_id, order_id=claim.order_id, error=error, retry_in=retry_in)
+        if retry_in is None:
             totals.parked += 1
             raise_alert(
                 connection,

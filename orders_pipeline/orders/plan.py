@@ -20,8 +20,9 @@ _RANK = {
     OrderStatus.PARTIALLY_SHIPPED: 3,
     OrderStatus.SHIPPED: 4,
     OrderStatus.INVOICE_UNCONFIRMED: 4,
-    OrderStatus.CANCELLED: 5,
     OrderStatus.UNFULFILLABLE: 5,
+    # Final: nothing comes after it, and it comes after everything.
+    OrderStatus.CANCELLED: 6,
 }
 FINAL = frozenset({OrderStatus.SHIPPED, OrderStatus.CANCELLED, OrderStatus.INVOICE_UNCONFIRMED})
 NOT_YET = frozenset({OrderStatus.PENDING, OrderStatus.PENDING_AVAILABILITY})
@@ -62,9 +63,10 @@ def plan_event(told: Told, known: Known | None) -> Plan:
     # The answer that is stored includes this change already.
     if known is not None and known.fetched and _covers(known.last_updated_at, told.changed_at):
         return Plan.IGNORE
+    if known is not None and known.status == OrderStatus.CANCELLED:
+        # Final: whatever else is told of it was so before.
+        return Plan.IGNORE
     status = canonical_status(told.status) if told.status else None
-    if told.change_type == "BuyerRequestedChange":
-        return Plan.FETCH
     if status in NOT_YET:
         # No address, no price, and often cancelled before it is anything (facts §10): wait for Unshipped.
         return Plan.RECORD if is_news(told, known) else Plan.IGNORE
@@ -72,7 +74,11 @@ def plan_event(told: Told, known: Known | None) -> Plan:
         if known is None:
             # Cancelled before we heard of it: nothing to ask. Shipped before we heard of it: look once, for its dates.
             return Plan.RECORD if status == OrderStatus.CANCELLED else Plan.FETCH
+        if known.status not in _RANK and status != OrderStatus.CANCELLED:
+            # Which of the two is further on cannot be told: Amazon can.
+            return Plan.FETCH
         return Plan.RECORD if is_news(told, known) else Plan.IGNORE
+    # Unshipped, PartiallyShipped, a buyer's request, a word that we do not know: only Amazon can say what it means.
     return Plan.FETCH
 
 
@@ -85,6 +91,8 @@ def is_news(told: Told, known: Known | None) -> bool:
     status = canonical_status(told.status)
     if known.status == OrderStatus.CANCELLED:
         return False
+    if status == OrderStatus.CANCELLED:
+        return True
     told_rank, known_rank = _RANK.get(status), _RANK.get(known.status)
     if told_rank is None or known_rank is None:
         return status != known.status and _is_newer(told, known)

@@ -14,15 +14,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orders_pipeline.shipments.states import PackageState
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
-from orders_pipeline.store.orders import item_rows, mark_queue_stale, order_row
+from orders_pipeline.store.orders import item_rows, lock_orders, mark_queue_stale, order_row
 from orders_pipeline.store.shipments import (
     Confirmation,
     claim_shipment_events,
+    hold_absorption,
     insert_confirmation,
     lock_confirmations,
     mark_shipment_event,
+    reopen_events_of_known_orders,
     update_confirmation,
 )
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
@@ -44,11 +46,16 @@ class PackageTotals:
 def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> PackageTotals:
     """Absorb every pending event, in the warehouse's order. Safe beside other processes doing the same."""
     totals = PackageTotals()
+    with database.transaction() as connection:
+        reopen_events_of_known_orders(connection, seller_id)
     while True:
         with database.transaction() as connection:
+            hold_absorption(connection, seller_id)
             events = claim_shipment_events(connection, seller_id, EVENTS_A_BATCH)
             if not events:
                 return totals
+            # All at once, in order of id: whoever else locks several orders does so too.
+            lock_orders(connection, seller_id, sorted({event.order_id for event in events}))
             entries: list[AuditEntry] = []
             for event in events:
                 outcome = _absorb(connection, seller_id, event)
@@ -68,10 +75,11 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
 
 def same_lines(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
     """Whether two packages hold the same pieces of the same items."""
-    return _pieces(one) == _pieces(other)
+    return pieces_by_line(one) == pieces_by_line(other)
 
 
-def _pieces(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def pieces_by_line(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many pieces of each item; a warehouse may list one item twice."""
     pieces: dict[str, int] = {}
     for line in lines:
         pieces[line["line_ref"]] = pieces.get(line["line_ref"], 0) + int(line["quantity"])
@@ -119,14 +127,7 @@ def _shipped(
     known = next((package for package in packages if package.package_id == package_id), None)
     if known is not None:
         return _reported_again(connection, seller_id, event, known)
-    voided = next(
-        (
-            package
-            for package in packages
-            if package.state == PackageState.VOIDED and package.sends and same_lines(package.lines, event.lines)
-        ),
-        None,
-    )
+    voided = voided_twin(event, packages)
     if voided is not None:
         _mark_replaced(connection, seller_id, voided)
     reference = (
@@ -134,15 +135,12 @@ def _shipped(
         if voided is not None
         else max((package.package_reference_id or 0 for package in packages), default=0) + 1
     )
-    state, reason = PackageState.PENDING, None
-    items = {item.order_item_id for item in item_rows(connection, seller_id, event.order_id)}
-    if not event.lines or not {line["line_ref"] for line in event.lines} <= items:
-        state, reason = PackageState.HELD, "it names items that are not in the order"
-    elif not event.tracking_number:
-        state, reason = PackageState.HELD, "it has no tracking number, which Amazon requires"
+    reason = _why_not(connection, seller_id, event.order_id, event.lines, event.tracking_number)
+    state = PackageState.PENDING if reason is None else PackageState.HELD
     insert_confirmation(
         connection,
-        {
+        due=reason is None,
+        values={
             "seller_id": seller_id,
             "order_id": event.order_id,
             "package_id": package_id,
@@ -160,15 +158,32 @@ def _shipped(
         },
     )
     if reason is not None:
-        update_confirmation(
-            connection, seller_id=seller_id, order_id=event.order_id, package_id=package_id, due_in=None
-        )
-        _alert(connection, seller_id, f"package.held:{event.order_id}:{package_id}",
-               f"A package of order {event.order_id} cannot be confirmed: {reason}.",
-               "Have the warehouse report it again with what is missing; confirm it by hand if the ship-by time is "
-               "near.")  # fmt: skip
+        _tell_of_held(connection, seller_id, event.order_id, package_id, reason)
         return "held"
     return "replacement" if voided is not None else "shipped"
+
+
+def _why_not(
+    connection: Connection,
+    seller_id: str,
+    order_id: str,
+    lines: Sequence[Mapping[str, Any]],
+    tracking_number: str | None,
+) -> str | None:
+    """Why Amazon cannot be told of such a package; None if it can."""
+    items = {item.order_item_id for item in item_rows(connection, seller_id, order_id)}
+    if not lines or not {line["line_ref"] for line in lines} <= items:
+        return "it names items that are not in the order"
+    if not (tracking_number or "").strip():
+        return "it has no tracking number, which Amazon requires"
+    return None
+
+
+def _tell_of_held(connection: Connection, seller_id: str, order_id: str, package_id: str, reason: str) -> None:
+    _alert(connection, seller_id, f"package.held:{order_id}:{package_id}",
+           f"A package of order {order_id} cannot be confirmed: {reason}.",
+           "Have the warehouse report it again with what is missing; confirm it by hand if the ship-by time is "
+           "near.")  # fmt: skip
 
 
 def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known: Confirmation) -> str:
@@ -179,6 +194,26 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
     }
     if not changed or known.state in _SUPERSEDED:
         return "duplicate"
+    reason = _why_not(
+        connection,
+        seller_id,
+        known.order_id,
+        changed.get("lines", known.lines),
+        changed.get("tracking_number", known.tracking_number),
+    )
+    if reason is not None:
+        update_confirmation(
+            connection,
+            seller_id=seller_id,
+            order_id=known.order_id,
+            package_id=known.package_id,
+            due_in=None,
+            state=PackageState.HELD.value,
+            last_error=reason,
+            **changed,
+        )
+        _tell_of_held(connection, seller_id, known.order_id, known.package_id, reason)
+        return "held"
     # The same package with other facts: Amazon is told again under the same reference id, which edits it.
     update_confirmation(
         connection,
@@ -198,6 +233,19 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
 def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Sequence[Confirmation]) -> str:
     known = next((package for package in packages if package.package_id == event.package_id), None)
     if known is None:
+        if event.package_id:
+            # Should its report still come, it must not be confirmed.
+            insert_confirmation(
+                connection,
+                due=False,
+                values={
+                    "seller_id": seller_id,
+                    "order_id": event.order_id,
+                    "package_id": event.package_id,
+                    "state": PackageState.VOIDED.value,
+                    "lines": event.lines,
+                },
+            )
         _alert(connection, seller_id, f"package.unknown:{event.order_id}:{event.package_id}",
                f"The warehouse voided a package of order {event.order_id} that it had never reported.",
                "Ask the warehouse what left.")  # fmt: skip
@@ -211,6 +259,11 @@ def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Seq
         package_id=known.package_id,
         due_in=None,
         state=PackageState.VOIDED.value,
+    )
+    close_alerts(
+        connection,
+        seller_id=seller_id,
+        keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in ("held", "refused", "dropped")],
     )
     if not known.sends:
         return "voided_before_confirmation"
@@ -231,20 +284,37 @@ def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Seq
                "The package that replaces it takes its place at Amazon by itself. If none comes, correct the order in "
                "Seller Central.")  # fmt: skip
         return "voided_after_confirmation"
-    _mark_replaced(connection, seller_id, known)
+    take_over(connection, seller_id, replacement, known)
+    return "replaced"
+
+
+def voided_twin(package: AnyRow, packages: Sequence[Confirmation]) -> Confirmation | None:
+    """The voided package, known to Amazon, whose place this one can take: same pieces of the same items."""
+    for other in packages:
+        if other.state == PackageState.VOIDED and other.sends and same_lines(other.lines, package.lines):
+            return other
+    return None
+
+
+def take_over(connection: Connection, seller_id: str, replacement: Confirmation, voided: Confirmation) -> None:
+    """Give a package the reference id of a voided one: telling Amazon of it edits what Amazon has."""
+    _mark_replaced(connection, seller_id, voided)
+    held = replacement.state == PackageState.HELD
     update_confirmation(
         connection,
         seller_id=seller_id,
         order_id=replacement.order_id,
         package_id=replacement.package_id,
-        due_in=timedelta(),
-        state=PackageState.PENDING.value,
-        package_reference_id=known.package_reference_id,
-        sends=known.sends,
+        due_in=None if held else timedelta(),
+        state=PackageState.HELD.value if held else PackageState.PENDING.value,
+        package_reference_id=voided.package_reference_id,
+        sends=voided.sends,
         reads=0,
-        last_error=None,
+        **({} if held else {"last_error": None}),
     )
-    return "replaced"
+    if not held:
+        key = f"package.refused:{replacement.order_id}:{replacement.package_id}"
+        close_alert(connection, seller_id=seller_id, key=key)
 
 
 def _mark_replaced(connection: Connection, seller_id: str, package: Confirmation) -> None:

@@ -44,6 +44,30 @@ def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
     return connection.execute(statement).rowcount > 0
 
 
+def close_alerts(connection: Connection, *, seller_id: str, keys: Sequence[str]) -> int:
+    """Close the open alerts of these keys; how many there were."""
+    statement = (
+        update(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.key.in_(keys), alerts.c.closed_at.is_(None))
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount
+
+
+def close_alerts_about(connection: Connection, *, seller_id: str, prefix: str) -> int:
+    """Close every open alert whose key begins so; how many there were."""
+    statement = (
+        update(alerts)
+        .where(
+            alerts.c.seller_id == seller_id,
+            alerts.c.key.startswith(prefix, autoescape=True),
+            alerts.c.closed_at.is_(None),
+        )
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount
+
+
 def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """Open alerts, worst and newest first."""
     statement = (

@@ -101,6 +101,29 @@ def schedule_action(
     )
 
 
+def hasten_action(connection: Connection, *, seller_id: str, order_id: str) -> None:
+    """Make the entry's next action due now, if it has one to come."""
+    now = func.clock_timestamp()
+    connection.execute(
+        update(fulfillment_queue)
+        .where(
+            fulfillment_queue.c.seller_id == seller_id,
+            fulfillment_queue.c.order_id == order_id,
+            fulfillment_queue.c.action_due_at > now,
+        )
+        .values(action_due_at=now)
+    )
+
+
+def postpone_due_actions(connection: Connection, *, seller_id: str, delay: timedelta) -> None:
+    """None of these can succeed now: without this, each would be tried, and a run asked for, again and again."""
+    connection.execute(
+        update(fulfillment_queue)
+        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp())
+        .values(action_due_at=func.clock_timestamp() + delay)
+    )
+
+
 def claim_due_actions(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[str]:
     """Lease the order ids whose action at the warehouse is due: stopping comes before shipping, then by ship-by."""
     due = (
@@ -164,7 +187,8 @@ def record_answer(
     if wms_id is not None:
         values["wms_id"] = wms_id
     if accepted:
-        values["accepted_at"] = func.coalesce(wms_orders.c.accepted_at, func.clock_timestamp())
+        # The newest acceptance: what the warehouse reported of an earlier one no longer says anything.
+        values["accepted_at"] = func.clock_timestamp()
     connection.execute(
         update(wms_orders)
         .where(wms_orders.c.seller_id == seller_id, wms_orders.c.order_id == order_id)
@@ -192,8 +216,10 @@ def warehouse_report(connection: Connection, seller_id: str, order_id: str) -> W
             " jsonb_array_elements(lines) as line "
             " where seller_id = :seller_id and order_id = :order_id and state not in ('voided', 'replaced')) "
             " as units_left, "
-            "exists (select 1 from pipeline.wms_shipments where seller_id = :seller_id and order_id = :order_id "
-            " and kind = 'cancelled') as cancelled"
+            "exists (select 1 from pipeline.wms_shipments s "
+            " left join pipeline.wms_orders w using (seller_id, order_id) "
+            " where seller_id = :seller_id and order_id = :order_id and s.kind = 'cancelled' "
+            " and s.received_at > coalesce(w.accepted_at, '-infinity')) as cancelled"
         ),
         {"seller_id": seller_id, "order_id": order_id},
     ).one()

@@ -65,7 +65,8 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
             "partition_day": event.partition_day,
             "details": event.details or {},
         }
-        for event in events
+        # In one order, whatever the queue's: two processes with the same messages must not wait for each other.
+        for event in sorted(events, key=lambda event: (event.order_id, event.deduplication_key))
     ]
     statement = insert(order_events).values(rows).on_conflict_do_nothing().returning(order_events.c.partition_day)
     return list(connection.execute(statement).scalars())

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import fulfillment_queue, order_items, orders
+
+# Canonical statuses (amazon.order) that an event sets by itself and that an older answer must not take back.
+CANCELLED = "CANCELLED"
+TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,9 @@ def insert_unknown_order(
     status: str,
     fulfilled_by: str,
     last_updated_at: datetime | None,
-) -> None:
-    """Make an order known from what an event told; no-op if another process was first."""
-    connection.execute(
+) -> bool:
+    """Make an order known from what an event told; False (and nothing done) if another process was first."""
+    statement = (
         insert(orders)
         .values(
             seller_id=seller_id,
@@ -60,13 +64,15 @@ def insert_unknown_order(
             queue_stale=True,
         )
         .on_conflict_do_nothing()
+        .returning(orders.c.order_id)
     )
+    return connection.execute(statement).scalar_one_or_none() is not None
 
 
 def record_told_status(
     connection: Connection, *, seller_id: str, order_id: str, status: str, changed_at: datetime | None
 ) -> None:
-    """Take over a status that an event told, and settle any pending look: a final status needs none."""
+    """Take over a status that an event told. Cancelled is final: a look that was still to come is not needed."""
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
@@ -74,6 +80,7 @@ def record_told_status(
             status=status,
             last_updated_at=func.greatest(orders.c.last_updated_at, changed_at),
             queue_stale=True,
+            **({"fetch_due_at": None, "parked_at": None, "park_reason": None} if status == CANCELLED else {}),
         )
     )
 
@@ -141,6 +148,18 @@ def release_fetch(connection: Connection, *, seller_id: str, order_id: str, due_
     )
 
 
+def postpone_due_fetches(connection: Connection, *, seller_id: str, until: datetime) -> None:
+    """None of these looks can succeed before: without this, each would be tried, and a run asked for, again and again.
+
+    An event that comes meanwhile is looked at when it comes.
+    """
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
+        .values(fetch_due_at=until)
+    )
+
+
 def fail_fetch(
     connection: Connection, *, seller_id: str, order_id: str, error: str, retry_in: timedelta | None
 ) -> None:
@@ -164,9 +183,10 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     statement = insert(orders).values(**values, fetched_at=func.clock_timestamp(), queue_stale=True)
     new = statement.excluded
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("seller_id", "order_id")}
-    # A notification may have told of a later change while this answer was on its way: that status stays.
-    told_later = orders.c.last_updated_at > new.last_updated_at
-    changed["status"] = case((told_later, orders.c.status), else_=new.status)
+    # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
+    # that is taken over without asking. A cancellation stays whatever its time: it is final, and may have come without.
+    told_later = and_(orders.c.status.in_(TOLD_WITHOUT_ASKING), orders.c.last_updated_at > new.last_updated_at)
+    changed["status"] = case((or_(orders.c.status == CANCELLED, told_later), orders.c.status), else_=new.status)
     changed["last_updated_at"] = func.greatest(orders.c.last_updated_at, new.last_updated_at)
     statement = statement.on_conflict_do_update(
         index_elements=[orders.c.seller_id, orders.c.order_id],

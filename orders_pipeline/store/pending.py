@@ -44,7 +44,9 @@ def pending_work(connection: Connection, seller_id: str) -> PendingWork:
             " where seller_id = :seller_id and action_due_at <= clock_timestamp()), "
             "(select count(*) from pipeline.wms_shipments where seller_id = :seller_id and processed_at is null), "
             "(select count(*) from pipeline.shipment_confirmations "
-            " where seller_id = :seller_id and action_due_at <= clock_timestamp())"
+            " where seller_id = :seller_id and action_due_at <= clock_timestamp() "
+            # Only what a run takes up: anything else would ask for runs for ever.
+            " and (state in ('pending', 'sending', 'sent') or state = 'confirmed' and carrier_code = 'Other'))"
         ),
         {"seller_id": seller_id},
     ).one()

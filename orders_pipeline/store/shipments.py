@@ -16,7 +16,7 @@ Confirmation = AnyRow
 
 
 def warehouse_cursor(connection: Connection, seller_id: str) -> str | None:
-    """Where the next poll goes on. The row is locked: two polls at once would only read the same page twice."""
+    """Where the next poll goes on. Two polls at once only read the same page twice."""
     connection.execute(insert(wms_cursors).values(seller_id=seller_id).on_conflict_do_nothing())
     return connection.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.seller_id == seller_id)).scalar_one()
 
@@ -35,6 +35,26 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
         return 0
     statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
     return len(connection.execute(statement).all())
+
+
+def hold_absorption(connection: Connection, seller_id: str) -> None:
+    """Let one process at a time absorb this seller's events, until the transaction ends: their order has a meaning."""
+    connection.execute(
+        text("select pg_advisory_xact_lock(hashtextextended('absorb_shipments:' || :seller_id, 0))"),
+        {"seller_id": seller_id},
+    )
+
+
+def reopen_events_of_known_orders(connection: Connection, seller_id: str) -> int:
+    """Events whose order was not known when they came, and is by now, are absorbed after all; how many."""
+    return connection.execute(
+        text(
+            "update pipeline.wms_shipments s set processed_at = null, outcome = null "
+            "where s.seller_id = :seller_id and s.outcome = 'unknown_order' and exists "
+            "(select 1 from pipeline.orders o where o.seller_id = s.seller_id and o.order_id = s.order_id)"
+        ),
+        {"seller_id": seller_id},
+    ).rowcount
 
 
 def claim_shipment_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
@@ -73,11 +93,11 @@ def lock_confirmations(connection: Connection, seller_id: str, order_id: str) ->
     return list(connection.execute(statement))
 
 
-def insert_confirmation(connection: Connection, values: dict[str, Any]) -> bool:
-    """Make a package known; False if it was."""
+def insert_confirmation(connection: Connection, values: dict[str, Any], *, due: bool) -> bool:
+    """Make a package known, with an action due at once or none; False if it was known."""
     statement = (
         insert(shipment_confirmations)
-        .values(**values, action_due_at=func.clock_timestamp())
+        .values(**values, action_due_at=func.clock_timestamp() if due else None)
         .on_conflict_do_nothing()
         .returning(shipment_confirmations.c.package_id)
     )
@@ -137,6 +157,36 @@ def claim_due_confirmations(
             .returning(*shipment_confirmations.c)
         ).all()
     return claimed
+
+
+def postpone_due_confirmations(
+    connection: Connection, *, seller_id: str, states: Sequence[str], delay: timedelta
+) -> None:
+    """None of these can succeed before: without this, each would be tried, and a run asked for, again and again."""
+    c = shipment_confirmations.c
+    connection.execute(
+        update(shipment_confirmations)
+        .where(c.seller_id == seller_id, c.state.in_(states), c.action_due_at <= func.clock_timestamp())
+        .values(action_due_at=func.clock_timestamp() + delay)
+    )
+
+
+def lock_confirmed_under(connection: Connection, seller_id: str, carrier_code: str, limit: int) -> list[Confirmation]:
+    """Confirmed packages under this carrier code that are still watched, those due first; locked."""
+    c = shipment_confirmations.c
+    statement = (
+        select(shipment_confirmations)
+        .where(
+            c.seller_id == seller_id,
+            c.state == "confirmed",
+            c.carrier_code == carrier_code,
+            c.action_due_at.is_not(None),
+        )
+        .order_by(c.action_due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(statement))
 
 
 def confirmations_by_state(connection: Connection, seller_id: str) -> Sequence[AnyRow]:

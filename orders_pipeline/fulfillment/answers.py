@@ -1,0 +1,172 @@
+"""Keep what the warehouse answered, and what follows from it.
+
+Belongs here: the state, the alert and the audit entry of each answer; what becomes of an order whose action failed.
+Elsewhere: asking (push). Every transaction here locks the order before its queue entry, as every other one does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from orders_pipeline.fulfillment.queue import change_state
+from orders_pipeline.fulfillment.states import Event, State
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.fulfillment import (
+    QueueEntry,
+    lock_queue_entry,
+    record_answer,
+    schedule_action,
+    update_queue_entry,
+)
+from orders_pipeline.store.orders import lock_orders, mark_queue_stale
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.wms.warehouse import PushResult, WarehousePort
+
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
+# With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.
+ACTION_ATTEMPTS = 50
+# Followed by the kind of trouble; any success closes all of them.
+UNREACHABLE_ALERT = "warehouse.api_"
+
+
+@dataclass(frozen=True, slots=True)
+class Pushing:
+    """What every action needs."""
+
+    database: Database
+    vault: Vault
+    audit: AuditLog
+    warehouse: WarehousePort
+    seller_id: str
+
+
+def lock_order_and_entry(connection: Connection, seller_id: str, order_id: str) -> QueueEntry | None:
+    """Lock both, the order first: deriving the queue does so too, and two orders of locking make a deadlock."""
+    lock_orders(connection, seller_id, [order_id])
+    return lock_queue_entry(connection, seller_id, order_id)
+
+
+_REFUSALS = {
+    "conflict": "The warehouse has this order with other content. Compare both; cancel it there or ship it by hand.",
+    "shipped": "The warehouse says that it shipped this order already. Look for its parcel and confirm it.",
+    "cancelled": "The warehouse cancelled this order. Enter it there again, or cancel it at Amazon.",
+    "refused": "Correct what the warehouse refuses (address, SKU), then replay the order; or cancel it at Amazon.",
+}
+
+
+def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
+    accepted = result.answer == "accepted"
+    with work.database.transaction() as connection:
+        entry = lock_order_and_entry(connection, work.seller_id, order_id)
+        assert entry is not None
+        record_answer(
+            connection,
+            seller_id=work.seller_id,
+            order_id=order_id,
+            answer=result.answer,
+            code=result.code,
+            wms_id=result.wms_id,
+            accepted=accepted,
+        )
+        entries: list[AuditEntry] = []
+        if State(entry.state) is State.PUSHING:
+            event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED
+            change_state(connection, work.seller_id, entry, event, entries)
+        # What Amazon wanted while the outcome was unknown is applied now.
+        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
+        key = f"order.refused:{order_id}"
+        if accepted:
+            close_alert(connection, seller_id=work.seller_id, key=key)
+        else:
+            raise_alert(
+                connection,
+                seller_id=work.seller_id,
+                key=key,
+                severity="error",
+                message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
+                what_to_do=_REFUSALS[result.answer],
+            )
+        entries.append(_audit_entry(work.seller_id, order_id, "warehouse_push", result.answer, result.code))
+        work.audit.record_many(connection, entries)
+    return result.answer
+
+
+def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[State, ...]) -> str:
+    with work.database.transaction() as connection:
+        entry = lock_queue_entry(connection, work.seller_id, order_id)
+        assert entry is not None
+        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer=answer)
+        entries: list[AuditEntry] = []
+        after = State(entry.state)
+        if after in expected:
+            after = change_state(
+                connection, work.seller_id, entry, event, entries, reasons=_reasons_after(entry, event)
+            )
+        entries.append(_audit_entry(work.seller_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
+        work.audit.record_many(connection, entries)
+    return after.value
+
+
+def _reasons_after(entry: QueueEntry, event: Event) -> tuple[str, ...]:
+    return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.GONE) else ()
+
+
+def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_allowed: int) -> str:
+    """The action of an order in this state failed: tried again with backoff, then parked."""
+    with work.database.transaction() as connection:
+        entry = lock_queue_entry(connection, work.seller_id, order_id)
+        assert entry is not None
+        if State(entry.state) not in (state, State.PUSHING):
+            # Amazon wants something else by now, and that is due already.
+            return "retry"
+        attempts = entry.attempts + 1
+        give_up = attempts >= attempts_allowed
+        delay = None if give_up else min(FIRST_RETRY * 2 ** min(entry.attempts, 10), LONGEST_RETRY)
+        schedule_action(
+            connection,
+            seller_id=work.seller_id,
+            order_id=order_id,
+            delay=delay,
+            attempts=attempts,
+            last_error=error,
+        )
+        if give_up:
+            _park(connection, work.seller_id, order_id, error)
+        elif attempts == 5:
+            raise_alert(
+                connection,
+                seller_id=work.seller_id,
+                key=f"{UNREACHABLE_ALERT}unavailable",
+                severity="warning",
+                message="The warehouse has failed five times in a row for one order; it is tried on.",
+                what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
+            )
+    return "parked" if give_up else "retry"
+
+
+def _park(connection: Connection, seller_id: str, order_id: str, error: str) -> None:
+    update_queue_entry(connection, seller_id=seller_id, order_id=order_id, parked_at=database_now(connection))
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"push.parked:{order_id}",
+        severity="error",
+        message=f"Order {order_id} could not be handed to the warehouse: {error}",
+        what_to_do="Mend the cause, then run the job `replay_parked` in the Dagster UI.",
+    )
+
+
+def _audit_entry(seller_id: str, order_id: str, action: str, outcome: str, code: str | None) -> AuditEntry:
+    return AuditEntry(
+        action=action,
+        seller_id=seller_id,
+        order_id=order_id,
+        purpose="fulfillment",
+        outcome=outcome,
+        detail={"code": code} if code else {},
+    )
