@@ -1,22 +1,63 @@
 """The command `orders-pipeline`: one-off work, typed by a person.
 
-Belongs here: reading arguments and printing. Elsewhere: the work (operations, vault); most of it is a Dagster job too.
+Belongs here: reading arguments and printing. Elsewhere: the work (operations, vault, compliance); most of it is a
+Dagster job too.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from orders_pipeline.operations.serve import InstanceFileMissing, serve
+from orders_pipeline.amazon.errors import AmazonError
+from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.doctor import examine
+from orders_pipeline.operations.replay import recover_order, replay_parked
+from orders_pipeline.operations.serve import InstanceFileMissing, prepare_store, serve
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode
+from orders_pipeline.vault.errors import VaultError
 
-_console = Console(stderr=True, highlight=False, soft_wrap=True)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True)
+
+# What a person can mend: told in one sentence, without a traceback. Anything else is a defect, and shows one.
+EXPECTED = (
+    SettingsError,
+    EmbeddedPostgresError,
+    DatabaseNewerThanCode,
+    InstanceFileMissing,
+    AmazonError,
+    VaultError,
+)
+
+
+def _told(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    @functools.wraps(command)
+    def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        try:
+            return command(*arguments, **options)
+        except EXPECTED as error:
+            _refuse(str(error))
+        except OperationalError as error:
+            # The driver's first line names host and cause, and no password; the rest is SQLAlchemy's.
+            _refuse(f"PostgreSQL cannot be used: {str(error.orig).strip().splitlines()[0]} (see ORDERS_DATABASE_URL)")
+        except (BotoCoreError, ClientError) as error:
+            _refuse(f"AWS refuses or does not answer ({type(error).__name__}): run `orders-pipeline doctor`")
+        raise AssertionError("unreachable")
+
+    return run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,23 +68,78 @@ def main() -> None:
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the Dagster UI (default: PORT, or 3000).")
+@_told
 def up(port: int | None) -> None:
     """Start what is missing and run Dagster in the foreground, until SIGTERM or Ctrl-C."""
     settings = load_settings()
-    try:
-        settings.require_complete()
-        code = serve(settings, port=port, tell=_console.print)
-    except (SettingsError, EmbeddedPostgresError, DatabaseNewerThanCode, InstanceFileMissing) as error:
-        _refuse(str(error))
-    except OperationalError as error:
-        # The driver's first line names host and cause, and no password; the rest is SQLAlchemy's.
-        _refuse(f"PostgreSQL cannot be used: {str(error.orig).strip().splitlines()[0]} (see ORDERS_DATABASE_URL)")
-    else:
-        sys.exit(code)
+    settings.require_complete()
+    sys.exit(serve(settings, port=port, tell=_errors.print))
+
+
+@main.command()
+@_told
+def migrate() -> None:
+    """Create both databases if they are missing and bring the schema up to date (`up` does this too)."""
+    started = prepare_store(load_settings())
+    if started is not None:
+        started.stop()
+    _out.print("The schema is up to date.")
+
+
+@main.command()
+@_told
+def doctor() -> None:
+    """Check settings, database, keys, warehouse, queue and Amazon: each line ok, or what to do."""
+    findings = examine(Deployment(load_settings()))
+    for finding in findings:
+        mark = "[green]ok  [/]" if finding.ok else "[bold red]todo[/]"
+        _out.print(f"{mark} {finding.subject}: {finding.detail}")
+        if not finding.ok:
+            _out.print(f"     → {finding.what_to_do}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@click.option("--replace", is_flag=True, help="Take a subscription away from another queue.")
+@_told
+def subscribe(replace: bool) -> None:
+    """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
+    deployment = Deployment(load_settings())
+    queue_arn = deployment.queue.attributes()["QueueArn"]
+    report = deployment.amazon.notifications.subscribe(queue_arn, replace=replace)
+    _out.print(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
+    _out.print(f"Subscription {'created' if report.subscription_created else 'was there'}.")
+    if report.problem:
+        _refuse(report.problem)
+
+
+@main.command()
+@click.argument("order_ids", nargs=-1)
+@click.option("--reason", help="Only orders that were set aside for a reason that holds this text.")
+@_told
+def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
+    """Give parked orders another chance: those named, or all."""
+    deployment = Deployment(load_settings())
+    totals = replay_parked(
+        deployment.database, deployment.audit, seller_id=deployment.seller_id, order_ids=order_ids, reason=reason
+    )
+    _out.print(f"{totals.orders} orders and {totals.packages} packages are due again.")
+
+
+@main.command()
+@click.argument("order_id")
+@_told
+def recover(order_id: str) -> None:
+    """Fetch any order by its id, known or not, and bring it into line."""
+    deployment = Deployment(load_settings())
+    recover_order(deployment.database, deployment.audit, seller_id=deployment.seller_id, order_id=order_id)
+    _out.print(f"Order {order_id} is looked at by the next run.")
 
 
 def _refuse(message: str) -> None:
-    _console.print(f"[bold red]error:[/] {message}", markup=True)
+    _errors.print("[bold red]error:[/]", end=" ")
+    # Not as markup: a message may hold brackets.
+    _errors.print(message, markup=False)
     sys.exit(2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from orders_pipeline.defs import compliance, fulfillment, intake, operations, orders, shipments
+from orders_pipeline.defs import compliance, fulfillment, intake, maintenance, operations, orders, shipments
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 
@@ -30,7 +30,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             operations.order_board,
             operations.fba_shipments,
         ],
-        jobs=[fulfillment.sync_orders, shipments.confirm_shipments],
+        jobs=[fulfillment.sync_orders, shipments.confirm_shipments, *maintenance.jobs],
         sensors=[intake.drain_notifications_sensor, shipments.poll_warehouse_sensor],
         resources={**default_resources(), **overrides},
     )

@@ -1,25 +1,22 @@
-"""What the assets and sensors are given: the store, the vault, Amazon, the warehouse, the queue.
+"""What the assets and sensors are given: the store, Amazon, the warehouse, the queue.
 
-Belongs here: small resources that open each of these from the settings, once a process. Elsewhere: the settings
-themselves (settings). No secret is a resource's configuration, so none is in the UI, in run config or in an event.
+Belongs here: small resources over one deployment (operations.deployment), opened once a process. Elsewhere: the
+settings themselves (settings). No secret is a resource's configuration, so none is in the UI, in run config or in an event.
 
 https://docs.dagster.io/guides/build/external-resources
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orders_pipeline.settings import AmazonSettings, Settings, WarehouseSettings, load_settings
-from orders_pipeline.store.connect import orders_database_url
+from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.settings import AmazonSettings, Settings, load_settings
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog, DetailValue
-from orders_pipeline.vault.keys import open_key_provider
+from orders_pipeline.vault.audit import AuditLog
 
 if TYPE_CHECKING:
     from orders_pipeline.amazon.client import AmazonClient
@@ -30,24 +27,26 @@ if TYPE_CHECKING:
 class StoreResource(dg.ConfigurableResource):
     """The orders' database (ORDERS_DATABASE_URL, or the embedded PostgreSQL of the data folder) and the vault in it."""
 
+    def deployment(self) -> Deployment:
+        """All that the settings name, as they are now in the environment and `.env`."""
+        return _deployment_of(load_settings())
+
     def settings(self) -> Settings:
-        """The settings as they are now, from the environment and `.env`."""
-        return load_settings()
+        return self.deployment().settings
 
     def seller_id(self) -> str:
         """The seller whose orders these are. Raises SettingsError naming all that is missing."""
-        return self.settings().require_amazon().seller_id
+        return self.deployment().seller_id
 
     def database(self) -> Database:
         """Raises EmbeddedPostgresError when the embedded server is not running."""
-        return _database(orders_database_url(self.settings()))
+        return self.deployment().database
 
     def audit(self) -> AuditLog:
-        return AuditLog(self.database())
+        return self.deployment().audit
 
     def vault(self) -> Vault:
-        settings = self.settings()
-        return _vault(orders_database_url(settings), _Frozen(settings))
+        return self.deployment().vault
 
 
 class AmazonResource(dg.ConfigurableResource):
@@ -61,9 +60,7 @@ class AmazonResource(dg.ConfigurableResource):
 
     def client(self) -> AmazonClient:
         """Raises SettingsError. The client is shared by all threads of this process."""
-        settings = self.store.settings()
-        settings.require_amazon()
-        return _amazon(orders_database_url(settings), _Frozen(settings))
+        return self.store.deployment().amazon
 
 
 class WarehouseResource(dg.ConfigurableResource):
@@ -73,7 +70,7 @@ class WarehouseResource(dg.ConfigurableResource):
 
     def client(self) -> WarehousePort:
         """Raises SettingsError."""
-        return _warehouse(_Frozen(self.store.settings().require_warehouse()))
+        return self.store.deployment().warehouse
 
 
 class QueueResource(dg.ConfigurableResource):
@@ -83,79 +80,17 @@ class QueueResource(dg.ConfigurableResource):
 
     def queue(self) -> NotificationQueue:
         """Raises SettingsError."""
-        return _queue(self.store.settings().require_amazon().queue_url)
+        return self.store.deployment().queue
 
 
-class AmazonAudit:
-    """Hands the Amazon client's audit entries to the audit log."""
-
-    def __init__(self, audit: AuditLog, seller_id: str) -> None:
-        self._audit = audit
-        self._seller_id = seller_id
-
-    def record(
-        self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, object]
-    ) -> None:
-        self._audit.record(
-            None,
-            action=action,
-            seller_id=self._seller_id,
-            order_id=order_id,
-            purpose=purpose,
-            outcome=outcome,
-            # Refused there unless it is numbers, short words and truth values.
-            detail=cast(Mapping[str, DetailValue], detail),
-        )
+# One deployment a process; a code server outlives a change of `.env`, and then opens the new one beside the old.
+_deployments: list[Deployment] = []
 
 
-class _Frozen:
-    """Settings as a cache key, compared by content without ever being printed."""
-
-    def __init__(self, settings: Settings | WarehouseSettings) -> None:
-        self.settings = settings
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and other.settings == self.settings
-
-    def __hash__(self) -> int:
-        return hash(type(self.settings))
-
-    def __repr__(self) -> str:
-        return "settings"
-
-
-@cache
-def _database(url: str) -> Database:
-    return Database(url, pool_size=10)
-
-
-@cache
-def _vault(url: str, settings: _Frozen) -> Vault:
-    assert isinstance(settings.settings, Settings)
-    database = _database(url)
-    return Vault(database, open_key_provider(settings.settings), AuditLog(database))
-
-
-@cache
-def _amazon(url: str, settings: _Frozen) -> AmazonClient:
-    from orders_pipeline.amazon.client import open_amazon  # requests and its like: only for who calls Amazon
-
-    assert isinstance(settings.settings, Settings)
-    account = settings.settings.require_amazon()
-    vault = _vault(url, settings)
-    return open_amazon(account, _database(url), vault.keys, AmazonAudit(vault.audit, account.seller_id))
-
-
-@cache
-def _warehouse(settings: _Frozen) -> WarehousePort:
-    from orders_pipeline.wms.connect import open_warehouse
-
-    assert isinstance(settings.settings, WarehouseSettings)
-    return open_warehouse(settings.settings)
-
-
-@cache
-def _queue(queue_url: str) -> NotificationQueue:
-    from orders_pipeline.intake.queue import NotificationQueue
-
-    return NotificationQueue(queue_url)
+def _deployment_of(settings: Settings) -> Deployment:
+    for deployment in _deployments:
+        if deployment.settings == settings:
+            return deployment
+    deployment = Deployment(settings)
+    _deployments.append(deployment)
+    return deployment

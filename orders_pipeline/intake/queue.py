@@ -79,6 +79,11 @@ class NotificationQueue:
         )
         return len(answer.get("Failed", []))
 
+    def attributes(self) -> dict[str, str]:
+        """Everything that SQS tells about the queue: its ARN, policy, encryption, redrive and time-outs."""
+        answer = self._client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
+        return {str(name): value for name, value in answer["Attributes"].items()}
+
     def depth(self) -> QueueDepth:
         """Approximate counts, as SQS tells them."""
         attributes = self._client.get_queue_attributes(

@@ -7,7 +7,7 @@ code (amazon.carriers), what the warehouse reported (packages).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.carriers import CarrierTable, resolve_carrier
+from orders_pipeline.amazon.carriers import OTHER, CarrierTable, resolve_carrier
 from orders_pipeline.amazon.errors import (
     AmazonAuthError,
     AmazonBadRequest,
@@ -26,17 +26,20 @@ from orders_pipeline.amazon.errors import (
 )
 from orders_pipeline.amazon.order import OrdersPort, OrderStatus
 from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
+from orders_pipeline.shipments.packages import pieces_by_line
 from orders_pipeline.shipments.states import TO_SEND, PackageState
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
 from orders_pipeline.store.database import AnyRow, Database, database_now
 from orders_pipeline.store.orders import order_row
 from orders_pipeline.store.shipments import (
     Confirmation,
     claim_due_confirmations,
     lock_confirmations,
+    lock_confirmed_under,
+    postpone_due_confirmations,
     update_confirmation,
 )
-from orders_pipeline.store.workers import over_each
+from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.audit import AuditLog
 
 CONFIRM_WORKERS = 4
@@ -45,6 +48,11 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 # How long after a 204 Amazon is asked what it shows; sooner often reads the state before.
 READ_BACK_AFTER = timedelta(seconds=15)
 ACCOUNT_RETRY = timedelta(minutes=5)
+# Followed by the kind of refusal; any success closes all of them.
+ACCOUNT_ALERT = "amazon.account:"
+# A package that went out as `Other` is told again once its carrier has a code. Every run looks; where none comes, an
+# hour is soon enough for a figure that Amazon counts by the month, which is how long it is looked for.
+MAPPING_LOOK, MAPPING_AWAITED, MAPPED_A_RUN = timedelta(hours=1), timedelta(days=30), 200
 # Labels that Amazon sold are confirmed by Amazon; a second word is refused (facts/sp-api.md §1, Ship+).
 _LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
 
@@ -81,6 +89,9 @@ def confirm_due_packages(
     totals = ConfirmTotals()
     started = clock()
     stop = Event()
+    edits = _edit_mapped(work)
+    if edits:
+        totals.count("mapped", edits)
     with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="confirm") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
             with work.database.transaction() as connection:
@@ -98,7 +109,62 @@ def confirm_due_packages(
                     totals.count(outcome, times)
                 totals.not_before = one.not_before or totals.not_before
                 totals.account_error = one.account_error or totals.account_error
+    wait_or_go_on(work, totals, TO_SEND)
     return totals
+
+
+def wait_or_go_on(work: Confirming, totals: ConfirmTotals, states: Sequence[PackageState]) -> None:
+    """After a refusal that all packages share, all wait; after a success the alert about it is over."""
+    with work.database.transaction() as connection:
+        if totals.account_error is not None:
+            delay = ACCOUNT_RETRY
+        elif totals.not_before is not None:
+            delay = max(totals.not_before - database_now(connection), timedelta(seconds=1))
+        else:
+            if totals.outcomes.keys() & {"sent", "confirmed"}:
+                close_alerts_about(connection, seller_id=work.seller_id, prefix=ACCOUNT_ALERT)
+            return
+        postpone_due_confirmations(connection, seller_id=work.seller_id, states=states, delay=delay)
+
+
+def failed_unexpectedly(
+    work: Confirming, package: Confirmation, state: PackageState, error: Exception, totals: ConfirmTotals
+) -> None:
+    """What nobody expected of one package: noted, tried again ever less often, told; the others go on."""
+    if concerns_all(error):
+        raise error
+    with work.database.transaction() as connection:
+        delay = min(FIRST_RETRY * 2 ** min(package.attempts, 8), LONGEST_RETRY)
+        what = where_from(error)
+        _update(connection, work.seller_id, package, delay, only_if=state, attempts=package.attempts + 1)
+        raise_alert(
+            connection,
+            seller_id=work.seller_id,
+            key=f"package.defect:{package.order_id}:{package.package_id}",
+            severity="error",
+            message=f"A package of order {package.order_id} met a defect of this program: {what}.",
+            what_to_do="Report it; confirm the package by hand if the ship-by time is near.",
+        )
+    totals.count("defect")
+
+
+def _edit_mapped(work: Confirming) -> int:
+    """Have packages that went out as `Other` told again, now that their carrier has a code; how many."""
+    edits = 0
+    with work.database.transaction() as connection:
+        now = database_now(connection)
+        for package in lock_confirmed_under(connection, work.seller_id, OTHER, MAPPED_A_RUN):
+            order = order_row(connection, work.seller_id, package.order_id)
+            marketplace_id = (order.marketplace_id if order is not None else None) or work.default_marketplace_id
+            choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
+            if choice.known and choice.code != OTHER and order is not None and order.status != OrderStatus.CANCELLED:
+                edits += 1
+                _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, reads=0)
+            elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
+                _update(connection, work.seller_id, package, None)
+            elif package.action_due_at <= now:
+                _update(connection, work.seller_id, package, MAPPING_LOOK)
+    return edits
 
 
 def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, stop: Event) -> ConfirmTotals:
@@ -107,8 +173,12 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
         _back(work, package, timedelta())
         totals.count("postponed")
         return totals
-    with work.database.transaction() as connection:
-        prepared = _prepare(connection, work, package)
+    try:
+        with work.database.transaction() as connection:
+            prepared = _prepare(connection, work, package)
+    except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
+        failed_unexpectedly(work, package, PackageState.PENDING, error, totals)
+        return totals
     if isinstance(prepared, str):
         totals.count(prepared)
         return totals
@@ -124,7 +194,7 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
         stop.set()
         totals.account_error = str(error)
         _back(work, package, ACCOUNT_RETRY, unsent=True)
-        _account_alert(work, error)
+        tell_of_account(work, error)
         totals.count("account_error")
     except (AmazonBadRequest, AmazonNotFound) as error:
         # "Order already fulfilled" and its like come as 400 too: what Amazon shows decides (facts/peers.md §2, 10).
@@ -142,6 +212,8 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
             last_error=str(error),
         )
         totals.count("retry")
+    except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
+        failed_unexpectedly(work, package, PackageState.SENDING, error, totals)
     else:
         _settle(work, package, PackageState.SENT, READ_BACK_AFTER, "sent", attempts=0, last_error=None, reads=0)
         totals.count("sent")
@@ -164,8 +236,9 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
     verdict = _verdict(order, package)
     if verdict is not None:
         state, due_in = verdict
-        _update(connection, work.seller_id, package, due_in, state=state.value)
-        _tell_of_verdict(connection, work.seller_id, package, state)
+        _update(connection, work.seller_id, package, due_in, state=state.value, last_error=None)
+        if state is PackageState.BLOCKED:
+            tell_of_blocked(connection, work.seller_id, package)
         return state.value
     marketplace_id = order.marketplace_id or work.default_marketplace_id
     choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
@@ -209,7 +282,8 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         tracking_number=package.tracking_number,
         shipped_at=shipped_at,
         purchased_at=order.purchased_at,
-        items=tuple(ConfirmedItem(line["line_ref"], int(line["quantity"])) for line in package.lines),
+        # Amazon refuses an item that is listed twice.
+        items=tuple(ConfirmedItem(line_ref, pieces) for line_ref, pieces in pieces_by_line(package.lines).items()),
     )
 
 
@@ -218,7 +292,8 @@ def _verdict(order: AnyRow, package: Confirmation) -> tuple[PackageState, timede
         return PackageState.BLOCKED, None
     if set(order.programs) & _LABEL_PROGRAMS:
         return PackageState.NOT_NEEDED, None
-    if order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED) and not package.sends:
+    over = order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
+    if over and not package.sends and not package.attempts:
         # Amazon shows it shipped although we never told: read what it shows before telling anything.
         return PackageState.SENT, timedelta()
     return None
@@ -230,16 +305,16 @@ def _ship_date(package: Confirmation, order: AnyRow, now: datetime) -> datetime:
     return max(shipped_at, order.purchased_at) if order.purchased_at else shipped_at
 
 
-def _tell_of_verdict(connection: Connection, seller_id: str, package: Confirmation, state: PackageState) -> None:
-    if state is PackageState.BLOCKED:
-        raise_alert(
-            connection,
-            seller_id=seller_id,
-            key=f"package.blocked:{package.order_id}",
-            severity="error",
-            message=f"A package of order {package.order_id} left, but the order is cancelled at Amazon.",
-            what_to_do="Have the carrier return the parcel; the shipment is not confirmed.",
-        )
+def tell_of_blocked(connection: Connection, seller_id: str, package: Confirmation) -> None:
+    """A parcel of a cancelled order is on its way: a person has to get it back."""
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"package.blocked:{package.order_id}:{package.package_id}",
+        severity="error",
+        message=f"A package of order {package.order_id} left, but the order is cancelled at Amazon.",
+        what_to_do="Have the carrier return the parcel; the shipment is not confirmed.",
+    )
 
 
 def _settle(
@@ -264,7 +339,8 @@ def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: 
             state, sends = PackageState.PENDING.value, package.sends
             _update(connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends)
         else:
-            _update(connection, work.seller_id, package, delay)
+            # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
+            _update(connection, work.seller_id, package, delay, only_if=PackageState(package.state))
 
 
 def _update(
@@ -287,12 +363,13 @@ def _update(
     )
 
 
-def _account_alert(work: Confirming, error: AmazonAuthError) -> None:
+def tell_of_account(work: Confirming, error: AmazonAuthError) -> None:
+    """Amazon refuses this seller's account: a person has to mend it."""
     with work.database.transaction() as connection:
         raise_alert(
             connection,
             seller_id=work.seller_id,
-            key=f"amazon.account:{type(error).__name__}",
+            key=f"{ACCOUNT_ALERT}{type(error).__name__}",
             severity="error",
             message=str(error),
             what_to_do="No shipment can be confirmed until this is mended. Run `orders-pipeline doctor`.",

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from orders_pipeline.amazon.carriers import OTHER
 from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.amazon.order import Order, OrderParts, OrderStatus, Package, Priority
 from orders_pipeline.shipments.confirm import (
@@ -26,12 +27,19 @@ from orders_pipeline.shipments.confirm import (
     CONFIRM_WORKERS,
     FIRST_RETRY,
     LONGEST_RETRY,
+    MAPPING_LOOK,
     Confirming,
     ConfirmTotals,
+    failed_unexpectedly,
+    tell_of_account,
+    tell_of_blocked,
+    wait_or_go_on,
 )
+from orders_pipeline.shipments.packages import pieces_by_line, take_over, voided_twin
 from orders_pipeline.shipments.states import TO_READ_BACK, PackageState
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.alerts import close_alerts, raise_alert
 from orders_pipeline.store.database import database_now
+from orders_pipeline.store.orders import request_fetch
 from orders_pipeline.store.shipments import (
     Confirmation,
     claim_due_confirmations,
@@ -46,6 +54,7 @@ READS_BEFORE_RESEND = 3
 NEXT_READ = timedelta(minutes=1)
 # A confirmation that was accepted and dropped this often will be dropped again.
 SENDS_BEFORE_GIVING_UP = 4
+_ALERTS_OF_THE_UNCONFIRMED = ("refused", "dropped", "held", "defect")
 
 
 def read_back_due_packages(
@@ -76,6 +85,7 @@ def read_back_due_packages(
                     totals.count(outcome, times)
                 totals.not_before = one.not_before or totals.not_before
                 totals.account_error = one.account_error or totals.account_error
+    wait_or_go_on(work, totals, TO_READ_BACK)
     return totals
 
 
@@ -101,6 +111,7 @@ def _read_back(
         stop.set()
         totals.account_error = str(error)
         _postpone(work, packages, ACCOUNT_RETRY)
+        tell_of_account(work, error)
         totals.count("account_error", len(packages))
         return totals
     except AmazonError:
@@ -108,13 +119,21 @@ def _read_back(
         _postpone(work, packages, min(FIRST_RETRY * 2**attempts, LONGEST_RETRY), count=True)
         totals.count("read_failed", len(packages))
         return totals
+    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
+        for package in packages:
+            failed_unexpectedly(work, package, PackageState(package.state), error, totals)
+        return totals
     with work.database.transaction() as connection:
         entries: list[AuditEntry] = []
         current = lock_confirmations(connection, work.seller_id, order_id)
         asked = {package.package_id for package in packages}
+        confirmed = {package.package_id for package in current if _counts_at_amazon(package)}
         for package in current:
             if package.package_id in asked and package.state in TO_READ_BACK:
-                outcome = _compare(connection, work, package, current, shown)
+                counted = [one for one in current if one.package_id in confirmed]
+                outcome = _compare(connection, work, package, current, counted, shown)
+                if outcome == "confirmed":
+                    confirmed.add(package.package_id)
                 totals.count(outcome)
                 entries.append(
                     AuditEntry(
@@ -130,39 +149,58 @@ def _read_back(
     return totals
 
 
+def _counts_at_amazon(package: Confirmation) -> bool:
+    """Whether Amazon's shipped quantities hold this package, although it is not asked about now."""
+    told = package.state == PackageState.VOIDED and package.sends
+    return bool(told) or package.state in (PackageState.CONFIRMED, PackageState.BY_HAND)
+
+
 def _compare(
     connection: Connection,
     work: Confirming,
     package: Confirmation,
     all_packages: Sequence[Confirmation],
+    counted: Sequence[Confirmation],
     order: Order,
 ) -> str:
-    there = _is_there(package, all_packages, order)
-    if there:
+    if _is_there(package, counted, order):
         _update(
             connection,
             work.seller_id,
             package,
-            None,
+            # Watched until its carrier has a code; then it is edited.
+            MAPPING_LOOK if package.carrier_code == OTHER and package.sends else None,
             state=PackageState.CONFIRMED.value,
             confirmed_at=database_now(connection),
             attempts=0,
             last_error=None,
         )
-        for kind in ("refused", "dropped", "held"):
-            key = f"package.{kind}:{package.order_id}:{package.package_id}"
-            close_alert(connection, seller_id=work.seller_id, key=key)
+        over = [f"package.{kind}:{package.order_id}:{package.package_id}" for kind in _ALERTS_OF_THE_UNCONFIRMED]
+        close_alerts(connection, seller_id=work.seller_id, keys=over)
         return "confirmed"
+    if order.status == OrderStatus.CANCELLED:
+        _update(connection, work.seller_id, package, None, state=PackageState.BLOCKED.value)
+        tell_of_blocked(connection, work.seller_id, package)
+        return "blocked"
     if not package.sends and order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
         _update(connection, work.seller_id, package, None, state=PackageState.BY_HAND.value)
         _alert(connection, work.seller_id, package, "by_hand", "info",
                "was confirmed by someone else, under other facts than the warehouse's.",
                "Nothing, unless the tracking number at Amazon is wrong.")  # fmt: skip
         return "by_hand"
+    if package.state == PackageState.SENT and not package.sends:
+        # We believed it to be shipped by someone else, and it is not: tell Amazon, and correct what we believed.
+        _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, attempts=1)
+        request_fetch(connection, seller_id=work.seller_id, order_id=package.order_id)
+        return "not_shipped_after_all"
     if package.state == PackageState.SENDING:
         # The call's outcome was unknown, and Amazon does not show it: it is safe to tell it (again).
         _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value)
         return "send_again"
+    if package.last_error and (voided := voided_twin(package, all_packages)) is not None:
+        # It came before the word that it replaces another; Amazon refused it beside that one.
+        take_over(connection, work.seller_id, package, voided)
+        return "replacement"
     if package.last_error:
         _update(connection, work.seller_id, package, None, state=PackageState.REFUSED.value)
         _alert(connection, work.seller_id, package, "refused", "error",
@@ -183,9 +221,9 @@ def _compare(
     return "dropped"
 
 
-def _is_there(package: Confirmation, all_packages: Sequence[Confirmation], order: Order) -> bool:
+def _is_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
     if order.packages is None:
-        return _quantities_are_there(package, all_packages, order)
+        return _quantities_are_there(package, counted, order)
     return any(_shows(shown, package) for shown in order.packages)
 
 
@@ -193,21 +231,14 @@ def _shows(shown: Package, package: Confirmation) -> bool:
     """Amazon may name a package otherwise than we did (facts §2); the tracking number is what the buyer sees."""
     if (shown.tracking_number or "").strip() != (package.tracking_number or "").strip():
         return False
-    told: dict[str, int] = {}
-    for line in package.lines:
-        told[line["line_ref"]] = told.get(line["line_ref"], 0) + int(line["quantity"])
-    return not shown.items or dict(shown.items) == told
+    return not shown.items or dict(shown.items) == pieces_by_line(package.lines)
 
 
-def _quantities_are_there(package: Confirmation, all_packages: Sequence[Confirmation], order: Order) -> bool:
-    """v0: whether Amazon counts as shipped what this package and those confirmed before it hold."""
+def _quantities_are_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
+    """v0: whether Amazon counts as shipped what this package and those that it has already hold."""
     shipped = {item.order_item_id: item.quantity_fulfilled for item in order.items}
-    needed: dict[str, int] = {}
-    for other in all_packages:
-        earlier = other.state == PackageState.CONFIRMED
-        if earlier or other.package_id == package.package_id:
-            for line in other.lines:
-                needed[line["line_ref"]] = needed.get(line["line_ref"], 0) + int(line["quantity"])
+    others = (one.lines for one in counted if one.package_id != package.package_id)
+    needed = pieces_by_line([line for lines in (package.lines, *others) for line in lines])
     return all(shipped.get(line["line_ref"], 0) >= needed[line["line_ref"]] for line in package.lines)
 
 
@@ -215,7 +246,8 @@ def _postpone(work: Confirming, packages: Sequence[Confirmation], delay: timedel
     with work.database.transaction() as connection:
         for package in packages:
             attempts = package.attempts + 1 if count else package.attempts
-            _update(connection, work.seller_id, package, delay, attempts=attempts)
+            # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
+            _update(connection, work.seller_id, package, delay, only_if=package.state, attempts=attempts)
 
 
 def _update(

@@ -36,18 +36,21 @@ def upgrade(database: Database) -> str:
         connection.execute(text("set local statement_timeout = 0"))
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         current = current_revision(connection)
-        known = {revision.revision for revision in script.walk_revisions()}
-        if current is not None and current not in known:
-            raise DatabaseNewerThanCode(
-                f"The database is at revision {current}, which this release of orders_pipeline does not know: it was "
-                "upgraded by a newer one. Install that release (or restore a backup from before); nothing was changed."
-            )
+        _refuse_unknown(script, current)
         configuration = _configuration()
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
     head = script.get_current_head()
     assert head is not None
     return head
+
+
+def pending_upgrade(connection: Connection) -> bool:
+    """Whether migrations are missing. Raises DatabaseNewerThanCode."""
+    script = ScriptDirectory.from_config(_configuration())
+    current = current_revision(connection)
+    _refuse_unknown(script, current)
+    return current != script.get_current_head()
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -71,6 +74,15 @@ def ensure_database_exists(url: str) -> None:
                 connection.execute(text(f"create database {quoted} encoding 'UTF8' template template0"))
     finally:
         engine.dispose()
+
+
+def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise DatabaseNewerThanCode(
+            f"The database is at revision {current}, which this release of orders_pipeline does not know: it was "
+            "upgraded by a newer one. Install that release (or restore a backup from before); nothing was changed."
+        )
 
 
 def _configuration() -> Config:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 
 from orders_pipeline.wms.warehouse import (
     CancelAnswer,
@@ -34,12 +35,25 @@ from orders_pipeline.wms.warehouse import (
 # Seconds to connect and to answer. A push that takes longer is not lost: it is found again before it is repeated.
 TIMEOUT_SECONDS = (5.0, 20.0)
 # A warehouse's error code is a word; anything else may be a sentence with a buyer's street in it.
-_CODE = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# More than any name or quantity of a contract's; what is longer or larger would not fit into the store.
+LONGEST_NAME, LARGEST_QUANTITY = 200, 1_000_000
 _PUSH_CONFLICTS: dict[str, PushAnswer] = {
     "order_conflict": "conflict",
     "order_shipped": "shipped",
     "order_cancelled": "cancelled",
 }
+
+
+class _Bearer(AuthBase):
+    """The token, as `auth` and not as a header: a line for this host in ~/.netrc would take a header's place."""
+
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return request
 
 
 class RestWarehouse:
@@ -48,7 +62,7 @@ class RestWarehouse:
     def __init__(self, base_url: str, token: SecretStr, *, connections: int = 8) -> None:
         self._base_url = base_url
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        self._session.auth = _Bearer(token)
         self._session.headers["Accept"] = "application/json"
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
         self._session.mount("https://", adapter)
@@ -68,7 +82,7 @@ class RestWarehouse:
 
     def find(self, order_ref: str) -> WarehouseOrder | None:
         response = self._call("GET", _order_path(order_ref))
-        if response.status_code == 404:
+        if _is_unknown(response):
             return None
         if response.status_code != 200:
             raise _error("find", response)
@@ -84,7 +98,7 @@ class RestWarehouse:
 
     def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
         response = self._call("POST", f"{_order_path(order_ref)}/cancel", json={"reason": reason})
-        if response.status_code == 404:
+        if _is_unknown(response):
             return "not_found"
         if response.status_code == 409:
             return "too_late"
@@ -117,7 +131,7 @@ class RestWarehouse:
 
     def erase_pii(self, order_ref: str) -> bool:
         response = self._call("POST", f"{_order_path(order_ref)}/erase_pii", json={})
-        if response.status_code in (200, 204, 404):
+        if response.status_code in (200, 204) or _is_unknown(response):
             return True
         raise _error("erase_pii", response)
 
@@ -126,12 +140,14 @@ class RestWarehouse:
 
     def _hold_or_release(self, action: str, order_ref: str, reason: str) -> HoldAnswer:
         response = self._call("POST", f"{_order_path(order_ref)}/{action}", json={"reason": reason})
-        if response.status_code == 404:
+        if _is_unknown(response):
             return "not_found"
         if response.status_code == 409:
             return "too_late"
         if response.status_code != 200:
             raise _error(action, response)
+        # A page of a proxy's with status 200 is no answer of the warehouse's.
+        _object(response)
         return "done"
 
     def _call(
@@ -176,21 +192,35 @@ def _error(action: str, response: requests.Response) -> WarehouseError:
     return WarehouseRefused(f"The warehouse answered {named} to {action}.", status=status, code=code)
 
 
-def _error_code(response: requests.Response) -> str | None:
-    try:
-        body = response.json()
-    except requests.JSONDecodeError:
-        return None
+def _is_unknown(response: requests.Response) -> bool:
+    """404 in the contract's own words. A proxy's 404 says nothing of the order, and believing it could ship it."""
+    if response.status_code != 404:
+        return False
+    if _error_object(response) is None:
+        raise WarehouseUnavailable("The warehouse answered 404 without the contract's error.", status=404)
+    return True
+
+
+def _error_object(response: requests.Response) -> dict[str, Any] | None:
+    body = _json(response)
     error = body.get("error") if isinstance(body, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, str) and _CODE.match(code) else None
+    return error if isinstance(error, dict) else None
+
+
+def _error_code(response: requests.Response) -> str | None:
+    code = (_error_object(response) or {}).get("code")
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 def _object(response: requests.Response) -> dict[str, Any]:
-    try:
-        body = response.json()
-    except requests.JSONDecodeError:
-        body = None
+    body = _json(response)
     if not isinstance(body, dict):
         # A proxy's page with status 200: as good as no answer.
         raise WarehouseUnavailable("The warehouse answered a success without JSON.", status=response.status_code)
@@ -200,20 +230,24 @@ def _object(response: requests.Response) -> dict[str, Any]:
 def _shipment_event(entry: object) -> ShipmentEvent | None:
     if not isinstance(entry, dict):
         return None
-    event_id, order_ref, kind = entry.get("event_id"), entry.get("order_ref"), entry.get("kind")
-    if not event_id or not order_ref or not kind:
+    event_id, order_ref, kind = _name(entry.get("event_id")), _name(entry.get("order_ref")), _name(entry.get("kind"))
+    package_id, given = entry.get("package_id"), entry.get("lines") or []
+    if event_id is None or order_ref is None or kind is None or not isinstance(given, list):
+        return None
+    if package_id not in (None, "") and _name(package_id) is None:
         return None
     lines: list[tuple[str, int]] = []
-    for line in entry.get("lines") or []:
-        try:
-            lines.append((str(line["line_ref"]), int(line["quantity"])))
-        except (KeyError, TypeError, ValueError):
+    for line in given:
+        line_ref = _name(line.get("line_ref")) if isinstance(line, dict) else None
+        quantity = _quantity(line.get("quantity")) if isinstance(line, dict) else None
+        if line_ref is None or quantity is None:
             return None
+        lines.append((line_ref, quantity))
     return ShipmentEvent(
-        event_id=str(event_id),
-        kind=str(kind),
-        order_ref=str(order_ref),
-        package_id=_text(entry.get("package_id")),
+        event_id=event_id,
+        kind=kind,
+        order_ref=order_ref,
+        package_id=_name(package_id),
         carrier=_text(entry.get("carrier")),
         service=_text(entry.get("service")),
         tracking_number=_text(entry.get("tracking_number")),
@@ -222,8 +256,28 @@ def _shipment_event(entry: object) -> ShipmentEvent | None:
     )
 
 
+def _name(value: object) -> str | None:
+    """An id or a word, as text that the store can hold; None if it is not one."""
+    text = _text(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    return text if text is not None and len(text) <= LONGEST_NAME else None
+
+
+def _quantity(value: object) -> int | None:
+    """A number of pieces, also written as text: a package that is not confirmed is worse than a lenient reading."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        quantity = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return quantity if 1 <= quantity <= LARGEST_QUANTITY else None
+
+
 def _text(value: object) -> str | None:
-    return str(value) if value not in (None, "") else None
+    """Text as the store can hold it: PostgreSQL takes no NUL, and no half of a surrogate pair."""
+    if value in (None, ""):
+        return None
+    return str(value).replace("\x00", "").encode("utf-8", errors="replace").decode("utf-8") or None
 
 
 def _time(value: object) -> datetime | None:
@@ -231,7 +285,7 @@ def _time(value: object) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        # The contract promises an offset; a naive time would be a guess, and a wrong shipDate is refused by Amazon.
+        return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    # The contract promises an offset; a naive time would be a guess, and a wrong shipDate is refused by Amazon.
-    return parsed.astimezone(UTC) if parsed.tzinfo is not None else None

@@ -1,0 +1,108 @@
+"""One-off work in Dagster: what the command line does, started from the UI, with its result in the run.
+
+Belongs here: jobs of ops. Elsewhere: the work (operations).
+"""
+
+import dagster as dg
+
+from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
+from orders_pipeline.defs.tables import table
+from orders_pipeline.operations.doctor import examine
+from orders_pipeline.operations.replay import recover_order, replay_parked
+from orders_pipeline.vault.audit import acting_as
+
+
+class ReplayConfig(dg.Config):
+    """Which orders get another chance: the named ones, or all that are parked."""
+
+    order_ids: list[str] = []
+    reason: str | None = None
+
+
+class RecoverConfig(dg.Config):
+    """The order to fetch and bring into line, known or not."""
+
+    order_id: str
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> None:
+    """Check settings, database, keys, warehouse, queue and Amazon; fail with what to do if anything is wrong."""
+    with acting_as(f"run:{context.run.run_id}"):
+        findings = examine(store.deployment())
+    shown = table(
+        ["subject", "ok", "detail", "what_to_do"], [(f.subject, f.ok, f.detail, f.what_to_do or None) for f in findings]
+    )
+    wrong = [finding for finding in findings if not finding.ok]
+    if wrong:
+        raise dg.Failure(
+            description="; ".join(f"{finding.subject}: {finding.what_to_do}" for finding in wrong),
+            metadata={"findings": shown},
+            allow_retries=False,
+        )
+    context.add_output_metadata({"findings": shown})
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def subscribe_to_order_changes(context: dg.OpExecutionContext, amazon: AmazonResource, queue: QueueResource) -> None:
+    """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
+    with acting_as(f"run:{context.run.run_id}"):
+        report = amazon.client().notifications.subscribe(queue.queue().attributes()["QueueArn"])
+    context.add_output_metadata(
+        {
+            "subscription_created": report.subscription_created,
+            "destination_created": report.destination_created,
+            "problem": report.problem or "none",
+        }
+    )
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, store: StoreResource) -> None:
+    """Make parked orders due again; the next runs of the other jobs do the work."""
+    with acting_as(f"run:{context.run.run_id}"):
+        totals = replay_parked(
+            store.database(),
+            store.audit(),
+            seller_id=store.seller_id(),
+            order_ids=config.order_ids,
+            reason=config.reason,
+        )
+    context.add_output_metadata({"orders": totals.orders, "packages": totals.packages})
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, store: StoreResource) -> None:
+    """Fetch any order by its id and bring it into line."""
+    with acting_as(f"run:{context.run.run_id}"):
+        packages = recover_order(
+            store.database(), store.audit(), seller_id=store.seller_id(), order_id=config.order_id.strip()
+        )
+    context.add_output_metadata({"packages": packages})
+
+
+@dg.job(name="doctor", executor_def=dg.in_process_executor)
+def doctor() -> None:
+    """Is everything there that the pipeline needs? Red tells what to do."""
+    examine_deployment()
+
+
+@dg.job(name="subscribe", executor_def=dg.in_process_executor)
+def subscribe() -> None:
+    """Have Amazon deliver order changes to the queue."""
+    subscribe_to_order_changes()
+
+
+@dg.job(name="replay_parked", executor_def=dg.in_process_executor)
+def replay_parked_job() -> None:
+    """Give parked orders another chance: by id, by reason, or all."""
+    replay_parked_orders()
+
+
+@dg.job(name="recover_order", executor_def=dg.in_process_executor)
+def recover_order_job() -> None:
+    """Fetch any order by its id, known or not, and bring it into line."""
+    recover_one_order()
+
+
+jobs = [doctor, subscribe, replay_parked_job, recover_order_job]

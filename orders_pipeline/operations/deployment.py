@@ -1,0 +1,121 @@
+"""One deployment, opened: the store, the vault, Amazon, the warehouse and the queue that its settings name.
+
+Belongs here: opening each of them once, when it is first asked for. The Dagster resources and the command line stand on
+this. Elsewhere: the settings themselves (settings), starting an embedded server (serve).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, cast
+
+from orders_pipeline.settings import Settings
+from orders_pipeline.store.connect import orders_database_url
+from orders_pipeline.store.database import Database
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog, DetailValue
+from orders_pipeline.vault.keys import KeyProvider, open_key_provider
+
+if TYPE_CHECKING:
+    from orders_pipeline.amazon.client import AmazonClient
+    from orders_pipeline.intake.queue import NotificationQueue
+    from orders_pipeline.wms.warehouse import WarehousePort
+
+
+class Deployment:
+    """Thread-safe. Each part raises SettingsError where its settings are missing, naming all that is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        # cached_property alone would let two threads open the same thing twice.
+        self._guard = RLock()
+
+    @property
+    def seller_id(self) -> str:
+        return self.settings.require_amazon().seller_id
+
+    @property
+    def database(self) -> Database:
+        """Raises EmbeddedPostgresError when the embedded server is not running."""
+        with self._guard:
+            return self._database
+
+    @property
+    def audit(self) -> AuditLog:
+        return self.vault.audit
+
+    @property
+    def vault(self) -> Vault:
+        with self._guard:
+            return self._vault
+
+    @property
+    def amazon(self) -> AmazonClient:
+        with self._guard:
+            return self._amazon
+
+    @property
+    def warehouse(self) -> WarehousePort:
+        with self._guard:
+            return self._warehouse
+
+    @property
+    def queue(self) -> NotificationQueue:
+        with self._guard:
+            return self._queue
+
+    @cached_property
+    def _database(self) -> Database:
+        return Database(orders_database_url(self.settings), pool_size=10)
+
+    @cached_property
+    def _keys(self) -> KeyProvider:
+        return open_key_provider(self.settings)
+
+    @cached_property
+    def _vault(self) -> Vault:
+        return Vault(self._database, self._keys, AuditLog(self._database))
+
+    @cached_property
+    def _amazon(self) -> AmazonClient:
+        account = self.settings.require_amazon()
+        from orders_pipeline.amazon.client import open_amazon  # requests: only who calls Amazon pays for its import
+
+        audit = _AmazonAudit(self._vault.audit, account.seller_id)
+        return open_amazon(account, self._database, self._keys, audit)
+
+    @cached_property
+    def _warehouse(self) -> WarehousePort:
+        from orders_pipeline.wms.connect import open_warehouse
+
+        return open_warehouse(self.settings.require_warehouse())
+
+    @cached_property
+    def _queue(self) -> NotificationQueue:
+        from orders_pipeline.intake.queue import NotificationQueue
+
+        return NotificationQueue(self.settings.require_amazon().queue_url)
+
+
+class _AmazonAudit:
+    """Hands the Amazon client's audit entries to the audit log."""
+
+    def __init__(self, audit: AuditLog, seller_id: str) -> None:
+        self._audit = audit
+        self._seller_id = seller_id
+
+    def record(
+        self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, object]
+    ) -> None:
+        self._audit.record(
+            None,
+            action=action,
+            seller_id=self._seller_id,
+            order_id=order_id,
+            purpose=purpose,
+            outcome=outcome,
+            # Refused there unless it is numbers, short words and truth values.
+            detail=cast(Mapping[str, DetailValue], detail),
+        )

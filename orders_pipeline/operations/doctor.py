@@ -1,0 +1,93 @@
+"""`orders-pipeline doctor`: is everything there that the pipeline needs, and if not, what is to be done?
+
+Belongs here: one list of findings over all parts. Elsewhere: what Amazon tells (amazon.doctor), what the queue's
+attributes tell (amazon.queue_checks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy.exc import OperationalError
+
+from orders_pipeline.amazon.findings import Finding, bad, good
+from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.store.embedded import EmbeddedPostgresError
+from orders_pipeline.store.migrate import DatabaseNewerThanCode, pending_upgrade
+from orders_pipeline.vault.errors import VaultError
+from orders_pipeline.wms.warehouse import WarehouseError
+
+
+def examine(deployment: Deployment) -> list[Finding]:
+    """Every finding, good or bad. Raises SettingsError if settings are missing: nothing else can be said then."""
+    deployment.settings.require_complete()
+    findings = [_database(deployment)]
+    if not findings[0].ok:
+        return findings
+    for part in (_keys, _warehouse):
+        findings.append(part(deployment))
+    queue_arn: str | None = None
+    attributes = _queue_attributes(deployment, findings)
+    if attributes is not None:
+        from orders_pipeline.amazon.queue_checks import check_queue
+
+        queue_arn = attributes.get("QueueArn")
+        findings.extend(check_queue(attributes))
+    from orders_pipeline.amazon.doctor import check_amazon
+
+    findings.extend(check_amazon(deployment.amazon, deployment.settings.require_amazon(), queue_arn))
+    return findings
+
+
+def _database(deployment: Deployment) -> Finding:
+    try:
+        with deployment.database.transaction() as connection:
+            waiting = pending_upgrade(connection)
+    except EmbeddedPostgresError as error:
+        return bad("database", "the embedded PostgreSQL is not running", str(error))
+    except OperationalError as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        return bad("database", "PostgreSQL does not answer", f"{cause}: check ORDERS_DATABASE_URL and the server")
+    except DatabaseNewerThanCode as error:
+        return bad("database", "it is newer than this release", str(error))
+    if waiting:
+        return bad("database", "its schema is older than this release", "run `orders-pipeline migrate` (`up` does it)")
+    return good("database", "PostgreSQL answers, and its schema is up to date")
+
+
+def _keys(deployment: Deployment) -> Finding:
+    try:
+        deployment.vault.keys.current_key_id()
+    except VaultError as error:
+        return bad("keys", "the key-encryption key cannot be used", str(error))
+    if deployment.vault.keys.is_local:
+        return good(
+            "keys", "a keyring file in the data folder: for one machine; use ORDERS_KMS_KEY_ID for several"
+        )
+    return good("keys", "AWS KMS")
+
+
+def _warehouse(deployment: Deployment) -> Finding:
+    try:
+        deployment.warehouse.poll(None, 1)
+    except WarehouseError as error:
+        return bad("warehouse", "it does not answer as the contract says", str(error))
+    return good("warehouse", "it answers, and takes our token")
+
+
+def _queue_attributes(deployment: Deployment, findings: list[Finding]) -> dict[str, str] | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    look: Callable[[], dict[str, str]] = deployment.queue.attributes
+    try:
+        return look()
+    except (BotoCoreError, ClientError) as error:
+        findings.append(
+            bad(
+                "queue",
+                f"SQS does not answer ({type(error).__name__})",
+                "check AMAZON_SQS_QUEUE_URL, AWS_REGION and the AWS credentials, which need sqs:GetQueueAttributes, "
+                "sqs:ReceiveMessage and sqs:DeleteMessage",
+            )
+        )
+        return None

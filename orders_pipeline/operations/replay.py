@@ -1,0 +1,88 @@
+"""Give orders another chance: those that were parked, or any that a person names.
+
+Belongs here: one request over all stages. The work itself is done by the next runs: this only makes it due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orders_pipeline.fulfillment.replay import replay_fulfillment
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
+from orders_pipeline.store.orders import insert_unknown_order, request_fetch
+from orders_pipeline.store.replay import parked_orders, retry_packages
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+
+
+@dataclass(slots=True)
+class ReplayTotals:
+    """What was made due again."""
+
+    orders: int = 0
+    packages: int = 0
+
+
+def replay_parked(
+    database: Database,
+    audit: AuditLog,
+    *,
+    seller_id: str,
+    order_ids: Sequence[str] = (),
+    reason: str | None = None,
+) -> ReplayTotals:
+    """Replay the named orders, or, without names, all that are parked (for a reason that holds this text)."""
+    chosen = list(order_ids)
+    if not chosen:
+        with database.transaction() as connection:
+            chosen = parked_orders(connection, seller_id, reason)
+    totals = ReplayTotals()
+    for order_id in chosen:
+        totals.packages += recover_order(database, audit, seller_id=seller_id, order_id=order_id)
+        totals.orders += 1
+    return totals
+
+
+def recover_order(database: Database, audit: AuditLog, *, seller_id: str, order_id: str) -> int:
+    """Have one order, known or not, fetched and brought into line; how many of its packages are looked at again."""
+    with database.transaction() as connection:
+        now = database_now(connection)
+        insert_order_events(
+            connection,
+            [
+                NewOrderEvent(
+                    seller_id=seller_id,
+                    order_id=order_id,
+                    source="recovery",
+                    deduplication_key=f"recovery:{now.isoformat()}",
+                    published_at=now,
+                    partition_day=partition_day(now, now),
+                    change_type="Recovery",
+                )
+            ],
+        )
+        insert_unknown_order(
+            connection,
+            seller_id=seller_id,
+            order_id=order_id,
+            marketplace_id=None,
+            status="UNKNOWN",
+            fulfilled_by="UNKNOWN",
+            last_updated_at=None,
+        )
+        request_fetch(connection, seller_id=seller_id, order_id=order_id)
+        entries: list[AuditEntry] = []
+        state = replay_fulfillment(connection, seller_id, order_id, entries)
+        packages = retry_packages(connection, seller_id, order_id)
+        entries.append(
+            AuditEntry(
+                action="order_replay",
+                seller_id=seller_id,
+                order_id=order_id,
+                purpose="a person asked for another try",
+                outcome=state.value if state else "not_queued",
+            )
+        )
+        audit.record_many(connection, entries)
+    return packages

@@ -1,0 +1,251 @@
+"""Pushing: once, with one content, and never what Amazon has cancelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from orders_pipeline.wms.warehouse import WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline_tests.world import World
+
+TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
+
+
+def test_an_order_is_pushed_once_and_the_same_content_is_not_sent_again(world: World):
+    order_id = world.order(quantities=(2, 1))
+    world.sync()
+    world.amazon.notify(order_id)
+    world.hear()
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.calls(order_id) == {"push": 1}
+    assert world.warehouse.orders[order_id].lines == {
+        item.item_id: item.quantity for item in world.amazon.orders[order_id].items
+    }
+
+
+def test_a_push_that_was_accepted_but_whose_answer_was_lost_is_found_and_not_sent_again(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT, after=True)
+    world.sync()
+    assert world.state(order_id) == "pushing"
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.calls(order_id) == {"push": 1, "find": 1}
+
+
+def test_a_push_that_never_arrived_is_looked_for_and_then_sent_again(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT)
+    world.sync()
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert [call for call, _ in world.wms.calls] == ["push", "find", "push"]
+    assert len({push.content_sha256 for push in world.warehouse.pushes_of(order_id)}) == 1
+
+
+def test_a_process_that_died_in_the_middle_of_a_push_leaves_an_order_that_is_pushed_exactly_once(world: World):
+    order_id = world.order()
+
+    class Died(BaseException):
+        pass
+
+    world.faults.fail("push", Died(), after=True)  # type: ignore[arg-type]
+    with pytest.raises(Died):
+        world.sync()
+    assert world.state(order_id) == "pushing"
+    assert world.act().outcomes == {}, "its lease has not run out"
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.calls(order_id)["push"] == 1
+
+
+def test_other_content_does_not_race_the_first_one_to_the_warehouse(world: World):
+    order_id = world.order(quantities=(3,))
+    world.faults.fail("push", TIMED_OUT)
+    world.sync()
+    item = world.fewer_pieces(order_id, 2)
+    world.sql("update pipeline.fulfillment_queue set action_due_at = clock_timestamp()")
+    world.sync()
+    assert world.calls(order_id)["push"] == 1, "the first may still be on its way"
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.warehouse.orders[order_id].lines == {item: 2}
+
+
+def test_an_order_that_was_cancelled_while_it_was_queued_is_never_pushed(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.derive()
+    assert world.state(order_id) == "queued"
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.drain()
+    # The push comes before the cancellation was absorbed.
+    world.act()
+    assert world.calls(order_id) == {}
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+    assert world.calls(order_id) == {}
+
+
+def test_a_cancellation_that_comes_between_two_looks_wins(world: World, monkeypatch: pytest.MonkeyPatch):
+    order_id = world.order()
+    reveal = world.vault.reveal
+
+    def cancelled_meanwhile(**arguments: str) -> bytes:
+        world.amazon.cancel(order_id)
+        world.hear()
+        world.drain()
+        world.absorb()
+        return reveal(**arguments)
+
+    monkeypatch.setattr(world.vault, "reveal", cancelled_meanwhile)
+    world.sync()
+    assert world.calls(order_id) == {}
+
+
+def test_a_push_that_is_no_longer_wanted_is_looked_for_before_it_is_given_up(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT)
+    world.sync()
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sql("update pipeline.fulfillment_queue set action_due_at = clock_timestamp()")
+    world.sync()
+    assert world.state(order_id) == "pushing", "it may still be on its way"
+    world.make_due()
+    world.sync()
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+    assert world.calls(order_id)["push"] == 1
+    assert order_id not in world.warehouse.orders
+
+
+def test_a_push_that_arrived_although_it_is_cancelled_by_now_is_cancelled_at_the_warehouse(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT, after=True)
+    world.sync()
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.make_due()
+    world.sync()
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+    assert world.warehouse.orders[order_id].status == "cancelled"
+    assert world.calls(order_id)["push"] == 1
+
+
+def test_a_refusal_becomes_an_alert_without_the_address_that_the_warehouse_echoed(world: World):
+    order_id = world.order()
+    world.warehouse.faults.add("invalid_address_echo", "put_order", order_id=order_id)
+    world.sync()
+    assert world.state(order_id) == "refused"
+    assert "invalid_address" in world.alerts()["order.refused"].message
+    address = world.amazon.orders[order_id].address
+    stored = world.everything_stored()
+    for text in (address.name, address.address_line1, address.city, address.postal_code, address.phone):
+        assert text
+        assert text not in stored
+
+
+def test_an_answer_that_is_not_in_the_contract_is_a_refusal_too(world: World):
+    order_id = world.order()
+    world.faults.fail("push", WarehouseRefused("The warehouse answered 413 to push.", status=413))
+    world.sync()
+    assert world.state(order_id) == "refused"
+    assert "http_413" in world.alerts()["order.refused"].message
+
+
+def test_one_failing_order_does_not_stop_the_batch(world: World):
+    orders = [world.order() for _ in range(6)]
+    world.faults.fail("push", TIMED_OUT, orders[0])
+    world.faults.fail("push", KeyError("a defect, with a street in it: 7 Nightingale Row"), orders[1])
+    world.sync()
+    assert [world.state(order_id) for order_id in orders[2:]] == ["accepted"] * 4
+    assert "Nightingale" not in world.everything_stored()
+    world.make_due()
+    world.sync()
+    assert {world.state(order_id) for order_id in orders} == {"accepted"}
+
+
+def test_a_wrong_token_stops_the_batch_says_what_to_do_and_waits(world: World):
+    orders = [world.order() for _ in range(40)]
+    world.faults.fail("push", WarehouseUnauthorized("The warehouse refused our token (401)", status=401), times=40)
+    totals = world.sync()
+    assert totals.account_error
+    assert len(world.wms.calls) <= 8, "one try for each worker"
+    assert "WMS_TOKEN" in world.alerts()["warehouse.api_unauthorized"].what_to_do
+    assert world.act().outcomes == {}, "none is due before a minute has passed"
+    world.faults.clear()
+    world.make_due()
+    world.sync()
+    assert {world.state(order_id) for order_id in orders} == {"accepted"}
+    assert "warehouse.api_unauthorized" not in world.alerts()
+
+
+def test_a_warehouse_that_stays_away_parks_the_order_in_the_end_and_a_cancellation_still_gets_through(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT, after=True)
+    world.sync()
+    world.sql("update pipeline.fulfillment_queue set attempts = 49")
+    world.faults.fail("find", TIMED_OUT)
+    world.make_due()
+    world.sync()
+    assert "push.parked" in world.alerts()
+    assert world.one("pipeline.fulfillment_queue", order_id).action_due_at is None
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+    assert "push.parked" not in world.alerts()
+
+
+def test_an_order_read_long_ago_is_read_again_before_it_is_pushed(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.derive()
+    world.sql("update pipeline.orders set fetched_at = fetched_at - interval '11 minutes'")
+    world.amazon.cancel(order_id, notify=False)
+    world.act()
+    assert world.calls(order_id) == {}
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+    assert world.calls(order_id) == {}
+
+
+def test_an_address_that_the_vault_does_not_have_any_more_is_fetched_again_even_in_the_middle_of_a_push(world: World):
+    order_id = world.order()
+    world.faults.fail("push", TIMED_OUT)
+    world.sync()
+    assert world.state(order_id) == "pushing"
+    world.sql("delete from vault.records where kind = 'shipping_details'")
+    for _ in range(4):
+        world.make_due()
+        world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+def test_an_order_that_the_warehouse_does_not_know_any_more_is_pushed_again_when_it_is_released(world: World):
+    order_id = world.accepted()
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "holding"
+    del world.warehouse.orders[order_id]
+    world.amazon.withdraw_cancellation_request(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.warehouse.orders[order_id].status == "accepted"

@@ -1,0 +1,154 @@
+"""The command line: one sentence for what a person can mend, and real work against the sandbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from click.testing import CliRunner
+from sqlalchemy import create_engine, text
+
+from orders_pipeline.cli import main
+from orders_pipeline.operations.serve import stop_tree
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
+from orders_pipeline.store.database import Database
+from orders_pipeline_tests.pipeline import point_environment_at
+
+COMMAND = [sys.executable, "-m", "orders_pipeline.cli"]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(subscribed=False) as running:
+        yield running
+
+
+@pytest.mark.parametrize("command", ["up", "doctor"])
+def test_without_settings_it_refuses_with_one_error_that_names_every_missing_variable(command: str, tmp_path: Path):
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    refused = subprocess.run(
+        [*COMMAND, command], env=bare, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED):
+        assert name in refused.stderr
+
+
+def test_a_database_that_is_away_is_named_and_its_password_is_not(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, "postgresql://u:the-password@127.0.0.1:1/orders", tmp_path, monkeypatch)
+    result = CliRunner().invoke(main, ["migrate"])
+    assert result.exit_code == 2
+    assert "PostgreSQL cannot be used" in result.output
+    assert "the-password" not in result.output
+
+
+def test_the_doctor_says_ok_line_by_line_once_subscribed_and_what_to_do_before(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    before = CliRunner().invoke(main, ["doctor"])
+    assert before.exit_code == 1
+    assert "orders-pipeline subscribe" in before.output
+    assert CliRunner().invoke(main, ["subscribe"]).exit_code == 0
+    again = CliRunner().invoke(main, ["subscribe"])
+    assert "was there" in again.output
+    after = CliRunner().invoke(main, ["doctor"])
+    assert "subscription" in after.output
+    assert [line for line in after.output.splitlines() if line.startswith("todo")] == [], after.output
+    for subject in ("database", "keys", "warehouse", "queue", "credentials", "order role", "marketplaces", "clock"):
+        assert subject in after.output
+
+
+def test_an_order_that_a_person_names_is_made_due(
+    sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    assert CliRunner().invoke(main, ["recover", "111-0000000-0000001"]).exit_code == 0
+    with database.transaction() as connection:
+        due = connection.execute(text("select order_id from pipeline.orders where fetch_due_at <= clock_timestamp()"))
+        assert due.scalars().all() == ["111-0000000-0000001"]
+
+
+@pytest.mark.processes
+def test_up_starts_everything_and_on_sigterm_stops_all_that_it_started(sandbox: Sandbox, tmp_path: Path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        **sandbox.environment(),
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "ORDERS_DATA_DIR": str(tmp_path / "data"),
+    }
+    for name in ("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL"):
+        environment.pop(name, None)
+    with (tmp_path / "up.log").open("wb") as log:
+        up = subprocess.Popen([*COMMAND, "up", "--port", str(port)], env=environment, stdout=log, stderr=log)
+    try:
+        _await(lambda: _ticks(tmp_path / "data") and _serves(port), up, tmp_path / "up.log")
+        started = psutil.Process(up.pid).children(recursive=True)
+        postmaster = int((tmp_path / "data" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        started.append(psutil.Process(postmaster))
+        assert len(started) >= 4
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(timeout=60) == 0
+        _, alive = psutil.wait_procs(started, timeout=10)
+        assert alive == []
+    finally:
+        stop_tree(up.pid)
+    alone = subprocess.run(
+        [sys.executable, "-m", "dagster", "dev", "-p", str(port)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert alone.returncode != 0
+    assert "run `orders-pipeline up`" in alone.stderr
+    assert "Traceback" not in alone.stderr
+
+
+def _serves(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/server_info", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def _ticks(data_dir: Path) -> bool:
+    """Whether the daemon has evaluated a sensor: everything is up then."""
+    pid_file = data_dir / "postgres" / "postmaster.pid"
+    if not pid_file.exists():
+        return False
+    engine = create_engine(f"postgresql+psycopg2://postgres:@/dagster?host={data_dir / 'postgres'}")
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(text("select count(*) from job_ticks")).scalar_one())
+    except Exception:  # noqa: BLE001 - not there yet, in any of the ways in which a starting server is not there
+        return False
+    finally:
+        engine.dispose()
+
+
+def _await(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not ready():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.3)
+
+
