@@ -21,6 +21,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=[
             intake.order_notifications,
             intake.order_events,
+            intake.order_sweeps,
             orders.orders_and_shipping_details,
             fulfillment.fulfillment_queue,
             fulfillment.wms_orders,
@@ -30,8 +31,19 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             operations.order_board,
             operations.fba_shipments,
         ],
-        jobs=[fulfillment.sync_orders, shipments.confirm_shipments, *maintenance.jobs],
-        sensors=[intake.drain_notifications_sensor, shipments.poll_warehouse_sensor],
+        jobs=[
+            fulfillment.sync_orders,
+            shipments.confirm_shipments,
+            intake.sweep_job,
+            operations.reports,
+            *maintenance.jobs,
+        ],
+        schedules=[intake.hourly_sweep, operations.hourly_reports],
+        sensors=[
+            intake.drain_notifications_sensor,
+            shipments.poll_warehouse_sensor,
+            operations.deliver_alerts_sensor,
+        ],
         resources={**default_resources(), **overrides},
     )
 

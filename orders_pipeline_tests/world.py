@@ -190,9 +190,7 @@ class AmazonPorts:
                 ),
                 key=lambda order: order.last_updated,
             )
-            page = tuple(
-                self._read(order, OrderParts.STATE).order for order in found[start : start + self.page_size]
-            )
+            page = tuple(self._read(order, OrderParts.STATE).order for order in found[start : start + self.page_size])
         end = start + self.page_size
         return SearchPage(page, str(end) if end < len(found) else None, window.updated_before)
 
@@ -358,7 +356,9 @@ class World:
         self.queue.send(*self.notified)
         self.notified.clear()
 
-    def ship(self, order_id: str, lines: dict[int, int] | None = None, *, carrier: str = "UPS", tracking: str = "") -> str:
+    def ship(
+        self, order_id: str, lines: dict[int, int] | None = None, *, carrier: str = "UPS", tracking: str = ""
+    ) -> str:
         """A parcel leaves with so many pieces of each line (by its place), or with all that is open; its id."""
         items = [item.item_id for item in self.amazon.orders[order_id].items]
         units = {items[line]: quantity for line, quantity in (lines or {}).items()}
@@ -483,8 +483,7 @@ class World:
     def shown(self, order_id: str) -> dict[str, str]:
         """What Amazon shows: tracking number by package reference id."""
         return {
-            reference: package.tracking_number
-            for reference, package in self.amazon.orders[order_id].packages.items()
+            reference: package.tracking_number for reference, package in self.amazon.orders[order_id].packages.items()
         }
 
     def everything_stored(self) -> str:
@@ -497,7 +496,11 @@ class World:
                 )
             ).scalars()
             return "\n".join(
-                str(connection.execute(text(f"select coalesce(string_agg(t::text, E'\\n'), '') from {table} t")).scalar())
+                str(
+                    connection.execute(
+                        text(f"select coalesce(string_agg(t::text, E'\\n'), '') from {table} t")
+                    ).scalar()
+                )
                 for table in list(tables)
             )
 

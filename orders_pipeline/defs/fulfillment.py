@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_results, wms_orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -20,7 +21,13 @@ from orders_pipeline.vault.audit import acting_as
 PUSH_DEADLINE_SECONDS = 45.0
 
 
-@dg.asset(group_name="fulfillment", kinds={"postgres"}, owners=OWNERS, deps=["orders", "shipping_details"])
+@dg.asset(
+    group_name="fulfillment",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=["orders", "shipping_details"],
+    check_specs=QUEUE_CHECKS,
+)
 def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     """What the warehouse should do next, by ship-by: ship, hold, release, cancel. Derived from the orders.
 
@@ -34,8 +41,10 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
         states = queue_by_state(connection, seller_id)
         held = held_orders(connection, seller_id, limit=25)
         due = count_due_actions(connection, seller_id)
+        results = list(queue_results(connection, seller_id))
     now = datetime.now(UTC)
     return dg.MaterializeResult(
+        check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in states),
             "orders_looked_at": totals.orders,
@@ -52,11 +61,17 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
                     for r in held
                 ],
             ),
-        }
+        },
     )
 
 
-@dg.asset(group_name="fulfillment", kinds={"postgres"}, owners=OWNERS, deps=[fulfillment_queue])
+@dg.asset(
+    group_name="fulfillment",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=[fulfillment_queue],
+    check_specs=WMS_ORDERS_CHECKS,
+)
 def wms_orders(
     context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
 ) -> dg.MaterializeResult:
@@ -70,7 +85,9 @@ def wms_orders(
     with database.transaction() as connection:
         answers = answers_by_kind(connection, seller_id)
         due = count_due_actions(connection, seller_id)
+        results = list(wms_orders_results(connection, seller_id))
     return dg.MaterializeResult(
+        check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in answers),
             **{f"now_{outcome}": count for outcome, count in sorted(totals.outcomes.items())},
@@ -79,7 +96,7 @@ def wms_orders(
             "answers": table(
                 ["answer", "code", "orders", "newest"], [(r.answer, r.answer_code, r.orders, r.newest) for r in answers]
             ),
-        }
+        },
     )
 
 

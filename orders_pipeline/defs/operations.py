@@ -7,9 +7,13 @@ import dagster as dg
 
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.operations.alerts import deliver_alerts
+from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.board import board, board_rows
+from orders_pipeline.store.embedded import EmbeddedPostgresError
 
 
 @dg.asset(
@@ -56,3 +60,36 @@ def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
             "by_status": table(["status", "orders"], [(row.status, row.orders) for row in rows]),
         }
     )
+
+
+reports = dg.define_asset_job(
+    "refresh_reports",
+    selection=dg.AssetSelection.assets("fba_shipments", "order_board", "pii_access_log"),
+    executor_def=dg.in_process_executor,
+    tags=MAX_RUNTIME_TAG,
+    description="The tables that people look at, from what is in the store; no call to anybody.",
+)
+
+hourly_reports = dg.ScheduleDefinition(
+    name="hourly_reports",
+    job=reports,
+    cron_schedule="41 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Writes new alerts to the log and, where SLACK_WEBHOOK_URL is set, to Slack; once each. Open ones "
+    "are on `order_board` too.",
+)
+def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
+    try:
+        seller_id, database = store.seller_id(), store.database()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        return dg.SkipReason(str(error))
+    slack = store.settings().slack_webhook_url
+    delivered = deliver_alerts(database, seller_id=seller_id, slack_webhook_url=slack)
+    return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")

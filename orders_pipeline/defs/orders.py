@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.defs.checks import ORDERS_CHECKS, orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
 from orders_pipeline.defs.tables import NOTHING, duration, table
@@ -41,7 +42,7 @@ _shipping_details = dg.AssetSpec(
 )
 
 
-@dg.multi_asset(specs=[_orders, _shipping_details], can_subset=False)
+@dg.multi_asset(specs=[_orders, _shipping_details], check_specs=ORDERS_CHECKS, can_subset=False)
 def orders_and_shipping_details(
     context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
 ) -> Iterator[dg.MaterializeResult]:
@@ -59,8 +60,10 @@ def orders_and_shipping_details(
         statuses = count_by_status(connection, seller_id)
         due, parked, overdue = fetch_backlog(connection, seller_id)
         records = count_records(connection, seller_id, SHIPPING_DETAILS)
+        results = list(orders_results(connection, seller_id))
     yield dg.MaterializeResult(
         asset_key="orders",
+        check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in statuses),
             "events_absorbed": absorbed.events,

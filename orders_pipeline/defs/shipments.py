@@ -7,6 +7,7 @@ Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), pr
 import dagster as dg
 
 from orders_pipeline.amazon.carriers import load_overrides
+from orders_pipeline.defs.checks import CONFIRMATION_CHECKS, confirmation_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.orders import limits_table
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
@@ -53,7 +54,13 @@ def wms_shipments(
     )
 
 
-@dg.asset(group_name="shipments", kinds={"postgres"}, owners=OWNERS, deps=[wms_shipments])
+@dg.asset(
+    group_name="shipments",
+    kinds={"postgres"},
+    owners=OWNERS,
+    deps=[wms_shipments],
+    check_specs=CONFIRMATION_CHECKS,
+)
 def shipment_confirmations(
     context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
 ) -> dg.MaterializeResult:
@@ -79,7 +86,9 @@ def shipment_confirmations(
         context.log.error(str(error))
     with database.transaction() as connection:
         states = confirmations_by_state(connection, seller_id)
+        results = list(confirmation_results(connection, seller_id))
     return dg.MaterializeResult(
+        check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.packages) for row in states),
             "unconfirmed": sum(int(row.packages) for row in states if row.state in UNCONFIRMED),
@@ -91,7 +100,7 @@ def shipment_confirmations(
                 [(r.state, r.packages, r.next_ship_by, duration(r.oldest_seconds)) for r in states],
             ),
             "limits": limits_table(client.limits.report()),
-        }
+        },
     )
 
 

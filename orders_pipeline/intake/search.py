@@ -9,6 +9,7 @@ page by page: a killed run goes on where it stopped, with the first page's exact
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -63,8 +64,9 @@ def search_events(
     priority: Priority,
     deadline_seconds: float = 30.0,
     max_pages: int = 1000,
+    record: Callable[[Connection, Sequence[Order]], int] | None = None,
 ) -> SearchTotals:
-    """Read the window page by page; record an event for every order whose change we had not been told of.
+    """Read the window page by page; record an event for every order on it (or as `record` does it), once each.
 
     Ends early, resumable, when the quota gives no page within `deadline_seconds`. Raises AmazonError for what waiting
     does not mend.
@@ -108,7 +110,10 @@ def search_events(
                 search = restart_search(connection, search)
             continue
         with database.transaction() as connection:
-            new = record_orders(connection, seller_id, purpose, page.orders)
+            if record is not None:
+                new = record(connection, page.orders)
+            else:
+                new = record_orders(connection, seller_id, purpose, page.orders)
             search = save_page(connection, search, page.next_page_token, len(page.orders), new)
         totals.pages += 1
         totals.orders_seen += len(page.orders)
@@ -117,7 +122,7 @@ def search_events(
     return totals
 
 
-def record_orders(connection: Connection, seller_id: str, source: str, found: tuple[Order, ...] | list[Order]) -> int:
+def record_orders(connection: Connection, seller_id: str, source: str, found: Sequence[Order]) -> int:
     """Record an event for each order as Amazon shows it; return how many told us something new."""
     now = database_now(connection)
     events = [

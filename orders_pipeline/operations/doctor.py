@@ -61,9 +61,7 @@ def _keys(deployment: Deployment) -> Finding:
     except VaultError as error:
         return bad("keys", "the key-encryption key cannot be used", str(error))
     if deployment.vault.keys.is_local:
-        return good(
-            "keys", "a keyring file in the data folder: for one machine; use ORDERS_KMS_KEY_ID for several"
-        )
+        return good("keys", "a keyring file in the data folder: for one machine; use ORDERS_KMS_KEY_ID for several")
     return good("keys", "AWS KMS")
 
 

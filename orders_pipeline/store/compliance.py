@@ -1,8 +1,15 @@
-"""Queries of the compliance stage: what the vault holds, and what the audit log says of the last hours."""
+"""Queries of the compliance stage: what is kept of a buyer, where, since when; what was asked to be forgotten.
+
+Belongs here: whose details are kept and the facts that decide about them, accounting for erasures. Elsewhere: the
+decision (compliance.clock), deleting what identifies nobody (store.purge), the evidence for the checks
+(store.evidence), the vault's own rows (store.vault).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
@@ -32,4 +39,293 @@ def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Se
             ),
             {"seller_id": seller_id, "hours": hours},
         )
+    )
+
+
+# An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
+_KEPT_THERE = "(w.erased_at is null or w.accepted_at > w.erased_at)"
+_KEPT_PAGE = f"""
+with page as (
+  (select subject_id as order_id from vault.records
+   where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
+  union
+  (select order_id from pipeline.wms_orders w
+   where seller_id = :seller_id and {_KEPT_THERE} and order_id > :after order by order_id limit :limit)
+  order by order_id limit :limit)
+select page.order_id, r.stored_at, w.order_id is not null and {_KEPT_THERE} as at_warehouse, w.erase_due_at,
+  o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
+  coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, o.purchased_at, o.ship_by, o.deliver_by, o.delivered_at,
+  coalesce(r.stored_at, w.first_attempt_at, o.first_seen_at) as kept_since,
+  q.state as queue_state, q.changed_at as queue_changed_at,
+  p.left_at, coalesce(p.unsettled, 0) as unsettled,
+  (select min(e.asked_at) from pipeline.erasures e where e.seller_id = :seller_id and (e.order_id = page.order_id
+   or e.order_id is null and coalesce(o.first_seen_at, r.stored_at, w.first_attempt_at) <= e.asked_at)) as erasure_asked_at
+from page
+left join vault.records r on r.seller_id = :seller_id and r.kind = :kind and r.subject_id = page.order_id
+left join pipeline.wms_orders w on w.seller_id = :seller_id and w.order_id = page.order_id
+left join pipeline.orders o on o.seller_id = :seller_id and o.order_id = page.order_id
+left join pipeline.fulfillment_queue q on q.seller_id = :seller_id and q.order_id = page.order_id
+left join lateral (
+  select min(c.shipped_at) as left_at,
+    count(*) filter (where c.state not in ('confirmed', 'not_needed', 'by_hand')) as unsettled
+  from pipeline.shipment_confirmations c where c.seller_id = :seller_id and c.order_id = page.order_id
+    and c.state not in ('voided', 'replaced')) p on true
+order by page.order_id
+"""
+
+
+def kept_page(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
+    """The next orders, by id, whose details are kept here or at the warehouse, with what decides about them."""
+    values = {"seller_id": seller_id, "kind": kind, "after": after, "limit": limit}
+    return list(connection.execute(text(_KEPT_PAGE), values))  # our own constants
+
+
+def other_records_due(
+    connection: Connection, seller_id: str, *, order_kind: str, at: datetime, limit: int
+) -> Sequence[AnyRow]:
+    """(kind, subject_id, due_at) of records that are not an order's and whose time has come, or that were replayed."""
+    return list(
+        connection.execute(
+            text(
+                "select r.kind, r.subject_id, least(r.expires_at, p.replayed_at) as due_at from vault.records r "
+                "left join pipeline.parked_messages p on r.kind = 'parked_message' and p.seller_id = r.seller_id "
+                "and p.parked_id::text = r.subject_id "
+                "where r.seller_id = :seller_id and r.kind <> :order_kind and least(r.expires_at, p.replayed_at) <= :at "
+                "order by due_at limit :limit"
+            ),
+            {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit},
+        )
+    )
+
+
+def lose_addresses(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
+    """These orders, locked by the caller, have no address any more: they wait for one, seen by everybody."""
+    connection.execute(
+        text(
+            "update pipeline.orders set has_address = false, queue_stale = true "
+            "where seller_id = :seller_id and order_id = any(:order_ids)"
+        ),
+        {"seller_id": seller_id, "order_ids": list(order_ids)},
+    )
+
+
+# --- at the warehouse
+
+
+def ask_warehouse_to_erase(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> int:
+    """Make the erasure at the warehouse due now, for those of the orders that it was sent; how many are new."""
+    return connection.execute(
+        text(
+            "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
+            "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null from (select order_id from pipeline.wms_orders w where seller_id = :seller_id "
+            f"and order_id = any(:order_ids) and erase_due_at is null and {_KEPT_THERE} "
+            "order by order_id for update) as due where w.seller_id = :seller_id and w.order_id = due.order_id"
+        ),
+        {"seller_id": seller_id, "order_ids": list(order_ids)},
+    ).rowcount
+
+
+def claim_due_erasures(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[str]:
+    """Lease orders that the warehouse is to erase, the longest due first; a lease that is not settled runs out."""
+    rows = connection.execute(
+        text(
+            "update pipeline.wms_orders set erase_due_at = clock_timestamp() + :lease "
+            "where seller_id = :seller_id and order_id in (select order_id from pipeline.wms_orders "
+            "where seller_id = :seller_id and erase_due_at <= clock_timestamp() order by erase_due_at limit :limit "
+            "for update skip locked) returning order_id"
+        ),
+        {"seller_id": seller_id, "lease": lease, "limit": limit},
+    )
+    return sorted(rows.scalars())
+
+
+def settle_warehouse_erasure(connection: Connection, seller_id: str, order_id: str) -> None:
+    """The warehouse holds nothing of the buyer any more."""
+    connection.execute(
+        text(
+            "update pipeline.wms_orders set erased_at = clock_timestamp(), erase_due_at = null, erase_error = null "
+            "where seller_id = :seller_id and order_id = :order_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id},
+    )
+
+
+def postpone_warehouse_erasure(
+    connection: Connection, seller_id: str, order_id: str, *, error: str | None, first: timedelta, longest: timedelta
+) -> int:
+    """Try again, each time after twice as long; how many times it failed. Without an error it was not tried."""
+    return connection.execute(
+        text(
+            "update pipeline.wms_orders set erase_error = coalesce(:error, erase_error), "
+            "erase_attempts = erase_attempts + (:error is not null)::int, "
+            "erase_due_at = clock_timestamp() + least(:first * power(2, least(erase_attempts, 16)), :longest) "
+            "where seller_id = :seller_id and order_id = :order_id returning erase_attempts"
+        ),
+        {"seller_id": seller_id, "order_id": order_id, "error": error, "first": first, "longest": longest},
+    ).scalar_one()
+
+
+def warehouse_erasures_waiting(connection: Connection, seller_id: str, *, older_than: timedelta) -> tuple[int, int]:
+    """How many erasures the warehouse still owes, and how many of them were asked for longer ago than that."""
+    row = connection.execute(
+        text(
+            "select count(*), count(*) filter (where erase_asked_at < clock_timestamp() - :age) "
+            "from pipeline.wms_orders where seller_id = :seller_id and erase_due_at is not null"
+        ),
+        {"seller_id": seller_id, "age": older_than},
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+# --- erasures that somebody asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Something that is to be forgotten, because Amazon or a buyer asked. `order_id` is None for a whole seller."""
+
+    erasure_id: int
+    order_id: str | None
+    everything: bool
+    asked_at: datetime
+    shredded_at: datetime | None
+
+
+def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
+    """Keep that it was asked for; its number."""
+    return connection.execute(
+        text(
+            "insert into pipeline.erasures (seller_id, order_id, everything) "
+            "values (:seller_id, :order_id, :everything) returning erasure_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id, "everything": everything},
+    ).scalar_one()
+
+
+def open_erasures(connection: Connection, seller_id: str) -> list[Erasure]:
+    """Those that are not finished, in the order in which they were asked for."""
+    rows = connection.execute(
+        text(
+            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "where seller_id = :seller_id and finished_at is null order by erasure_id"
+        ),
+        {"seller_id": seller_id},
+    )
+    return [Erasure(*row) for row in rows]
+
+
+def mark_erasure_shredded(connection: Connection, erasure_id: int) -> None:
+    """Our own copy is gone."""
+    connection.execute(
+        text("update pipeline.erasures set shredded_at = clock_timestamp() where erasure_id = :id"), {"id": erasure_id}
+    )
+
+
+def finish_erasures(connection: Connection, seller_id: str) -> int:
+    """Close those whose warehouse has erased all that it was sent; how many."""
+    return connection.execute(
+        text(
+            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608
+            "where e.seller_id = :seller_id and e.finished_at is null and e.shredded_at is not null "
+            "and not exists (select from pipeline.wms_orders w left join pipeline.orders o using (seller_id, order_id) "
+            f"where w.seller_id = e.seller_id and {_KEPT_THERE} and (w.order_id = e.order_id "
+            "or e.order_id is null and coalesce(o.first_seen_at, w.first_attempt_at) <= e.asked_at))"
+        ),
+        {"seller_id": seller_id},
+    ).rowcount
+
+
+def is_to_be_forgotten(connection: Connection, seller_id: str, order_id: str) -> bool:
+    """Whether an erasure was asked for this order, so that its details must not be fetched again."""
+    return connection.execute(
+        text(
+            "select exists (select from pipeline.erasures e left join pipeline.orders o "
+            "on o.seller_id = e.seller_id and o.order_id = :order_id where e.seller_id = :seller_id "
+            "and (e.order_id = :order_id or e.order_id is null and o.first_seen_at <= e.asked_at))"
+        ),
+        {"seller_id": seller_id, "order_id": order_id},
+    ).scalar_one()
+
+
+def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Have these orders, locked by the caller, neither fetched with their details nor pushed any more.
+
+    What the warehouse has not taken is `cancelled` in the fulfillment queue, a state that nothing leaves and whose
+    orders are read without details. Returns (order_id, state before) of those that this changed.
+    """
+    values = {"seller_id": seller_id, "order_ids": list(order_ids)}
+    connection.execute(
+        text(
+            "update pipeline.orders set has_address = false, fetch_due_at = null "
+            "where seller_id = :seller_id and order_id = any(:order_ids)"
+        ),
+        values,
+    )
+    rows = connection.execute(
+        text(
+            "with before as (select order_id, state from pipeline.fulfillment_queue "
+            "where seller_id = :seller_id and order_id = any(:order_ids) order by order_id for update), "
+            "barred as (insert into pipeline.fulfillment_queue as q (seller_id, order_id, state) "
+            "select o.seller_id, o.order_id, 'cancelled' from pipeline.orders o "
+            "where o.seller_id = :seller_id and o.order_id = any(:order_ids) and o.fulfilled_by <> 'AMAZON' "
+            "order by o.order_id "
+            "on conflict (seller_id, order_id) do update set state = 'cancelled', hold_reasons = '{}', "
+            "changed_at = clock_timestamp(), action_due_at = null, parked_at = null "
+            "where q.state in ('queued', 'held', 'refused') returning q.order_id) "
+            "select barred.order_id, before.state from barred left join before using (order_id) order by order_id"
+        ),
+        values,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+# --- deliveries
+
+
+def claim_undelivered(
+    connection: Connection, seller_id: str, *, kind: str, every: timedelta, limit: int
+) -> Sequence[AnyRow]:
+    """(order_id, checked_at) of shipped orders whose details are kept and whose delivery is not known; noted as looked
+    at now, the longest ago first."""
+    return list(
+        connection.execute(
+            text(
+                "with due as (select o.order_id, o.delivery_checked_at from pipeline.orders o "  # noqa: S608
+                "where o.seller_id = :seller_id and o.fulfilled_by = 'MERCHANT' and o.delivered_at is null "
+                "and o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED') "
+                "and (o.delivery_checked_at is null or o.delivery_checked_at < clock_timestamp() - :every) "
+                "and (exists (select from vault.records r where r.seller_id = o.seller_id and r.kind = :kind "
+                "and r.subject_id = o.order_id) or exists (select from pipeline.wms_orders w "
+                f"where w.seller_id = o.seller_id and w.order_id = o.order_id and {_KEPT_THERE})) "
+                "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
+                "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
+                "where o.seller_id = :seller_id and o.order_id = due.order_id "
+                "returning o.order_id, due.delivery_checked_at as checked_at"
+            ),
+            {"seller_id": seller_id, "kind": kind, "every": every, "limit": limit},
+        )
+    )
+
+
+def give_back_delivery_look(
+    connection: Connection, seller_id: str, order_id: str, checked_at: datetime | None
+) -> None:
+    """The order was not looked at after all."""
+    connection.execute(
+        text(
+            "update pipeline.orders set delivery_checked_at = :checked_at "
+            "where seller_id = :seller_id and order_id = :order_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id, "checked_at": checked_at},
+    )
+
+
+def save_delivered_at(connection: Connection, seller_id: str, order_id: str, delivered_at: datetime) -> None:
+    """Not later than now, whatever was told."""
+    connection.execute(
+        text(
+            "update pipeline.orders set delivered_at = least(:delivered_at, clock_timestamp()) "
+            "where seller_id = :seller_id and order_id = :order_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id, "delivered_at": delivered_at},
     )

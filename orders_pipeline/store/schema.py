@@ -143,7 +143,9 @@ orders = Table(
     _time("earliest_ship_at"),
     _time("ship_by"),
     _time("deliver_by"),
+    # Not later than the delivery: Amazon says that a parcel has arrived, never when.
     _time("delivered_at"),
+    _time("delivery_checked_at"),
     Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
     Column("has_address", Boolean, nullable=False, server_default=text("false")),
     _time_now("first_seen_at"),
@@ -221,7 +223,14 @@ wms_orders = Table(
     _time_now("first_attempt_at"),
     _time("accepted_at"),
     _time_now("changed_at"),
+    # Asking the warehouse to erase the buyer's data: due from then on, again after each failure, until erased_at.
+    _time("erase_asked_at"),
+    _time("erase_due_at"),
+    _count("erase_attempts"),
+    Column("erase_error", Text),
     _time("erased_at"),
+    Index("ix_wms_orders_kept", "seller_id", "order_id", postgresql_where=text("erased_at is null")),
+    Index("ix_wms_orders_erase_due", "seller_id", "erase_due_at", postgresql_where=text("erase_due_at is not null")),
     schema="pipeline",
 )
 
@@ -299,6 +308,35 @@ shipment_confirmations = Table(
         "action_due_at",
         postgresql_where=text("action_due_at is not null"),
     ),
+    schema="pipeline",
+)
+
+# --- compliance
+
+# What Amazon or a buyer asked to forget: kept as the proof, and so that it is not fetched again. Without the reason in
+# a person's own words: that is in the audit log.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("erasure_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("order_id", Text, comment="None: every order of the seller that was known then"),
+    Column("everything", Boolean, nullable=False, server_default=text("false"), comment="what identifies nobody too"),
+    _time_now("asked_at"),
+    _time("shredded_at"),
+    _time("finished_at"),
+    Index("ix_erasures_order", "seller_id", "order_id"),
+    schema="pipeline",
+)
+
+# When each Login with Amazon client secret was first seen, and when Amazon said that it ends. Never the secret.
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    Column("application_id", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True, comment="keyed hash (vault.fingerprint)"),
+    _time_now("first_seen_at"),
+    _time("expires_at"),
     schema="pipeline",
 )
 

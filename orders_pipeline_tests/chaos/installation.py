@@ -28,7 +28,7 @@ from sqlalchemy import create_engine
 
 from orders_pipeline.operations.serve import prepare_store
 from orders_pipeline.settings import load_settings, project_root
-from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE
+from orders_pipeline.store.connect import DAGSTER_DATABASE
 from orders_pipeline.store.embedded import EmbeddedPostgresError, find_embedded, start_embedded
 
 # What a service manager waits before it starts a process again (systemd's RestartSec).

@@ -36,9 +36,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.mark.parametrize("command", ["up", "doctor"])
 def test_without_settings_it_refuses_with_one_error_that_names_every_missing_variable(command: str, tmp_path: Path):
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    refused = subprocess.run(
-        [*COMMAND, command], env=bare, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    refused = subprocess.run([*COMMAND, command], env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
@@ -150,5 +148,3 @@ def _await(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Pat
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.3)
-
-

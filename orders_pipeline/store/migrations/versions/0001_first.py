@@ -17,7 +17,9 @@ def upgrade() -> None:
     for schema in SCHEMAS:
         op.execute(text(f"create schema if not exists {schema}"))
     metadata.create_all(op.get_bind())
-    op.get_bind().exec_driver_sql((files("orders_pipeline.store.migrations") / "sql" / "audit.sql").read_text("utf-8"))
+    # roles.sql last: it grants on what is there. A later migration that adds a table runs it again.
+    for name in ("audit.sql", "roles.sql"):
+        op.get_bind().exec_driver_sql((files("orders_pipeline.store.migrations") / "sql" / name).read_text("utf-8"))
 
 
 def downgrade() -> None:

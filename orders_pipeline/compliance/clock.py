@@ -1,0 +1,121 @@
+"""When the details of one order must go, and why: a pure function of what is known of the order.
+
+Belongs here: the decision (promise 8); its test is a table. Elsewhere: where the facts come from (store.compliance),
+making it so (retention), the rules in words (rules).
+
+| what is known | vault | rule |
+| --- | --- | --- |
+| an erasure was asked for | at once | erasure_asked |
+| no such order here | at once | order_unknown |
+| cancelled | at once | cancelled |
+| Amazon ships it, or nobody can | at once | not_ours_to_ship |
+| shipped, nothing left to confirm or to read back | 7 days after delivery | read_back |
+| held | 30 days after the delivery window, less two days | held |
+| nothing was taken by the warehouse | the end of the delivery window | never_pushed |
+| anything else | 30 days after delivery, less two days | hard_limit |
+
+Amazon never says when a parcel arrived, and a delivery window ends after most of its parcels have. So what is not known
+is taken to be early: `delivered_at` is the last moment at which the parcel was still on its way, and where not even that
+is known, the thirty days count from when the first parcel left the warehouse: nothing is delivered before that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orders_pipeline.amazon.order import AMAZON, OrderStatus
+from orders_pipeline.compliance.rules import Rule
+
+LIMIT = timedelta(days=30)
+# A nightly run that fails, and fails again, is still in time.
+LIMIT_MARGIN = timedelta(days=2)
+# A parcel that got lost, or came to the wrong door, is sent again within days, or not at all.
+AFTER_DELIVERY = timedelta(days=7)
+# Where Amazon named no delivery window.
+ASSUMED_DELIVERY = timedelta(days=14)
+
+_SHIPPED = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED})
+# Words of fulfillment.states: stages talk to each other through the store.
+_HELD = frozenset({"held", "hold_asked", "holding"})
+_NOT_TAKEN = frozenset({None, "queued", "refused"})
+# The warehouse has the order and is still to ship it, stop it, or answer for it.
+_IN_WORK = frozenset({"pushing", "accepted", "hold_asked", "holding", "release", "cancel_asked", "too_late"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDetails:
+    """What is known of an order whose details are kept, here or at the warehouse. Times aware, UTC."""
+
+    order_known: bool
+    status: str
+    fulfilled_by: str
+    kept_since: datetime
+    purchased_at: datetime | None = None
+    ship_by: datetime | None = None
+    deliver_by: datetime | None = None
+    delivered_at: datetime | None = None
+    left_at: datetime | None = None  # when the first parcel left the warehouse
+    unsettled_packages: int = 0  # Amazon is still to hear of them, or to be seen to have heard
+    queue_state: str | None = None
+    queue_changed_at: datetime | None = None
+    erasure_asked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When what we hold must go, when the warehouse must erase it, and by when at the latest."""
+
+    rule: Rule
+    due_at: datetime
+    warehouse_due_at: datetime
+    limit: datetime
+
+
+def due(facts: KeptDetails) -> Due:
+    """Decide from the facts alone."""
+    limit = _earliest_delivery(facts) + LIMIT
+    latest = limit - LIMIT_MARGIN
+    settled = min(_assumed_delivery(facts) + AFTER_DELIVERY, latest)
+    at_once = _at_once(facts)
+    if at_once is not None:
+        rule, since = at_once
+        waits = facts.queue_state in _IN_WORK and rule is not Rule.ERASURE_ASKED
+        # What is on its way, or still to be stopped, needs its label; what we hold does not.
+        return Due(rule, min(since, latest), min(settled, latest) if waits else min(since, latest), limit)
+    if facts.status in _SHIPPED and facts.queue_state in (None, "closed") and facts.unsettled_packages == 0:
+        return Due(Rule.READ_BACK, settled, settled, limit)
+    if facts.queue_state in _HELD:
+        return Due(Rule.HELD, latest, latest, limit)
+    if facts.queue_state in _NOT_TAKEN and facts.left_at is None:
+        deadline = min(_assumed_delivery(facts), latest)
+        return Due(Rule.NEVER_PUSHED, deadline, deadline, limit)
+    return Due(Rule.HARD_LIMIT, latest, latest, limit)
+
+
+def _at_once(facts: KeptDetails) -> tuple[Rule, datetime] | None:
+    """The rule, and since when it has applied."""
+    if facts.erasure_asked_at is not None:
+        return Rule.ERASURE_ASKED, max(facts.erasure_asked_at, facts.kept_since)
+    since = max(facts.kept_since, facts.queue_changed_at or facts.kept_since)
+    if not facts.order_known:
+        return Rule.ORDER_UNKNOWN, facts.kept_since
+    if facts.status == OrderStatus.CANCELLED or facts.queue_state == "cancelled":
+        return Rule.CANCELLED, since
+    if facts.fulfilled_by == AMAZON or facts.status == OrderStatus.UNFULFILLABLE:
+        return Rule.NOT_OURS_TO_SHIP, since
+    return None
+
+
+def _earliest_delivery(facts: KeptDetails) -> datetime:
+    """No parcel of this order was delivered before."""
+    known = facts.delivered_at or facts.left_at or facts.deliver_by or facts.ship_by
+    return known or facts.purchased_at or facts.kept_since
+
+
+def _assumed_delivery(facts: KeptDetails) -> datetime:
+    known = facts.delivered_at or facts.deliver_by
+    if known is not None:
+        return known
+    begun = facts.left_at or facts.purchased_at or facts.kept_since
+    return max(begun + ASSUMED_DELIVERY, facts.ship_by or begun)

@@ -1,0 +1,80 @@
+"""Every order whose details are kept, here or at the warehouse, with when they must go.
+
+Belongs here: the pass over all of them, a page at a time, in bounded memory. Elsewhere: the decision (clock), the
+query (store.compliance), what is done about it (retention), what it shows (checks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.clock import Due, KeptDetails, due
+from orders_pipeline.store.compliance import kept_page
+from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.vault.access import SHRED_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOrder:
+    """An order whose details the vault has (`in_vault`), or the warehouse (`at_warehouse`), or both."""
+
+    order_id: str
+    in_vault: bool
+    at_warehouse: bool
+    erase_asked: bool  # the warehouse is being asked already
+    due: Due
+
+    def must_go(self, at: datetime) -> bool:
+        """Whether our own copy's time has come."""
+        return self.in_vault and self.due.due_at <= at
+
+    def warehouse_must_erase(self, at: datetime) -> bool:
+        """Whether the warehouse's copy's time has come, and it was not asked yet."""
+        return self.at_warehouse and not self.erase_asked and self.due.warehouse_due_at <= at
+
+
+def next_kept(connection: Connection, seller_id: str, after: str, limit: int = SHRED_BATCH) -> list[KeptOrder]:
+    """The next orders by id; an empty list when the pass is over."""
+    return [_kept(row) for row in kept_page(connection, seller_id, SHIPPING_DETAILS, after, limit)]
+
+
+def every_kept(database: Database, seller_id: str) -> Iterator[KeptOrder]:
+    """All of them. A transaction a page: no lock, snapshot or memory grows with their number."""
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            page = next_kept(connection, seller_id, after)
+        if not page:
+            return
+        yield from page
+        after = page[-1].order_id
+
+
+def _kept(row: AnyRow) -> KeptOrder:
+    facts = KeptDetails(
+        order_known=row.order_known,
+        status=row.status,
+        fulfilled_by=row.fulfilled_by,
+        kept_since=row.kept_since,
+        purchased_at=row.purchased_at,
+        ship_by=row.ship_by,
+        deliver_by=row.deliver_by,
+        delivered_at=row.delivered_at,
+        left_at=row.left_at,
+        unsettled_packages=row.unsettled,
+        queue_state=row.queue_state,
+        queue_changed_at=row.queue_changed_at,
+        erasure_asked_at=row.erasure_asked_at,
+    )
+    return KeptOrder(
+        order_id=row.order_id,
+        in_vault=row.stored_at is not None,
+        at_warehouse=row.at_warehouse,
+        erase_asked=row.erase_due_at is not None,
+        due=due(facts),
+    )

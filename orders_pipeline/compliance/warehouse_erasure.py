@@ -1,0 +1,131 @@
+"""Have the warehouse erase what it was sent, and account for it.
+
+Belongs here: asking, trying again, giving nothing up. Elsewhere: when it is due (clock, retention, erasure), the call
+(wms). Until the warehouse has said so, the order counts as kept, and the checks say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Event
+
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.compliance import (
+    claim_due_erasures,
+    postpone_warehouse_erasure,
+    settle_warehouse_erasure,
+)
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.workers import concerns_all, over_each, where_from
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.wms.warehouse import WarehouseError, WarehousePort, WarehouseUnauthorized
+
+ERASE_WORKERS = 4
+ERASE_LEASE = timedelta(minutes=2)
+# 1 min, 2 min, 4 min … 6 h: for ever, since what must be erased does not stop to be so.
+FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=6)
+# By then it has been tried for two hours.
+ALERT_AT_ATTEMPT = 7
+UNAUTHORIZED_ALERT = "erase.unauthorized"
+
+
+@dataclass(slots=True)
+class WarehouseErasureTotals:
+    """What the warehouse answered. `failed` are tried again by a later call."""
+
+    erased: int = 0
+    failed: int = 0
+    unauthorized: bool = False
+
+
+def erase_at_warehouse(
+    database: Database,
+    audit: AuditLog,
+    warehouse: WarehousePort,
+    *,
+    seller_id: str,
+    deadline_seconds: float = 300.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> WarehouseErasureTotals:
+    """Ask for every erasure that is due, several at a time, until none is or the deadline has come."""
+    totals = WarehouseErasureTotals()
+    started = clock()
+    stop = Event()
+
+    def erase(order_id: str) -> str:
+        return "postponed" if stop.is_set() else _erase(database, audit, warehouse, seller_id, order_id, stop)
+
+    with ThreadPoolExecutor(ERASE_WORKERS, thread_name_prefix="erase") as pool:
+        while not stop.is_set() and clock() - started < deadline_seconds:
+            with database.transaction() as connection:
+                due = claim_due_erasures(connection, seller_id, limit=ERASE_WORKERS * 25, lease=ERASE_LEASE)
+            if not due:
+                break
+            outcomes = over_each(pool, erase, due)
+            totals.erased += outcomes.count("erased")
+            totals.failed += len(outcomes) - outcomes.count("erased")
+    totals.unauthorized = stop.is_set()
+    if totals.erased:
+        with database.transaction() as connection:
+            close_alert(connection, seller_id=seller_id, key=UNAUTHORIZED_ALERT)
+    return totals
+
+
+def _erase(
+    database: Database, audit: AuditLog, warehouse: WarehousePort, seller_id: str, order_id: str, stop: Event
+) -> str:
+    try:
+        if not warehouse.erase_pii(order_id):
+            return _failed(database, audit, seller_id, order_id, "it was not erased")
+    except WarehouseUnauthorized as error:
+        stop.set()
+        with database.transaction() as connection:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=UNAUTHORIZED_ALERT,
+                severity="error",
+                message=f"The warehouse cannot be told to erase buyers' data. {error}",
+                what_to_do="Set WMS_TOKEN right; what is due stays due.",
+            )
+        return _failed(database, audit, seller_id, order_id, "unauthorized")
+    except WarehouseError as error:
+        return _failed(database, audit, seller_id, order_id, error.code or type(error).__name__)
+    except Exception as error:
+        # One order's defect is that order's alone.
+        if concerns_all(error):
+            raise
+        return _failed(database, audit, seller_id, order_id, f"a defect of this program: {where_from(error)}")
+    with database.transaction() as connection:
+        settle_warehouse_erasure(connection, seller_id, order_id)
+        close_alert(connection, seller_id=seller_id, key=f"erase.failed:{order_id}")
+        audit.record(
+            connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
+            outcome="done",
+        )  # fmt: skip
+    return "erased"
+
+
+def _failed(database: Database, audit: AuditLog, seller_id: str, order_id: str, error: str) -> str:
+    with database.transaction() as connection:
+        attempts = postpone_warehouse_erasure(
+            connection, seller_id, order_id, error=error, first=FIRST_RETRY, longest=LONGEST_RETRY
+        )
+        if attempts >= ALERT_AT_ATTEMPT:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=f"erase.failed:{order_id}",
+                severity="error",
+                message=f"The warehouse has not erased the buyer's data of order {order_id} ({error}); it is asked on.",
+                what_to_do="Have it erased there by hand; the next answer of the warehouse closes this alert.",
+            )
+        audit.record(
+            connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
+            outcome="failed", detail={"error": error[:100], "attempts": attempts},
+        )  # fmt: skip
+    return "failed"

@@ -1,0 +1,59 @@
+"""Tell people what needs them: once each, in the log, and in Slack where a webhook is set.
+
+Belongs here: delivering. Elsewhere: raising and closing (store.alerts; each stage where it happens). An alert holds no
+buyer's data when it is raised; the log filter looks at it once more.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import requests
+from pydantic import SecretStr
+
+from orders_pipeline.store.alerts import claim_undelivered_alerts, mark_alert_delivered
+from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.vault.redaction import redact
+
+SLACK_TIMEOUT_SECONDS = 10
+# A storm of alerts is delivered over several calls: Slack takes about one message a second.
+ALERTS_A_CALL = 20
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
+
+logger = logging.getLogger("orders_pipeline.alerts")
+
+
+class AlertNotDelivered(Exception):
+    """Slack refused or did not answer; the alert is in the log, and is sent again."""
+
+
+def deliver_alerts(database: Database, *, seller_id: str, slack_webhook_url: SecretStr | None) -> int:
+    """Deliver what nobody has been told of; how many. Raises AlertNotDelivered; what came before it is delivered."""
+    delivered = 0
+    while delivered < ALERTS_A_CALL:
+        with database.transaction() as connection:
+            alerts = claim_undelivered_alerts(connection, seller_id, 1)
+            if not alerts:
+                return delivered
+            alert = alerts[0]
+            text = _text(alert)
+            if slack_webhook_url is not None:
+                _post(slack_webhook_url, text)
+            logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
+            mark_alert_delivered(connection, alert.alert_id)
+        delivered += 1
+    return delivered
+
+
+def _text(alert: AnyRow) -> str:
+    return redact(f"[{alert.severity}] {alert.message} What to do: {alert.what_to_do}")
+
+
+def _post(url: SecretStr, text: str) -> None:
+    try:
+        answer = requests.post(url.get_secret_value(), json={"text": text}, timeout=SLACK_TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        # `from None`: the original names the webhook, which is a secret.
+        raise AlertNotDelivered(f"Slack could not be reached ({type(error).__name__}); it is tried again.") from None
+    if not answer.ok:
+        raise AlertNotDelivered(f"Slack answered {answer.status_code}: check SLACK_WEBHOOK_URL; it is tried again.")

@@ -1,0 +1,65 @@
+-- Who may touch what: three roles without a login, for the logins of a deployment to be members of.
+--
+--   orders_pipeline_app        all of the pipeline's work; the audit log it can only append to and read
+--   orders_pipeline_reader     analysis: no vault, no keys, and of the audit log neither the reasons nor the details
+--   orders_pipeline_retention  shredding, purging, settling; the one role that may purge the audit log (by age)
+--
+-- Roles belong to the server, grants to each database: run by every database, as often as one likes. Where the server
+-- gives no right to make roles and they are not there, it says so and goes on; the compliance check "roles" says so too.
+-- orders_pipeline/compliance/roles.py declares the same as facts: change neither without the other.
+
+do $$
+declare
+  wanted text;
+  may_create boolean;
+begin
+  select rolsuper or rolcreaterole into may_create from pg_roles where rolname = current_user;
+  foreach wanted in array array['orders_pipeline_app', 'orders_pipeline_reader', 'orders_pipeline_retention'] loop
+    if exists (select from pg_roles where rolname = wanted) then
+      continue;
+    end if;
+    if not may_create then
+      raise notice using message = 'the role ' || wanted || ' was not made: ' || current_user
+        || ' may not create roles. Have an administrator run roles.sql; nothing else depends on it.';
+      continue;
+    end if;
+    begin
+      execute 'create role ' || quote_ident(wanted) || ' nologin';
+    exception when duplicate_object or unique_violation then
+      -- Another database of this server made it at this moment.
+      null;
+    end;
+  end loop;
+
+  if exists (select from pg_roles where rolname = 'orders_pipeline_app') then
+    grant usage on schema pipeline, vault, vault_keys, audit to orders_pipeline_app;
+    revoke all on all tables in schema pipeline, vault, vault_keys, audit from orders_pipeline_app;
+    grant select, insert, update, delete on all tables in schema pipeline, vault, vault_keys to orders_pipeline_app;
+    grant select, insert on audit.entries to orders_pipeline_app;
+    grant select on audit.anchors to orders_pipeline_app;
+  end if;
+
+  if exists (select from pg_roles where rolname = 'orders_pipeline_reader') then
+    grant usage on schema pipeline, audit to orders_pipeline_reader;
+    revoke all on all tables in schema pipeline, vault, vault_keys, audit from orders_pipeline_reader;
+    grant select on all tables in schema pipeline to orders_pipeline_reader;
+    grant select (entry_id, at, actor, action, seller_id, order_id, outcome) on audit.entries to orders_pipeline_reader;
+    grant select on audit.anchors to orders_pipeline_reader;
+  end if;
+
+  if exists (select from pg_roles where rolname = 'orders_pipeline_retention') then
+    grant usage on schema pipeline, vault, vault_keys, audit to orders_pipeline_retention;
+    revoke all on all tables in schema pipeline, vault, vault_keys, audit from orders_pipeline_retention;
+    grant select, delete on all tables in schema pipeline to orders_pipeline_retention;
+    grant update on pipeline.orders, pipeline.wms_orders, pipeline.fulfillment_queue, pipeline.alerts, pipeline.erasures
+      to orders_pipeline_retention;
+    grant insert on pipeline.alerts, pipeline.erasures, pipeline.fulfillment_queue to orders_pipeline_retention;
+    -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
+    grant select, delete on vault.records to orders_pipeline_retention;
+    grant select, update, delete on vault.amazon_tokens, vault_keys.data_keys to orders_pipeline_retention;
+    grant select, insert, delete on vault_keys.unsettled_shreds to orders_pipeline_retention;
+    grant select, insert on audit.entries to orders_pipeline_retention;
+    grant select on audit.anchors to orders_pipeline_retention;
+    grant execute on function audit.purge_before(timestamptz, text, bigint) to orders_pipeline_retention;
+  end if;
+end $$;

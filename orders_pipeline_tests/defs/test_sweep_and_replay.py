@@ -1,0 +1,110 @@
+"""What was missed is found, what was parked comes back: through the real jobs, against the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.sandbox.amazon.state import AmazonOptions
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.store.database import Database
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    options = AmazonOptions(listing_delay_seconds=0)
+    with Sandbox(time_scale=100, amazon=options, floor=FloorOptions(automatic=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def pipeline(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(instance)
+
+
+def _long_ago(sandbox: Sandbox, order_id: str) -> None:
+    """Let the order's last change be older than the two minutes that Amazon holds a listing back."""
+    order = sandbox.amazon.orders[order_id]
+    order.last_updated -= timedelta(minutes=30)
+
+
+def test_an_order_whose_notification_was_lost_reaches_the_warehouse_by_the_sweep_and_the_check_counts_it(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database
+):
+    told = sandbox.add_order(status="UNSHIPPED")
+    lost = sandbox.add_order(status="UNSHIPPED", notify=False)
+    pipeline.tick("drain_notifications_sensor")
+    assert lost.order_id not in sandbox.warehouse.orders
+    for order in (told, lost):
+        _long_ago(sandbox, order.order_id)
+    assert pipeline.run("sweep_orders")
+    pipeline.tick("drain_notifications_sensor")
+    assert sandbox.warehouse.orders[lost.order_id].status == "accepted"
+    with database.transaction() as connection:
+        events = connection.execute(text("select order_id from pipeline.order_events where source = 'sweep'")).scalars()
+        assert list(events) == [lost.order_id]
+    latest = pipeline.instance.get_latest_asset_check_evaluation_record(
+        dg.AssetCheckKey(dg.AssetKey("order_sweeps"), "notifications_miss_nothing")
+    )
+    assert latest is not None
+    evaluation = latest.evaluation
+    assert evaluation is not None
+    assert not evaluation.passed
+    assert evaluation.metadata["missed_in_a_day"].value == 1
+
+
+def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pipeline, database: Database):
+    lost = sandbox.add_order(status="UNSHIPPED", notify=False)
+    _long_ago(sandbox, lost.order_id)
+    for _ in range(2):
+        assert pipeline.run("sweep_orders")
+        pipeline.run("sync_orders")
+    with database.transaction() as connection:
+        assert connection.execute(text("select count(*) from pipeline.order_events")).scalar_one() == 1
+    assert len(sandbox.warehouse.pushes_of(lost.order_id)) == 1
+
+
+def test_materializing_a_past_day_fetches_its_orders(sandbox: Sandbox, pipeline: Pipeline, database: Database):
+    lost = sandbox.add_order(status="UNSHIPPED", notify=False)
+    _long_ago(sandbox, lost.order_id)
+    day = sandbox.amazon.orders[lost.order_id].last_updated.date().isoformat()
+    job = pipeline.repository.get_implicit_job_def_for_assets([dg.AssetKey("order_events")])
+    assert job is not None
+    assert job.execute_in_process(
+        instance=pipeline.instance,
+        partition_key=day,
+        asset_selection=[dg.AssetKey("order_events")],
+    ).success
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[lost.order_id].status == "accepted"
+
+
+def test_an_order_that_the_warehouse_refused_is_pushed_when_it_is_replayed(sandbox: Sandbox, pipeline: Pipeline):
+    order = sandbox.add_order(status="UNSHIPPED", items=[{"sku": "NEW-1", "quantity": 1}])
+    sandbox.warehouse.unknown_skus.add("NEW-1")
+    pipeline.tick("drain_notifications_sensor")
+    assert order.order_id not in sandbox.warehouse.orders
+    sandbox.warehouse.unknown_skus.clear()
+    assert pipeline.run("replay_parked")
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[order.order_id].status == "accepted"
+
+
+def test_any_order_can_be_recovered_by_its_id(sandbox: Sandbox, pipeline: Pipeline):
+    order = sandbox.add_order(status="UNSHIPPED", notify=False)
+    config = {"ops": {"recover_one_order": {"config": {"order_id": order.order_id}}}}
+    job = pipeline.repository.get_job("recover_order")
+    assert job.execute_in_process(instance=pipeline.instance, run_config=config).success
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[order.order_id].status == "accepted"

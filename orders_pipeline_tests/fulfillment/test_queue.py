@@ -1,0 +1,245 @@
+"""Holds and cancellations: what Amazon wants after the push, what the warehouse answers, and who is told."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.fulfillment.states import TRANSITIONS, Event, State
+from orders_pipeline.store.orders import lock_orders
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+
+def _cancel(world: World, order_id: str) -> None:
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+
+
+def test_a_cancellation_after_the_push_stops_the_order_at_the_warehouse(world: World):
+    order_id = world.accepted()
+    _cancel(world, order_id)
+    assert world.state(order_id) == "cancelled"
+    assert world.warehouse.orders[order_id].status == "cancelled"
+    world.settle()
+    assert world.state(order_id) == "cancelled"
+    assert world.alerts() == {}
+
+
+def test_a_cancellation_that_comes_too_late_is_told_to_a_person(world: World):
+    order_id = world.accepted()
+    world.warehouse.cancel_answers[order_id] = "too_late"
+    _cancel(world, order_id)
+    assert world.state(order_id) == "too_late"
+    assert "Ask the carrier to return the parcel" in world.alerts()["order.too_late"].what_to_do
+
+
+def test_a_cancellation_that_the_warehouse_has_not_decided_is_asked_again_ever_less_often(world: World):
+    order_id = world.accepted()
+    waits: list[timedelta] = []
+    for _ in range(4):
+        world.warehouse.cancel_answers[order_id] = "pending"
+        if not waits:
+            world.amazon.cancel(order_id)
+            world.hear()
+        world.sync()
+        assert world.state(order_id) == "cancel_asked"
+        waits.append(world.one("pipeline.fulfillment_queue", order_id).action_due_at - world.database.now())
+        world.make_due()
+    assert waits == sorted(waits)
+    world.sync()
+    assert world.state(order_id) == "cancelled"
+
+
+def test_of_an_order_that_left_in_part_the_rest_is_stopped_and_a_person_is_told_of_the_parcel(world: World):
+    order_id = world.accepted(quantities=(2,))
+    world.ship(order_id, {0: 1})
+    world.poll()
+    world.derive()
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+    assert world.calls(order_id)["cancel"] == 1, "what has not left can still be stopped"
+    assert world.state(order_id) == "too_late"
+    # The warehouse's own word of the rest does not take the alert away.
+    world.settle()
+    assert world.state(order_id) == "too_late"
+    assert {"order.too_late", "package.blocked"} <= world.alerts().keys()
+
+
+def test_an_order_whose_only_package_was_voided_can_still_be_stopped(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.poll()
+    world.derive()
+    assert world.state(order_id) == "shipped"
+    world.warehouse.void(order_id, package_id)
+    world.poll()
+    world.derive()
+    assert world.state(order_id) == "accepted"
+    _cancel(world, order_id)
+    assert world.warehouse.orders[order_id].open_units() == {}
+    assert world.state(order_id) == "cancelled"
+
+
+def test_an_order_that_the_warehouse_has_with_other_content_is_cancelled_there_too(world: World):
+    order_id = world.order()
+    sent = {"order_ref": order_id, "ship_to": {}, "lines": []}
+    world.warehouse.accept(order_id, sent)
+    world.sync()
+    assert world.state(order_id) == "refused"
+    _cancel(world, order_id)
+    world.sync()
+    assert world.warehouse.orders[order_id].status == "cancelled"
+    assert world.state(order_id) == "cancelled"
+    assert "order.refused" not in world.alerts()
+
+
+def test_an_order_that_the_warehouse_cancelled_by_itself_stays_with_a_person_however_often_it_is_looked_at(
+    world: World,
+):
+    order_id = world.accepted()
+    world.warehouse.stop(order_id)
+    world.settle()
+    assert world.state(order_id) == "refused"
+    assert "order.warehouse_cancelled" in world.alerts()
+    other = world.order()
+    world.amazon.notify(order_id)
+    world.settle()
+    assert world.state(order_id) == "refused"
+    assert world.state(other) == "accepted", "the others go on"
+
+
+def test_an_impossible_step_is_that_orders_alone(world: World, monkeypatch: pytest.MonkeyPatch):
+    stuck, other = world.order(), world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.derive()
+    monkeypatch.delitem(TRANSITIONS, (State.QUEUED, Event.CANCEL))
+    world.amazon.cancel(stuck)
+    world.hear()
+    world.sync()
+    assert world.state(stuck) == "queued"
+    assert world.state(other) == "accepted"
+    assert "order.impossible" in world.alerts()
+
+
+def test_a_buyers_request_holds_and_its_withdrawal_releases(world: World):
+    order_id = world.accepted()
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    world.sync()
+    entry = world.one("pipeline.fulfillment_queue", order_id)
+    assert (entry.state, entry.hold_reasons) == ("holding", ["buyer_asks_to_cancel"])
+    assert world.warehouse.orders[order_id].status == "held"
+    world.amazon.withdraw_cancellation_request(order_id)
+    world.hear()
+    world.sync()
+    entry = world.one("pipeline.fulfillment_queue", order_id)
+    assert (entry.state, entry.hold_reasons) == ("accepted", [])
+    assert world.warehouse.orders[order_id].status == "accepted"
+
+
+def test_a_request_before_the_push_keeps_the_order_here_until_it_is_withdrawn(world: World):
+    order_id = world.order(hear=False)
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "held"
+    assert world.calls(order_id) == {}
+    world.amazon.withdraw_cancellation_request(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+def test_a_hold_that_came_too_late_and_is_no_longer_wanted_leaves_no_alert(world: World):
+    order_id = world.accepted()
+    world.warehouse.faults.add("too_late", "hold", order_id=order_id)
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "too_late"
+    world.amazon.withdraw_cancellation_request(order_id)
+    world.hear()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.alerts() == {}
+
+
+def test_pieces_that_are_cancelled_after_the_push_are_told_to_a_person(world: World):
+    order_id = world.accepted(quantities=(3,))
+    item = world.fewer_pieces(order_id, 2)
+    world.sync()
+    assert item in world.alerts()["order.fewer_pieces"].message
+    assert world.calls(order_id)["push"] == 1
+
+
+def test_a_push_that_waited_for_a_look_at_amazon_goes_on_as_soon_as_it_has_come(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.derive()
+    # A look that failed is due again in an hour; the push waits for it, without asking for a run every few seconds.
+    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp() + interval '1 hour'")
+    world.act()
+    waits = world.one("pipeline.fulfillment_queue", order_id).action_due_at - world.database.now()
+    assert waits > timedelta(minutes=5)
+    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp()")
+    world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+def test_deriving_the_queue_and_settling_a_push_do_not_wait_for_each_other(world: World):
+    orders = [world.order() for _ in range(12)]
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.derive()
+    world.faults.clear()
+
+    def derive_again(_: int) -> None:
+        for _ in range(15):
+            world.sql("update pipeline.orders set queue_stale = true where order_id = any(:ids)", ids=orders[:4])
+            world.derive()
+
+    with ThreadPoolExecutor(3) as pool:
+        deriving = [pool.submit(derive_again, number) for number in range(2)]
+        pool.submit(world.act).result()
+        for future in deriving:
+            future.result()
+    world.settle()
+    assert {world.state(order_id) for order_id in orders} == {"accepted"}
+    assert all(world.calls(order_id)["push"] == 1 for order_id in orders)
+
+
+def test_an_answer_locks_the_order_before_its_queue_entry_as_deriving_does(world: World):
+    order_id = world.order()
+    answered, go_on = threading.Event(), threading.Event()
+
+    def wait_with_the_answer(call: str, _: str) -> None:
+        if call == "push":
+            answered.set()
+            go_on.wait(10)
+
+    world.wms.meanwhile = wait_with_the_answer
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(world.sync)
+        assert answered.wait(10)
+        with world.database.transaction() as connection:
+            lock_orders(connection, SELLER, [order_id])
+            go_on.set()
+            waiting = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
+            while connection.execute(waiting).scalar_one() == 0 and not syncing.done():
+                connection.execute(text("select pg_stat_clear_snapshot()"))
+            # Had the answer taken the entry first, both would now wait for each other.
+            connection.execute(text("select 1 from pipeline.fulfillment_queue for update nowait"))
+        syncing.result()
+    assert world.state(order_id) == "accepted"

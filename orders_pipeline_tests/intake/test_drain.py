@@ -1,0 +1,168 @@
+"""Nothing lost, nothing doubled (promises 1 and 2): record, commit, and only then delete."""
+
+from __future__ import annotations
+
+import copy
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
+from orders_pipeline.store.database import Database
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.intake.test_notification import MESSAGE, POSTAL_CODE
+from orders_pipeline_tests.world import MemoryQueue, World
+
+
+def _message(number: int, **changes: Any) -> str:
+    message = copy.deepcopy(MESSAGE)
+    message["NotificationMetadata"]["NotificationId"] = f"n-{number}"
+    message["Payload"]["OrderChangeNotification"] |= {"AmazonOrderId": f"903-0000000-{number:07d}", **changes}
+    return json.dumps(message)
+
+
+def test_a_message_is_deleted_only_after_its_event_is_committed(world: World, database: Database):
+    seen: list[int] = []
+
+    class Watching(MemoryQueue):
+        def delete(self, messages: Any) -> int:
+            with Database(database.engine.url.render_as_string(hide_password=False)).transaction() as other:
+                seen.append(other.exec_driver_sql("select count(*) from pipeline.order_events").scalar_one())
+            return super().delete(messages)
+
+    world.queue = Watching()
+    world.queue.send(*(_message(number) for number in range(15)))
+    totals = world.drain()
+    assert seen == [10, 15], "another connection sees what is about to be deleted"
+    assert (totals.received, totals.new_events) == (15, 15)
+    assert world.queue.in_flight == []
+
+
+def test_while_the_database_is_down_nothing_is_deleted_and_the_next_drain_records_it(world: World):
+    world.queue.send(_message(1), "not json")
+    down = Database("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere")
+    with pytest.raises(OperationalError):
+        drain_notifications(world.queue, down, world.vault, seller_id=SELLER, wait_seconds=0)
+    assert len(world.queue.in_flight) == 2
+    world.queue.reappear()
+    totals = world.drain()
+    assert (totals.new_events, totals.parked) == (1, 1)
+    assert world.queue.in_flight == world.queue.waiting == []
+
+
+def test_a_commit_that_fails_deletes_nothing(world: World):
+    world.sql(
+        "create function refuse() returns trigger as $$ begin raise exception 'disk full'; end $$ language plpgsql"
+    )
+    world.sql(
+        "create constraint trigger refuse after insert on pipeline.order_events deferrable initially deferred "
+        "for each row execute function refuse()"
+    )
+    world.queue.send(_message(1))
+    with pytest.raises(Exception, match="disk full"):
+        world.drain()
+    assert len(world.queue.in_flight) == 1
+
+
+def test_what_sqs_delivers_again_is_recognised(world: World):
+    world.queue.send(_message(1), _message(1), _message(2))
+    first = world.drain()
+    world.queue.send(_message(1), _message(2))
+    second = world.drain()
+    assert (first.new_events, first.duplicates) == (2, 1)
+    assert (second.new_events, second.duplicates) == (0, 2)
+    assert len(world.rows("pipeline.order_events")) == 2
+
+
+def test_what_sqs_could_not_delete_comes_again_as_a_duplicate(world: World):
+    world.queue.send(_message(1), "not json", _message(2))
+    world.queue.undeletable = 2
+    assert world.drain().undeleted == 2
+    world.queue.reappear()
+    totals = world.drain()
+    assert (totals.new_events, totals.parked, totals.duplicates) == (0, 0, 1)
+    assert world.queue.in_flight == []
+    assert len(world.rows("pipeline.parked_messages")) == 1
+
+
+def test_a_message_without_an_id_is_recognised_by_that_of_the_queue(world: World):
+    message = json.loads(_message(1))
+    del message["NotificationMetadata"]
+    world.queue.send(json.dumps(message))
+    world.queue.undeletable = 1
+    world.drain()
+    world.queue.reappear()
+    assert world.drain().duplicates == 1
+
+
+def test_what_cannot_be_read_is_parked_encrypted_alerted_and_taken_off_the_queue(world: World):
+    broken = _message(1)[:-2]
+    other = json.dumps({"NotificationType": "NEVER_HEARD_OF", "Payload": {"postal": POSTAL_CODE}})
+    world.queue.send(broken, _message(2), other, _message(3, SellerId="AOTHER"))
+    totals = world.drain()
+    assert (totals.new_events, totals.parked) == (1, 3)
+    assert world.queue.in_flight == world.queue.waiting == []
+    parked = world.rows("pipeline.parked_messages", "reason, notification_type, parked_id")
+    assert {(row.reason, row.notification_type) for row in parked} == {
+        ("not JSON", None),
+        ("not an order change: NEVER_HEARD_OF", "NEVER_HEARD_OF"),
+        ("another seller's", "ORDER_CHANGE"),
+    }
+    assert "set aside" in world.alerts()["message.parked"].message
+    stored = world.everything_stored()
+    assert POSTAL_CODE not in stored
+    assert POSTAL_CODE.encode().hex() not in stored
+    (row,) = [row for row in parked if row.reason == "not JSON"]
+    kept = world.vault.reveal(seller_id=SELLER, kind=PARKED_MESSAGE, subject_id=str(row.parked_id), purpose="a test")
+    assert kept == broken.encode()
+
+
+def test_an_extreme_message_does_not_stop_the_others(world: World):
+    """Whatever can be read must also be storable: a message that fails in the database would block the queue."""
+    summary = copy.deepcopy(MESSAGE["Payload"]["OrderChangeNotification"]["Summary"])
+    summary |= {"NumberOfItemsShipped": 10**4000, "OrderItems": [{"OrderItemId": "1", "Quantity": -(10**300)}]}
+    extremes = [
+        _message(1, Summary=summary),
+        _message(2, OrderChangeTrigger={"TimeOfOrderChange": "0001-01-01T00:00:00Z"}),
+        _message(3, OrderChangeTrigger={"TimeOfOrderChange": "9999-12-31T23:59:59.999999Z"}),
+        _message(4, OrderChangeTrigger={"TimeOfOrderChange": None, "ChangeReason": "a\u0000b\ud800"}),
+        _message(5, AmazonOrderId="a\u0000b"),
+    ]
+    world.queue.send(*extremes, _message(6))
+    totals = world.drain()
+    assert (totals.new_events, totals.parked) == (5, 1)
+    assert world.absorb().events == 5
+
+
+def test_two_drains_with_the_same_messages_in_another_order_do_not_wait_for_each_other(world: World):
+    bodies = [_message(number) for number in range(10)] + [f"broken {number}" for number in range(5)]
+    for _ in range(8):
+        queues = [MemoryQueue(), MemoryQueue()]
+        queues[0].send(*bodies)
+        queues[1].send(*bodies)
+        queues[1].waiting.reverse()
+        with ThreadPoolExecutor(2) as pool:
+            list(
+                pool.map(
+                    lambda queue: drain_notifications(
+                        queue, world.database, world.vault, seller_id=SELLER, wait_seconds=0
+                    ),
+                    queues,
+                )
+            )
+        assert len(world.rows("pipeline.order_events")) == 10
+        assert len(world.rows("pipeline.parked_messages")) == 5
+        world.sql("truncate pipeline.order_events, pipeline.parked_messages")
+
+
+def test_one_call_ends_when_its_time_is_spent(world: World):
+    world.queue.send(*(_message(number) for number in range(50)))
+    ticks = iter(range(0, 1000, 8))
+    totals = drain_notifications(
+        world.queue, world.database, world.vault, seller_id=SELLER, budget_seconds=20, clock=lambda: next(ticks)
+    )
+    assert totals.received == 30
+    assert len(world.queue.waiting) == 20
