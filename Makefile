@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check lint types bench chaos pins
+.PHONY: help docs setup demo dev test check lint types bench chaos pins
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended"
@@ -46,6 +46,10 @@ check: lint types
 
 bench: $(READY)
 	@$(BIN)/python -m bench
+
+# The pages that are generated from the code; a test holds that they are true.
+docs: $(READY)
+	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import as_markdown as page; print(page(), end='')" > docs/order-states.md
 
 # The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
 pins:

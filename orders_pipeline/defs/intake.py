@@ -177,7 +177,7 @@ def drain_notifications_sensor(
         cursor = str(int(time.time()))
     with database.transaction() as connection:
         work = pending_work(connection, seller_id)
-    requests = request_unless_active(context.instance, "sync_orders") if work.for_sync else []
+    requests = request_unless_active(context.instance, database, "sync_orders") if work.for_sync else []
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,

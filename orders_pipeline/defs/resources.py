@@ -8,13 +8,18 @@ https://docs.dagster.io/guides/build/external-resources
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.settings import AmazonSettings, Settings, load_settings
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgresError
+from orders_pipeline.store.signs_of_life import SignOfLife
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 
@@ -26,6 +31,21 @@ if TYPE_CHECKING:
 
 class StoreResource(dg.ConfigurableResource):
     """The orders' database (ORDERS_DATABASE_URL, or the embedded PostgreSQL of the data folder) and the vault in it."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
+        """While a run has the store, it shows that its worker lives (defs.runs looks for that)."""
+        sign = None
+        if context.run is not None:
+            try:
+                sign = SignOfLife(self.database(), context.run.run_id)
+            except (EmbeddedPostgresError, SQLAlchemyError):
+                pass  # the asset itself will say what is wrong
+        try:
+            yield self
+        finally:
+            if sign is not None:
+                sign.end()
 
     def deployment(self) -> Deployment:
         """All that the settings name, as they are now in the environment and `.env`."""

@@ -137,7 +137,7 @@ def poll_warehouse_sensor(
         unreachable = str(error)
     with database.transaction() as connection:
         work = pending_work(connection, seller_id)
-    requests = request_unless_active(context.instance, "confirm_shipments") if work.for_confirm else []
+    requests = request_unless_active(context.instance, database, "confirm_shipments") if work.for_confirm else []
     idle = unreachable or (
         f"{work.for_confirm} packages are in the run under way." if work.for_confirm else "No package is due."
     )

@@ -194,3 +194,24 @@ def next_state(state: State, event: Event) -> State:
         return TRANSITIONS[state, event]
     except KeyError:
         raise IllegalTransition(state, event) from None
+
+
+def as_markdown() -> str:
+    """The machine as the table of docs/order-states.md: what each event does in each state."""
+    lines = [
+        "# The life of a fulfillment order",
+        "",
+        "Generated from `orders_pipeline/fulfillment/states.py` (`make docs`): a row a state, what each event makes of it.",
+        "Events that are not in a row cannot happen in that state, and are refused.",
+        "",
+        "| state | event → next state |",
+        "| --- | --- |",
+    ]
+    for state in State:
+        steps = [
+            f"{event} → {'stays' if after is state else f'**{after}**'}"
+            for (before, event), after in TRANSITIONS.items()
+            if before is state
+        ]
+        lines.append(f"| **{state}** | {'; '.join(steps)} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,275 @@
+"""The daily retention: what has to go goes, here and at the warehouse, and every bit of it is accounted for.
+
+Belongs here: the order of the steps, the dry run, the totals. Elsewhere: when an order's details must go (clock), one
+transaction of it (shredding), the warehouse (warehouse_erasure), a request to forget somebody (erasure).
+
+Each step is a number of short transactions and can be repeated; a run that is killed is gone on with by the next one.
+What takes part: shipping details and parked messages in the vault, what the warehouse was sent, then what identifies
+nobody after 18 months, then the audit log after 24; at the end one settlement, so that no old backup with an old key
+opens what was shredded. Dagster's own tables are pruned by Dagster's schedules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.kept import every_kept, next_kept
+from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
+from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need_be, shred_due
+from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.store.compliance import (
+    finish_erasures,
+    mark_erasure_shredded,
+    open_erasures,
+    other_records_due,
+    warehouse_erasures_waiting,
+)
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.purge import BY_AGE, count_old, purge_by_age, purge_orders
+from orders_pipeline.vault.access import SHRED_BATCH, Vault
+from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
+from orders_pipeline.wms.warehouse import WarehousePort
+
+# 18 months of 30.4 days, as the policy has it for what identifies nobody.
+NON_PII_LIFE = timedelta(days=548)
+# 24 months; the database refuses to purge anything of the last 12.
+AUDIT_LIFE = timedelta(days=731)
+PURGE_BATCH = 5_000
+ROWS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One thing that would go. `what`: shipping_details, warehouse copy, parked_message, or a table."""
+
+    what: str
+    subject: str
+    rule: Rule
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPlan:
+    """What a run would do at that time: all of it counted, the first rows shown."""
+
+    at: datetime
+    counts: dict[tuple[str, Rule], int]
+    rows: tuple[PlannedRow, ...]
+
+    def as_metadata(self) -> dict[str, int]:
+        return {
+            "would_go": sum(self.counts.values()),
+            "would_shred": sum(count for (what, _), count in self.counts.items() if what == SHIPPING_DETAILS),
+        }
+
+    def by_rule(self) -> list[tuple[str, str, int, str, str]]:
+        """(what, rule, how many, why, source), for a table."""
+        return [
+            (what, rule.value, count, WORDS[rule], SOURCES[rule]) for (what, rule), count in sorted(self.counts.items())
+        ]
+
+
+@dataclass(slots=True)
+class RetentionTotals:
+    """What a run did. `unfinished`: the deadline came; the next run goes on. Nothing here identifies anybody."""
+
+    shredded: Counter[Rule] = field(default_factory=Counter[Rule])
+    warehouse_asked: int = 0
+    warehouse_erased: int = 0
+    warehouse_failed: int = 0
+    warehouse_waiting: int = 0
+    purged: Counter[str] = field(default_factory=Counter[str])
+    failed: int = 0
+    settled: int = 0
+    unsettled: int = 0
+    erasures_finished: int = 0
+    unfinished: bool = False
+
+    def as_metadata(self) -> dict[str, int | bool]:
+        return {
+            "shredded": sum(self.shredded.values()),
+            "warehouse_asked": self.warehouse_asked,
+            "warehouse_erased": self.warehouse_erased,
+            "warehouse_failed": self.warehouse_failed,
+            "warehouse_waiting": self.warehouse_waiting,
+            "purged": sum(self.purged.values()),
+            "failed": self.failed,
+            "settled": self.settled,
+            "unsettled": self.unsettled,
+            "erasures_finished": self.erasures_finished,
+            "unfinished": self.unfinished,
+        }
+
+    def by_rule(self) -> list[tuple[str, str, int, str, str]]:
+        """(what, rule, how many, why, source), for a table."""
+        rows = [("vault", rule, count) for rule, count in sorted(self.shredded.items()) if count]
+        rows += [
+            (table, Rule.AUDIT_LOG if table == "audit_entries" else Rule.NON_PII, count)
+            for table, count in sorted(self.purged.items())
+            if count
+        ]
+        return [(what, rule.value, count, WORDS[rule], SOURCES[rule]) for what, rule, count in rows]
+
+
+def plan_retention(
+    database: Database, *, seller_id: str, at: datetime | None = None, rows_shown: int = ROWS_SHOWN
+) -> RetentionPlan:
+    """The dry run: what `apply_retention` would do now, or at the time given, and why. Changes nothing."""
+    at = at or database.now()
+    counts: Counter[tuple[str, Rule]] = Counter()
+    rows: list[PlannedRow] = []
+
+    def add(what: str, subject: str, rule: Rule, due_at: datetime) -> None:
+        counts[what, rule] += 1
+        if len(rows) < rows_shown:
+            rows.append(PlannedRow(what, subject, rule, due_at))
+
+    for order in every_kept(database, seller_id):
+        if order.must_go(at):
+            add(SHIPPING_DETAILS, order.order_id, order.due.rule, order.due.due_at)
+        if order.warehouse_must_erase(at):
+            add("warehouse copy", order.order_id, order.due.rule, order.due.warehouse_due_at)
+    with database.transaction() as connection:
+        for row in other_records_due(
+            connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH
+        ):
+            add(row.kind, row.subject_id, Rule.PARKED_MESSAGE, row.due_at)
+        for table, old in count_old(connection, seller_id, at - NON_PII_LIFE).items():
+            counts[table, Rule.NON_PII] += old
+    return RetentionPlan(at, dict(counts), tuple(rows))
+
+
+def apply_retention(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehousePort | None,
+    *,
+    seller_id: str,
+    settle: bool = True,
+    deadline_seconds: float = 3600.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> RetentionTotals:
+    """Do all that is due, until it is done or the deadline has come.
+
+    `settle` makes the shreds final for old backups too, once at the end: a run a night does so, an hourly one need not.
+    Without a warehouse what it owes stays due.
+    """
+    ends = clock() + deadline_seconds
+    totals = RetentionTotals()
+    _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends)
+    _shred_others(database, vault, seller_id, totals, lambda: clock() < ends)
+    if warehouse is not None:
+        erased = erase_at_warehouse(
+            database, vault.audit, warehouse, seller_id=seller_id, deadline_seconds=ends - clock(), clock=clock
+        )
+        totals.warehouse_erased, totals.warehouse_failed = erased.erased, erased.failed
+    with database.transaction() as connection:
+        totals.erasures_finished = finish_erasures(connection, seller_id)
+    _purge(database, vault, seller_id, totals, lambda: clock() < ends)
+    if settle:
+        settled = settle_shreds(database, vault.keys, vault.audit)
+        totals.settled = settled.shreds_settled if settled else 0
+    totals.unsettled = unsettled_shreds(database).records
+    with database.transaction() as connection:
+        totals.warehouse_waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
+    return totals
+
+
+def _shred_orders(
+    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+) -> None:
+    with database.transaction() as connection:
+        # Those that a killed run left open: their orders are part of this pass.
+        erasures = [erasure for erasure in open_erasures(connection, seller_id) if erasure.shredded_at is None]
+    at = database.now()
+    shreds = ShredTotals()
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            page = next_kept(connection, seller_id, after)
+        if not page:
+            break
+        if not goes_on():
+            totals.unfinished = True
+            break
+        shred_due(database, vault, seller_id=seller_id, kept=page, at=at, totals=shreds)
+        after = page[-1].order_id
+    totals.shredded.update(shreds.shredded)
+    totals.warehouse_asked += shreds.warehouse_asked
+    totals.failed += shreds.failed
+    if not totals.unfinished and not shreds.failed:
+        with database.transaction() as connection:
+            for erasure in erasures:
+                mark_erasure_shredded(connection, erasure.erasure_id)
+
+
+def _shred_others(
+    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+) -> None:
+    at = database.now()
+    while goes_on():
+        with database.transaction() as connection:
+            due = other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH)
+        by_kind: defaultdict[str, list[str]] = defaultdict(list)
+        for row in due:
+            by_kind[row.kind].append(row.subject_id)
+        failed = 0
+        for kind, subjects in by_kind.items():
+
+            def shred(some: Sequence[str], kind: str = kind) -> None:
+                with database.transaction() as connection:
+                    gone = vault.shred_many(
+                        connection, seller_id=seller_id, kind=kind, subject_ids=some,
+                        reason=f"{Rule.PARKED_MESSAGE}: {WORDS[Rule.PARKED_MESSAGE]}",
+                    )  # fmt: skip
+                totals.shredded[Rule.PARKED_MESSAGE] += len(gone)
+
+            failed += each_alone_if_need_be(shred, subjects)
+        totals.failed += failed
+        # A failed one would be first again.
+        if len(due) < SHRED_BATCH or failed:
+            return
+    totals.unfinished = True
+
+
+def _purge(
+    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+) -> None:
+    now = database.now()
+    cutoff = now - NON_PII_LIFE
+    with database.transaction() as connection:
+        # A seller who left: what identifies nobody goes too, of all that was known then.
+        left_at = [one.asked_at for one in open_erasures(connection, seller_id) if one.everything]
+    gone: Counter[str] = Counter()
+    while goes_on():
+        with database.transaction() as connection:
+            rows = purge_orders(connection, seller_id, max([cutoff, *left_at]), PURGE_BATCH)
+        gone.update(rows)
+        if not rows:
+            break
+    for table in BY_AGE:
+        while goes_on():
+            with database.transaction() as connection:
+                rows_gone = purge_by_age(connection, table, seller_id, cutoff, PURGE_BATCH)
+            gone[table] += rows_gone
+            if rows_gone < PURGE_BATCH:
+                break
+    if any(gone.values()):
+        vault.audit.record(
+            None,
+            action="purge",
+            seller_id=seller_id,
+            purpose=f"{Rule.NON_PII}: {WORDS[Rule.NON_PII]}",
+            outcome="done",
+            detail={table: rows for table, rows in sorted(gone.items()) if rows},
+        )
+    totals.purged.update(gone)
+    if goes_on():
+        totals.purged["audit_entries"] += vault.audit.purge_before(now - AUDIT_LIFE)
+    else:
+        totals.unfinished = True

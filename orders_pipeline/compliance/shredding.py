@@ -1,0 +1,155 @@
+"""Shred what is due, a rule and a page at a time, and have the warehouse's copy go with it.
+
+Belongs here: what one transaction does about a set of orders that go for the same reason, and what becomes of one that
+fails. Elsewhere: which orders, and when (kept, clock); asking the warehouse (warehouse_erasure); making a shred final
+for old backups too (vault.rotation).
+
+One transaction holds: the orders' own state, the erasure that the warehouse owes from then on, the shred and its audit
+entries. Killed in between, a run has done all of it or nothing, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from psycopg2.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from orders_pipeline.amazon.order import OrderStatus
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.kept import KeptOrder
+from orders_pipeline.compliance.rules import WORDS, Rule
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.compliance import ask_warehouse_to_erase, bar_orders, lose_addresses
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.orders import lock_orders
+from orders_pipeline.store.workers import concerns_all, where_from
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditEntry
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+# These were still to be shipped: without their address they wait for one, and everybody sees it.
+_STILL_TO_SHIP = frozenset({Rule.NEVER_PUSHED, Rule.HELD})
+_OVER = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED})
+
+
+@dataclass(slots=True)
+class ShredTotals:
+    """How many records went, by rule; how many erasures the warehouse owes more; how many orders failed."""
+
+    shredded: Counter[Rule] = field(default_factory=Counter[Rule])
+    warehouse_asked: int = 0
+    failed: int = 0
+
+
+def shred_due(
+    database: Database,
+    vault: Vault,
+    *,
+    seller_id: str,
+    kept: Sequence[KeptOrder],
+    at: datetime,
+    totals: ShredTotals,
+    reason: str | None = None,
+) -> None:
+    """Shred those whose time has come, at most SHRED_BATCH of them. One that fails stops no other."""
+    by_rule: defaultdict[Rule, list[KeptOrder]] = defaultdict(list)
+    for order in kept:
+        if order.must_go(at) or order.warehouse_must_erase(at):
+            by_rule[order.due.rule].append(order)
+    for rule in sorted(by_rule):
+
+        def shred(orders: Sequence[KeptOrder], rule: Rule = rule) -> None:
+            with database.transaction() as connection:
+                gone, asked = _shred(connection, vault, seller_id, rule, orders, at, reason)
+            totals.shredded[rule] += gone
+            totals.warehouse_asked += asked
+
+        totals.failed += each_alone_if_need_be(shred, by_rule[rule])
+
+
+def each_alone_if_need_be(work: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> int:
+    """Do the work for all at once, and one by one if that fails; how many failed then."""
+    try:
+        work(items)
+    except Exception as error:
+        if _stops_all(error):
+            raise
+        if len(items) == 1:
+            log.warning("Retention of one item failed (%s); it is tried again by the next run", where_from(error))
+            return 1
+    else:
+        return 0
+    return sum(each_alone_if_need_be(work, [item]) for item in items)
+
+
+def _shred(
+    connection: Connection,
+    vault: Vault,
+    seller_id: str,
+    rule: Rule,
+    orders: Sequence[KeptOrder],
+    at: datetime,
+    reason: str | None,
+) -> tuple[int, int]:
+    order_ids = [order.order_id for order in orders]
+    to_shred = [order.order_id for order in orders if order.must_go(at)]
+    to_erase = [order.order_id for order in orders if order.warehouse_must_erase(at)]
+    entries: list[AuditEntry] = []
+    if rule is Rule.ERASURE_ASKED:
+        entries = _forget(connection, seller_id, order_ids)
+    elif rule in _STILL_TO_SHIP:
+        lock_orders(connection, seller_id, to_shred)
+        lose_addresses(connection, seller_id, to_shred)
+    asked = ask_warehouse_to_erase(connection, seller_id, to_erase)
+    gone = vault.shred_many(
+        connection,
+        seller_id=seller_id,
+        kind=SHIPPING_DETAILS,
+        subject_ids=to_shred,
+        reason=f"{rule}: {reason or WORDS[rule]}",
+    )
+    vault.audit.record_many(connection, entries)
+    return len(gone), asked
+
+
+def _forget(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[AuditEntry]:
+    known = lock_orders(connection, seller_id, order_ids)
+    changed = bar_orders(connection, seller_id, order_ids)
+    for order_id, row in known.items():
+        if row.status not in _OVER:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=f"order.erased:{order_id}",
+                severity="error",
+                message=f"Order {order_id} was erased on request while it was still {row.status} at Amazon.",
+                what_to_do="It will not be pushed. Cancel it at Amazon, and stop it at the warehouse if it is there.",
+            )
+    return [
+        AuditEntry(
+            action="fulfillment_state",
+            seller_id=seller_id,
+            order_id=order_id,
+            purpose="erasure",
+            outcome="cancelled",
+            detail={"before": before},
+        )
+        for order_id, before in changed
+        if before is not None
+    ]
+
+
+def _stops_all(error: Exception) -> bool:
+    if isinstance(error, OperationalError) and isinstance(error.orig, (LockNotAvailable, DeadlockDetected)):
+        return False
+    return concerns_all(error)

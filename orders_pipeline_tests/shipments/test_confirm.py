@@ -1,0 +1,254 @@
+"""Confirmed means read back (promise 5): what each answer of Amazon's, or its silence, leads to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from orders_pipeline.amazon.carriers import COLUMNS, CarrierTable, read_table
+from orders_pipeline.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.pending import pending_work
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World, open_world
+
+RESET = AmazonUnavailable("confirmShipment could not be reached", operation="confirmShipment")
+INDIA = "A21TJRUUN4KGV"
+
+
+def _shipped(world: World, *, carrier: str = "UPS", **specification: object) -> tuple[str, str]:
+    order_id = world.accepted(**specification)
+    return order_id, world.ship(order_id, carrier=carrier)
+
+
+def _mapped(line: str) -> CarrierTable:
+    return read_table([",".join(COLUMNS), line], "carriers.csv")
+
+
+def test_a_204_is_not_a_confirmation_until_amazon_shows_the_package(world: World):
+    _, package_id = _shipped(world)
+    world.poll()
+    world.confirm()
+    assert world.package(package_id).state == "sent"
+    world.make_due()
+    world.read_back()
+    assert world.package(package_id).state == "confirmed"
+
+
+def test_a_confirmation_that_amazon_accepts_and_drops_is_sent_again_and_then_told_to_a_person(world: World):
+    _, package_id = _shipped(world)
+    world.amazon.faults.add("dropped", "confirmShipment", times=None)
+    for _ in range(40):
+        world.tell_amazon()
+        world.make_due()
+    assert world.package(package_id).state == "dropped"
+    assert len(world.ports.told) == 4
+    assert "Amazon drops it" in world.alerts()["package.dropped"].message
+
+
+def test_a_confirmation_that_was_dropped_once_is_sent_again_and_confirmed(world: World):
+    _, package_id = _shipped(world)
+    world.amazon.faults.add("dropped", "confirmShipment")
+    for _ in range(6):
+        world.tell_amazon()
+        world.make_due()
+    assert world.package(package_id).state == "confirmed"
+    assert len(world.ports.told) == 2
+
+
+def test_an_answer_that_was_lost_after_the_package_was_taken_is_read_back_and_not_told_twice(world: World):
+    _, package_id = _shipped(world)
+    world.faults.fail("confirm", RESET, after=True)
+    world.poll()
+    world.confirm()
+    assert world.package(package_id).state == "sending"
+    for _ in range(3):
+        world.make_due()
+        world.confirm()
+        world.read_back()
+    assert world.package(package_id).state == "confirmed"
+    assert len(world.ports.told) == 1
+
+
+def test_a_process_that_died_after_telling_leaves_a_package_that_is_read_back_first(world: World):
+    order_id, package_id = _shipped(world)
+    world.poll()
+
+    class Died(BaseException):
+        pass
+
+    world.faults.fail("confirm", Died(), after=True)  # type: ignore[arg-type]
+    with pytest.raises(Died):
+        world.confirm()
+    assert world.package(package_id).state == "sending"
+    assert world.read_back().outcomes == {}, "its lease has not run out"
+    world.make_due()
+    world.confirm()
+    world.read_back()
+    assert world.package(package_id).state == "confirmed"
+    assert len(world.amazon.ledger.confirmations_of(order_id)) == 1
+
+
+def test_already_fulfilled_with_our_tracking_number_there_is_a_confirmation(world: World):
+    order_id, package_id = _shipped(world)
+    world.poll()
+    world.confirm()
+    # What Amazon has under another name than ours, as after a restore from a backup.
+    packages = world.amazon.orders[order_id].packages
+    packages["7"] = packages.pop("1")
+    world.sql("update pipeline.shipment_confirmations set state = 'pending', action_due_at = clock_timestamp()")
+    world.confirm()
+    assert world.amazon.ledger.confirmations_of(order_id)[-1].outcome == "refused"
+    world.read_back()
+    assert world.package(package_id).state == "confirmed"
+    assert world.alerts() == {}
+
+
+def test_an_order_that_someone_confirmed_by_hand_is_closed_and_shown(world: World):
+    order_id, package_id = _shipped(world)
+    world.amazon.change_status(order_id, "SHIPPED")
+    world.settle()
+    assert world.package(package_id).state == "by_hand"
+    assert world.state(order_id) == "closed"
+    assert world.ports.told == []
+    assert world.alerts()["package.by_hand"].severity == "info"
+
+
+def test_an_order_that_was_wrongly_believed_to_be_shipped_is_confirmed_after_all(world: World):
+    order_id, package_id = _shipped(world)
+    world.sql("update pipeline.orders set status = 'SHIPPED'")
+    for _ in range(4):
+        world.tell_amazon()
+        world.make_due()
+    assert world.package(package_id).state == "confirmed"
+    assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+def test_a_package_of_a_cancelled_order_is_blocked_and_told_to_a_person(world: World):
+    order_id, package_id = _shipped(world)
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+    world.tell_amazon()
+    assert world.package(package_id).state == "blocked"
+    assert world.ports.told == []
+    assert "Have the carrier return the parcel" in world.alerts()["package.blocked"].what_to_do
+
+
+def test_a_cancellation_that_only_amazon_knows_of_blocks_the_package_too(world: World):
+    order_id, package_id = _shipped(world)
+    world.amazon.cancel(order_id, notify=False)
+    world.tell_amazon()
+    assert world.package(package_id).state == "blocked"
+    assert "package.refused" not in world.alerts()
+
+
+def test_an_unknown_carrier_goes_out_as_other_with_an_alert_and_is_edited_once_it_has_a_code(world: World):
+    order_id, package_id = _shipped(world, carrier="Bluefin Couriers")
+    world.tell_amazon()
+    (told,) = world.ports.told
+    assert (told.carrier_code, told.carrier_name) == ("Other", "Bluefin Couriers")
+    assert "carriers.csv" in world.alerts()["carrier.unknown"].what_to_do
+    assert world.package(package_id).state == "confirmed"
+    world.make_due()
+    world.confirm()
+    assert len(world.ports.told) == 1, "nothing is told twice while there is no code"
+    due = world.package(package_id).action_due_at - world.database.now()
+    assert due > timedelta(minutes=50)
+    world.carriers = _mapped("Bluefin Couriers,*,*,OnTrac,")
+    world.tell_amazon()
+    assert [one.carrier_code for one in world.ports.told] == ["Other", "OnTrac"]
+    assert {one.package_reference_id for one in world.ports.told} == {1}
+    assert world.amazon.orders[order_id].packages["1"].carrier_code == "OnTrac"
+    assert world.package(package_id).state == "confirmed"
+    assert world.package(package_id).action_due_at is None
+    assert "carrier.unknown" not in world.alerts()
+
+
+def test_a_marketplace_that_refuses_other_holds_the_package_until_its_carrier_has_a_code(world: World):
+    _, package_id = _shipped(world, carrier="Bluefin Couriers", marketplace_id=INDIA)
+    world.tell_amazon()
+    assert world.ports.told == []
+    assert world.package(package_id).last_error
+    assert world.alerts()["carrier.unknown"].severity == "error"
+    world.carriers = _mapped("Bluefin Couriers,*,*,BlueDart,")
+    world.make_due()
+    world.tell_amazon()
+    assert [one.carrier_code for one in world.ports.told] == ["BlueDart"]
+
+
+def test_amazons_refusal_is_told_with_its_reason_when_amazon_does_not_show_the_package(world: World):
+    order_id, package_id = _shipped(world)
+    world.poll()
+    world.sql("update pipeline.shipment_confirmations set lines = jsonb_set(lines, '{0,quantity}', '9')")
+    world.confirm()
+    world.read_back()
+    assert world.package(package_id).state == "refused"
+    assert "exceed the unshipped quantity" in world.alerts()["package.refused"].message
+    assert world.amazon.orders[order_id].status == "UNSHIPPED"
+
+
+def test_one_package_that_fails_does_not_stop_the_others(world: World):
+    orders = [_shipped(world) for _ in range(5)]
+    world.poll()
+    world.faults.fail("confirm", RESET, orders[0][0])
+    world.faults.fail("confirm", KeyError("a defect, with a street in it: 7 Nightingale Row"), orders[1][0])
+    world.confirm()
+    world.make_due()
+    world.read_back()
+    assert [world.package(package_id).state for _, package_id in orders[2:]] == ["confirmed"] * 3
+    assert "Nightingale" not in world.everything_stored()
+    for _ in range(3):
+        world.make_due()
+        world.tell_amazon()
+    assert {world.package(package_id).state for _, package_id in orders} == {"confirmed"}
+    assert world.alerts() == {}
+
+
+def test_an_account_that_is_refused_stops_the_batch_and_asks_for_no_runs_until_it_is_tried_again(world: World):
+    for _ in range(12):
+        _shipped(world)
+    world.poll()
+    refused = AmazonRoleMissing("confirmShipment answered 403: add the role.", operation="confirmShipment", status=403)
+    world.faults.fail("confirm", refused, times=100)
+    assert world.confirm().account_error == str(refused)
+    assert "orders-pipeline doctor" in world.alerts()["amazon.account"].what_to_do
+    with world.database.transaction() as connection:
+        assert pending_work(connection, SELLER).confirmations == 0
+    sends = {row.sends for row in world.rows("pipeline.shipment_confirmations", "sends, order_id")}
+    assert sends == {0}, "nothing was told"
+    world.faults.clear()
+    world.make_due()
+    world.tell_amazon()
+    assert "amazon.account" not in world.alerts()
+
+
+def test_a_quota_that_has_run_out_leaves_the_packages_as_they_were(world: World):
+    _, package_id = _shipped(world)
+    world.poll()
+    back = world.database.now() + timedelta(minutes=3)
+    world.faults.fail(
+        "confirm", LimitNotBefore("no token", operation="confirmShipment", not_before=back), times=100
+    )
+    assert world.confirm().not_before == back
+    package = world.package(package_id)
+    assert (package.state, package.sends) == ("pending", 0)
+    assert abs(package.action_due_at - back) < timedelta(seconds=2)
+
+
+def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path_factory: pytest.TempPathFactory):
+    world = open_world(database, tmp_path_factory.mktemp("keys"), api_version="v0")
+    order_id = world.accepted(quantities=(2,))
+    packages = [world.ship(order_id, {0: 1}), world.ship(order_id, {0: 1})]
+    world.amazon.faults.add("dropped", "confirmShipment")
+    world.poll()
+    world.confirm()
+    world.make_due()
+    world.read_back()
+    assert sorted(world.package(package_id).state for package_id in packages) == ["confirmed", "sent"]
+    for _ in range(6):
+        world.make_due()
+        world.tell_amazon()
+    assert [world.package(package_id).state for package_id in packages] == ["confirmed", "confirmed"]
+    assert world.amazon.orders[order_id].status == "SHIPPED"

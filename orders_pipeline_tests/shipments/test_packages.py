@@ -1,0 +1,205 @@
+"""Packages: one row each, a reference id before the first call, and what voids, replacements and corrections do."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from orders_pipeline.amazon.errors import AmazonUnavailable
+from orders_pipeline.shipments.packages import absorb_shipments
+from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.store.database import Database
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+RESET = AmazonUnavailable("confirmShipment could not be reached", operation="confirmShipment")
+
+
+def _references(world: World, order_id: str) -> list[tuple[int, str]]:
+    rows = world.rows(
+        "pipeline.shipment_confirmations", "package_reference_id, package_id, state", f"order_id = '{order_id}'"
+    )
+    return [(row.package_reference_id, row.state) for row in rows]
+
+
+def test_reference_ids_count_from_one_and_are_stored_before_the_first_call(world: World):
+    order_id = world.accepted(quantities=(2, 1))
+    world.ship(order_id, {0: 1})
+    world.ship(order_id, {0: 1})
+    world.ship(order_id, {1: 1})
+    world.poll()
+    assert _references(world, order_id) == [(1, "pending"), (2, "pending"), (3, "pending")]
+    assert world.ports.told == []
+    world.tell_amazon()
+    assert _references(world, order_id) == [(1, "confirmed"), (2, "confirmed"), (3, "confirmed")]
+    assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+def test_events_that_come_again_change_nothing(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.tell_amazon()
+    for event in list(world.warehouse.events):
+        world.warehouse.repeat_event(event["event_id"])
+    world.sql("update pipeline.wms_cursors set cursor = null")
+    world.settle()
+    assert len(world.ports.told) == 1
+    assert world.package(package_id).state == "confirmed"
+    assert world.state(order_id) == "closed"
+
+
+def test_a_line_that_the_warehouse_lists_twice_is_told_to_amazon_once(world: World):
+    order_id = world.accepted(quantities=(3,))
+    item = world.amazon.orders[order_id].items[0].item_id
+    world.ship(order_id)
+    world.warehouse.events[-1]["lines"] = [{"line_ref": item, "quantity": 1}, {"line_ref": item, "quantity": 2}]
+    world.tell_amazon()
+    assert world.ports.told[0].items[0].quantity == 3
+    assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+def test_a_package_that_was_voided_before_it_was_told_is_never_confirmed(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.warehouse.void(order_id, package_id)
+    replacement = world.ship(order_id)
+    world.tell_amazon()
+    assert world.package(package_id).state == "voided"
+    assert world.package(replacement).state == "confirmed"
+    assert list(world.shown(order_id).values()) == [world.package(replacement).tracking_number]
+
+
+def test_a_void_that_comes_before_its_package_keeps_it_from_being_confirmed(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.warehouse.void(order_id, package_id)
+    world.warehouse.events.reverse()
+    world.tell_amazon()
+    assert world.package(package_id).state == "voided"
+    assert world.ports.told == []
+
+
+@pytest.mark.parametrize("replacement_first", [False, True], ids=["void first", "replacement first"])
+def test_a_replacement_takes_over_the_reference_id_whichever_is_reported_first(
+    world: World, replacement_first: bool
+):
+    order_id = world.accepted(quantities=(2, 1))
+    voided = world.ship(order_id)
+    world.tell_amazon()
+    assert world.shown(order_id).keys() == {"1"}
+    world.warehouse.void(order_id, voided)
+    replacement = world.ship(order_id)
+    if replacement_first:
+        *_, void_event, ship_event = world.warehouse.events
+        world.warehouse.events[-2:] = [ship_event, void_event]
+    world.tell_amazon()
+    assert world.package(voided).state == "replaced"
+    assert (world.package(replacement).state, world.package(replacement).package_reference_id) == ("confirmed", 1)
+    assert world.shown(order_id) == {"1": world.package(replacement).tracking_number}
+    assert not world.alerts().keys() & {"package.voided", "package.refused"}
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["sent, and not read back", "refused for good"])
+def test_a_replacement_that_amazon_refused_beside_the_voided_package_takes_its_place_later(
+    world: World, refused: bool
+):
+    order_id = world.accepted()
+    voided = world.ship(order_id)
+    world.tell_amazon()
+    replacement = world.ship(order_id, {0: 1})
+    world.poll()
+    world.confirm()
+    assert world.package(replacement).state == "sent"
+    if refused:
+        world.read_back()
+        assert world.package(replacement).state == "refused"
+        assert "package.refused" in world.alerts()
+    world.warehouse.void(order_id, voided)
+    world.settle()
+    assert world.shown(order_id) == {"1": world.package(replacement).tracking_number}
+    assert world.package(replacement).state == "confirmed"
+    assert not world.alerts().keys() & {"package.voided", "package.refused"}
+
+
+def test_a_correction_edits_the_package_under_its_reference_id(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.tell_amazon()
+    world.warehouse.add_event("shipped", order_id, world.warehouse.orders[order_id].packages[0].lines)
+    world.warehouse.events[-1] |= {"package_id": package_id, "carrier": "UPS", "tracking_number": "1Z999AA10123456784"}
+    world.tell_amazon()
+    assert world.shown(order_id) == {"1": "1Z999AA10123456784"}
+    assert world.package(package_id).state == "confirmed"
+
+
+def test_a_package_without_a_tracking_number_waits_for_it_and_a_correction_of_something_else_does_not_send_it(
+    world: World,
+):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    event = world.warehouse.events[-1]
+    event["tracking_number"] = None
+    world.tell_amazon()
+    assert world.package(package_id).state == "held"
+    assert "no tracking number" in world.alerts()["package.held"].message
+    world.warehouse.events.append({**event, "event_id": "again-1", "carrier": "USPS"})
+    world.tell_amazon()
+    assert world.package(package_id).state == "held"
+    assert world.ports.told == []
+    world.warehouse.events.append({**event, "event_id": "again-2", "tracking_number": "9400100000000000000000"})
+    world.tell_amazon()
+    assert world.package(package_id).state == "confirmed"
+    assert "package.held" not in world.alerts()
+
+
+def test_an_event_of_an_order_that_is_not_known_yet_is_absorbed_once_it_is(world: World):
+    order_id = world.order(hear=False)
+    world.warehouse.accept(order_id, {"ship_to": {}, "lines": []})
+    world.ship(order_id, {0: 1})
+    world.tell_amazon()
+    assert "package.unknown_order" in world.alerts()
+    world.settle()
+    assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+def test_two_processes_absorb_in_the_warehouses_order_and_do_not_wait_for_each_other(world: World):
+    orders = [world.accepted() for _ in range(6)]
+    for order_id in orders:
+        package_id = world.ship(order_id)
+        world.warehouse.void(order_id, package_id)
+        world.ship(order_id)
+    world.warehouse.events.reverse()
+    world.warehouse.events.sort(key=lambda event: event["kind"] != "shipped")
+    poll_shipments(world.wms, world.database, seller_id=SELLER)
+
+    def absorb(_: int) -> None:
+        absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)
+
+    def touch(_: int) -> None:
+        for _ in range(10):
+            with world.database.transaction() as connection:
+                connection.exec_driver_sql(
+                    "select 1 from pipeline.orders where order_id in "
+                    "(select order_id from pipeline.orders order by order_id for update) order by order_id for update"
+                )
+
+    with ThreadPoolExecutor(4) as pool:
+        absorbing = list(pool.map(absorb, range(2))), list(pool.map(touch, range(2)))
+    assert absorbing
+    states = world.rows("pipeline.shipment_confirmations", "state, count(*) as packages", "true group by state")
+    assert {row.state: row.packages for row in states} == {"pending": 6, "voided": 6}
+
+
+def test_a_package_that_is_voided_while_amazon_is_told_of_it_asks_for_no_runs_for_ever(
+    world: World, database: Database
+):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.poll()
+    world.faults.fail("confirm", RESET)
+    world.confirm()
+    world.warehouse.void(order_id, package_id)
+    world.settle()
+    assert world.package(package_id).state == "voided"
+    assert world.package(package_id).action_due_at is None
