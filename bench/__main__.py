@@ -6,7 +6,7 @@ from importlib import import_module
 
 from bench.table import report
 
-BENCHES = ("limits",)
+BENCHES = ("limits", "vault")
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
+from bench.table import Row, row
 from orders_pipeline.store.audit import links
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import start_embedded
@@ -25,6 +25,7 @@ from orders_pipeline.vault.envelope import open_sealed, record_context, seal
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import settle_shreds
 
+TITLE = "The vault"
 SELLER = "A3TH9S8BH6GOGM"
 KIND = "shipping_details"
 ORDERS = 100_000
@@ -33,17 +34,7 @@ RECORDS = 50_000
 PLAINTEXT = os.urandom(400)
 
 
-class Row(TypedDict):
-    """One line of the benchmark table."""
-
-    name: str
-    ours: float
-    reference: float
-    ratio: float
-    goal: str
-
-
-def rows() -> list[Row]:
+def run() -> list[Row]:
     """All figures of the vault; takes about half a minute."""
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
         server = start_embedded(Path(folder))
@@ -72,13 +63,13 @@ def _cryptography(keys: LocalKeyring) -> list[Row]:
     decrypt_bare = _seconds(lambda: AESGCM(key).decrypt(nonce, encrypted, authenticated))
     # Ours seals twice (the record, and its key), looks whether the keyring was rotated, and spells out both contexts.
     return [
-        _row(
+        row(
             "vault: records sealed a second, against bare AESGCM, a key each",
             1 / encrypt,
             1 / encrypt_bare,
             ">= 0.12",
         ),
-        _row(
+        row(
             "vault: records opened a second, against bare AESGCM, a key each",
             1 / decrypt,
             1 / decrypt_bare,
@@ -124,8 +115,8 @@ def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
     updated = _once(update_all)
     shredded += _once(lambda: shred(order_ids[half:]))
     return [
-        _row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 8"),
-        _row("vault: seconds to settle beside 50,000 living records, against a bare UPDATE", settled, updated, "<= 15"),
+        row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 8"),
+        row("vault: seconds to settle beside 50,000 living records, against a bare UPDATE", settled, updated, "<= 15"),
     ]
 
 
@@ -148,7 +139,7 @@ def _verifying(database: Database) -> Row:
                 pass
 
     seconds, read_only = _once(verify), _once(read)
-    return _row(
+    return row(
         "audit: entries verified a second, against only reading them", entries / seconds, entries / read_only, ">= 0.4"
     )
 
@@ -196,9 +187,3 @@ def _once(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _row(name: str, ours: float, reference: float, goal: str) -> Row:
-    return Row(
-        name=name, ours=round(ours, 3), reference=round(reference, 3), ratio=round(ours / reference, 3), goal=goal
-    )

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from orders_pipeline.amazon.errors import AmazonError
 from orders_pipeline.operations.deployment import Deployment
@@ -50,7 +50,7 @@ def _told(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             return command(*arguments, **options)
         except EXPECTED as error:
             _refuse(str(error))
-        except OperationalError as error:
+        except DBAPIError as error:
             # The driver's first line names host and cause, and no password; the rest is SQLAlchemy's.
             _refuse(f"PostgreSQL cannot be used: {str(error.orig).strip().splitlines()[0]} (see ORDERS_DATABASE_URL)")
         except (BotoCoreError, ClientError) as error:

@@ -1,54 +1,32 @@
-"""A small world for the stages: Amazon, its queue and a warehouse as objects of this process, and the stages beside them.
+"""A small world for the stages: Amazon, its queue and a warehouse in this process, and the stages beside them.
 
-Belongs here: ports over the sandbox's own state (its rules, its rendering, its ledgers), without HTTP and without
-waiting; faults that a test scripts; time, moved by making due what is due later. Elsewhere: the servers (sandbox).
+Belongs here: what happens outside, each stage by one call, time (what is due later is made due), and what there is to
+see. Elsewhere: the ports (ports).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import text
 
 from orders_pipeline.amazon.carriers import CarrierTable
-from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonNotFound
-from orders_pipeline.amazon.fields import Fields
-from orders_pipeline.amazon.order import (
-    FetchedOrder,
-    Order,
-    OrderParts,
-    Priority,
-    SearchPage,
-    SearchWindow,
-)
-from orders_pipeline.amazon.orders_v2026 import STATE_DATA
-from orders_pipeline.amazon.orders_v2026_wire import read_order, read_shipping_details
-from orders_pipeline.amazon.shipment import ShipmentConfirmation
-from orders_pipeline.amazon.shipments_v0 import confirmation_body, ship_date
+from orders_pipeline.amazon.order import OrderParts
 from orders_pipeline.fulfillment.push import Pushing, PushTotals, act_on_due_orders
 from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
-from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
 from orders_pipeline.intake.search import record_orders
 from orders_pipeline.orders.absorb import AbsorbTotals, absorb_events
 from orders_pipeline.orders.fetch import FetchTotals, fetch_due_orders
-from orders_pipeline.sandbox.amazon.accounts import DIRECT_TO_CONSUMER
-from orders_pipeline.sandbox.amazon.gate import ApiError
-from orders_pipeline.sandbox.amazon.order import Order as SandboxOrder
-from orders_pipeline.sandbox.amazon.render_v2026 import render_order
-from orders_pipeline.sandbox.amazon.shipments import Shipments
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
 from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.day.people import People
 from orders_pipeline.sandbox.order_factory import OrderFactory
-from orders_pipeline.sandbox.warehouse.app import RefusedError, WarehouseApi
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
 from orders_pipeline.shipments.confirm import Confirming, ConfirmTotals, confirm_due_packages
 from orders_pipeline.shipments.packages import PackageTotals, absorb_shipments
@@ -58,237 +36,10 @@ from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.keyring import LocalKeyring
-from orders_pipeline.wms.warehouse import (
-    CancelAnswer,
-    FulfillmentOrder,
-    HoldAnswer,
-    PushAnswer,
-    PushResult,
-    ShipmentEvent,
-    ShipmentPage,
-    WarehouseOrder,
-)
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.ports import AmazonPorts, MemoryQueue, Scripted, WarehousePorts
 
 QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders"
-_CONFLICTS: dict[str, PushAnswer] = {
-    "order_conflict": "conflict",
-    "order_shipped": "shipped",
-    "order_cancelled": "cancelled",
-}
-
-
-class MemoryQueue(NotificationQueue):
-    """SQS in memory: what was received is invisible until it is deleted, or `reappear` is called."""
-
-    def __init__(self) -> None:
-        self.waiting: list[QueueMessage] = []
-        self.in_flight: list[QueueMessage] = []
-        self.undeletable = 0
-        self._sent = 0
-
-    def send(self, *bodies: str) -> None:
-        for body in bodies:
-            self._sent += 1
-            name = f"m{self._sent:05d}"
-            self.waiting.append(QueueMessage(name, f"r-{name}", body, datetime.now(UTC)))
-
-    def receive(self, *, wait_seconds: int) -> list[QueueMessage]:
-        taken, self.waiting = self.waiting[:10], self.waiting[10:]
-        self.in_flight += taken
-        return taken
-
-    def delete(self, messages: Any) -> int:
-        failed = min(self.undeletable, len(messages))
-        self.undeletable -= failed
-        gone = {message.message_id for message in list(messages)[failed:]}
-        self.in_flight = [message for message in self.in_flight if message.message_id not in gone]
-        return failed
-
-    def reappear(self) -> None:
-        self.waiting, self.in_flight = self.in_flight + self.waiting, []
-
-
-class Scripted:
-    """Errors to raise, by what they strike: before the call has its effect, or after (the answer is lost)."""
-
-    def __init__(self) -> None:
-        self._errors: list[tuple[str, str, bool, Exception, int]] = []
-
-    def fail(self, call: str, error: Exception, order_id: str = "*", *, after: bool = False, times: int = 1) -> None:
-        self._errors.append((call, order_id, after, error, times))
-
-    def strike(self, call: str, order_id: str, *, after: bool = False) -> None:
-        for index, (name, target, is_after, error, times) in enumerate(self._errors):
-            if name == call and target in ("*", order_id) and is_after == after:
-                if times <= 1:
-                    del self._errors[index]
-                else:
-                    self._errors[index] = (name, target, is_after, error, times - 1)
-                raise error
-
-    def clear(self) -> None:
-        self._errors.clear()
-
-
-class AmazonPorts:
-    """OrdersPort and ShipmentsPort over the sandbox's Amazon."""
-
-    def __init__(self, state: AmazonState, faults: Scripted, *, api_version: str = "2026-01-01") -> None:
-        self._state = state
-        self._faults = faults
-        self._shipments = Shipments(state)
-        self.api_version = api_version
-        self.asked: list[tuple[str, OrderParts]] = []
-        self.told: list[ShipmentConfirmation] = []
-        # Called after the answer was read and before it is given: what changes meanwhile is not in it.
-        self.meanwhile: Callable[[str], None] | None = None
-        self.page_size = 100
-        self.searched: list[tuple[SearchWindow, str | None]] = []
-
-    def get_order(
-        self,
-        order_id: str,
-        parts: OrderParts = OrderParts.STATE,
-        *,
-        priority: Priority = Priority.EVENT,
-        deadline_seconds: float = 20.0,
-    ) -> FetchedOrder:
-        self.asked.append((order_id, parts))
-        self._faults.strike("get_order", order_id)
-        with self._state.lock:
-            order = self._state.orders.get(order_id)
-            if order is None:
-                raise AmazonNotFound("getOrder answered 404", operation="getOrder", status=404)
-            answer = self._read(order, parts)
-        if self.meanwhile is not None:
-            self.meanwhile(order_id)
-        return answer
-
-    def get_orders(
-        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
-    ) -> dict[str, Order]:
-        return {order_id: self.get_order(order_id).order for order_id in order_ids}
-
-    def search_orders(
-        self,
-        window: SearchWindow,
-        *,
-        page_token: str | None = None,
-        priority: Priority = Priority.SWEEP,
-        deadline_seconds: float = 20.0,
-    ) -> SearchPage:
-        self._faults.strike("search_orders", page_token or "first")
-        self.searched.append((window, page_token))
-        start = int(page_token or 0)
-        with self._state.lock:
-            found = sorted(
-                (
-                    order
-                    for order in self._state.orders.values()
-                    if window.updated_after <= order.last_updated < window.updated_before
-                ),
-                key=lambda order: order.last_updated,
-            )
-            page = tuple(self._read(order, OrderParts.STATE).order for order in found[start : start + self.page_size])
-        end = start + self.page_size
-        return SearchPage(page, str(end) if end < len(found) else None, window.updated_before)
-
-    def confirm_shipment(self, confirmation: ShipmentConfirmation, *, deadline_seconds: float = 20.0) -> None:
-        self._faults.strike("confirm", confirmation.order_id)
-        self.told.append(confirmation)
-        body = confirmation_body(confirmation, ship_date(confirmation, datetime.now(UTC) + timedelta(seconds=3)))
-        order = self._state.orders[confirmation.order_id]
-        reference_id = str(confirmation.package_reference_id)
-        try:
-            with self._state.lock:
-                self._shipments._confirm(order, body, body["packageDetail"])
-        except ApiError as error:
-            reason = str(error)
-            self._shipments._record(order.order_id, reference_id, "refused", reason=reason)
-            raise AmazonBadRequest(reason, operation="confirmShipment", status=400) from None
-        self._faults.strike("confirm", confirmation.order_id, after=True)
-
-    def _read(self, order: SandboxOrder, parts: OrderParts) -> FetchedOrder:
-        included = [*STATE_DATA]
-        details, packages = OrderParts.SHIPPING_DETAILS in parts, OrderParts.PACKAGES in parts
-        included += ["RECIPIENT"] if details else []
-        included += ["PACKAGES"] if packages and self.api_version != "v0" else []
-        rendered = render_order(order, tuple(included), {DIRECT_TO_CONSUMER}, self._state.clock.now())
-        body = Fields(json.loads(json.dumps(rendered)), "order")
-        read = read_order(body, with_packages="PACKAGES" in included)
-        return FetchedOrder(read, read_shipping_details(body) if details else None)
-
-
-class WarehousePorts:
-    """WarehousePort over the sandbox's warehouse."""
-
-    def __init__(self, state: WarehouseState, faults: Scripted) -> None:
-        self._state = state
-        self._faults = faults
-        self._api = WarehouseApi(state)
-        self.calls: list[tuple[str, str]] = []
-        self.shuffled_events: list[dict[str, Any]] | None = None
-        self.meanwhile: Callable[[str, str], None] | None = None
-
-    def push(self, order: FulfillmentOrder) -> PushResult:
-        sent = json.dumps(order.wire()).encode()
-        answer = self._ask("push", order.order_ref, "put_order", sent)
-        if isinstance(answer, RefusedError):
-            if answer.status == 409:
-                return PushResult(_CONFLICTS.get(answer.code, "conflict"), code=answer.code)
-            return PushResult("refused", code=answer.code)
-        return PushResult("accepted", wms_id=answer["wms_id"])
-
-    def find(self, order_ref: str) -> WarehouseOrder | None:
-        answer = self._ask("find", order_ref, "get_order", b"")
-        return None if isinstance(answer, RefusedError) else WarehouseOrder(answer["wms_id"], answer["status"])
-
-    def hold(self, order_ref: str, reason: str) -> HoldAnswer:
-        return self._wait_or_go_on("hold", order_ref, reason)
-
-    def release(self, order_ref: str, reason: str) -> HoldAnswer:
-        return self._wait_or_go_on("release", order_ref, reason)
-
-    def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
-        answer = self._ask("cancel", order_ref, "cancel", json.dumps({"reason": reason}).encode())
-        if isinstance(answer, RefusedError):
-            return "too_late" if answer.status == 409 else "not_found"
-        return cast(CancelAnswer, answer["outcome"])
-
-    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
-        self._faults.strike("poll", "*")
-        start = int(cursor or 0)
-        page = self._state.events[start : start + limit]
-        return ShipmentPage(tuple(shipment_event(event) for event in page), str(start + len(page)))
-
-    def erase_pii(self, order_ref: str) -> bool:
-        return self._state.erase(order_ref) or True
-
-    def _wait_or_go_on(self, call: str, order_ref: str, reason: str) -> HoldAnswer:
-        answer = self._ask(call, order_ref, call, json.dumps({"reason": reason}).encode())
-        if isinstance(answer, RefusedError):
-            return "too_late" if answer.status == 409 else "not_found"
-        return "done"
-
-    def _ask(self, call: str, order_ref: str, handler: str, raw: bytes) -> dict[str, Any] | RefusedError:
-        self.calls.append((call, order_ref))
-        self._faults.strike(call, order_ref)
-        try:
-            outcome, _, body = getattr(self._api, handler)(None, order_ref, raw)
-        except RefusedError as error:
-            self._record(handler, order_ref, error.code, raw)
-            return error
-        self._record(handler, order_ref, outcome, raw)
-        if self.meanwhile is not None:
-            self.meanwhile(call, order_ref)
-        self._faults.strike(call, order_ref, after=True)
-        return body or {}
-
-    def _record(self, handler: str, order_ref: str, outcome: str, raw: bytes) -> None:
-        from orders_pipeline.sandbox.warehouse.app import _hash_or_none
-
-        self._state.record(handler, order_ref, outcome, _hash_or_none(raw) if handler == "put_order" else None)
 
 
 @dataclass
@@ -331,7 +82,7 @@ class World:
     def order(self, *, quantities: tuple[int, ...] = (1,), hear: bool = True, **specification: Any) -> str:
         """A new order at Amazon; its id. `hear`: its notification is on the queue."""
         items = [{"quantity": quantity, "sku": f"SKU-{index}"} for index, quantity in enumerate(quantities)]
-        order = self.amazon.add_order(self._factory.make(**{"items": items, **specification}))
+        order = self.amazon.add_order(self._factory.make(items=items, **specification))
         if hear:
             self.hear()
         return order.order_id
@@ -419,7 +170,7 @@ class World:
     def sweep(self) -> int:
         """What a search over everything finds."""
         with self.amazon.lock:
-            found = [self.ports._read(order, OrderParts.STATE).order for order in self.amazon.orders.values()]
+            found = [self.ports.read(order, OrderParts.STATE).order for order in self.amazon.orders.values()]
         with self.database.transaction() as connection:
             return record_orders(connection, SELLER, "sweep", found)
 
@@ -525,18 +276,3 @@ class World:
 def open_world(database: Database, folder: Path, **arguments: Any) -> World:
     """A world on this database, with a keyring of its own."""
     return World(database, Vault(database, LocalKeyring(folder / "keyring.json"), AuditLog(database)), **arguments)
-
-
-def shipment_event(event: dict[str, Any]) -> ShipmentEvent:
-    """An event of the sandbox's warehouse as the REST adapter reads it."""
-    return ShipmentEvent(
-        event_id=event["event_id"],
-        kind=event["kind"],
-        order_ref=event["order_ref"],
-        package_id=event["package_id"],
-        carrier=event["carrier"],
-        service=event["service"],
-        tracking_number=event["tracking_number"],
-        shipped_at=datetime.fromisoformat(event["shipped_at"]),
-        lines=tuple((line["line_ref"], line["quantity"]) for line in event["lines"]),
-    )

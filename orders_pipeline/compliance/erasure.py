@@ -10,28 +10,31 @@ whatever should come back all the same is due at once for every later run (clock
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.compliance.kept import every_kept, next_kept
+from orders_pipeline.compliance.kept import kept, next_kept
 from orders_pipeline.compliance.rules import WORDS, Rule
 from orders_pipeline.compliance.shredding import ShredTotals, shred_due
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.store.compliance import (
+from orders_pipeline.store.compliance import other_records_due, warehouse_erasures_waiting
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import (
     bar_orders,
     delete_tokens,
     finish_erasures,
     insert_erasure,
     mark_erasure_shredded,
-    orders_without_details,
-    other_records_due,
-    warehouse_erasures_waiting,
+    orders_to_bar,
 )
-from orders_pipeline.store.database import Database
 from orders_pipeline.store.orders import lock_orders
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
 from orders_pipeline.wms.warehouse import WarehousePort
+
+
+BARRED_A_BATCH = 1_000
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +62,17 @@ class ErasureTotals:
 def erase_order(
     database: Database, vault: Vault, warehouse: WarehousePort | None, *, seller_id: str, order_id: str, reason: str
 ) -> ErasureTotals:
-    """Forget who bought one order. Safe to repeat; an order that is not known here is barred all the same."""
+    """Forget who bought one order. Safe to repeat; what should come of it later goes at once as well."""
     erasure_id = _ask(database, vault, seller_id, order_id, reason, everything=False)
     with database.transaction() as connection:
-        # The page that begins with this order: ids are compared by bytes there, so the one before it is its prefix.
-        kept = [one for one in next_kept(connection, seller_id, order_id[:-1], SHRED_BATCH) if one.order_id == order_id]
-        if not kept:
+        order = kept(connection, seller_id, order_id)
+        if order is None:
             lock_orders(connection, seller_id, [order_id])
             bar_orders(connection, seller_id, [order_id])
     shreds = ShredTotals()
-    shred_due(
-        database, vault, seller_id=seller_id, kept=kept, at=database.now(), totals=shreds, reason=reason
-    )
+    if order is not None:
+        now = database.now()
+        shred_due(database, vault, seller_id=seller_id, kept=[order], at=now, totals=shreds, reason=reason)
     return _finish(database, vault, warehouse, seller_id, erasure_id, shreds)
 
 
@@ -103,6 +105,34 @@ def erase_seller(
     with database.transaction() as connection:
         delete_tokens(connection, seller_id)
     return _finish(database, vault, warehouse, seller_id, erasure_id, shreds)
+
+
+def _bar_the_rest(database: Database, seller_id: str) -> None:
+    while True:
+        with database.transaction() as connection:
+            order_ids = orders_to_bar(connection, seller_id, BARRED_A_BATCH)
+            if not order_ids:
+                return
+            lock_orders(connection, seller_id, order_ids)
+            bar_orders(connection, seller_id, order_ids)
+
+
+def _shred_others(database: Database, vault: Vault, seller_id: str, shreds: ShredTotals, reason: str) -> None:
+    while True:
+        with database.transaction() as connection:
+            due = other_records_due(
+                connection, seller_id, order_kind=SHIPPING_DETAILS, at=END_OF_TIME, limit=SHRED_BATCH
+            )
+        if not due:
+            return
+        for kind in sorted({row.kind for row in due}):
+            with database.transaction() as connection:
+                gone = vault.shred_many(
+                    connection, seller_id=seller_id, kind=kind,
+                    subject_ids=[row.subject_id for row in due if row.kind == kind],
+                    reason=f"{Rule.ERASURE_ASKED}: {reason}",
+                )  # fmt: skip
+            shreds.shredded[Rule.ERASURE_ASKED] += len(gone)
 
 
 def _ask(

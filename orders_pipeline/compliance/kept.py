@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.clock import Due, KeptDetails, due
-from orders_pipeline.store.compliance import kept_page
+from orders_pipeline.store.compliance import kept_order, kept_page
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.vault.access import SHRED_BATCH
 
@@ -41,6 +41,12 @@ class KeptOrder:
 def next_kept(connection: Connection, seller_id: str, after: str, limit: int = SHRED_BATCH) -> list[KeptOrder]:
     """The next orders by id; an empty list when the pass is over."""
     return [_kept(row) for row in kept_page(connection, seller_id, SHIPPING_DETAILS, after, limit)]
+
+
+def kept(connection: Connection, seller_id: str, order_id: str) -> KeptOrder | None:
+    """One order; None if nothing of it is kept."""
+    row = kept_order(connection, seller_id, SHIPPING_DETAILS, order_id)
+    return None if row is None else _kept(row)
 
 
 def every_kept(database: Database, seller_id: str) -> Iterator[KeptOrder]:

@@ -22,14 +22,9 @@ from orders_pipeline.compliance.kept import every_kept, next_kept
 from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
 from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need_be, shred_due
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.store.compliance import (
-    finish_erasures,
-    mark_erasure_shredded,
-    open_erasures,
-    other_records_due,
-    warehouse_erasures_waiting,
-)
+from orders_pipeline.store.compliance import other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import finish_erasures, mark_erasure_shredded, open_erasures
 from orders_pipeline.store.purge import BY_AGE, count_old, purge_by_age, purge_orders
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
@@ -135,9 +130,7 @@ def plan_retention(
         if order.warehouse_must_erase(at):
             add("warehouse copy", order.order_id, order.due.rule, order.due.warehouse_due_at)
     with database.transaction() as connection:
-        for row in other_records_due(
-            connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH
-        ):
+        for row in other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH):
             add(row.kind, row.subject_id, Rule.PARKED_MESSAGE, row.due_at)
         for table, old in count_old(connection, seller_id, at - NON_PII_LIFE).items():
             counts[table, Rule.NON_PII] += old

@@ -26,8 +26,9 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.kept import KeptOrder
 from orders_pipeline.compliance.rules import WORDS, Rule
 from orders_pipeline.store.alerts import raise_alert
-from orders_pipeline.store.compliance import ask_warehouse_to_erase, bar_orders, lose_addresses
+from orders_pipeline.store.compliance import ask_warehouse_to_erase, lose_addresses
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import bar_orders
 from orders_pipeline.store.orders import lock_orders
 from orders_pipeline.store.workers import concerns_all, where_from
 from orders_pipeline.vault.access import Vault

@@ -9,7 +9,7 @@ https://docs.dagster.io/guides/build/external-resources
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 import dagster as dg
@@ -37,10 +37,9 @@ class StoreResource(dg.ConfigurableResource):
         """While a run has the store, it shows that its worker lives (defs.runs looks for that)."""
         sign = None
         if context.run is not None:
-            try:
+            # Without a database the asset itself will say so.
+            with suppress(EmbeddedPostgresError, SQLAlchemyError):
                 sign = SignOfLife(self.database(), context.run.run_id)
-            except (EmbeddedPostgresError, SQLAlchemyError):
-                pass  # the asset itself will say what is wrong
         try:
             yield self
         finally:

@@ -127,13 +127,10 @@ def _read_back(
         entries: list[AuditEntry] = []
         current = lock_confirmations(connection, work.seller_id, order_id)
         asked = {package.package_id for package in packages}
-        confirmed = {package.package_id for package in current if _counts_at_amazon(package)}
+        counted = [package for package in current if _may_count_at_amazon(package)]
         for package in current:
             if package.package_id in asked and package.state in TO_READ_BACK:
-                counted = [one for one in current if one.package_id in confirmed]
                 outcome = _compare(connection, work, package, current, counted, shown)
-                if outcome == "confirmed":
-                    confirmed.add(package.package_id)
                 totals.count(outcome)
                 entries.append(
                     AuditEntry(
@@ -149,9 +146,13 @@ def _read_back(
     return totals
 
 
-def _counts_at_amazon(package: Confirmation) -> bool:
-    """Whether Amazon's shipped quantities hold this package, although it is not asked about now."""
-    told = package.state == PackageState.VOIDED and package.sends
+def _may_count_at_amazon(package: Confirmation) -> bool:
+    """Whether Amazon's shipped quantities may hold this package.
+
+    Of two that were told, Amazon may have taken either: unless all are covered, none is proven. Telling both again does
+    no harm.
+    """
+    told = package.state in (*TO_READ_BACK, PackageState.VOIDED) and package.sends
     return bool(told) or package.state in (PackageState.CONFIRMED, PackageState.BY_HAND)
 
 
@@ -235,7 +236,7 @@ def _shows(shown: Package, package: Confirmation) -> bool:
 
 
 def _quantities_are_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
-    """v0: whether Amazon counts as shipped what this package and those that it has already hold."""
+    """v0: whether Amazon counts as shipped all that this package and the others that it may have taken hold."""
     shipped = {item.order_item_id: item.quantity_fulfilled for item in order.items}
     others = (one.lines for one in counted if one.package_id != package.package_id)
     needed = pieces_by_line([line for lines in (package.lines, *others) for line in lines])

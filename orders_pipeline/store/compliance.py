@@ -1,14 +1,13 @@
 """Queries of the compliance stage: what is kept of a buyer, where, since when; what was asked to be forgotten.
 
 Belongs here: whose details are kept and the facts that decide about them, accounting for erasures. Elsewhere: the
-decision (compliance.clock), deleting what identifies nobody (store.purge), the evidence for the checks
-(store.evidence), the vault's own rows (store.vault).
+decision (compliance.clock), requests to forget somebody (store.erasures), deleting what identifies nobody
+(store.purge), the evidence for the checks (store.evidence), the vault's own rows (store.vault).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
@@ -43,23 +42,25 @@ def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Se
 
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
-_KEPT_THERE = "(w.erased_at is null or w.accepted_at > w.erased_at)"
-_KEPT_PAGE = f"""
-with page as (
+KEPT_THERE = "(w.erased_at is null or w.accepted_at > w.erased_at)"
+_NEXT_PAGE = f"""
   (select subject_id as order_id from vault.records
    where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
   union
   (select order_id from pipeline.wms_orders w
-   where seller_id = :seller_id and {_KEPT_THERE} and order_id > :after order by order_id limit :limit)
-  order by order_id limit :limit)
-select page.order_id, r.stored_at, w.order_id is not null and {_KEPT_THERE} as at_warehouse, w.erase_due_at,
+   where seller_id = :seller_id and {KEPT_THERE} and order_id > :after order by order_id limit :limit)
+  order by order_id limit :limit"""
+_ONE_ORDER = "select cast(:order_id as text) as order_id"
+_KEPT = f"""
+select page.order_id, r.stored_at, w.order_id is not null and {KEPT_THERE} as at_warehouse, w.erase_due_at,
   o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
   coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, o.purchased_at, o.ship_by, o.deliver_by, o.delivered_at,
-  coalesce(r.stored_at, w.first_attempt_at, o.first_seen_at) as kept_since,
+  coalesce(r.stored_at, w.first_attempt_at) as kept_since,
   q.state as queue_state, q.changed_at as queue_changed_at,
   p.left_at, coalesce(p.unsettled, 0) as unsettled,
   (select min(e.asked_at) from pipeline.erasures e where e.seller_id = :seller_id and (e.order_id = page.order_id
-   or e.order_id is null and coalesce(o.first_seen_at, r.stored_at, w.first_attempt_at) <= e.asked_at)) as erasure_asked_at
+   or e.order_id is null and coalesce(o.first_seen_at, r.stored_at, w.first_attempt_at) <= e.asked_at))
+   as erasure_asked_at
 from page
 left join vault.records r on r.seller_id = :seller_id and r.kind = :kind and r.subject_id = page.order_id
 left join pipeline.wms_orders w on w.seller_id = :seller_id and w.order_id = page.order_id
@@ -70,6 +71,7 @@ left join lateral (
     count(*) filter (where c.state not in ('confirmed', 'not_needed', 'by_hand')) as unsettled
   from pipeline.shipment_confirmations c where c.seller_id = :seller_id and c.order_id = page.order_id
     and c.state not in ('voided', 'replaced')) p on true
+where r.stored_at is not null or w.order_id is not null and {KEPT_THERE}
 order by page.order_id
 """
 
@@ -77,7 +79,13 @@ order by page.order_id
 def kept_page(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
     """The next orders, by id, whose details are kept here or at the warehouse, with what decides about them."""
     values = {"seller_id": seller_id, "kind": kind, "after": after, "limit": limit}
-    return list(connection.execute(text(_KEPT_PAGE), values))  # our own constants
+    return list(connection.execute(text(f"with page as ({_NEXT_PAGE}) {_KEPT}"), values))
+
+
+def kept_order(connection: Connection, seller_id: str, kind: str, order_id: str) -> AnyRow | None:
+    """The same of one order; None if nothing of it is kept."""
+    values = {"seller_id": seller_id, "kind": kind, "order_id": order_id}
+    return connection.execute(text(f"with page as ({_ONE_ORDER}) {_KEPT}"), values).one_or_none()
 
 
 def other_records_due(
@@ -118,7 +126,7 @@ def ask_warehouse_to_erase(connection: Connection, seller_id: str, order_ids: Se
         text(
             "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
             "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null from (select order_id from pipeline.wms_orders w where seller_id = :seller_id "
-            f"and order_id = any(:order_ids) and erase_due_at is null and {_KEPT_THERE} "
+            f"and order_id = any(:order_ids) and erase_due_at is null and {KEPT_THERE} "
             "order by order_id for update) as due where w.seller_id = :seller_id and w.order_id = due.order_id"
         ),
         {"seller_id": seller_id, "order_ids": list(order_ids)},
@@ -177,108 +185,6 @@ def warehouse_erasures_waiting(connection: Connection, seller_id: str, *, older_
     return int(row[0]), int(row[1])
 
 
-# --- erasures that somebody asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """Something that is to be forgotten, because Amazon or a buyer asked. `order_id` is None for a whole seller."""
-
-    erasure_id: int
-    order_id: str | None
-    everything: bool
-    asked_at: datetime
-    shredded_at: datetime | None
-
-
-def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
-    """Keep that it was asked for; its number."""
-    return connection.execute(
-        text(
-            "insert into pipeline.erasures (seller_id, order_id, everything) "
-            "values (:seller_id, :order_id, :everything) returning erasure_id"
-        ),
-        {"seller_id": seller_id, "order_id": order_id, "everything": everything},
-    ).scalar_one()
-
-
-def open_erasures(connection: Connection, seller_id: str) -> list[Erasure]:
-    """Those that are not finished, in the order in which they were asked for."""
-    rows = connection.execute(
-        text(
-            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
-            "where seller_id = :seller_id and finished_at is null order by erasure_id"
-        ),
-        {"seller_id": seller_id},
-    )
-    return [Erasure(*row) for row in rows]
-
-
-def mark_erasure_shredded(connection: Connection, erasure_id: int) -> None:
-    """Our own copy is gone."""
-    connection.execute(
-        text("update pipeline.erasures set shredded_at = clock_timestamp() where erasure_id = :id"), {"id": erasure_id}
-    )
-
-
-def finish_erasures(connection: Connection, seller_id: str) -> int:
-    """Close those whose warehouse has erased all that it was sent; how many."""
-    return connection.execute(
-        text(
-            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608
-            "where e.seller_id = :seller_id and e.finished_at is null and e.shredded_at is not null "
-            "and not exists (select from pipeline.wms_orders w left join pipeline.orders o using (seller_id, order_id) "
-            f"where w.seller_id = e.seller_id and {_KEPT_THERE} and (w.order_id = e.order_id "
-            "or e.order_id is null and coalesce(o.first_seen_at, w.first_attempt_at) <= e.asked_at))"
-        ),
-        {"seller_id": seller_id},
-    ).rowcount
-
-
-def is_to_be_forgotten(connection: Connection, seller_id: str, order_id: str) -> bool:
-    """Whether an erasure was asked for this order, so that its details must not be fetched again."""
-    return connection.execute(
-        text(
-            "select exists (select from pipeline.erasures e left join pipeline.orders o "
-            "on o.seller_id = e.seller_id and o.order_id = :order_id where e.seller_id = :seller_id "
-            "and (e.order_id = :order_id or e.order_id is null and o.first_seen_at <= e.asked_at))"
-        ),
-        {"seller_id": seller_id, "order_id": order_id},
-    ).scalar_one()
-
-
-def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Have these orders, locked by the caller, neither fetched with their details nor pushed any more.
-
-    What the warehouse has not taken is `cancelled` in the fulfillment queue, a state that nothing leaves and whose
-    orders are read without details. Returns (order_id, state before) of those that this changed.
-    """
-    values = {"seller_id": seller_id, "order_ids": list(order_ids)}
-    connection.execute(
-        text(
-            "update pipeline.orders set has_address = false, fetch_due_at = null "
-            "where seller_id = :seller_id and order_id = any(:order_ids)"
-        ),
-        values,
-    )
-    rows = connection.execute(
-        text(
-            "with before as (select order_id, state from pipeline.fulfillment_queue "
-            "where seller_id = :seller_id and order_id = any(:order_ids) order by order_id for update), "
-            "barred as (insert into pipeline.fulfillment_queue as q (seller_id, order_id, state) "
-            "select o.seller_id, o.order_id, 'cancelled' from pipeline.orders o "
-            "where o.seller_id = :seller_id and o.order_id = any(:order_ids) and o.fulfilled_by <> 'AMAZON' "
-            "order by o.order_id "
-            "on conflict (seller_id, order_id) do update set state = 'cancelled', hold_reasons = '{}', "
-            "changed_at = clock_timestamp(), action_due_at = null, parked_at = null "
-            "where q.state in ('queued', 'held', 'refused') returning q.order_id) "
-            "select barred.order_id, before.state from barred left join before using (order_id) order by order_id"
-        ),
-        values,
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 # --- deliveries
 
 
@@ -296,7 +202,7 @@ def claim_undelivered(
                 "and (o.delivery_checked_at is null or o.delivery_checked_at < clock_timestamp() - :every) "
                 "and (exists (select from vault.records r where r.seller_id = o.seller_id and r.kind = :kind "
                 "and r.subject_id = o.order_id) or exists (select from pipeline.wms_orders w "
-                f"where w.seller_id = o.seller_id and w.order_id = o.order_id and {_KEPT_THERE})) "
+                f"where w.seller_id = o.seller_id and w.order_id = o.order_id and {KEPT_THERE})) "
                 "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
                 "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
                 "where o.seller_id = :seller_id and o.order_id = due.order_id "
@@ -307,9 +213,7 @@ def claim_undelivered(
     )
 
 
-def give_back_delivery_look(
-    connection: Connection, seller_id: str, order_id: str, checked_at: datetime | None
-) -> None:
+def give_back_delivery_look(connection: Connection, seller_id: str, order_id: str, checked_at: datetime | None) -> None:
     """The order was not looked at after all."""
     connection.execute(
         text(

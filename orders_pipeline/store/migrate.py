@@ -12,8 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg2.errors import DuplicateDatabase
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from orders_pipeline.store.database import Database
 
@@ -59,19 +61,38 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def ensure_database_exists(url: str) -> None:
-    """Create the database that the URL names unless it is there. Needs the right to do so only when it is not."""
+    """Create the database that the URL names unless it is there. Needs the right to do so only when it is not.
+
+    Raises SQLAlchemy's DBAPIError for a server that is away, or that does not let us.
+    """
     target = make_url(url)
-    engine = create_engine(
-        target.set(database="postgres"), isolation_level="AUTOCOMMIT", hide_parameters=True, poolclass=None
-    )
+    if _connects(target):
+        return
+    engine = create_engine(target.set(database="postgres"), isolation_level="AUTOCOMMIT", hide_parameters=True)
     try:
         with engine.connect() as connection:
-            found = connection.execute(
-                text("select 1 from pg_database where datname = :name"), {"name": target.database}
-            ).scalar()
-            if not found:
-                quoted = connection.dialect.identifier_preparer.quote(target.database or "")
-                connection.execute(text(f"create database {quoted} encoding 'UTF8' template template0"))
+            quoted = connection.dialect.identifier_preparer.quote(target.database or "")
+            connection.execute(text(f"create database {quoted} encoding 'UTF8' template template0"))
+    except ProgrammingError as error:
+        # Another process was first.
+        if not isinstance(error.orig, DuplicateDatabase):
+            raise
+    finally:
+        engine.dispose()
+
+
+def _connects(target: URL) -> bool:
+    """Whether the database is there. Asked of the database itself: a tenant may see no other of its server."""
+    engine = create_engine(target, hide_parameters=True)
+    try:
+        with engine.connect():
+            return True
+    except OperationalError as error:
+        # The driver gives no code for a refused connection; the server's words are in English or in its own language,
+        # but always quote the name.
+        if f'"{target.database}"' not in str(error.orig):
+            raise
+        return False
     finally:
         engine.dispose()
 

@@ -241,7 +241,9 @@ def _report(outcome: Outcome) -> None:
     _console.print(f"pushes {calls}, confirmations {outcome.ledger['amazon']['confirmations']}")
     by_target = Counter(kill.target for kill in outcome.kills)
     settled = "never" if outcome.settled_seconds is None else f"{outcome.settled_seconds:.0f} s after the last kill"
-    _console.print(f"{len(outcome.kills)} kills {dict(by_target)}; settled {settled}; {outcome.wall_seconds:.0f} s in all")
+    _console.print(
+        f"{len(outcome.kills)} kills {dict(by_target)}; settled {settled}; {outcome.wall_seconds:.0f} s in all"
+    )
     for line in outcome.wrong[:30]:
         _console.print(f"[red]{line}[/]")
 

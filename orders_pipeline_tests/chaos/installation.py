@@ -174,7 +174,7 @@ class Installation:
         return self.query(DAGSTER_DATABASE, "select count(*) from job_ticks")[0][0] > 0
 
     def _own_processes(self) -> list[psutil.Process]:
-        """By DAGSTER_HOME, which nothing else has: a run worker outlives its code server, and is nobody's child then."""
+        """By DAGSTER_HOME, which nothing else has: a run worker outlives its code server, and is no child of ours."""
         mine = f"DAGSTER_HOME={self._home}"
         found: list[psutil.Process] = []
         for process in psutil.process_iter():

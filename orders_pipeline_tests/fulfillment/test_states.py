@@ -1,4 +1,4 @@
-"""The machine: every pair of a state and an event is a legal step or an IllegalTransition, and no life ends by accident."""
+"""The machine: every state and event make a legal step or an IllegalTransition, and no life ends by accident."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.intake.test_notification import MESSAGE, POSTAL_CODE
-from orders_pipeline_tests.world import MemoryQueue, World
+from orders_pipeline_tests.ports import MemoryQueue
+from orders_pipeline_tests.world import World
 
 
 def _message(number: int, **changes: Any) -> str:

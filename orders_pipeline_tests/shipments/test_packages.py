@@ -81,9 +81,7 @@ def test_a_void_that_comes_before_its_package_keeps_it_from_being_confirmed(worl
 
 
 @pytest.mark.parametrize("replacement_first", [False, True], ids=["void first", "replacement first"])
-def test_a_replacement_takes_over_the_reference_id_whichever_is_reported_first(
-    world: World, replacement_first: bool
-):
+def test_a_replacement_takes_over_the_reference_id_whichever_is_reported_first(world: World, replacement_first: bool):
     order_id = world.accepted(quantities=(2, 1))
     voided = world.ship(order_id)
     world.tell_amazon()
@@ -101,9 +99,7 @@ def test_a_replacement_takes_over_the_reference_id_whichever_is_reported_first(
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["sent, and not read back", "refused for good"])
-def test_a_replacement_that_amazon_refused_beside_the_voided_package_takes_its_place_later(
-    world: World, refused: bool
-):
+def test_a_replacement_that_amazon_refused_beside_the_voided_package_takes_its_place_later(world: World, refused: bool):
     order_id = world.accepted()
     voided = world.ship(order_id)
     world.tell_amazon()

@@ -1,0 +1,30 @@
+"""What a compliance check found, without Dagster.
+
+Belongs here: the shape. Elsewhere: the checks (checks, leak_scan), showing them (defs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["WARN", "ERROR"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """`severity` says how bad it is if it did not pass. `numbers` are numbers only: they are stored in clear by Dagster.
+
+    `description` says what was looked at, and what to do; `source` is the rule that it shows the keeping of.
+    """
+
+    name: str
+    passed: bool
+    severity: Severity
+    description: str
+    source: str
+    numbers: Mapping[str, int | float | bool]
+
+    def as_metadata(self) -> dict[str, int | float | bool]:
+        return dict(self.numbers)

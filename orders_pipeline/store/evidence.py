@@ -1,0 +1,226 @@
+"""Queries for the compliance checks: what the database itself shows, whatever the code believes.
+
+Belongs here: readings against their audit entries, the audit log's locks, roles and grants, the connection's TLS, client
+secrets. Elsewhere: what an answer means (compliance.checks). Everything here only reads, but for the client secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.store.database import AnyRow
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePage:
+    """A page of a pass. `last` is where the next one begins; None: there is no next."""
+
+    looked_at: int
+    missing: int
+    last: str | None
+
+
+_STORED = """
+with page as (
+  select subject_id as order_id, stored_at as at from vault.records
+  where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
+select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
+  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  and e.action = 'amazon_restricted_call' and e.at <= page.at)) as missing from page
+"""
+# What was sent to the warehouse was revealed before: the first sending is what the row remembers.
+_SENT = """
+with page as (
+  select order_id, first_attempt_at as at from pipeline.wms_orders
+  where seller_id = :seller_id and content_hash is not null and order_id > :after order by order_id limit :limit)
+select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
+  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  and e.action = 'reveal' and e.outcome = 'allowed' and e.at <= page.at)) as missing from page
+"""
+
+
+def stored_without_call(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> EvidencePage:
+    """Details in the vault, and how many have no restricted call to Amazon in the audit log from before."""
+    return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "after": after})
+
+
+def sent_without_reveal(connection: Connection, seller_id: str, after: str, limit: int) -> EvidencePage:
+    """Orders that the warehouse was sent, and how many have no reveal in the audit log from before."""
+    return _page(connection, _SENT, limit, {"seller_id": seller_id, "after": after})
+
+
+def _page(connection: Connection, statement: str, limit: int, values: dict[str, object]) -> EvidencePage:
+    row = connection.execute(text(statement), {**values, "limit": limit}).one()
+    return EvidencePage(row.looked_at, row.missing, row.last if row.looked_at == limit else None)
+
+
+# --- the audit log
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKeeping:
+    """What stands between the audit log and its forgetting. `locks` counts the triggers that are there and always on."""
+
+    oldest_at: datetime | None
+    first_id: int | None
+    newest_purged_at: datetime | None
+    purged_at: datetime | None
+    locks: int
+
+
+# The triggers of migrations/sql/audit.sql that refuse changes, all of them `enable always`.
+AUDIT_LOCKS = 8
+
+
+def audit_keeping(connection: Connection) -> AuditKeeping:
+    row = connection.execute(
+        text(
+            "select (select at from audit.entries order by entry_id limit 1), (select min(entry_id) from audit.entries), "
+            "(select max(newest_at) from audit.anchors), (select max(purged_at) from audit.anchors), "
+            "(select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n "
+            "on n.oid = c.relnamespace where n.nspname = 'audit' and not t.tgisinternal and "
+            "(t.tgenabled = 'A' and t.tgname in ('no_update', 'no_delete', 'no_truncate', 'check_anchor') "
+            "or t.tgenabled in ('O', 'A') and t.tgname = 'chain'))"
+        )
+    ).one()
+    return AuditKeeping(*row)
+
+
+# --- roles
+
+
+def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequence[str]) -> Sequence[AnyRow]:
+    """(role, schema, name, privileges) of each table, for the roles that are there; `public` is everybody."""
+    return list(
+        connection.execute(
+            text(
+                "select r.role, n.nspname as schema, c.relname as name, array(select p from unnest(array['SELECT', "
+                "'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p where has_table_privilege(r.role, c.oid, p)) as privileges "
+                "from unnest(cast(:roles as text[])) as r(role) cross join pg_class c "
+                "join pg_namespace n on n.oid = c.relnamespace where n.nspname = any(:schemas) and c.relkind = 'r' "
+                "and (r.role = 'public' or exists (select from pg_roles where rolname = r.role)) order by 1, 2, 3"
+            ),
+            {"roles": list(roles), "schemas": list(schemas)},
+        )
+    )
+
+
+def column_privileges(connection: Connection, role: str, schema: str, table: str) -> list[str]:
+    """The columns that the role may read, table-wide or one by one."""
+    return list(
+        connection.execute(
+            text(
+                "select a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n "
+                "on n.oid = c.relnamespace where n.nspname = :schema and c.relname = :table and a.attnum > 0 "
+                "and not a.attisdropped and has_column_privilege(:role, c.oid, a.attname, 'SELECT') order by 1"
+            ),
+            {"role": role, "schema": schema, "table": table},
+        ).scalars()
+    )
+
+
+def who_may_purge_audit(connection: Connection, roles: Sequence[str]) -> list[str]:
+    """Those of the roles that may run audit.purge_before."""
+    return list(
+        connection.execute(
+            text(
+                "select r.role from unnest(cast(:roles as text[])) as r(role) "
+                "where (r.role = 'public' or exists (select from pg_roles where rolname = r.role)) and "
+                "has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') order by 1"
+            ),
+            {"roles": list(roles)},
+        ).scalars()
+    )
+
+
+def is_superuser(connection: Connection) -> bool:
+    """Whether this connection is bound by no grant at all."""
+    return connection.execute(text("select rolsuper from pg_roles where rolname = current_user")).scalar_one()
+
+
+# --- TLS
+
+
+def connection_is_protected(connection: Connection) -> bool:
+    """Whether what this connection carries is encrypted, or never leaves the machine."""
+    return connection.execute(
+        text(
+            "select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) "
+            "or inet_server_addr() is null or inet_client_addr() <<= inet '127.0.0.0/8' "
+            "or inet_client_addr() = inet '::1'"
+        )
+    ).scalar_one()
+
+
+# --- client secrets
+
+
+@dataclass(frozen=True, slots=True)
+class SecretAge:
+    """One client secret, by its fingerprint. `expires_at` is Amazon's word; None: it said nothing."""
+
+    first_seen_at: datetime
+    expires_at: datetime | None
+    seconds_since_first_seen: float
+
+
+def note_secret(connection: Connection, application_id: str, fingerprint: str) -> SecretAge:
+    """Remember when this secret was first seen; what is known of it."""
+    connection.execute(
+        text(
+            "insert into pipeline.client_secrets (application_id, fingerprint) values (:application_id, :fingerprint) "
+            "on conflict do nothing"
+        ),
+        {"application_id": application_id, "fingerprint": fingerprint},
+    )
+    row = connection.execute(
+        text(
+            "select first_seen_at, expires_at, extract(epoch from clock_timestamp() - first_seen_at) "
+            "from pipeline.client_secrets where application_id = :application_id and fingerprint = :fingerprint"
+        ),
+        {"application_id": application_id, "fingerprint": fingerprint},
+    ).one()
+    return SecretAge(row[0], row[1], float(row[2]))
+
+
+def set_secret_expiry(
+    connection: Connection, application_id: str, *, told_at: datetime, expires_at: datetime, slack: timedelta
+) -> bool:
+    """Keep Amazon's word about the secret that was in use when it spoke; False where none was known then."""
+    return bool(
+        connection.execute(
+            text(
+                "update pipeline.client_secrets s set expires_at = :expires_at from (select fingerprint "
+                "from pipeline.client_secrets where application_id = :application_id and first_seen_at <= :seen_by "
+                "order by first_seen_at desc limit 1) as newest "
+                "where s.application_id = :application_id and s.fingerprint = newest.fingerprint"
+            ),
+            {"application_id": application_id, "seen_by": told_at + slack, "expires_at": expires_at},
+        ).rowcount
+    )
+
+
+def parked_of_types(connection: Connection, seller_id: str, types: Sequence[str], limit: int) -> Sequence[AnyRow]:
+    """(parked_id, notification_type, parked_at) of messages of these types that nobody has used yet, oldest first."""
+    return list(
+        connection.execute(
+            text(
+                "select parked_id, notification_type, parked_at from pipeline.parked_messages "
+                "where seller_id = :seller_id and notification_type = any(:types) and replayed_at is null "
+                "order by parked_at limit :limit"
+            ),
+            {"seller_id": seller_id, "types": list(types), "limit": limit},
+        )
+    )
+
+
+def mark_parked_used(connection: Connection, parked_id: object) -> None:
+    """Its content was taken over: the next retention shreds it."""
+    connection.execute(
+        text("update pipeline.parked_messages set replayed_at = clock_timestamp() where parked_id = :id"),
+        {"id": parked_id},
+    )

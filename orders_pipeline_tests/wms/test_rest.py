@@ -1,0 +1,311 @@
+"""The REST contract: what each answer of a warehouse's means, and that nothing it says gets out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+import responses
+from pydantic import SecretStr
+
+from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, SELLER_ID, WAREHOUSE_TOKEN, Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.vault.personal import PersonalText
+from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline.wms.warehouse import (
+    FulfillmentLine,
+    FulfillmentOrder,
+    PushResult,
+    ShipTo,
+    WarehouseError,
+    WarehouseOrder,
+    WarehouseRefused,
+    WarehouseUnauthorized,
+    WarehouseUnavailable,
+)
+
+BASE = "https://warehouse.test"
+ORDER_ID = "115-0000001-0000001"
+ORDER_URL = f"{BASE}/v1/orders/{ORDER_ID}"
+STREET = "7 Nightingale Row"
+ORDER = FulfillmentOrder(
+    order_ref=ORDER_ID,
+    seller_id=SELLER_ID,
+    marketplace_id=MARKETPLACE_ID,
+    purchased_at=datetime(2026, 11, 21, 8, tzinfo=UTC),
+    ship_by=datetime(2026, 11, 22, 8, tzinfo=UTC),
+    deliver_by=None,
+    service_level="STANDARD",
+    is_prime=False,
+    is_business=False,
+    ship_to=ShipTo(
+        name=PersonalText("Canary Quillfeather"),
+        address_line1=PersonalText(STREET),
+        city=PersonalText("Duluth"),
+        postal_code=PersonalText("55802"),
+        country_code="US",
+    ),
+    lines=(FulfillmentLine("1", "SKU", 2),),
+)
+PAGE = "<html><body>Please log in</body></html>"
+
+
+def _error(code: object, message: str = f"cannot deliver to {STREET}") -> dict[str, object]:
+    return {"error": {"code": code, "message": message}}
+
+
+@pytest.fixture
+def answers() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+@pytest.fixture
+def warehouse() -> Iterator[RestWarehouse]:
+    client = RestWarehouse(BASE, SecretStr("token"))
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (201, {"wms_id": "W1", "status": "accepted"}, PushResult("accepted", "W1")),
+        (200, {"wms_id": 7, "status": "accepted"}, PushResult("accepted", "7")),
+        (409, _error("order_conflict"), PushResult("conflict", code="order_conflict")),
+        (409, _error("order_shipped"), PushResult("shipped", code="order_shipped")),
+        (409, _error("order_cancelled"), PushResult("cancelled", code="order_cancelled")),
+        (409, {}, PushResult("conflict", code="order_conflict")),
+        (422, _error("invalid_address"), PushResult("refused", code="invalid_address")),
+        (422, _error("unknown_sku"), PushResult("refused", code="unknown_sku")),
+        # A code that is a sentence may hold a street; it is not kept.
+        (422, _error(f"no such street: {STREET}"), PushResult("refused", code="unprocessable")),
+        (422, _error("invalid_address\n"), PushResult("refused", code="unprocessable")),
+        (422, _error(["invalid_address"]), PushResult("refused", code="unprocessable")),
+        (422, {"error": "invalid_address"}, PushResult("refused", code="unprocessable")),
+    ],
+)
+def test_each_answer_to_a_push(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, status: int, body: object, expected: PushResult
+):
+    answers.put(ORDER_URL, json=body, status=status)
+    assert warehouse.push(ORDER) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, WarehouseUnauthorized),
+        (403, WarehouseUnauthorized),
+        (429, WarehouseUnavailable),
+        (500, WarehouseUnavailable),
+        (503, WarehouseUnavailable),
+        (302, WarehouseRefused),
+        (400, WarehouseRefused),
+        (404, WarehouseRefused),
+        (204, WarehouseRefused),
+    ],
+)
+@pytest.mark.parametrize("call", ["push", "hold", "release", "cancel", "poll"])
+def test_every_other_answer_is_an_error_that_names_the_status_and_nothing_that_was_said(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, status: int, kind: type[WarehouseError]
+):
+    if status == 404 and call != "push":
+        kind = WarehouseUnavailable if call != "poll" else WarehouseRefused
+    body = f'{{"error": "{STREET}"}}' if status != 204 else ""
+    url = {"push": ORDER_URL, "poll": f"{BASE}/v1/shipments"}.get(call, f"{ORDER_URL}/{call}")
+    method = {"push": "PUT", "poll": "GET"}.get(call, "POST")
+    headers = {"Location": f"{BASE}/login"} if status == 302 else {}
+    answers.add(method, url, body=body, status=status, headers=headers)
+    with pytest.raises(WarehouseError) as raised:
+        _call(warehouse, call)
+    assert type(raised.value) is kind
+    assert raised.value.status == status
+    assert str(status) in str(raised.value)
+    assert STREET not in repr(raised.value)
+
+
+@pytest.mark.parametrize("body", [PAGE, "", "[]", "null", '"ok"', "[" * 100_000])
+@pytest.mark.parametrize("call", ["push", "find", "hold", "release", "cancel", "poll"])
+def test_a_page_with_status_200_is_no_success(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, body: str
+):
+    url = {"push": ORDER_URL, "find": ORDER_URL, "poll": f"{BASE}/v1/shipments"}.get(call, f"{ORDER_URL}/{call}")
+    method = {"push": "PUT", "find": "GET", "poll": "GET"}.get(call, "POST")
+    answers.add(method, url, body=body, status=200)
+    with pytest.raises(WarehouseUnavailable):
+        _call(warehouse, call)
+
+
+def test_a_404_is_believed_only_in_the_contracts_words(answers: responses.RequestsMock, warehouse: RestWarehouse):
+    answers.get(ORDER_URL, json=_error("not_found"), status=404)
+    assert warehouse.find(ORDER_ID) is None
+    answers.get(ORDER_URL, body="<h1>no route</h1>", status=404)
+    with pytest.raises(WarehouseUnavailable):
+        warehouse.find(ORDER_ID)
+    for call in ("hold", "release", "cancel"):
+        answers.post(f"{ORDER_URL}/{call}", json=_error("not_found"), status=404)
+        assert _call(warehouse, call) == "not_found"
+        answers.post(f"{ORDER_URL}/{call}", body="<h1>no route</h1>", status=404)
+        with pytest.raises(WarehouseUnavailable):
+            _call(warehouse, call)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body", "expected"),
+    [
+        ("find", 200, {"wms_id": "W1", "status": "held"}, WarehouseOrder("W1", "held")),
+        ("hold", 200, {"status": "held"}, "done"),
+        ("hold", 409, _error("too_late"), "too_late"),
+        ("release", 200, {"status": "accepted"}, "done"),
+        ("release", 409, _error("too_late"), "too_late"),
+        ("cancel", 200, {"outcome": "cancelled"}, "cancelled"),
+        ("cancel", 200, {"outcome": "partial"}, "partial"),
+        ("cancel", 200, {"outcome": "pending"}, "pending"),
+        ("cancel", 409, _error("too_late"), "too_late"),
+    ],
+)
+def test_each_answer_to_the_other_calls(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, status: int, body: object, expected: object
+):
+    url = ORDER_URL if call == "find" else f"{ORDER_URL}/{call}"
+    answers.add("GET" if call == "find" else "POST", url, json=body, status=status)
+    assert _call(warehouse, call) == expected
+
+
+def test_a_cancellation_with_an_unknown_outcome_is_not_taken_for_one(
+    answers: responses.RequestsMock, warehouse: RestWarehouse
+):
+    answers.post(f"{ORDER_URL}/cancel", json={"outcome": "maybe"})
+    with pytest.raises(WarehouseRefused):
+        warehouse.cancel(ORDER_ID, "cancelled at Amazon")
+
+
+def test_a_broken_connection_says_nothing_of_what_was_being_sent(
+    answers: responses.RequestsMock, warehouse: RestWarehouse
+):
+    answers.put(ORDER_URL, body=requests.ConnectionError(f"while sending {STREET}"))
+    with pytest.raises(WarehouseUnavailable) as raised:
+        warehouse.push(ORDER)
+    assert STREET not in repr(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+def test_the_token_is_sent_even_where_netrc_names_the_host(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine warehouse.test login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    answers.get(ORDER_URL, json={"wms_id": "W1", "status": "accepted"})
+    warehouse.find(ORDER_ID)
+    assert answers.calls[0].request.headers["Authorization"] == "Bearer token"
+
+
+EVENT = {
+    "event_id": "E1",
+    "kind": "shipped",
+    "order_ref": ORDER_ID,
+    "package_id": "P1",
+    "carrier": "UPS",
+    "service": None,
+    "tracking_number": "1Z",
+    "shipped_at": "2026-11-21T10:00:00+02:00",
+    "lines": [{"line_ref": "1", "quantity": 2}],
+}
+
+
+def test_a_page_of_events_is_read_with_its_cursor(answers: responses.RequestsMock, warehouse: RestWarehouse):
+    answers.get(f"{BASE}/v1/shipments", json={"shipments": [EVENT], "next_cursor": 17})
+    page = warehouse.poll("c 1&2", 50)
+    (event,) = page.events
+    assert page.next_cursor == "17"
+    assert (event.shipped_at, event.lines) == (datetime(2026, 11, 21, 8, tzinfo=UTC), (("1", 2),))
+    assert "cursor=c+1%262" in (answers.calls[0].request.url or "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event_id": None},
+        {"event_id": {}},
+        {"event_id": "x" * 3000},
+        {"order_ref": ""},
+        {"kind": None},
+        {"package_id": ["P"]},
+        {"lines": 5},
+        {"lines": {"line_ref": "1"}},
+        {"lines": ["1"]},
+        {"lines": [{"line_ref": "1"}]},
+        {"lines": [{"line_ref": "1", "quantity": 0}]},
+        {"lines": [{"line_ref": "1", "quantity": True}]},
+        {"lines": [{"line_ref": "1", "quantity": 10**12}]},
+        {"lines": [{"line_ref": "1", "quantity": float("inf")}]},
+    ],
+)
+def test_an_event_that_cannot_be_read_is_counted_and_the_others_are_taken(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, change: dict[str, object]
+):
+    answers.get(f"{BASE}/v1/shipments", json={"shipments": [{**EVENT, **change}, EVENT, 7], "next_cursor": "c"})
+    page = warehouse.poll(None, 50)
+    assert (len(page.events), page.unreadable) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ({"kind": "returned"}, "kind", "returned"),
+        ({"event_id": 17}, "event_id", "17"),
+        ({"package_id": None, "lines": None}, "package_id", None),
+        ({"carrier": "U\u0000PS\ud800"}, "carrier", "UPS?"),
+        ({"tracking_number": ""}, "tracking_number", None),
+        ({"shipped_at": "2026-11-21T10:00:00"}, "shipped_at", None),
+        ({"shipped_at": "0001-01-01T00:00:00+14:00"}, "shipped_at", None),
+        ({"shipped_at": 5}, "shipped_at", None),
+        ({"lines": [{"line_ref": 1, "quantity": "2"}]}, "lines", (("1", 2),)),
+    ],
+)
+def test_what_an_event_lacks_or_writes_otherwise_is_read_as_far_as_it_goes(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, change: dict[str, object], field: str, expected: object
+):
+    answers.get(f"{BASE}/v1/shipments", json={"shipments": [{**EVENT, **change}], "next_cursor": "c"})
+    (event,) = warehouse.poll(None, 50).events
+    assert getattr(event, field) == expected
+
+
+def test_the_whole_contract_with_the_sandboxs_warehouse():
+    with Sandbox(subscribed=False, floor=FloorOptions(automatic=False)) as sandbox:
+        client = RestWarehouse(sandbox.warehouse_url, SecretStr(WAREHOUSE_TOKEN))
+        assert client.find(ORDER_ID) is None
+        first, again = client.push(ORDER), client.push(ORDER)
+        assert first.answer == again.answer == "accepted"
+        assert first.wms_id == again.wms_id
+        assert client.push(replace(ORDER, is_prime=True)).answer == "conflict"
+        sandbox.warehouse.faults.add("invalid_address_echo", "put_order")
+        assert client.push(ORDER) == PushResult("refused", code="invalid_address")
+        assert client.hold(ORDER_ID, "a reason") == client.release(ORDER_ID, "no reason") == "done"
+        sandbox.floor.ship_now(ORDER_ID, {"1": 1})
+        assert client.cancel(ORDER_ID, "cancelled at Amazon") == "partial"
+        assert client.cancel(ORDER_ID, "cancelled at Amazon") == "too_late"
+        page = client.poll(None, 10)
+        assert [event.kind for event in page.events] == ["shipped", "cancelled"]
+        assert client.poll(page.next_cursor, 10).events == ()
+        assert client.erase_pii(ORDER_ID)
+        assert client.erase_pii("115-0000009-0000009")
+        client.close()
+
+
+def _call(warehouse: RestWarehouse, call: str) -> object:
+    if call == "push":
+        return warehouse.push(ORDER)
+    if call == "poll":
+        return warehouse.poll(None, 50)
+    if call == "find":
+        return warehouse.find(ORDER_ID)
+    return getattr(warehouse, call)(ORDER_ID, "a reason")
