@@ -13,6 +13,7 @@ help:
 	@echo "make test   the tests"
 	@echo "make check  lint, types, floors, definitions, tests: what CI runs"
 	@echo "make bench  the benchmark table"
+	@echo "make chaos  300 orders while daemon, code server, run workers and PostgreSQL are killed at random"
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 15) else "orders_pipeline needs Python 3.11 to 3.14; set PYTHON=python3.x")'
@@ -46,6 +47,9 @@ check: lint types
 
 bench: $(READY)
 	@$(BIN)/python -m bench
+
+chaos: $(READY)
+	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos
 
 # The pages that are generated from the code; a test holds that they are true.
 docs: $(READY)

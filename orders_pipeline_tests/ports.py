@@ -1,7 +1,7 @@
 """Amazon, its queue and a warehouse as objects of this process: the stages' ports over the sandbox's own state.
 
-Belongs here: the ports, with the sandbox's rules, rendering and ledgers but without HTTP, and faults that a test scripts.
-Elsewhere: the stages beside them (world), the servers (sandbox).
+Belongs here: the ports, with the sandbox's rules, rendering and ledgers but without HTTP, and the faults that a test
+scripts. Elsewhere: the stages beside them (world), the servers (sandbox).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ making it so (retention), the rules in words (rules).
 | anything else | 30 days after delivery, less two days | hard_limit |
 
 Amazon never says when a parcel arrived, and a delivery window ends after most of its parcels have. So what is not known
-is taken to be early: `delivered_at` is the last moment at which the parcel was still on its way, and where not even that
-is known, the thirty days count from when the first parcel left the warehouse: nothing is delivered before that.
+is taken to be early: `delivered_at` is the last moment at which the parcel was still on its way, and where not even
+that is known, the thirty days count from when the first parcel left the warehouse: nothing is delivered before.
 """
 
 from __future__ import annotations
@@ -77,20 +77,25 @@ def due(facts: KeptDetails) -> Due:
     limit = _earliest_delivery(facts) + LIMIT
     latest = limit - LIMIT_MARGIN
     settled = min(_assumed_delivery(facts) + AFTER_DELIVERY, latest)
+
+    def decided(rule: Rule, due_at: datetime, warehouse_due_at: datetime | None = None) -> Due:
+        # What was fetched anew after its time is due from then on, not since before it was there.
+        ours = max(due_at, facts.kept_since)
+        return Due(rule, ours, ours if warehouse_due_at is None else max(warehouse_due_at, facts.kept_since), limit)
+
     at_once = _at_once(facts)
     if at_once is not None:
         rule, since = at_once
         waits = facts.queue_state in _IN_WORK and rule is not Rule.ERASURE_ASKED
         # What is on its way, or still to be stopped, needs its label; what we hold does not.
-        return Due(rule, min(since, latest), min(settled, latest) if waits else min(since, latest), limit)
+        return decided(rule, min(since, latest), settled if waits else None)
     if facts.status in _SHIPPED and facts.queue_state in (None, "closed") and facts.unsettled_packages == 0:
-        return Due(Rule.READ_BACK, settled, settled, limit)
+        return decided(Rule.READ_BACK, settled)
     if facts.queue_state in _HELD:
-        return Due(Rule.HELD, latest, latest, limit)
+        return decided(Rule.HELD, latest)
     if facts.queue_state in _NOT_TAKEN and facts.left_at is None:
-        deadline = min(_assumed_delivery(facts), latest)
-        return Due(Rule.NEVER_PUSHED, deadline, deadline, limit)
-    return Due(Rule.HARD_LIMIT, latest, latest, limit)
+        return decided(Rule.NEVER_PUSHED, min(_assumed_delivery(facts), latest))
+    return decided(Rule.HARD_LIMIT, latest)
 
 
 def _at_once(facts: KeptDetails) -> tuple[Rule, datetime] | None:

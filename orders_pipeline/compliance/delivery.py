@@ -14,7 +14,12 @@ from datetime import datetime, timedelta
 from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.amazon.order import OrderParts, OrdersPort, Package, Priority
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.store.compliance import claim_undelivered, give_back_delivery_look, save_delivered_at
+from orders_pipeline.store.compliance import (
+    claim_undelivered,
+    give_back_delivery_look,
+    note_on_its_way,
+    save_delivered_at,
+)
 from orders_pipeline.store.database import Database
 
 # Looking daily is as exact as a clock of days needs.
@@ -62,16 +67,14 @@ def look_up_deliveries(
     while clock() < ends and not totals.out_of_quota:
         with database.transaction() as connection:
             claimed = list(
-                claim_undelivered(
-                    connection, seller_id, kind=SHIPPING_DETAILS, every=LOOK_EVERY, limit=LOOKS_A_BATCH
-                )
+                claim_undelivered(connection, seller_id, kind=SHIPPING_DETAILS, every=LOOK_EVERY, limit=LOOKS_A_BATCH)
             )
         if not claimed:
             break
         while claimed and clock() < ends and not totals.out_of_quota:
             row = claimed.pop(0)
             try:
-                _look(orders, database, seller_id, row.order_id, row.checked_at, totals)
+                _look(orders, database, seller_id, row.order_id, row.seen_on_its_way_at, totals)
             except (LimitNotBefore, AmazonAuthError):
                 totals.out_of_quota = True
                 claimed.append(row)
@@ -81,16 +84,16 @@ def look_up_deliveries(
     return totals
 
 
-def delivered_at(packages: Sequence[Package], looked_before: datetime | None) -> datetime | None:
+def delivered_at(packages: Sequence[Package], on_its_way_at: datetime | None) -> datetime | None:
     """The last moment at which not all of it had arrived; None while something is on its way.
 
-    Amazon tells that a parcel has arrived, not when: it left before that, and was on its way at the look before.
+    Amazon tells that a parcel has arrived, not when: it left before that, and was on its way when it was last seen so.
     """
     travelling = [package for package in packages if package.status not in _WILL_NOT_ARRIVE]
     if not travelling or any(package.status != "DELIVERED" for package in travelling):
         return None
     left = [package.shipped_at for package in travelling if package.shipped_at is not None]
-    known = [*left, *([looked_before] if looked_before is not None else [])]
+    known = [*left, *([on_its_way_at] if on_its_way_at is not None else [])]
     return max(known, default=None)
 
 
@@ -99,7 +102,7 @@ def _look(
     database: Database,
     seller_id: str,
     order_id: str,
-    looked_before: datetime | None,
+    on_its_way_at: datetime | None,
     totals: DeliveryTotals,
 ) -> None:
     try:
@@ -116,8 +119,10 @@ def _look(
         totals.failed += 1
         return
     totals.looked_at += 1
-    arrived = delivered_at(answer.order.packages or (), looked_before)
-    if arrived is not None:
-        totals.delivered += 1
-        with database.transaction() as connection:
+    arrived = delivered_at(answer.order.packages or (), on_its_way_at)
+    with database.transaction() as connection:
+        if arrived is not None:
+            totals.delivered += 1
             save_delivered_at(connection, seller_id, order_id, arrived)
+        else:
+            note_on_its_way(connection, seller_id, order_id)

@@ -32,7 +32,6 @@ from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
 from orders_pipeline.wms.warehouse import WarehousePort
 
-
 BARRED_A_BATCH = 1_000
 END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ Severity = Literal["WARN", "ERROR"]
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """`severity` says how bad it is if it did not pass. `numbers` are numbers only: they are stored in clear by Dagster.
+    """`severity` says how bad it is if it did not pass. `numbers` are numbers only: Dagster keeps them in clear.
 
     `description` says what was looked at, and what to do; `source` is the rule that it shows the keeping of.
     """

@@ -62,7 +62,7 @@ def differences(connection: Connection) -> tuple[list[str], list[str]]:
     for row in rows:
         declared = DECLARED[row.role]
         wanted = declared.get(f"{row.schema}.{row.name}", declared.get(row.schema, _NOTHING))
-        if set(row.privileges) != wanted:
+        if frozenset[str](row.privileges) != wanted:
             wrong.append(
                 f"{row.role} on {row.schema}.{row.name}: has {_words(row.privileges)}, should have {_words(wanted)}"
             )

@@ -7,6 +7,7 @@ traceback, and could not name the embedded server.
 
 from __future__ import annotations
 
+from threading import current_thread, main_thread
 from typing import Any
 
 from dagster_postgres import DagsterPostgresStorage
@@ -28,6 +29,9 @@ class OrdersPostgresStorage(DagsterPostgresStorage):
         try:
             url = dagster_database_url(load_settings())
         except EmbeddedPostgresError as error:
+            if current_thread() is not main_thread():
+                # A server that is away for a moment: Dagster reports errors of a thread, and waits for one that exits.
+                raise
             # One line on stderr and exit code 1: this is what a person sees who types `dagster dev` alone.
             raise SystemExit(str(error)) from None
         return cls(postgres_url=url, inst_data=inst_data)

@@ -27,8 +27,8 @@ RUN_IS_LOST_AFTER = timedelta(minutes=4)
 MAX_RUNTIME_TAG = {"dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_seconds()))}
 # From "started" to the worker's sign of life it takes well under a second; on a machine that is all but stuck, more.
 SIGN_IS_DUE_AFTER = timedelta(seconds=15)
-# A worker needs three seconds from its launch to "started"; one that needs this long was never launched.
-START_IS_DUE_AFTER = timedelta(seconds=60)
+# A worker needs three seconds from its launch to "started", ten on a busy machine; after this it was never launched.
+START_IS_DUE_AFTER = timedelta(seconds=30)
 
 
 def active_run(

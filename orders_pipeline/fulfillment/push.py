@@ -61,8 +61,9 @@ from orders_pipeline.wms.warehouse import (
 )
 
 PUSH_WORKERS = 8
-# Longer than a push can take with its time-outs; a process that died gives its orders back after this.
-ACTION_LEASE = timedelta(minutes=2)
+# Longer than a push can take with its time-outs (25 s), and renewed as it begins; a process that died gives its orders
+# back after this.
+ACTION_LEASE = timedelta(minutes=1)
 # An order whose state at Amazon was read longer ago is read again before it is pushed.
 FRESH_FOR = timedelta(minutes=10)
 # A push whose answer never came may still be on its way; only after this is "not there" believed.

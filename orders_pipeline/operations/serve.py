@@ -20,7 +20,7 @@ import psutil
 from orders_pipeline.settings import Settings, project_root
 from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres, start_embedded
+from orders_pipeline.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_embedded, start_embedded
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
 
 DEFAULT_PORT = 3000
@@ -89,6 +89,8 @@ def serve(settings: Settings, *, port: int | None, tell: Callable[[str], None]) 
             except subprocess.TimeoutExpired:
                 if stop.asked:
                     break
+                if started is not None:
+                    _bring_back(settings, tell)
         return 0 if stop.asked else process.returncode or 0
     finally:
         if process is not None:
@@ -110,6 +112,17 @@ def dagster_home() -> Path:
             )
         shutil.copyfile(source, home / "dagster.yaml")
     return home
+
+
+def _bring_back(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Start the embedded server again if it was killed: who started it is who keeps it up."""
+    if find_embedded(settings.data_dir) is not None:
+        return
+    try:
+        start_embedded(settings.data_dir)
+        tell("The embedded PostgreSQL had stopped, and is up again.")
+    except EmbeddedPostgresError as error:
+        tell(str(error))  # tried again in a second
 
 
 def choose_port(wanted: int | None) -> int:

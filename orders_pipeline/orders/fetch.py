@@ -49,8 +49,8 @@ from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultError
 
-# Longer than one look can take with all its retries; a process that died gives its orders back after this.
-FETCH_LEASE = timedelta(minutes=2)
+# Longer than one look can take (the deadline of a batch is 45 s); a process that died gives its orders back after this.
+FETCH_LEASE = timedelta(minutes=1)
 FETCH_WORKERS = 4
 # 30 s, 1 min, 2 min … 1 h: some nine hours in all before an order is parked.
 FIRST_RETRY, LONGEST_RETRY, FETCH_ATTEMPTS = timedelta(seconds=30), timedelta(hours=1), 15

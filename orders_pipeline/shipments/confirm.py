@@ -43,7 +43,8 @@ from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.audit import AuditLog
 
 CONFIRM_WORKERS = 4
-ACTION_LEASE = timedelta(minutes=2)
+# Longer than one call can take (the deadline of a batch is 45 s); a process that died gives its packages back after.
+ACTION_LEASE = timedelta(minutes=1)
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 # How long after a 204 Amazon is asked what it shows; sooner often reads the state before.
 READ_BACK_AFTER = timedelta(seconds=15)

@@ -98,8 +98,8 @@ def other_records_due(
                 "select r.kind, r.subject_id, least(r.expires_at, p.replayed_at) as due_at from vault.records r "
                 "left join pipeline.parked_messages p on r.kind = 'parked_message' and p.seller_id = r.seller_id "
                 "and p.parked_id::text = r.subject_id "
-                "where r.seller_id = :seller_id and r.kind <> :order_kind and least(r.expires_at, p.replayed_at) <= :at "
-                "order by due_at limit :limit"
+                "where r.seller_id = :seller_id and r.kind <> :order_kind "
+                "and least(r.expires_at, p.replayed_at) <= :at order by due_at limit :limit"
             ),
             {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit},
         )
@@ -125,7 +125,8 @@ def ask_warehouse_to_erase(connection: Connection, seller_id: str, order_ids: Se
     return connection.execute(
         text(
             "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
-            "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null from (select order_id from pipeline.wms_orders w where seller_id = :seller_id "
+            "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null "
+            "from (select order_id from pipeline.wms_orders w where seller_id = :seller_id "
             f"and order_id = any(:order_ids) and erase_due_at is null and {KEPT_THERE} "
             "order by order_id for update) as due where w.seller_id = :seller_id and w.order_id = due.order_id"
         ),
@@ -191,8 +192,8 @@ def warehouse_erasures_waiting(connection: Connection, seller_id: str, *, older_
 def claim_undelivered(
     connection: Connection, seller_id: str, *, kind: str, every: timedelta, limit: int
 ) -> Sequence[AnyRow]:
-    """(order_id, checked_at) of shipped orders whose details are kept and whose delivery is not known; noted as looked
-    at now, the longest ago first."""
+    """(order_id, checked_at, seen_on_its_way_at) of shipped orders whose details are kept and whose delivery is not
+    known; noted as looked at now, the longest ago first."""
     return list(
         connection.execute(
             text(
@@ -206,7 +207,7 @@ def claim_undelivered(
                 "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
                 "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
                 "where o.seller_id = :seller_id and o.order_id = due.order_id "
-                "returning o.order_id, due.delivery_checked_at as checked_at"
+                "returning o.order_id, due.delivery_checked_at as checked_at, o.seen_on_its_way_at"
             ),
             {"seller_id": seller_id, "kind": kind, "every": every, "limit": limit},
         )
@@ -221,6 +222,17 @@ def give_back_delivery_look(connection: Connection, seller_id: str, order_id: st
             "where seller_id = :seller_id and order_id = :order_id"
         ),
         {"seller_id": seller_id, "order_id": order_id, "checked_at": checked_at},
+    )
+
+
+def note_on_its_way(connection: Connection, seller_id: str, order_id: str) -> None:
+    """Amazon has shown that not all of it has arrived by now."""
+    connection.execute(
+        text(
+            "update pipeline.orders set seen_on_its_way_at = clock_timestamp() "
+            "where seller_id = :seller_id and order_id = :order_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id},
     )
 
 

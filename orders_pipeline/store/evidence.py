@@ -1,12 +1,12 @@
 """Queries for the compliance checks: what the database itself shows, whatever the code believes.
 
-Belongs here: readings against their audit entries, the audit log's locks, roles and grants, the connection's TLS, client
-secrets. Elsewhere: what an answer means (compliance.checks). Everything here only reads, but for the client secrets.
+Belongs here: readings against their audit entries, the audit log's locks, roles and grants, the connection's TLS,
+client secrets. Elsewhere: what an answer means (compliance.checks). Everything here only reads, but for the client secrets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -63,7 +63,7 @@ def _page(connection: Connection, statement: str, limit: int, values: dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class AuditKeeping:
-    """What stands between the audit log and its forgetting. `locks` counts the triggers that are there and always on."""
+    """What stands between the audit log and its forgetting. `locks` counts the triggers that are on."""
 
     oldest_at: datetime | None
     first_id: int | None
@@ -79,7 +79,8 @@ AUDIT_LOCKS = 8
 def audit_keeping(connection: Connection) -> AuditKeeping:
     row = connection.execute(
         text(
-            "select (select at from audit.entries order by entry_id limit 1), (select min(entry_id) from audit.entries), "
+            "select (select at from audit.entries order by entry_id limit 1), "
+            "(select min(entry_id) from audit.entries), "
             "(select max(newest_at) from audit.anchors), (select max(purged_at) from audit.anchors), "
             "(select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n "
             "on n.oid = c.relnamespace where n.nspname = 'audit' and not t.tgisinternal and "
@@ -98,8 +99,9 @@ def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequ
     return list(
         connection.execute(
             text(
-                "select r.role, n.nspname as schema, c.relname as name, array(select p from unnest(array['SELECT', "
-                "'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p where has_table_privilege(r.role, c.oid, p)) as privileges "
+                "select r.role, n.nspname as schema, c.relname as name, array(select p from unnest(array["
+                "'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p where has_table_privilege(r.role, c.oid, p)) "
+                "as privileges "
                 "from unnest(cast(:roles as text[])) as r(role) cross join pg_class c "
                 "join pg_namespace n on n.oid = c.relnamespace where n.nspname = any(:schemas) and c.relkind = 'r' "
                 "and (r.role = 'public' or exists (select from pg_roles where rolname = r.role)) order by 1, 2, 3"
@@ -224,3 +226,59 @@ def mark_parked_used(connection: Connection, parked_id: object) -> None:
         text("update pipeline.parked_messages set replayed_at = clock_timestamp() where parked_id = :id"),
         {"id": parked_id},
     )
+
+
+# --- what is looked through for leaks
+
+
+def newest_records(connection: Connection, seller_id: str, kind: str, *, since: datetime, limit: int) -> list[str]:
+    """The subjects of the records that were stored since then, newest first."""
+    return list(
+        connection.execute(
+            text(
+                "select subject_id from vault.records where seller_id = :seller_id and kind = :kind "
+                "and stored_at >= :since order by stored_at desc limit :limit"
+            ),
+            {"seller_id": seller_id, "kind": kind, "since": since, "limit": limit},
+        ).scalars()
+    )
+
+
+def text_columns(connection: Connection, without_schemas: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    """The columns of each table that can hold text, by (schema, table)."""
+    rows = connection.execute(
+        text(
+            "select n.nspname, c.relname, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid "
+            "join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = a.atttypid "
+            "where c.relkind in ('r', 'p', 'm') and a.attnum > 0 and not a.attisdropped "
+            "and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname <> all(:without) "
+            "and n.nspname not like 'pg_toast%' and (t.typcategory = 'S' or t.typname in "
+            "('json', 'jsonb', 'xml', '_text', '_varchar', 'hstore')) order by 1, 2, a.attnum"
+        ),
+        {"without": list(without_schemas)},
+    )
+    columns: dict[tuple[str, str], list[str]] = {}
+    for schema, table, column in rows:
+        columns.setdefault((schema, table), []).append(column)
+    return columns
+
+
+def texts_of(
+    connection: Connection, schema: str, table: str, columns: Sequence[str], page: int
+) -> Iterator[Sequence[AnyRow]]:
+    """The rows of a table as text, streamed in pages, the newest first where the table has a running number."""
+    quote = connection.dialect.identifier_preparer.quote
+    chosen = ", ".join(f"cast({quote(column)} as text)" for column in columns)
+    number = connection.execute(
+        text(
+            "select a.attname from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n "
+            "on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0] "
+            "where i.indisprimary and i.indnatts = 1 and a.atttypid in (20, 23) "
+            "and n.nspname = :schema and c.relname = :table"
+        ),
+        {"schema": schema, "table": table},
+    ).scalar_one_or_none()
+    newest_first = f" order by {quote(number)} desc" if number else ""
+    statement = f"select {chosen} from {quote(schema)}.{quote(table)}{newest_first}"  # noqa: S608  # quoted names
+    rows = connection.execution_options(yield_per=page).execute(text(statement))
+    yield from rows.partitions()

@@ -35,7 +35,7 @@ def purge_orders(connection: Connection, seller_id: str, cutoff: datetime, limit
     """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none."""
     order_ids = list(
         connection.execute(
-            text(f"select o.order_id {_OLD_ORDERS} order by o.order_id limit :limit for update skip locked"),  # noqa: S608
+            text(f"select o.order_id {_OLD_ORDERS} order by o.order_id limit :limit for update skip locked"),
             {"seller_id": seller_id, "cutoff": cutoff, "limit": limit},
         ).scalars()
     )
@@ -62,7 +62,7 @@ def purge_by_age(connection: Connection, table: str, seller_id: str, cutoff: dat
 def count_old(connection: Connection, seller_id: str, cutoff: datetime) -> dict[str, int]:
     """What a purge would delete, by table. Orders count once, without what belongs to them."""
     values = {"seller_id": seller_id, "cutoff": cutoff}
-    old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}  # noqa: S608
+    old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
     for table, column in BY_AGE.items():
         statement = f"select count(*) from pipeline.{table} where seller_id = :seller_id and {column} < :cutoff"  # noqa: S608
         old[table] = int(connection.execute(text(statement), values).scalar_one())

@@ -146,6 +146,7 @@ orders = Table(
     # Not later than the delivery: Amazon says that a parcel has arrived, never when.
     _time("delivered_at"),
     _time("delivery_checked_at"),
+    _time("seen_on_its_way_at"),
     Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
     Column("has_address", Boolean, nullable=False, server_default=text("false")),
     _time_now("first_seen_at"),

@@ -10,6 +10,7 @@ from orders_pipeline.amazon.errors import AmazonUnavailable
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.orders import lock_orders
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -169,20 +170,17 @@ def test_two_processes_absorb_in_the_warehouses_order_and_do_not_wait_for_each_o
     world.warehouse.events.sort(key=lambda event: event["kind"] != "shipped")
     poll_shipments(world.wms, world.database, seller_id=SELLER)
 
-    def absorb(_: int) -> None:
+    def absorb() -> None:
         absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)
 
-    def touch(_: int) -> None:
+    def lock_them_all() -> None:
         for _ in range(10):
             with world.database.transaction() as connection:
-                connection.exec_driver_sql(
-                    "select 1 from pipeline.orders where order_id in "
-                    "(select order_id from pipeline.orders order by order_id for update) order by order_id for update"
-                )
+                lock_orders(connection, SELLER, sorted(orders))
 
     with ThreadPoolExecutor(4) as pool:
-        absorbing = list(pool.map(absorb, range(2))), list(pool.map(touch, range(2)))
-    assert absorbing
+        for future in [pool.submit(work) for work in (absorb, lock_them_all, absorb, lock_them_all)]:
+            future.result()
     states = world.rows("pipeline.shipment_confirmations", "state, count(*) as packages", "true group by state")
     assert {row.state: row.packages for row in states} == {"pending": 6, "voided": 6}
 

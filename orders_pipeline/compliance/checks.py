@@ -1,0 +1,328 @@
+"""What an auditor may see for himself, daily and on demand: each check with its numbers and the rule that it shows.
+
+Belongs here: the checks over the store, the vault, the audit log and the settings. Elsewhere: the search for leaks
+(leak_scan), showing them in Dagster (defs.compliance), what each line of the policy means here (docs/compliance.md).
+
+Every check is a pass in pages: its memory does not grow with the number of orders. Numbers hold no id and no value.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance import rules
+from orders_pipeline.compliance.client_secret import secret_life, take_expiry_notices
+from orders_pipeline.compliance.kept import every_kept
+from orders_pipeline.compliance.outcome import CheckOutcome
+from orders_pipeline.compliance.roles import differences
+from orders_pipeline.compliance.rules import Rule
+from orders_pipeline.settings import Settings, is_loopback
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.audit import ChainEnd
+from orders_pipeline.store.compliance import warehouse_erasures_waiting
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import overdue_erasures
+from orders_pipeline.store.evidence import (
+    AUDIT_LOCKS,
+    EvidencePage,
+    audit_keeping,
+    connection_is_protected,
+    is_superuser,
+    sent_without_reveal,
+    stored_without_call,
+)
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.rotation import unsettled_shreds
+
+# A nightly run, and two hours for it to be late.
+ONE_RUN = timedelta(hours=26)
+# The policy's month is not longer than this.
+TWELVE_MONTHS = timedelta(days=365)
+AUDIT_AT_MOST = timedelta(days=731 + 31)
+VERIFY_PAGE = 2_000
+EVIDENCE_PAGE = 10_000
+SECRET_WARN_DAYS = 30
+SECRET_ERROR_DAYS = 7
+
+
+def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome:
+    """No buyer's data is kept, here or at the warehouse, past its time; red at once past the hard limit."""
+    now = database.now()
+    late: Counter[Rule] = Counter()
+    kept = past_limit = at_warehouse = 0
+    for order in every_kept(database, seller_id):
+        kept += order.in_vault
+        at_warehouse += order.at_warehouse
+        is_late = order.in_vault and order.due.due_at < now - ONE_RUN
+        is_late |= order.at_warehouse and order.due.warehouse_due_at < now - ONE_RUN
+        late[order.due.rule] += is_late
+        past_limit += order.due.limit < now
+    with database.transaction() as connection:
+        waiting, waiting_long = warehouse_erasures_waiting(connection, seller_id, older_than=ONE_RUN)
+    overdue = sum(late.values())
+    return CheckOutcome(
+        name="nothing_past_its_time",
+        passed=not overdue and not past_limit and not waiting_long,
+        severity="ERROR",
+        description=f"{kept} orders' details are kept here, {at_warehouse} at the warehouse: {past_limit} past 30 "
+        f"days after delivery, {overdue} past their own time, {waiting_long} that the warehouse was asked to erase more than "
+        "a day ago. Late: run the retention job; if the warehouse does not answer, have it erased there by hand.",
+        source=rules.RETENTION,
+        numbers={
+            "kept_in_vault": kept,
+            "kept_at_warehouse": at_warehouse,
+            "past_hard_limit": past_limit,
+            "late": overdue,
+            "warehouse_waiting": waiting,
+            "warehouse_waiting_over_a_day": waiting_long,
+            **{f"late_{rule}": count for rule, count in sorted(late.items()) if count},
+        },
+    )
+
+
+def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome:
+    """What Amazon or a buyer asked to forget is forgotten within a day; and no shred waits to be made final."""
+    with database.transaction() as connection:
+        still_open, overdue = overdue_erasures(connection, seller_id, older_than=timedelta(hours=24))
+    unsettled = unsettled_shreds(database)
+    waits = unsettled.since is not None and unsettled.since < database.now() - ONE_RUN
+    return CheckOutcome(
+        name="erased_within_the_day",
+        passed=not overdue and not waits,
+        severity="ERROR",
+        description=f"{still_open} requests to erase are open, {overdue} for more than a day; {unsettled.records} "
+        "shredded records could still be brought back by an old backup together with the present keys. Run the "
+        "retention job; a settlement that fails says why in its log.",
+        source=rules.DELETION,
+        numbers={"open": still_open, "overdue": overdue, "unsettled_shreds": unsettled.records},
+    )
+
+
+def every_record_opens(vault: Vault) -> CheckOutcome:
+    """Every record of the vault authenticates, and its key is wrapped by the key-encryption key in use."""
+    checked = older = refused = 0
+    after = None
+    while True:
+        page = vault.verify_batch(after, VERIFY_PAGE)
+        checked, older, refused = checked + page.checked, older + page.under_older_key, refused + len(page.refused)
+        after = page.last
+        if after is None:
+            break
+    return CheckOutcome(
+        name="every_record_opens",
+        passed=not refused and not older,
+        severity="ERROR" if refused else "WARN",
+        description=f"{checked} records were opened and thrown away again: {refused} do not authenticate, {older} are "
+        "under an older key. Refused: find out who changed them (runbook, 'Vault'). Older: run the key rotation.",
+        source=rules.ENCRYPTION,
+        numbers={
+            "records": checked,
+            "refused": refused,
+            "under_older_key": older,
+            "keys": len(vault.keys.key_ids()),
+            "keyring_of_one_machine": vault.keys.is_local,
+        },
+    )
+
+
+def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutcome:
+    """Details that are here were asked for, and details that were sent were revealed, with an entry from before."""
+    stored, stored_missing = _count_missing(
+        database, lambda connection, after: stored_without_call(
+            connection, seller_id, SHIPPING_DETAILS, after, EVIDENCE_PAGE
+        ),
+    )  # fmt: skip
+    sent, sent_missing = _count_missing(
+        database, lambda connection, after: sent_without_reveal(connection, seller_id, after, EVIDENCE_PAGE)
+    )
+    return CheckOutcome(
+        name="every_reading_is_audited",
+        passed=not stored_missing and not sent_missing,
+        severity="ERROR",
+        description=f"Of {stored} orders' details in the vault {stored_missing} have no restricted call in the audit "
+        f"log from before, of {sent} orders sent to the warehouse {sent_missing} no reveal. Missing: somebody wrote "
+        "past the pipeline, or the audit log was cut; run its verification.",
+        source=rules.ACCESS_LOG,
+        numbers={
+            "stored": stored,
+            "stored_without_call": stored_missing,
+            "sent": sent,
+            "sent_without_reveal": sent_missing,
+        },
+    )
+
+
+def audit_chain_is_intact(audit: AuditLog, witnesses: Sequence[ChainEnd] = ()) -> CheckOutcome:
+    """Every entry follows from the one before it, and every entry that was witnessed elsewhere is still there."""
+    verified = audit.verify(witnesses=witnesses)
+    why = "" if verified.ok else f" Entry {verified.first_bad}: {verified.why}."
+    return CheckOutcome(
+        name="audit_chain_is_intact",
+        passed=verified.ok,
+        severity="ERROR",
+        description=f"{verified.entries} entries were recomputed, and {len(witnesses)} compared with what was kept "
+        f"outside.{why} Broken: keep the database as it is, and treat it as an incident (24 hours).",
+        source=rules.ACCESS_LOG,
+        numbers={
+            "entries": verified.entries,
+            "witnesses": len(witnesses),
+            "first_bad": verified.first_bad or 0,
+            "head": verified.head.entry_id if verified.head else 0,
+        },
+    )
+
+
+def audit_log_is_kept(database: Database) -> CheckOutcome:
+    """Nothing younger than 12 months was forgotten, nothing can be, and nothing is kept past 24 months."""
+    now = database.now()
+    with database.transaction() as connection:
+        keeping = audit_keeping(connection)
+    too_early = (
+        keeping.newest_purged_at is not None
+        and keeping.purged_at is not None
+        and keeping.newest_purged_at > keeping.purged_at - TWELVE_MONTHS
+    )
+    begins = keeping.first_id in (None, 1) or keeping.newest_purged_at is not None
+    too_old = keeping.oldest_at is not None and keeping.oldest_at < now - AUDIT_AT_MOST
+    days = (now - keeping.oldest_at).days if keeping.oldest_at else 0
+    return CheckOutcome(
+        name="audit_log_is_kept",
+        passed=keeping.locks == AUDIT_LOCKS and begins and not too_early and not too_old,
+        severity="ERROR",
+        description=f"The log goes back {days} days. {keeping.locks} of {AUDIT_LOCKS} locks against changes are in "
+        f"place; entries of the last 12 months were purged: {_yes(too_early)}; its beginning is accounted for: "
+        f"{_yes(begins)}; older than 24 months: {_yes(too_old)}. A lock is missing: see audit.sql.",
+        source=rules.LOG_RETENTION,
+        numbers={
+            "days": days,
+            "locks": keeping.locks,
+            "locks_declared": AUDIT_LOCKS,
+            "purged_too_early": too_early,
+            "beginning_accounted_for": begins,
+            "past_24_months": too_old,
+        },
+    )
+
+
+def roles_are_as_declared(database: Database) -> CheckOutcome:
+    """Each database role may do its work and no more; everybody else may do nothing."""
+    with database.transaction() as connection:
+        absent, wrong = differences(connection)
+        unbound = is_superuser(connection)
+    shown = "; ".join(wrong[:5])
+    return CheckOutcome(
+        name="roles_are_as_declared",
+        passed=not absent and not wrong,
+        severity="ERROR" if wrong else "WARN",
+        description=f"{len(wrong)} grants are not as declared{': ' + shown if shown else ''}. "
+        + (f"Roles that are not there: {', '.join(absent)}: have an administrator run roles.sql. " if absent else "")
+        + (
+            "This process is a superuser, bound by no grant: give it a login of orders_pipeline_app." if unbound else ""
+        ),
+        source=rules.LEAST_PRIVILEGE,
+        numbers={"roles_missing": len(absent), "grants_wrong": len(wrong), "superuser": unbound},
+    )
+
+
+def tls_on_every_endpoint(
+    database: Database, settings: Settings, environ: Mapping[str, str], *, dagster_url: str | None = None
+) -> CheckOutcome:
+    """Every endpoint is https with TLS 1.2 or newer, or on this machine; so is each connection to a database."""
+    urls: dict[str, str | None] = {
+        name: value for name, value in environ.items() if name.startswith("AWS_ENDPOINT_URL") and value
+    }
+    if settings.amazon is not None:
+        amazon = settings.amazon
+        urls |= {"AMAZON_SPAPI_ENDPOINT": amazon.spapi_endpoint, "AMAZON_LWA_ENDPOINT": amazon.lwa_endpoint}
+        urls["AMAZON_SQS_QUEUE_URL"] = amazon.queue_url
+    if settings.warehouse is not None:
+        urls["WMS_BASE_URL"] = settings.warehouse.base_url
+    if settings.slack_webhook_url is not None:
+        urls["SLACK_WEBHOOK_URL"] = settings.slack_webhook_url.get_secret_value()
+    bare = sorted(name for name, url in urls.items() if url and not (url.startswith("https://") or is_loopback(url)))
+    with database.transaction() as connection:
+        if not connection_is_protected(connection):
+            bare.append("ORDERS_DATABASE_URL")
+    if dagster_url is not None and not database_url_is_protected(dagster_url):
+        bare.append("DAGSTER_POSTGRES_URL")
+    modern = ssl.create_default_context().minimum_version >= ssl.TLSVersion.TLSv1_2
+    return CheckOutcome(
+        name="tls_on_every_endpoint",
+        passed=not bare and modern,
+        severity="ERROR",
+        description=f"{len(urls) + 1 + (dagster_url is not None)} endpoints: "
+        + (f"in clear: {', '.join(bare)}. Use https, or sslmode=verify-full." if bare else "none is in clear.")
+        + ("" if modern else " This Python accepts TLS older than 1.2."),
+        source=rules.TRANSIT,
+        numbers={
+            "endpoints": len(urls) + 1 + (dagster_url is not None),
+            "in_clear": len(bare),
+            "tls_1_2_or_newer": modern,
+        },
+    )
+
+
+def database_url_is_protected(url: str) -> bool:
+    """Whether a connection made from this URL is encrypted, or stays on the machine."""
+    parsed = make_url(url)
+    host = parsed.host or parsed.query.get("host") or ""
+    if isinstance(host, tuple):
+        host = host[0]
+    if not host or host.startswith("/") or is_loopback(f"http://{host}"):
+        return True
+    return parsed.query.get("sslmode") in ("require", "verify-ca", "verify-full")
+
+
+def client_secret_is_young(database: Database, vault: Vault, settings: Settings) -> CheckOutcome:
+    """The client secret has not come to the end of its 180 days; an alert at 90, 60, 30, 15, 7 and 1 days before."""
+    amazon = settings.require_amazon()
+    notices = take_expiry_notices(database, vault, amazon)
+    life = secret_life(database, vault, amazon)
+    warning = life.warning
+    if warning is not None:
+        with database.transaction() as connection:
+            raise_alert(
+                connection,
+                seller_id=amazon.seller_id,
+                key=f"client_secret.ends:{life.expires_at:%Y-%m-%d}:{warning}",
+                severity="error" if warning <= SECRET_ERROR_DAYS else "warning" if warning <= 30 else "info",
+                message=f"The Login with Amazon client secret ends on {life.expires_at:%Y-%m-%d}.",
+                what_to_do="Rotate it in the developer console; give the old one as AMAZON_LWA_CLIENT_SECRET_PREVIOUS.",
+            )
+    return CheckOutcome(
+        name="client_secret_is_young",
+        passed=life.days_left > SECRET_WARN_DAYS,
+        severity="ERROR" if life.days_left <= SECRET_ERROR_DAYS else "WARN",
+        description=f"The client secret ends on {life.expires_at:%Y-%m-%d}, in {life.days_left:.0f} days ("
+        + ("as Amazon says" if life.told_by_amazon else "180 days after it was first seen here; it may be older")
+        + "). Rotate it before: the old one works for seven more days.",
+        source=rules.CREDENTIALS,
+        numbers={
+            "days_left": life.days_left,
+            "told_by_amazon": life.told_by_amazon,
+            "warned_at_days": warning or 0,
+            "notices_read": notices,
+        },
+    )
+
+
+def _count_missing(database: Database, page_of: Callable[[Connection, str], EvidencePage]) -> tuple[int, int]:
+    looked_at = missing = 0
+    after: str | None = ""
+    while after is not None:
+        with database.transaction() as connection:
+            page = page_of(connection, after)
+        looked_at, missing, after = looked_at + page.looked_at, missing + page.missing, page.last
+    return looked_at, missing
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

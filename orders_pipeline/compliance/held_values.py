@@ -1,0 +1,110 @@
+"""The values that the vault holds, as keyed hashes: to look for them elsewhere without having them.
+
+Belongs here: the one pass that opens records and lets only keyed hashes out, after one audit entry for all of it.
+Elsewhere: what is hashed of a value (leak_shapes), where is looked for it (leak_scan), other readings (vault.access).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.leak_shapes import MOST_WORDS, is_telling, tell_tales
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.evidence import newest_records
+from orders_pipeline.store.vault import StoredRecord, records
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context
+from orders_pipeline.vault.errors import VaultError
+
+# Bounds the memory: some twelve hashes a record, a hundred bytes each.
+RECORDS_AT_MOST = 20_000
+PAGE = 500
+# Everybody's country and kind of address.
+_TELLS_NOTHING = frozenset({"country_code", "address_type", "state_or_region", "city", "district"})
+
+
+@dataclass(slots=True)
+class HeldValues:
+    """Keyed hashes of the values of some records. Holds no value and no word of one."""
+
+    vault: Vault = field(repr=False)
+    fingerprints: set[str] = field(default_factory=set[str], repr=False)
+    # Python's own hash, keyed for this process only: asked first, since it costs a thousandth.
+    quick: set[int] = field(default_factory=set[int], repr=False)
+    records: int = 0
+    unreadable: int = 0
+
+    def add(self, value: str) -> None:
+        for words in tell_tales(value):
+            self.quick.add(hash(words))
+            self.fingerprints.add(self.vault.fingerprint(words.encode()))
+
+    def holds_any_of(self, words: list[str]) -> bool:
+        """Whether some words in a row are one of the values."""
+        quick = self.quick
+        if not quick:
+            return False
+        for start, first in enumerate(words):
+            joined = first
+            if hash(joined) in quick and is_telling(joined) and self._is_held(joined):
+                return True
+            for other in words[start + 1 : start + MOST_WORDS]:
+                joined = f"{joined} {other}"
+                if hash(joined) in quick and self._is_held(joined):
+                    return True
+        return False
+
+    def _is_held(self, words: str) -> bool:
+        return self.vault.fingerprint(words.encode()) in self.fingerprints
+
+
+def hash_held_values(
+    database: Database, vault: Vault, *, seller_id: str, since: datetime, limit: int = RECORDS_AT_MOST
+) -> HeldValues:
+    """Hash what was stored since then, newest first. One audit entry, committed before the first record is opened."""
+    held = HeldValues(vault)
+    vault.prepare()
+    with database.transaction() as connection:
+        order_ids = newest_records(connection, seller_id, SHIPPING_DETAILS, since=since, limit=limit)
+        vault.audit.record(
+            connection,
+            action="hash_values",
+            seller_id=seller_id,
+            purpose="look for copies in clear",
+            outcome="allowed",
+            detail={"kind": SHIPPING_DETAILS, "records": len(order_ids)},
+        )
+    for start in range(0, len(order_ids), PAGE):
+        with database.transaction() as connection:
+            page = records(connection, seller_id, SHIPPING_DETAILS, order_ids[start : start + PAGE])
+        for record in page.values():
+            held.records += 1
+            try:
+                for value in _values(record, vault):
+                    held.add(value)
+            except (VaultError, ValueError):
+                # The check every_record_opens says which; the error's text could hold what was read.
+                held.unreadable += 1
+    return held
+
+
+def _values(record: StoredRecord, vault: Vault) -> Iterator[str]:
+    if record.key_id is None or record.wrapped_key is None:
+        raise VaultError("A record's own key is gone.")
+    sealed = SealedRecord(record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version)
+    context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+    yield from _texts(json.loads(open_sealed(vault.keys, sealed, context)))
+
+
+def _texts(document: Any) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            if name not in _TELLS_NOTHING:
+                yield from _texts(value)

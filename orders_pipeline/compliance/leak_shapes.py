@@ -1,0 +1,81 @@
+"""What a leak looks like: shapes that need no knowledge of any buyer, and values that are compared without being kept.
+
+Belongs here: the shapes, and turning text into what is compared. Elsewhere: the values that the vault holds
+(held_values), where is looked (leak_scan).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+# A name that is one word, or a city, stands in every second product title: only what is longer tells something.
+MOST_WORDS = 4
+ONE_WORD_CHARACTERS = 12
+ONE_WORD_WITH_DIGITS_CHARACTERS = 7
+SOME_WORDS_CHARACTERS = 8
+
+SHAPES: dict[str, re.Pattern[str]] = {
+    "e-mail": re.compile(r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,5}[A-Za-z]{2,24}\b"),
+    # With a country code, or as North America writes it: a bare row of digits may be any number.
+    "phone": re.compile(
+        r"(?<![\w.+/=\-])(?:\+[1-9]\d{0,2}[ .\-(]{0,2}\d{2,4}[ .\-)]{0,2}\d{2,4}[ .\-]?\d{2,6}"
+        r"|\(\d{3}\) ?\d{3}[ .\-]\d{4})(?![\w\-])"
+    ),
+    "amazon token": re.compile(r"\b(?:Atza|Atzr|Atc|Atz\.sprdt)\|[A-Za-z0-9_\-+/=]{6,}"),
+    "client secret": re.compile(r"\bamzn1\.oa2-cs\.v1\.[0-9a-fA-F]{8,}"),
+    "bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9_\-+/=.~|]{12,}"),
+    "aws key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    # Amazon's and the warehouse's own names of fields that hold a buyer's data, with a value in them.
+    "personal field": re.compile(
+        r"\\*\"(?:DestinationPostalCode|postal_?code|address_?line_?[123]|buyer_?(?:email|name)|gift_?message(?:text)?|"
+        r"recipient_?name|customiz(?:ed|ation)_?url|phone)\\*\"\s*:\s*\\*\"(?!\\*\"|•)",
+        re.IGNORECASE,
+    ),
+}
+# Nobody's: Amazon's address for incidents, and what git writes before a host.
+_NOT_A_BUYER = re.compile(r"^(?:security@amazon\.com|git@[a-z.]+|[^@]+@example\.(?:com|org|net))$", re.IGNORECASE)
+
+_ESCAPED_CHARACTER = re.compile(r"\\+u([0-9a-fA-F]{4})")
+_ESCAPED_BREAK = re.compile(r"\\+[nrtbf]")
+_WORD = re.compile(r"[^\W_]+")
+
+
+def shapes_in(text: str) -> Iterator[str]:
+    """The names of the shapes that are in the text, each once."""
+    for name, shape in SHAPES.items():
+        if name == "e-mail" and "@" not in text:
+            continue
+        if any(name != "e-mail" or not _NOT_A_BUYER.match(found.group()) for found in shape.finditer(text)):
+            yield name
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, as they are compared: JSON's escapes undone, without case, accents' form and punctuation."""
+    if "\\" in text:
+        text = _ESCAPED_CHARACTER.sub(lambda found: chr(int(found.group(1), 16)), text)
+        text = _ESCAPED_BREAK.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _WORD.findall(text.casefold())
+
+
+def tell_tales(value: str) -> Iterator[str]:
+    """What of a buyer's value would give it away: the whole of it, or each four words of a long one."""
+    words = words_of(value)
+    if len(words) == 1:
+        if is_telling(words[0]):
+            yield words[0]
+    elif sum(map(len, words)) >= SOME_WORDS_CHARACTERS:
+        size = min(len(words), MOST_WORDS)
+        for start in range(len(words) - size + 1):
+            yield " ".join(words[start : start + size])
+
+
+def is_telling(word: str) -> bool:
+    """Whether one word alone is rare enough to be somebody's."""
+    if len(word) >= ONE_WORD_CHARACTERS:
+        return True
+    return len(word) >= ONE_WORD_WITH_DIGITS_CHARACTERS and any(character.isdigit() for character in word)
