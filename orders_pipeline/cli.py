@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 import click
@@ -17,6 +18,8 @@ from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from orders_pipeline.amazon.errors import AmazonError
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
+from orders_pipeline.compliance.erasure import erase_order, erase_seller
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_parked
@@ -25,6 +28,7 @@ from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode
 from orders_pipeline.vault.errors import VaultError
+from orders_pipeline.vault.rotation import rotate_keys
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -134,6 +138,113 @@ def recover(order_id: str) -> None:
     deployment = Deployment(load_settings())
     recover_order(deployment.database, deployment.audit, seller_id=deployment.seller_id, order_id=order_id)
     _out.print(f"Order {order_id} is looked at by the next run.")
+
+
+@main.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="Why you read it: kept in the audit log with your name.")
+@_told
+def reveal(order_id: str, reason: str) -> None:
+    """Show where one order goes, after writing who read it and why into the audit log."""
+    deployment = Deployment(load_settings())
+    content = deployment.vault.reveal(
+        seller_id=deployment.seller_id, kind=SHIPPING_DETAILS, subject_id=order_id, purpose=reason
+    )
+    details = shipping_details_from_bytes(content)
+    # Straight to the terminal, past every log.
+    for name, value in details.plain_fields():
+        click.echo(f"{name}: {value}")
+
+
+@main.command()
+@click.argument("order_id", required=False)
+@click.option("--seller", is_flag=True, help="Every buyer of the whole seller, instead of one order's.")
+@click.option("--everything", is_flag=True, help="With --seller: what identifies nobody as well (the seller has left).")
+@click.option("--reason", required=True, help="Whose request it is: kept in the audit log.")
+@_told
+def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> None:
+    """Forget who bought: here, at the warehouse, and in every backup's reach."""
+    if bool(order_id) == seller:
+        _refuse("name one order, or --seller")
+    deployment = Deployment(load_settings())
+    if order_id:
+        totals = erase_order(
+            deployment.database,
+            deployment.vault,
+            deployment.warehouse,
+            seller_id=deployment.seller_id,
+            order_id=order_id,
+            reason=reason,
+        )
+    else:
+        totals = erase_seller(
+            deployment.database,
+            deployment.vault,
+            deployment.warehouse,
+            seller_id=deployment.seller_id,
+            reason=reason,
+            everything=everything,
+        )
+    for name, value in totals.as_metadata().items():
+        _out.print(f"{name}: {value}")
+    if not totals.complete:
+        _refuse(
+            "not all of it is done yet: the daily retention goes on; look at the check erased_within_the_day"
+        )
+
+
+@main.group()
+def keys() -> None:
+    """The keys that the buyers' data is encrypted under."""
+
+
+@keys.command("rotate")
+@_told
+def keys_rotate() -> None:
+    """Make a new key-encryption key, put everything under it, destroy the older ones; the pipeline may run on."""
+    deployment = Deployment(load_settings())
+    rotation = rotate_keys(deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate")
+    _out.print(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
+    if not rotation.complete:
+        _refuse("some older keys are still in use: run it again")
+
+
+@keys.command("list")
+@_told
+def keys_list() -> None:
+    """Show the key ids, the current one first, and how many records each still opens."""
+    deployment = Deployment(load_settings())
+    with deployment.database.transaction() as connection:
+        uses = deployment.vault.key_uses(connection)
+    for key_id in deployment.vault.keys.key_ids():
+        use = uses.get(key_id)
+        _out.print(f"{key_id}: {use.records if use else 0} records")
+
+
+@main.group()
+def audit() -> None:
+    """The log of who read and did what."""
+
+
+@audit.command("verify")
+@_told
+def audit_verify() -> None:
+    """Recompute the hash chain from its beginning; exit code 1 if it does not hold."""
+    found = Deployment(load_settings()).audit.verify()
+    if found.ok:
+        _out.print(f"The chain holds: {found.entries} entries.")
+        return
+    _out.print(f"The chain breaks at entry {found.first_bad}: {found.why}.")
+    sys.exit(1)
+
+
+@audit.command("export")
+@click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
+@_told
+def audit_export(day: datetime) -> None:
+    """Write one UTC day's entries to standard output, a JSON object a line. No line holds a buyer's data."""
+    for line in Deployment(load_settings()).audit.export(day.date()):
+        click.echo(line)
 
 
 def _refuse(message: str) -> None:

@@ -154,6 +154,26 @@ class ShippingDetails:
     address_type: str | None = None
     items: dict[str, ItemDetails] = field(default_factory=dict)
 
+    def plain_fields(self) -> list[tuple[str, str]]:
+        """(name, text) of every field that is there, in clear: for a person who was let in, on a terminal."""
+        named: list[tuple[str, PersonalText | str | None]] = [
+            ("name", self.name),
+            ("company", self.company),
+            ("address_line1", self.address_line1),
+            ("address_line2", self.address_line2),
+            ("address_line3", self.address_line3),
+            ("city", self.city),
+            ("district", self.district),
+            ("state_or_region", self.state_or_region),
+            ("postal_code", self.postal_code),
+            ("country_code", self.country_code),
+            ("phone", self.phone),
+        ]
+        for item_id, item in self.items.items():
+            named.append((f"gift_message {item_id}", item.gift_message))
+            named.append((f"customization_url {item_id}", item.customization_url))
+        return [(name, value.plain() if isinstance(value, PersonalText) else value) for name, value in named if value]
+
     @property
     def is_shippable(self) -> bool:
         return bool(self.name and (self.address_line1 or self.address_line2) and self.city and self.country_code)

@@ -73,8 +73,8 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
         passed=not overdue and not past_limit and not waiting_long,
         severity="ERROR",
         description=f"{kept} orders' details are kept here, {at_warehouse} at the warehouse: {past_limit} past 30 "
-        f"days after delivery, {overdue} past their own time, {waiting_long} that the warehouse was asked to erase more than "
-        "a day ago. Late: run the retention job; if the warehouse does not answer, have it erased there by hand.",
+        f"days after delivery, {overdue} past their own time, {waiting_long} that the warehouse owes for more "
+        "than a day. Late: run the retention job; if the warehouse does not answer, have it erased there by hand.",
         source=rules.RETENTION,
         numbers={
             "kept_in_vault": kept,

@@ -24,7 +24,7 @@ from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.store.compliance import other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.erasures import finish_erasures, mark_erasure_shredded, open_erasures
+from orders_pipeline.store.erasures import finish_erasures, mark_erasure_shredded, open_erasures, seller_left_at
 from orders_pipeline.store.purge import BY_AGE, count_old, purge_by_age, purge_orders
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
@@ -236,12 +236,11 @@ def _purge(
     now = database.now()
     cutoff = now - NON_PII_LIFE
     with database.transaction() as connection:
-        # A seller who left: what identifies nobody goes too, of all that was known then.
-        left_at = [one.asked_at for one in open_erasures(connection, seller_id) if one.everything]
+        left_at = seller_left_at(connection, seller_id)
     gone: Counter[str] = Counter()
     while goes_on():
         with database.transaction() as connection:
-            rows = purge_orders(connection, seller_id, max([cutoff, *left_at]), PURGE_BATCH)
+            rows = purge_orders(connection, seller_id, cutoff, PURGE_BATCH, left_at=left_at)
         gone.update(rows)
         if not rows:
             break

@@ -64,7 +64,7 @@ def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
 
 reports = dg.define_asset_job(
     "refresh_reports",
-    selection=dg.AssetSelection.assets("fba_shipments", "order_board", "pii_access_log"),
+    selection=dg.AssetSelection.assets("fba_shipments", "order_board"),
     executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="The tables that people look at, from what is in the store; no call to anybody.",

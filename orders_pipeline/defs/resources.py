@@ -1,7 +1,7 @@
 """What the assets and sensors are given: the store, Amazon, the warehouse, the queue.
 
 Belongs here: small resources over one deployment (operations.deployment), opened once a process. Elsewhere: the
-settings themselves (settings). No secret is a resource's configuration: none is in the UI, in run config or in an event.
+settings (settings). No secret is a resource's configuration: none is in the UI, in run config or in an event.
 
 https://docs.dagster.io/guides/build/external-resources
 """

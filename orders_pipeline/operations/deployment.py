@@ -11,12 +11,15 @@ from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
+from pydantic import SecretStr
+
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.connect import orders_database_url
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog, DetailValue
 from orders_pipeline.vault.keys import KeyProvider, open_key_provider
+from orders_pipeline.vault.redaction import install, register_secret
 
 if TYPE_CHECKING:
     from orders_pipeline.amazon.client import AmazonClient
@@ -31,6 +34,7 @@ class Deployment:
         self.settings = settings
         # cached_property alone would let two threads open the same thing twice.
         self._guard = RLock()
+        _mask_secrets(settings)
 
     @property
     def seller_id(self) -> str:
@@ -97,6 +101,18 @@ class Deployment:
         from orders_pipeline.intake.queue import NotificationQueue
 
         return NotificationQueue(self.settings.require_amazon().queue_url)
+
+
+def _mask_secrets(settings: Settings) -> None:
+    """The last net: no secret of this deployment gets past the log filter, whoever writes it."""
+    secrets: list[SecretStr] = [settings.slack_webhook_url] if settings.slack_webhook_url else []
+    if settings.amazon is not None:
+        secrets += [*settings.amazon.client_secrets, settings.amazon.refresh_token]
+    if settings.warehouse is not None:
+        secrets.append(settings.warehouse.token)
+    for secret in secrets:
+        register_secret(secret.get_secret_value())
+    install()
 
 
 class _AmazonAudit:

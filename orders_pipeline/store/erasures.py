@@ -136,6 +136,12 @@ def delete_tokens(connection: Connection, seller_id: str) -> int:
     return connection.execute(statement, {"seller_id": seller_id}).rowcount
 
 
+def seller_left_at(connection: Connection, seller_id: str) -> datetime | None:
+    """When it was last asked to forget everything of the seller, what identifies nobody too."""
+    statement = text("select max(asked_at) from pipeline.erasures where seller_id = :seller_id and everything")
+    return connection.execute(statement, {"seller_id": seller_id}).scalar_one()
+
+
 def overdue_erasures(connection: Connection, seller_id: str, *, older_than: timedelta) -> tuple[int, int]:
     """How many requests are open, and how many of them were made longer ago than that."""
     row = connection.execute(

@@ -1,7 +1,7 @@
 """Queries for the compliance checks: what the database itself shows, whatever the code believes.
 
 Belongs here: readings against their audit entries, the audit log's locks, roles and grants, the connection's TLS,
-client secrets. Elsewhere: what an answer means (compliance.checks). Everything here only reads, but for the client secrets.
+client secrets. Elsewhere: what an answer means (compliance.checks). All of it only reads, but for client secrets.
 """
 
 from __future__ import annotations

