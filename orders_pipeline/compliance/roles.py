@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from orders_pipeline.store.evidence import column_privileges, table_privileges, who_may_purge_audit
+from orders_pipeline.store.evidence import (
+    column_privileges,
+    existing_roles,
+    table_privileges,
+    who_may_purge_audit,
+)
 from orders_pipeline.store.schema import SCHEMAS
 
 APP, READER, RETENTION = "orders_pipeline_app", "orders_pipeline_reader", "orders_pipeline_retention"
@@ -56,8 +61,8 @@ READER_SEES = ("action", "actor", "at", "entry_id", "order_id", "outcome", "sell
 
 def differences(connection: Connection) -> tuple[list[str], list[str]]:
     """(roles that are not there, "role on table: has …, should have …" for each grant that is not as declared)."""
-    rows = table_privileges(connection, (*ROLES, EVERYBODY), SCHEMAS)
-    there = {row.role for row in rows}
+    there = existing_roles(connection, ROLES)
+    rows = table_privileges(connection, (*there, EVERYBODY), SCHEMAS)
     wrong: list[str] = []
     for row in rows:
         declared = DECLARED[row.role]
@@ -68,7 +73,7 @@ def differences(connection: Connection) -> tuple[list[str], list[str]]:
             )
     if READER in there and column_privileges(connection, READER, "audit", "entries") != list(READER_SEES):
         wrong.append(f"{READER} on audit.entries: other columns than {', '.join(READER_SEES)}")
-    purgers = who_may_purge_audit(connection, (*ROLES, EVERYBODY))
+    purgers = who_may_purge_audit(connection, (*there, EVERYBODY))
     if purgers != [role for role in (RETENTION,) if role in there]:
         wrong.append(f"audit.purge_before: may be run by {_words(purgers)}")
     return [role for role in ROLES if role not in there], wrong

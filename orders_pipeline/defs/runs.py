@@ -24,12 +24,10 @@ _ACTIVE = [
 # Every run ends within its deadlines, some two minutes in all. One that is older was killed with its worker, and must
 # not keep others from starting; should it live after all, the store lets both work side by side.
 RUN_IS_LOST_AFTER = timedelta(minutes=4)
-RUN_TAGS = {
-    # The run-monitoring daemon ends what is left of such a run.
-    "dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_seconds())),
-    # What a killed run left is asked for again at the next tick; a retry would be a second run for the same.
-    "dagster/max_retries": "0",
-}
+# The run-monitoring daemon ends what is left of such a run.
+MAX_RUNTIME_TAG = {"dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_seconds()))}
+# What a killed run left is asked for again at the next tick; Dagster's retry would be a second run for the same.
+_NO_RETRY_TAG = {"dagster/max_retries": "0"}
 # From "started" to the worker's sign of life it takes well under a second; on a machine that is all but stuck, more.
 SIGN_IS_DUE_AFTER = timedelta(seconds=15)
 # A worker needs three seconds from its launch to "started", ten on a busy machine; after this it was never launched. If
@@ -58,7 +56,7 @@ def request_unless_active(instance: dg.DagsterInstance, database: Database, job_
     """One request for a run of this job; none while one is active. No run key: that would mean "once ever"."""
     if active_run(instance, database, job_name):
         return []
-    return [dg.RunRequest(job_name=job_name, tags=dict(RUN_TAGS))]
+    return [dg.RunRequest(job_name=job_name, tags={**MAX_RUNTIME_TAG, **_NO_RETRY_TAG})]
 
 
 def _why_lost(record: dg.RunRecord, database: Database, now: datetime) -> str | None:

@@ -267,17 +267,18 @@ def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Seq
     )
     if not known.sends:
         return "voided_before_confirmation"
-    replacement = next(
-        (
-            package
-            for package in packages
-            if package.package_id != known.package_id
-            and package.state in (PackageState.PENDING, PackageState.HELD, PackageState.REFUSED)
-            and not package.confirmed_at
-            and same_lines(package.lines, known.lines)
-        ),
-        None,
-    )
+    waiting = [
+        package
+        for package in packages
+        if package.package_id != known.package_id
+        and package.state in (PackageState.PENDING, PackageState.HELD, PackageState.REFUSED)
+        and not package.confirmed_at
+    ]
+    replacement = next((package for package in waiting if same_lines(package.lines, known.lines)), None)
+    if replacement is None:
+        # Refused for its place being taken, most likely.
+        refused = (package for package in waiting if package.state == PackageState.REFUSED)
+        replacement = next((package for package in refused if _share_an_item(package.lines, known.lines)), None)
     if replacement is None:
         _alert(connection, seller_id, f"package.voided:{known.order_id}:{known.package_id}",
                f"Amazon was told of a package of order {known.order_id} that will not travel.",
@@ -289,11 +290,18 @@ def _voided(connection: Connection, seller_id: str, event: AnyRow, packages: Seq
 
 
 def voided_twin(package: AnyRow, packages: Sequence[Confirmation]) -> Confirmation | None:
-    """The voided package, known to Amazon, whose place this one can take: same pieces of the same items."""
-    for other in packages:
-        if other.state == PackageState.VOIDED and other.sends and same_lines(other.lines, package.lines):
-            return other
-    return None
+    """The voided package, known to Amazon, whose place this one can take: the same items, or else one of them.
+
+    Packed otherwise than before, a replacement must take the place as well: beside the voided package, which Amazon
+    still counts, it would be refused.
+    """
+    voided = [other for other in packages if other.state == PackageState.VOIDED and other.sends]
+    same = next((other for other in voided if same_lines(other.lines, package.lines)), None)
+    return same or next((other for other in voided if _share_an_item(other.lines, package.lines)), None)
+
+
+def _share_an_item(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(pieces_by_line(one).keys() & pieces_by_line(other).keys())
 
 
 def take_over(connection: Connection, seller_id: str, replacement: Confirmation, voided: Confirmation) -> None:

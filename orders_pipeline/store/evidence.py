@@ -94,8 +94,18 @@ def audit_keeping(connection: Connection) -> AuditKeeping:
 # --- roles
 
 
+def existing_roles(connection: Connection, roles: Sequence[str]) -> list[str]:
+    """Those of the roles that this server has, in the order given."""
+    found = set(
+        connection.execute(text("select rolname from pg_roles where rolname = any(:roles)"), {"roles": list(roles)})
+        .scalars()
+        .all()
+    )
+    return [role for role in roles if role in found]
+
+
 def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequence[str]) -> Sequence[AnyRow]:
-    """(role, schema, name, privileges) of each table, for the roles that are there; `public` is everybody."""
+    """(role, schema, name, privileges) of each table, for roles that exist; `public` is everybody."""
     return list(
         connection.execute(
             text(
@@ -104,7 +114,7 @@ def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequ
                 "as privileges "
                 "from unnest(cast(:roles as text[])) as r(role) cross join pg_class c "
                 "join pg_namespace n on n.oid = c.relnamespace where n.nspname = any(:schemas) and c.relkind = 'r' "
-                "and (r.role = 'public' or exists (select from pg_roles where rolname = r.role)) order by 1, 2, 3"
+                "order by 1, 2, 3"
             ),
             {"roles": list(roles), "schemas": list(schemas)},
         )
@@ -126,13 +136,12 @@ def column_privileges(connection: Connection, role: str, schema: str, table: str
 
 
 def who_may_purge_audit(connection: Connection, roles: Sequence[str]) -> list[str]:
-    """Those of the roles that may run audit.purge_before."""
+    """Those of the roles, all existing, that may run audit.purge_before."""
     return list(
         connection.execute(
             text(
                 "select r.role from unnest(cast(:roles as text[])) as r(role) "
-                "where (r.role = 'public' or exists (select from pg_roles where rolname = r.role)) and "
-                "has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') order by 1"
+                "where has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') order by 1"
             ),
             {"roles": list(roles)},
         ).scalars()
@@ -281,4 +290,4 @@ def texts_of(
     newest_first = f" order by {quote(number)} desc" if number else ""
     statement = f"select {chosen} from {quote(schema)}.{quote(table)}{newest_first}"  # noqa: S608  # quoted names
     rows = connection.execution_options(yield_per=page).execute(text(statement))
-    yield from rows.partitions()
+    yield from rows.partitions(page)

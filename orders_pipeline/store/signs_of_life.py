@@ -26,8 +26,8 @@ _KEY = "hashtextextended('orders_pipeline run ' || :run_id, 0)"
 class SignOfLife:
     """Given from the moment it is made until `end`, or until the process dies. Raises what the database raises."""
 
-    def __init__(self, database: Database, run_id: str) -> None:
-        self._database, self._run_id = database, run_id
+    def __init__(self, database: Database, run_id: str, *, renewed_every: timedelta = RENEWED_EVERY) -> None:
+        self._database, self._run_id, self._pause = database, run_id, renewed_every.total_seconds()
         self._ended = Event()
         self._connection = self._give()
         self._thread = Thread(target=self._renew, name="sign-of-life", daemon=True)
@@ -41,11 +41,11 @@ class SignOfLife:
 
     def _give(self) -> Connection:
         connection = self._database.engine.connect()
-        connection.execute(text(f"select pg_advisory_xact_lock_shared({_KEY})"), {"run_id": self._run_id})  # noqa: S608
+        connection.execute(text(f"select pg_advisory_xact_lock_shared({_KEY})"), {"run_id": self._run_id})
         return connection
 
     def _renew(self) -> None:
-        while not self._ended.wait(RENEWED_EVERY.total_seconds()):
+        while not self._ended.wait(self._pause):
             try:
                 if self._connection.closed:
                     self._connection = self._give()
@@ -62,6 +62,6 @@ class SignOfLife:
 
 def is_silent(connection: Connection, run_id: str, *, patience: timedelta) -> bool:
     """Whether no process gives the sign of this run, although the server has been up for long enough to be given it."""
-    query = f"select pg_try_advisory_xact_lock({_KEY}), clock_timestamp() - pg_postmaster_start_time()"  # noqa: S608
+    query = f"select pg_try_advisory_xact_lock({_KEY}), clock_timestamp() - pg_postmaster_start_time()"
     free, up_for = connection.execute(text(query), {"run_id": run_id}).one()
     return free and up_for > patience

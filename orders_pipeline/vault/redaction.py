@@ -26,6 +26,9 @@ _SHAPES = (
     re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+"),
 )
 
+# At DEBUG these write whole bodies: an SQS message with its postal code, a request with its address.
+TALKATIVE = ("boto3", "botocore", "urllib3", "requests", "sqlalchemy.engine")
+
 # Those that other libraries write through without asking the root logger's handlers first.
 LOGGERS = ("", "dagster", "urllib3", "botocore", "boto3", "sqlalchemy", "orders_pipeline")
 
@@ -78,7 +81,12 @@ class RedactingFilter(logging.Filter):
 
 
 def install(loggers: Iterable[str] = LOGGERS) -> RedactingFilter:
-    """Put the filter on these loggers and on every handler that they have now; safe to call again."""
+    """Put the filter on these loggers and on every handler that they have now; safe to call again.
+
+    Libraries that write bodies at DEBUG are kept at WARNING, whatever level the root logger has.
+    """
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     chosen = RedactingFilter()
     for name in loggers:
         logger = logging.getLogger(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs.runs import (
@@ -18,7 +19,7 @@ from orders_pipeline.defs.runs import (
     request_unless_active,
 )
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.signs_of_life import SignOfLife, shows_life
+from orders_pipeline.store.signs_of_life import SignOfLife, is_silent
 
 JOB = "sync_orders"
 
@@ -45,12 +46,33 @@ def _is_waited_for(instance: dg.DagsterInstance, database: Database, *, after: t
 START, STARTING = dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_STARTING
 
 
+@pytest.fixture(autouse=True)
+def server_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' server is seconds old, and its age counts: see `is_silent`."""
+    monkeypatch.setattr("orders_pipeline.defs.runs.is_silent", _silent)
+
+
+def _silent(connection: Connection, run_id: str, **_: object) -> bool:
+    return is_silent(connection, run_id, patience=timedelta())
+
+
 def test_a_run_is_waited_for_while_its_worker_shows_life(instance: dg.DagsterInstance, database: Database):
     run_id = _run(instance, STARTING, START)
     sign = SignOfLife(database, run_id)
     assert _is_waited_for(instance, database, after=SIGN_IS_DUE_AFTER * 2)
     sign.end()
     assert not _is_waited_for(instance, database, after=SIGN_IS_DUE_AFTER * 2)
+
+
+def test_a_run_that_is_lost_is_ended_because_it_holds_a_slot_of_the_queue(
+    instance: dg.DagsterInstance, database: Database
+):
+    lost, launched = _run(instance, STARTING, START), _run(instance, STARTING)
+    assert not _is_waited_for(instance, database, after=START_IS_DUE_AFTER * 2)
+    for run_id in (lost, launched):
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_that_has_only_just_started_needs_no_sign_yet(instance: dg.DagsterInstance, database: Database):
@@ -76,15 +98,34 @@ def test_a_run_is_asked_for_only_while_none_is_under_way(instance: dg.DagsterIns
     assert request_unless_active(instance, database, JOB) == []
 
 
-def test_a_sign_ends_with_the_connection_that_gave_it(database: Database):
-    sign = SignOfLife(database, "run")
-    again = SignOfLife(database, "run")
+def test_a_sign_ends_when_the_last_who_gives_it_ends(database: Database):
+    sign, again = SignOfLife(database, "run"), SignOfLife(database, "run")
+    sign.end()
     sign.end()
     with database.transaction() as connection:
-        assert shows_life(connection, "run")
-        assert not shows_life(connection, "another run")
+        assert not _silent(connection, "run")
+        assert _silent(connection, "another run")
+    again.end()
+    with database.transaction() as connection:
+        assert _silent(connection, "run")
+
+
+def test_a_server_that_has_just_come_back_is_given_time_to_hear_who_lives(database: Database):
+    with database.transaction() as connection:
+        assert not is_silent(connection, "run", patience=timedelta(days=1))
+
+
+def test_a_worker_that_lives_gives_its_sign_again_after_the_server_lost_it(database: Database):
+    sign = SignOfLife(database, "run", renewed_every=timedelta(seconds=0.5))
     with database.transaction() as connection:
         connection.execute(text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"))
-    with database.transaction() as connection:
-        assert not shows_life(connection, "run")
-    again.end()
+    heard: list[bool] = []
+    deadline = time.monotonic() + 10
+    while heard[-2:] != [False, True] and time.monotonic() < deadline:
+        with database.transaction() as connection:
+            now = not _silent(connection, "run")
+        if heard[-1:] != [now]:
+            heard.append(now)
+        time.sleep(0.02)
+    sign.end()
+    assert heard[-2:] == [False, True]

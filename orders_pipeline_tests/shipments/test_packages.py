@@ -119,6 +119,18 @@ def test_a_replacement_that_amazon_refused_beside_the_voided_package_takes_its_p
     assert not world.alerts().keys() & {"package.voided", "package.refused"}
 
 
+def test_a_replacement_that_is_packed_otherwise_takes_the_voided_packages_place_too(world: World):
+    order_id = world.accepted(quantities=(2, 1))
+    voided = world.ship(order_id, {0: 2, 1: 1})
+    world.tell_amazon()
+    world.warehouse.void(order_id, voided)
+    first, second = world.ship(order_id, {0: 1, 1: 1}), world.ship(order_id, {0: 1})
+    world.settle()
+    assert {world.package(package_id).state for package_id in (first, second)} == {"confirmed"}
+    assert set(world.shown(order_id).values()) == {world.package(one).tracking_number for one in (first, second)}
+    assert world.state(order_id) == "closed"
+
+
 def test_a_correction_edits_the_package_under_its_reference_id(world: World):
     order_id = world.accepted()
     package_id = world.ship(order_id)

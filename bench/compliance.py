@@ -1,0 +1,166 @@
+"""The compliance checks over a million orders: how much memory, how long.
+
+Belongs here: the passes that look at every order, each in a process of its own, so that its memory is its own. The
+memory is compared with the same process over a hundredth of the orders: it must not grow with their number. Elsewhere:
+what the vault costs (vault), the table (table).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from bench.table import Row, report, row
+from bench.vault import PLAINTEXT
+from orders_pipeline.compliance.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
+from orders_pipeline.compliance.held_values import HeldValues
+from orders_pipeline.compliance.leak_scan import scan_for_leaks
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import start_embedded
+from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.envelope import record_context, seal
+from orders_pipeline.vault.keyring import LocalKeyring
+
+TITLE = "Compliance"
+SELLER = "A3TH9S8BH6GOGM"
+KIND = "shipping_details"
+ORDERS = int(os.environ.get("BENCH_ORDERS", "1000000"))
+FEW_ORDERS = ORDERS // 100
+FILL_BATCH = 20_000
+CHECKS = ("nothing_past_its_time", "every_record_opens", "every_reading_is_audited", "scan_for_leaks")
+
+
+def rows() -> list[Row]:
+    """Memory and time of each check; filling the store takes a few minutes, the checks about as long."""
+    with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
+        server = start_embedded(Path(folder))
+        try:
+            keyring = Path(folder) / "keyring.json"
+            urls: dict[str, str] = {}
+            for name, orders in (("few", FEW_ORDERS), ("many", ORDERS)):
+                urls[name] = server.url(name)
+                ensure_database_exists(urls[name])
+                database = Database(urls[name])
+                upgrade(database)
+                _fill(database, LocalKeyring(keyring), orders)
+                database.close()
+            measured: list[Row] = []
+            for check in CHECKS:
+                few, many = (_in_a_process_of_its_own(check, urls[name], keyring) for name in ("few", "many"))
+                label = check.replace("_", " ")
+                measured += [
+                    row(f"{label}: peak MB over {ORDERS:,} orders, against 1/100", many[0], few[0], "<= 1.5"),
+                    row(f"{label}: µs an order, against 1/100", many[1] / ORDERS, few[1] / FEW_ORDERS, "<= 2"),
+                ]
+            return measured
+        finally:
+            server.stop()
+
+
+run = rows
+
+
+def _in_a_process_of_its_own(check: str, url: str, keyring: Path) -> tuple[float, float]:
+    """(peak MB, microseconds) of one check."""
+    command = [sys.executable, "-m", "bench.compliance", check, url, str(keyring)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    megabytes, microseconds = json.loads(told.stdout)
+    return megabytes, microseconds
+
+
+def _measure(check: str, url: str, keyring: str) -> None:
+    database = Database(url)
+    vault = Vault(database, LocalKeyring(Path(keyring)), AuditLog(database))
+    started = time.perf_counter()
+    if check == "nothing_past_its_time":
+        outcome = nothing_past_its_time(database, seller_id=SELLER)
+        assert outcome.numbers["kept_in_vault"], outcome
+    elif check == "every_record_opens":
+        assert every_record_opens(vault).passed
+    elif check == "every_reading_is_audited":
+        assert every_reading_is_audited(database, seller_id=SELLER).passed
+    else:
+        held = HeldValues(vault)
+        held.add("Canary Quillfeather")
+        assert not scan_for_leaks(database, held, budget_seconds=3600).places
+    seconds = time.perf_counter() - started
+    sys.stdout.write(json.dumps([_peak_megabytes(), seconds * 1_000_000]))
+
+
+def _peak_megabytes() -> float:
+    # Not getrusage: its ru_maxrss is handed down from the parent, whose memory is not what is measured.
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def _fill(database: Database, keys: LocalKeyring, orders: int) -> None:
+    """Orders on their way to be shipped, each with its details and the entry of the call that read them."""
+    for start in range(0, orders, FILL_BATCH):
+        order_ids = [f"902-{number:07d}-0000000" for number in range(start, min(start + FILL_BATCH, orders))]
+        with database.transaction() as connection:
+            connection.execute(text("set local statement_timeout = 0"))
+            _fill_batch(connection, keys, order_ids)
+    with database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum analyze"))
+
+
+def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]) -> None:
+    values = {"seller": SELLER, "kind": KIND, "ids": order_ids}
+    connection.execute(
+        text(
+            "insert into pipeline.orders (seller_id, order_id, marketplace_id, status, fulfilled_by, purchased_at, "
+            "deliver_by) select :seller, id, 'ATVPDKIKX0DER', 'UNSHIPPED', 'MERCHANT', clock_timestamp(), "
+            "clock_timestamp() + interval '5 days' from unnest(cast(:ids as text[])) id"
+        ),
+        values,
+    )
+    # The chain is what another row of this table measures: here its entries only have to be there.
+    connection.execute(text("alter table audit.entries disable trigger chain"))
+    connection.execute(
+        text(
+            "insert into audit.entries (entry_id, at, actor, action, seller_id, order_id, purpose, outcome, "
+            "previous_hash, entry_hash) select coalesce((select max(entry_id) from audit.entries), 0) + n, "
+            "clock_timestamp(), 'job:bench', 'amazon_restricted_call', :seller, id, 'ship the order', 'requested', "
+            "'', '' from unnest(cast(:ids as text[])) with ordinality as given(id, n)"
+        ),
+        values,
+    )
+    connection.execute(text("alter table audit.entries enable trigger chain"))
+    sealed = [
+        seal(keys, PLAINTEXT, record_context(seller_id=SELLER, kind=KIND, subject_id=order_id))
+        for order_id in order_ids
+    ]
+    connection.execute(
+        text(
+            "with given as (select gen_random_uuid() as reference, g.* from unnest(cast(:ids as text[]), "
+            "cast(:nonces as bytea[]), cast(:ciphertexts as bytea[]), cast(:key_ids as text[]), "
+            "cast(:blobs as bytea[])) as g(subject, nonce, ciphertext, key_id, blob)), "
+            "keys as (insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "select reference, :seller, key_id, blob from given) "
+            "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
+            "select :seller, :kind, subject, reference, 1, nonce, ciphertext from given"
+        ),
+        {
+            **values,
+            "nonces": [record.nonce for record in sealed],
+            "ciphertexts": [record.ciphertext for record in sealed],
+            "key_ids": [record.key_id for record in sealed],
+            "blobs": [record.wrapped_key for record in sealed],
+        },
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        _measure(*sys.argv[1:])
+    else:
+        report(TITLE, rows(), Path(os.devnull))

