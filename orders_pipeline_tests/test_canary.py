@@ -72,7 +72,7 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
         for kind in ("html_503", "reset", "empty_200", "throttle", "slow"):
             sandbox.amazon.faults.add(kind, "getOrder", times=1)
         sandbox.amazon.faults.add("empty_500", "confirmShipment", times=1)
-        sandbox.queue.send('{"NotificationType": "ORDER_CHANGE", "Payload": {"DestinationPostalCode": "CANARY-broken"}}')
+        sandbox.queue.send('{"NotificationType": "ORDER_CHANGE", "Payload": {"PostalCode": "CANARY-broken"}}')
         sandbox.queue.send("CANARY-not-even-json")
         sandbox.day.start()
         deadline = time.monotonic() + PATIENCE_SECONDS

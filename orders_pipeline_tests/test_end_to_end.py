@@ -1,4 +1,4 @@
-"""The road, end to end: from a notification on SQS to a confirmation that Amazon shows, through the real definitions."""
+"""The road, end to end: from a notification on SQS to a confirmation that Amazon shows, by the real definitions."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ on a real PostgreSQL. Elsewhere: each stage's own cases (its tests), real proces
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import uuid
@@ -30,6 +31,8 @@ from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
+# Some two seconds each. ORDER_LIVES=500 is for a quiet evening.
+LIVES = int(os.environ.get("ORDER_LIVES", "25"))
 # Which of the orders that are eligible; Hypothesis draws from what there is.
 PICK = st.integers(0, 99)
 RESET = AmazonUnavailable("Amazon could not be reached", operation="confirmShipment")
@@ -157,9 +160,7 @@ class OrderLives(RuleBasedStateMachine):
     def time_passes(self) -> None:
         self.world.make_due()
 
-    @rule(
-        call=st.sampled_from(["push", "cancel", "hold", "release", "find"]), after=st.booleans(), fatal=st.booleans()
-    )
+    @rule(call=st.sampled_from(["push", "cancel", "hold", "release", "find"]), after=st.booleans(), fatal=st.booleans())
     def the_warehouse_fails(self, call: str, after: bool, fatal: bool) -> None:
         self.world.faults.fail(call, Died() if fatal else TIMED_OUT, after=after)  # type: ignore[arg-type]
 
@@ -313,7 +314,7 @@ def test_every_life_ends_as_amazon_and_the_warehouse_say(databases: Callable[[],
 
     case = Lives.TestCase
     case.settings = settings(
-        max_examples=int(__import__("os").environ.get("LIVES","25")),
+        max_examples=LIVES,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -322,5 +323,3 @@ def test_every_life_ends_as_amazon_and_the_warehouse_say(databases: Callable[[],
         phases=(Phase.explicit, Phase.reuse, Phase.generate),
     )
     case("runTest").runTest()
-
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,17 +100,34 @@ def start_embedded(data_dir: Path) -> EmbeddedPostgres:
     reraise=True,
 )
 def _start(folder: Path) -> EmbeddedPostgres:
+    if not (folder / "PG_VERSION").exists():
+        _create(folder)
     server = _handle(folder)
+    # As root this also hands the folder to the user that the server runs as.
     server.ensure_pgdata_inited()
-    configuration = folder / "postgresql.conf"
-    if SERVER_CONFIGURATION not in configuration.read_text(encoding="utf-8"):
-        with configuration.open("a", encoding="utf-8") as file:
-            file.write(SERVER_CONFIGURATION)
     server.ensure_postgres_running()
     running = _running(folder)
     if running is None:
         raise RuntimeError("the server stopped as soon as it had started")
     return EmbeddedPostgres(folder, running.socket_folder, running.pid, started_here=True)
+
+
+def _create(folder: Path) -> None:
+    """Make a new server folder whole, or not at all: one that was half made when its process died would never start."""
+    with tempfile.TemporaryDirectory(prefix="new-", dir=folder.parent, ignore_cleanup_errors=True) as made:
+        fresh = Path(made) / "postgres"
+        fresh.mkdir()
+        # Its user must be able to come in.
+        Path(made).chmod(0o755)
+        _handle(fresh).ensure_pgdata_inited()
+        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(SERVER_CONFIGURATION)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            # Another process was first; its folder is as good as ours.
+            if not (folder / "PG_VERSION").exists():
+                raise
 
 
 def _handle(folder: Path) -> PostgresServer:

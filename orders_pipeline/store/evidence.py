@@ -141,7 +141,8 @@ def who_may_purge_audit(connection: Connection, roles: Sequence[str]) -> list[st
         connection.execute(
             text(
                 "select r.role from unnest(cast(:roles as text[])) as r(role) "
-                "where has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') order by 1"
+                "where has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') "
+                "order by 1"
             ),
             {"roles": list(roles)},
         ).scalars()

@@ -152,6 +152,9 @@ class Installation:
         return self._spawn("code_server", command, self._environment)
 
     def _start_daemon(self) -> subprocess.Popen[bytes]:
+        # As ExecStartPre would: a daemon that finds no code server looks for it again only after a minute.
+        while not self._stopping.is_set() and not self._code_server_listens():
+            self._stopping.wait(0.2)
         command = ["-m", "dagster._daemon", "run", "-w", str(self.folder / "workspace.yaml")]
         return self._spawn("daemon", command, self._environment)
 

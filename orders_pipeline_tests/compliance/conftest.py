@@ -122,9 +122,7 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
                 )
             )  # fmt: skip
             if queue is not None:
-                connection.execute(
-                    insert(fulfillment_queue).values(seller_id=SELLER, order_id=order_id, state=queue)
-                )
+                connection.execute(insert(fulfillment_queue).values(seller_id=SELLER, order_id=order_id, state=queue))
             if package is not None:
                 connection.execute(
                     insert(shipment_confirmations).values(

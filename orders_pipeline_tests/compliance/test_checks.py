@@ -250,7 +250,9 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(d
     # Used up: the retention takes it.
     apply_retention(database, vault, None, seller_id=SELLER)
     with database.transaction() as connection:
-        assert connection.execute(text("select count(*) from vault.records where kind = 'parked_message'")).scalar() == 0
+        assert (
+            connection.execute(text("select count(*) from vault.records where kind = 'parked_message'")).scalar() == 0
+        )
 
 
 def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder):

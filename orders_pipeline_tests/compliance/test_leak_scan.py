@@ -118,9 +118,7 @@ def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_b
     (home / "storage" / "run" / "step.pickle").write_bytes(padding + b" ship to " + STREET.encode() + b"\n")
     (home / "storage" / "run" / "x.err").write_text("mail somebody@nowhere.test, token Atza|IwEBIABCDEF\n")
 
-    outcome, scan = no_copies_in_clear(
-        database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=home
-    )
+    outcome, scan = no_copies_in_clear(database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=home)
     assert found(scan) == {
         ("table pipeline.alerts.message", HELD_VALUE),
         ("table pipeline.order_events.details", "personal field"),
@@ -233,7 +231,9 @@ def test_a_value_is_told_by_what_is_rare_in_it(value: str, told: list[str]):
 
 
 def test_looking_through_a_large_file_takes_little_time(database: Database, vault: Vault, tmp_path: Path):
-    (tmp_path / "big.log").write_text("2026-11-20 10:31:57 +0000 - dagster - INFO - 20 orders pushed in 1.25 s\n" * 40_000)
+    (tmp_path / "big.log").write_text(
+        "2026-11-20 10:31:57 +0000 - dagster - INFO - 20 orders pushed in 1.25 s\n" * 40_000
+    )
     started = time.perf_counter()
     scan = scan_for_leaks(database, held(database, vault), folders=[tmp_path])
     assert (scan.places, scan.bytes > 2_500_000) == ([], True)

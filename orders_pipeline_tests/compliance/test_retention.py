@@ -24,7 +24,6 @@ from orders_pipeline.wms.warehouse import WarehouseUnauthorized, WarehouseUnavai
 from orders_pipeline_tests.compliance.conftest import PutOrder, WarehouseInMemory, kept_ids
 from orders_pipeline_tests.conftest import SELLER
 
-
 # A test does not wait for a back-off.
 DUE_NOW = "update pipeline.wms_orders set erase_due_at = clock_timestamp() where erased_at is null"
 
@@ -45,7 +44,9 @@ def a_day_of_orders(put_order: PutOrder) -> None:
     put_order("03-read-back", status="SHIPPED", queue="closed", package="confirmed", left=12, deliver_by=8, sent=True)
     put_order("04-not-yet", status="SHIPPED", queue="closed", package="confirmed", left=6, deliver_by=5, sent=True)
     put_order("05-unconfirmed", status="SHIPPED", queue="closed", package="sent", left=12, deliver_by=8, sent=True)
-    put_order("06-limit", status="SHIPPED", queue="closed", package="held", bought=40, left=29, deliver_by=20, sent=True)
+    put_order(
+        "06-limit", status="SHIPPED", queue="closed", package="held", bought=40, left=29, deliver_by=20, sent=True
+    )
     put_order("07-never-pushed", queue="refused", deliver_by=1)
     put_order("08-to-push", queue="queued", deliver_by=-1)
     put_order("09-held", queue="held", bought=20, deliver_by=10)
@@ -155,11 +156,11 @@ def test_a_warehouse_that_fails_is_asked_until_it_has_erased_and_the_check_waits
         with database.transaction() as connection:
             connection.execute(text(DUE_NOW))
         run(database, vault, warehouse, settle=False)
-    assert one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
+    assert (
+        one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
+    )
     with database.transaction() as connection:
-        connection.execute(
-            text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '2 days'")
-        )
+        connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '2 days'"))
     outcome = nothing_past_its_time(database, seller_id=SELLER)
     assert (outcome.passed, outcome.numbers["warehouse_waiting_over_a_day"]) == (False, 1)
     del warehouse.answers["w-1"]

@@ -31,13 +31,13 @@ class Slack(ThreadingHTTPServer):
 
 
 class _Hook(BaseHTTPRequestHandler):
-    server: Slack
-
     def do_POST(self) -> None:
+        slack = self.server
+        assert isinstance(slack, Slack)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.status == 200:
-            self.server.told.append(body["text"])
-        self.send_response(self.server.status)
+        if slack.status == 200:
+            slack.told.append(body["text"])
+        self.send_response(slack.status)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
