@@ -88,7 +88,8 @@ def due(facts: KeptDetails) -> Due:
         rule, since = at_once
         waits = facts.queue_state in _IN_WORK and rule is not Rule.ERASURE_ASKED
         # What is on its way, or still to be stopped, needs its label; what we hold does not.
-        return decided(rule, min(since, latest), settled if waits else None)
+        ours = min(since, latest)
+        return decided(rule, ours, max(ours, settled) if waits else None)
     if facts.status in _SHIPPED and facts.queue_state in (None, "closed") and facts.unsettled_packages == 0:
         return decided(Rule.READ_BACK, settled)
     if facts.queue_state in _HELD:

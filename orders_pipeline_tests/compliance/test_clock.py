@@ -40,6 +40,7 @@ def closed(**changes: Any) -> KeptDetails:
         (facts(status="CANCELLED", queue_state="cancelled", queue_changed_at=BOUGHT + DAY), "cancelled", 1, 1),
         (facts(status="CANCELLED", queue_state=None), "cancelled", 0, 0),
         (facts(status="CANCELLED", queue_state="cancel_asked", queue_changed_at=BOUGHT + DAY), "cancelled", 1, 13),
+        (facts(status="CANCELLED", queue_state="pushing", queue_changed_at=BOUGHT + 22 * DAY), "cancelled", 22, 22),
         (facts(status="CANCELLED", queue_state="too_late", queue_changed_at=BOUGHT + DAY), "cancelled", 1, 13),
         # Never to be shipped by us.
         (facts(fulfilled_by="AMAZON", queue_state=None), "not_ours_to_ship", 0, 0),

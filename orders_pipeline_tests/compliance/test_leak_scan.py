@@ -114,7 +114,7 @@ def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_b
     home = tmp_path / "home"
     (home / "storage" / "run").mkdir(parents=True)
     # Across the border of two pieces of the file.
-    padding = b"." * ((1 << 20) - 8)
+    padding = b"." * ((1 << 20) - len(b" ship to 7 Nigh"))
     (home / "storage" / "run" / "step.pickle").write_bytes(padding + b" ship to " + STREET.encode() + b"\n")
     (home / "storage" / "run" / "x.err").write_text("mail somebody@nowhere.test, token Atza|IwEBIABCDEF\n")
 

@@ -140,7 +140,12 @@ def test_an_extreme_message_does_not_stop_the_others(world: World):
 
 def test_two_drains_with_the_same_messages_in_another_order_do_not_wait_for_each_other(world: World):
     bodies = [_message(number) for number in range(10)] + [f"broken {number}" for number in range(5)]
-    for _ in range(8):
+    # Each row takes its time, so that the two surely meet.
+    world.sql("create function linger() returns trigger as $$ begin perform pg_sleep(0.02); return new; end $$ "
+              "language plpgsql")  # fmt: skip
+    for table in ("order_events", "parked_messages"):
+        world.sql(f"create trigger linger after insert on pipeline.{table} for each row execute function linger()")
+    for _ in range(3):
         queues = [MemoryQueue(), MemoryQueue()]
         queues[0].send(*bodies)
         queues[1].send(*bodies)

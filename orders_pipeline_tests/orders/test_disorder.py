@@ -15,7 +15,7 @@ from orders_pipeline.orders.absorb import absorb_events
 from orders_pipeline.orders.fetch import item_values, order_values
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events
-from orders_pipeline.store.orders import order_row, save_fetched_order
+from orders_pipeline.store.orders import item_rows, order_row, save_fetched_order
 from orders_pipeline_tests.conftest import SELLER
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -73,6 +73,20 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     assert _row(shared, order_id).status == life[-1]
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arrivals=st.permutations(range(5)), again=st.integers(0, 4))
+def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
+    order_id = f"117-0000000-{next(numbers):07d}"
+    _tell(shared, order_id, "UNSHIPPED", 0, 0)
+    absorb_events(shared, seller_id=SELLER)
+    for step in [*arrivals, again]:
+        _answer(shared, order_id, "UNSHIPPED", step)
+    row = _row(shared, order_id)
+    with shared.transaction() as connection:
+        (item,) = item_rows(connection, SELLER, order_id)
+    assert (row.last_updated_at, row.ship_by, item.quantity_ordered) == (_at(4), _at(4), 5)
+
+
 def _at(step: int) -> datetime:
     return START + timedelta(minutes=step)
 
@@ -102,7 +116,8 @@ def _answer(database: Database, order_id: str, status: str, step: int) -> None:
         fulfilled_by="MERCHANT",
         purchased_at=START,
         last_updated_at=_at(step),
-        items=(OrderItem("1", 1, 0, sku="SKU"),),
+        ship_by=_at(step),
+        items=(OrderItem("1", step + 1, 0, sku="SKU"),),
     )
     with database.transaction() as connection:
         save_fetched_order(connection, order_values(SELLER, order), item_values(SELLER, order))
