@@ -6,7 +6,7 @@ from importlib import import_module
 
 from bench.table import report
 
-BENCHES = ("limits", "vault")
+BENCHES = ("limits", "vault", "compliance")
 
 
 def main() -> None:

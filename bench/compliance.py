@@ -39,7 +39,7 @@ FILL_BATCH = 20_000
 CHECKS = ("nothing_past_its_time", "every_record_opens", "every_reading_is_audited", "scan_for_leaks")
 
 
-def rows() -> list[Row]:
+def run() -> list[Row]:
     """Memory and time of each check; filling the store takes a few minutes, the checks about as long."""
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
         server = start_embedded(Path(folder))

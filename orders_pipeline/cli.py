@@ -188,9 +188,7 @@ def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> 
     for name, value in totals.as_metadata().items():
         _out.print(f"{name}: {value}")
     if not totals.complete:
-        _refuse(
-            "not all of it is done yet: the daily retention goes on; look at the check erased_within_the_day"
-        )
+        _refuse("not all of it is done yet: the daily retention goes on; look at the check erased_within_the_day")
 
 
 @main.group()

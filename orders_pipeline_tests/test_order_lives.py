@@ -186,11 +186,28 @@ class OrderLives(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         try:
+            stoppable = self._stoppable()
             self._settle()
             self._compare()
+            there = self.world.warehouse.orders
+            assert {there[order_id].status for order_id in stoppable} <= {"cancelled"}, "cancelled, and not stopped"
         finally:
             self.database.close()
             self.folder.cleanup()
+
+    def _stoppable(self) -> list[str]:
+        """Cancelled orders that the warehouse has, and would not ship if it were asked now."""
+        told = {row.order_id for row in self.world.rows("pipeline.fulfillment_queue", "order_id, state")
+                if row.state == "too_late"}  # fmt: skip
+        orders = self.world.warehouse.orders
+        return [
+            order_id
+            for order_id in self._where("CANCELLED")
+            if order_id in orders
+            and order_id not in told
+            and not orders[order_id].packages
+            and order_id not in self.world.warehouse.cancel_answers
+        ]
 
     def _settle(self) -> None:
         """No more faults; the warehouse ships what it may, and what was voided is replaced; the sweep finds losses."""

@@ -33,6 +33,7 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_d
 from orders_pipeline.orders.plan import FINAL
 from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
 from orders_pipeline.store.database import AnyRow, Database, database_now
+from orders_pipeline.store.erasures import is_to_be_forgotten
 from orders_pipeline.store.orders import (
     FetchClaim,
     claim_due_fetches,
@@ -148,6 +149,10 @@ def _look(
         _give_back(database, seller_id, claim, None)
         return totals
     needs_details = claim.queue_state in _NEEDS_DETAILS and claim.status not in FINAL and claim.fulfilled_by != AMAZON
+    if needs_details:
+        with database.transaction() as connection:
+            # Somebody asked that this buyer be forgotten: not even Amazon's own data comes back in.
+            needs_details = not is_to_be_forgotten(connection, seller_id, claim.order_id)
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
         answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)

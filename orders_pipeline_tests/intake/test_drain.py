@@ -139,17 +139,18 @@ def test_an_extreme_message_does_not_stop_the_others(world: World):
 
 
 def test_two_drains_with_the_same_messages_in_another_order_do_not_wait_for_each_other(world: World):
-    bodies = [_message(number) for number in range(10)] + [f"broken {number}" for number in range(5)]
+    events, broken = [_message(number) for number in range(10)], [f"broken {number}" for number in range(5)]
     # Each row takes its time, so that the two surely meet.
     world.sql("create function linger() returns trigger as $$ begin perform pg_sleep(0.02); return new; end $$ "
               "language plpgsql")  # fmt: skip
     for table in ("order_events", "parked_messages"):
-        world.sql(f"create trigger linger after insert on pipeline.{table} for each row execute function linger()")
+        world.sql(f"create trigger linger before insert on pipeline.{table} for each row execute function linger()")
     for _ in range(3):
         queues = [MemoryQueue(), MemoryQueue()]
-        queues[0].send(*bodies)
-        queues[1].send(*bodies)
-        queues[1].waiting.reverse()
+        queues[0].send(*events, *broken)
+        queues[1].send(*events, *broken)
+        # SQS gives ten at a time: the same ten to both.
+        queues[1].waiting = [*reversed(queues[1].waiting[:10]), *reversed(queues[1].waiting[10:])]
         with ThreadPoolExecutor(2) as pool:
             list(
                 pool.map(
