@@ -66,9 +66,6 @@ def run() -> list[Row]:
             server.stop()
 
 
-run = rows
-
-
 def _in_a_process_of_its_own(check: str, url: str, keyring: Path) -> tuple[float, float]:
     """(peak MB, microseconds) of one check."""
     command = [sys.executable, "-m", "bench.compliance", check, url, str(keyring)]
@@ -163,4 +160,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         _measure(*sys.argv[1:])
     else:
-        report(TITLE, rows(), Path(os.devnull))
+        report(TITLE, run(), Path(os.devnull))

@@ -201,7 +201,7 @@ def as_markdown() -> str:
     lines = [
         "# The life of a fulfillment order",
         "",
-        "Generated from `orders_pipeline/fulfillment/states.py` (`make docs`): a row a state, what each event makes of it.",
+        "Generated from `orders_pipeline/fulfillment/states.py` (`make docs`): what each event makes of each state.",
         "Events that are not in a row cannot happen in that state, and are refused.",
         "",
         "| state | event → next state |",
