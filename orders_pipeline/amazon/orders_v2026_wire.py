@@ -90,17 +90,23 @@ def _items(body: Fields, strict: bool) -> tuple[OrderItem, ...]:
 def _item(item: Fields) -> OrderItem:
     product = item.part("product")
     cancellation = item.part("cancellation")
+    ordered = item.required_whole("quantityOrdered")
+    fulfilled = item.part("fulfillment").whole("quantityFulfilled") or 0
+    unfulfilled = item.part("fulfillment").whole("quantityUnfulfilled") or 0
+    executed = cancellation.has("cancellationExecution")
+    # Cancelled in part: what Amazon still counts as unfulfilled is still to ship, and no more than that.
+    in_part = executed and unfulfilled > 0
     return OrderItem(
         order_item_id=item.required_text("orderItemId"),
-        quantity_ordered=item.required_whole("quantityOrdered"),
-        quantity_fulfilled=item.part("fulfillment").whole("quantityFulfilled") or 0,
+        quantity_ordered=min(ordered, fulfilled + unfulfilled) if in_part else ordered,
+        quantity_fulfilled=fulfilled,
         sku=product.text("sellerSku"),
         asin=product.text("asin"),
         title=product.text("title"),
         unit_price=_money(product.part("price").part("unitPrice")),
         programs=frozenset(item.texts("programs")),
         cancellation_requested=cancellation.has("cancellationRequest"),
-        cancelled=cancellation.has("cancellationExecution"),
+        cancelled=executed and not in_part,
     )
 
 

@@ -16,7 +16,7 @@ from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreR
 from orders_pipeline.defs.runs import request_unless_active
 from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
-from orders_pipeline.intake.search import SearchTotals, day_window, search_events
+from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
 from orders_pipeline.intake.sweep import sweep_orders
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.database import Database
@@ -63,6 +63,8 @@ def order_events(
     window = day_window(day, database.now(), store.settings().require_amazon().marketplace_ids)
     totals = SearchTotals(finished=True)
     if window is not None:
+        with database.transaction() as connection:
+            window = resumed_window(connection, seller_id, "backfill", window)
         with acting_as(f"run:{context.run.run_id}"):
             totals = search_events(
                 client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL

@@ -10,6 +10,7 @@ from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.vault.rotation import rotate_keys
 
 
 class ReplayConfig(dg.Config):
@@ -81,6 +82,20 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
     context.add_output_metadata({"packages": packages})
 
 
+@dg.op(out=dg.Out(dg.Nothing))
+def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResource) -> None:
+    """A new key-encryption key, everything under it, the older ones destroyed; resumable, while the pipeline runs."""
+    with acting_as(f"run:{context.run.run_id}"):
+        rotation = rotate_keys(store.database(), store.vault().keys, store.audit(), purpose="keys rotate")
+    context.add_output_metadata({"rewrapped": rotation.rewrapped, "complete": rotation.complete})
+
+
+@dg.job(name="rotate_keys", executor_def=dg.in_process_executor)
+def rotate_keys_job() -> None:
+    """Rotate the key-encryption key, as `orders-pipeline keys rotate` does."""
+    rotate_key_encryption_key()
+
+
 @dg.job(name="doctor", executor_def=dg.in_process_executor)
 def doctor() -> None:
     """Is everything there that the pipeline needs? Red tells what to do."""
@@ -105,4 +120,4 @@ def recover_order_job() -> None:
     recover_one_order()
 
 
-jobs = [doctor, subscribe, replay_parked_job, recover_order_job]
+jobs = [doctor, subscribe, replay_parked_job, recover_order_job, rotate_keys_job]

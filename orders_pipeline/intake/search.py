@@ -19,7 +19,7 @@ from orders_pipeline.amazon.errors import AmazonBadRequest, LimitNotBefore
 from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
-from orders_pipeline.store.search_windows import open_search, restart_search, save_page
+from orders_pipeline.store.search_windows import open_search, restart_search, save_page, unfinished_search
 
 # Amazon lists an order up to two minutes after it changed; a window that ends later misses it for good.
 SEARCH_HOLDBACK = timedelta(minutes=3)
@@ -52,6 +52,14 @@ def day_window(day: date, now: datetime, marketplace_ids: tuple[str, ...]) -> Se
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = min(start + timedelta(days=1), now - SEARCH_HOLDBACK)
     return SearchWindow(start, end, marketplace_ids) if end > start else None
+
+
+def resumed_window(connection: Connection, seller_id: str, purpose: str, window: SearchWindow) -> SearchWindow:
+    """The window of an unfinished search that began where this one does: today's end moves, what was begun does not."""
+    begun = unfinished_search(connection, seller_id, purpose, window.updated_after)
+    if begun is None:
+        return window
+    return SearchWindow(begun.updated_after, begun.updated_before, tuple(begun.parameters["marketplace_ids"]))
 
 
 def search_events(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.schema import search_windows
@@ -68,14 +68,17 @@ def open_search(
     )
 
 
-def unfinished_search(connection: Connection, seller_id: str, purpose: str) -> StoredSearch | None:
-    """The oldest search of this purpose that has not come to its end."""
+def unfinished_search(
+    connection: Connection, seller_id: str, purpose: str, updated_after: datetime | None = None
+) -> StoredSearch | None:
+    """The oldest search of this purpose (and, if given, with this beginning) that has not come to its end."""
     row = connection.execute(
         select(search_windows.c.updated_after, search_windows.c.updated_before, search_windows.c.parameters)
         .where(
             search_windows.c.seller_id == seller_id,
             search_windows.c.purpose == purpose,
             search_windows.c.finished_at.is_(None),
+            true() if updated_after is None else search_windows.c.updated_after == updated_after,
         )
         .order_by(search_windows.c.window_id)
         .limit(1)

@@ -154,3 +154,27 @@ def test_whatever_amazon_answers_there_is_an_order_or_a_named_problem_and_no_val
     assert SECRET not in repr(details)
     read_v0(Fields({**LEAST_V0, **old}, "order"), [])
     read_v0_details(Fields(old, "order").part("ShippingAddress"), [])
+
+
+@pytest.mark.parametrize(
+    ("ordered", "fulfilled", "unfulfilled", "expected_ordered", "expected_cancelled"),
+    [
+        (3, 0, 0, 3, True),  # wholly cancelled
+        (3, 1, 0, 3, True),  # the rest was
+        (3, 0, 2, 2, False),  # one of three was: two are still to ship
+        (3, 1, 1, 2, False),
+    ],
+)
+def test_of_a_line_that_was_cancelled_in_part_the_rest_is_still_to_ship(
+    ordered: int, fulfilled: int, unfulfilled: int, expected_ordered: int, expected_cancelled: bool
+) -> None:
+    line = {
+        "orderItemId": "1",
+        "quantityOrdered": ordered,
+        "product": {},
+        "fulfillment": {"quantityFulfilled": fulfilled, "quantityUnfulfilled": unfulfilled},
+        "cancellation": {"cancellationExecution": {"cancelledBy": "BUYER"}},
+    }
+    body = {**LEAST_2026, "orderItems": [line]}
+    read = read_v2026(Fields(body, "order"), with_packages=True).items[0]
+    assert (read.quantity_ordered, read.cancelled) == (expected_ordered, expected_cancelled)

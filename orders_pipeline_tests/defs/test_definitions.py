@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -89,3 +90,16 @@ def test_an_asset_that_returns_a_value_by_mistake_fails_instead_of_writing_it_to
 
     result = dg.materialize([leaky], resources={"io_manager": RefusingIOManager()}, raise_on_error=False)
     assert not result.success
+
+
+def test_the_definitions_validate_on_a_clean_checkout_without_any_server(tmp_path: Path):
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    validated = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "orders_pipeline.definitions"],
+        env={**environment, "ORDERS_DATA_DIR": str(tmp_path)},
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert validated.returncode == 0, validated.stderr
