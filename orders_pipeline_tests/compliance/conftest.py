@@ -46,22 +46,22 @@ class WarehouseInMemory:
         return answer
 
     def push(self, order: FulfillmentOrder) -> PushResult:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
     def find(self, order_ref: str) -> WarehouseOrder | None:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
     def hold(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
     def release(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
     def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
     def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
-        raise NotImplementedError
+        raise AssertionError("nothing else is asked of the warehouse here")
 
 
 @pytest.fixture
