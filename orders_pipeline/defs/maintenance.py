@@ -8,6 +8,7 @@ import dagster as dg
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
 from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.doctor import examine
+from orders_pipeline.operations.release import HoldNotReleased, release_hold
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.vault.audit import acting_as
 from orders_pipeline.vault.rotation import rotate_keys
@@ -24,6 +25,37 @@ class RecoverConfig(dg.Config):
     """The order to fetch and bring into line, known or not."""
 
     order_id: str
+
+
+class ReleaseConfig(dg.Config):
+    """Which order ships in spite of which reasons to wait, and why. No reasons: the decision is taken back."""
+
+    order_id: str
+    reasons: list[str]
+    why: str
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, store: StoreResource) -> None:
+    """Write down a person's decision; the next run of `sync_orders` follows it."""
+    with acting_as(f"run:{context.run.run_id}"):
+        try:
+            release_hold(
+                store.database(),
+                store.audit(),
+                seller_id=store.seller_id(),
+                order_id=config.order_id.strip(),
+                reasons=config.reasons,
+                why=config.why,
+            )
+        except HoldNotReleased as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+@dg.job(name="release_hold", executor_def=dg.in_process_executor)
+def release_hold_job() -> None:
+    """Ship an order that waits, in spite of its reason: a person's decision, in the audit log."""
+    release_one_hold()
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -120,4 +152,4 @@ def recover_order_job() -> None:
     recover_one_order()
 
 
-jobs = [doctor, subscribe, replay_parked_job, recover_order_job, rotate_keys_job]
+jobs = [doctor, subscribe, replay_parked_job, recover_order_job, release_hold_job, rotate_keys_job]

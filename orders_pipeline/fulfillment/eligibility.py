@@ -21,6 +21,10 @@ REGULATED = "regulated"
 NO_SKU = "no_sku"
 UNKNOWN_STATUS = "unknown_status"
 
+# A person may ship in spite of these. The others are not a matter of judgement: without an address nothing can be sent,
+# and what Amazon ships or hands over itself is not the warehouse's.
+WAIVABLE = frozenset({BUYER_ASKS_TO_CANCEL, TRANSPARENCY_CODES, REGULATED})
+
 _KNOWN = frozenset(value for name, value in vars(OrderStatus).items() if not name.startswith("_"))
 # Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
 _LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
@@ -62,6 +66,8 @@ class OrderFacts:
     cancellation_requested: bool
     programs: frozenset[str]
     items: tuple[ItemFacts, ...]
+    # Reasons that a person has looked at, and decided to ship all the same.
+    waived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +109,5 @@ def decide(facts: OrderFacts) -> Decision:
         reasons.append(TRANSPARENCY_CODES)
     if any(not item.has_sku for item in open_items):
         reasons.append(NO_SKU)
-    return Decision(Wanted.HOLD, tuple(reasons)) if reasons else Decision(Wanted.SHIP)
+    standing = tuple(reason for reason in reasons if reason not in facts.waived)
+    return Decision(Wanted.HOLD, standing) if standing else Decision(Wanted.SHIP)

@@ -77,6 +77,7 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFac
         has_address=row.has_address,
         cancellation_requested=row.cancellation_requested,
         programs=frozenset(row.programs),
+        waived=frozenset(row.waived_holds),
         items=tuple(
             ItemFacts(
                 ordered=item.quantity_ordered,

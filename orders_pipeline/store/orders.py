@@ -230,6 +230,16 @@ def mark_queue_stale(connection: Connection, *, seller_id: str, order_id: str) -
     )
 
 
+def waive_holds(connection: Connection, *, seller_id: str, order_id: str, reasons: Sequence[str]) -> bool:
+    """Note a person's decision to ship in spite of these reasons; False for an order that is not known."""
+    updated = connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(waived_holds=sorted(reasons), queue_stale=True)
+    )
+    return updated.rowcount > 0
+
+
 def lose_address(connection: Connection, *, seller_id: str, order_id: str) -> None:
     """The vault holds no address for this order any more: it cannot be pushed before it was asked for again."""
     connection.execute(

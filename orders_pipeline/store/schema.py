@@ -161,6 +161,7 @@ orders = Table(
     Column("park_reason", Text),
     # Set by every change; cleared when the fulfillment queue has been derived from it again.
     Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
+    Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
     Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
     Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),

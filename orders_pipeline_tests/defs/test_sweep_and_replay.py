@@ -108,3 +108,29 @@ def test_any_order_can_be_recovered_by_its_id(sandbox: Sandbox, pipeline: Pipeli
     assert job.execute_in_process(instance=pipeline.instance, run_config=config).success
     pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[order.order_id].status == "accepted"
+
+
+def test_a_person_may_ship_an_order_whose_buyer_asked_to_cancel_and_it_is_written_down(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database
+):
+    order = sandbox.add_order(status="UNSHIPPED")
+    sandbox.amazon.request_cancellation(order.order_id)
+    pipeline.tick("drain_notifications_sensor")
+    assert order.order_id not in sandbox.warehouse.orders
+    job = pipeline.repository.get_job("release_hold")
+
+    def release(*reasons: str) -> bool:
+        config = {"order_id": order.order_id, "reasons": list(reasons), "why": "the buyer wrote that it was a mistake"}
+        return job.execute_in_process(
+            instance=pipeline.instance,
+            run_config={"ops": {"release_one_hold": {"config": config}}},
+            raise_on_error=False,
+        ).success
+
+    assert not release("no_address")
+    assert release("buyer_asks_to_cancel")
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[order.order_id].status == "accepted"
+    with database.transaction() as connection:
+        written = connection.execute(text("select purpose from audit.entries where action = 'release_hold'")).scalars()
+        assert list(written) == ["the buyer wrote that it was a mistake"]

@@ -170,6 +170,7 @@ CREATE TABLE pipeline.orders (
     parked_at TIMESTAMP WITH TIME ZONE,
     park_reason TEXT,
     queue_stale BOOLEAN DEFAULT false NOT NULL,
+    waived_holds TEXT[] DEFAULT '{}' NOT NULL,
     CONSTRAINT pk_orders PRIMARY KEY (seller_id, order_id)
 );
 CREATE INDEX ix_orders_fetch_due ON pipeline.orders (seller_id, fetch_due_at) WHERE fetch_due_at is not null;
@@ -177,6 +178,7 @@ CREATE INDEX ix_orders_queue_stale ON pipeline.orders (seller_id, order_id) WHER
 CREATE INDEX ix_orders_status ON pipeline.orders (seller_id, status, fulfilled_by);
 comment on column pipeline.orders.status is 'canonical: PENDING … CANCELLED, or Amazon''s own word';
 comment on column pipeline.orders.fulfilled_by is 'MERCHANT, AMAZON or UNKNOWN';
+comment on column pipeline.orders.waived_holds is 'a person''s decision';
 
 CREATE TABLE pipeline.parked_messages (
     parked_id UUID NOT NULL,
