@@ -18,7 +18,8 @@ from orders_pipeline.store.connect import orders_database_url
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog, DetailValue
-from orders_pipeline.vault.keys import KeyProvider, open_key_provider
+from orders_pipeline.vault.keys import KeyProvider
+from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.vault.redaction import install, register_secret
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Where key-encryption keys come from: one interface, two providers.
 
-Belongs here: what the rest of the vault may ask of a provider, and the choice by the settings.
-Elsewhere: the local file (keyring), AWS KMS (kms), what the keys open (envelope), changing them (rotation).
+Belongs here: what the rest of the vault may ask of a provider. Elsewhere: the local file (keyring), AWS KMS (kms), the
+choice between them (open_keys), what the keys open (envelope), changing them (rotation).
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-
-from orders_pipeline.settings import Settings
-
-KEYRING_FILE_NAME = "keyring.json"
 
 # Kept, because json.dumps() would build one for each of a record's contexts, which takes longer than the encryption.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -67,14 +63,3 @@ class KeyProvider(Protocol):
 def canonical(context: Mapping[str, str]) -> bytes:
     """One spelling for a context, whatever the order it was built in: what is authenticated is bytes."""
     return _ENCODER.encode(dict(context)).encode("ascii")
-
-
-def open_key_provider(settings: Settings) -> KeyProvider:
-    """AWS KMS where ORDERS_KMS_KEY_ID is set, else the keyring file, made at first use."""
-    if settings.kms_key_id:
-        from orders_pipeline.vault.kms import AwsKmsKeys  # boto3 is slow to import, and most deployments need none
-
-        return AwsKmsKeys(settings.kms_key_id)
-    from orders_pipeline.vault.keyring import LocalKeyring
-
-    return LocalKeyring(settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME)

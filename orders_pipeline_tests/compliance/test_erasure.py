@@ -19,7 +19,7 @@ from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.errors import VaultRecordMissing
-from orders_pipeline.vault.keys import open_key_provider
+from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.wms.connect import open_warehouse
 from orders_pipeline.wms.warehouse import WarehouseUnavailable
 from orders_pipeline_tests.compliance.conftest import KIND, PutOrder, WarehouseInMemory, kept_ids

@@ -14,7 +14,7 @@ import pytest
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, KeyringUnsafe, VaultKeyMissing
 from orders_pipeline.vault.keyring import LocalKeyring
-from orders_pipeline.vault.keys import open_key_provider
+from orders_pipeline.vault.open_keys import open_key_provider
 
 CONTEXT = {"seller_id": "A1"}
 DATA_KEY = bytes(range(32))

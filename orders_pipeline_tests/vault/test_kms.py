@@ -26,8 +26,9 @@ from orders_pipeline.vault.errors import (
     VaultIntegrityError,
     VaultKeyMissing,
 )
-from orders_pipeline.vault.keys import WrappedKey, open_key_provider
+from orders_pipeline.vault.keys import WrappedKey
 from orders_pipeline.vault.kms import AwsKmsKeys
+from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.vault.rotation import rotate_keys, settle_shreds
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND

@@ -1,0 +1,18 @@
+"""Open the key provider that the settings name."""
+
+from __future__ import annotations
+
+from orders_pipeline.settings import Settings
+from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.keys import KeyProvider
+
+KEYRING_FILE_NAME = "keyring.json"
+
+
+def open_key_provider(settings: Settings) -> KeyProvider:
+    """AWS KMS where ORDERS_KMS_KEY_ID is set, else the keyring file, made at first use."""
+    if settings.kms_key_id:
+        from orders_pipeline.vault.kms import AwsKmsKeys  # boto3 is slow to import, and most deployments need none
+
+        return AwsKmsKeys(settings.kms_key_id)
+    return LocalKeyring(settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME)
