@@ -10,7 +10,8 @@ import functools
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,7 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from orders_pipeline.amazon.errors import AmazonError
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
-from orders_pipeline.compliance.erasure import erase_order, erase_seller
+from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, exported_head, verify_export
+from orders_pipeline.compliance.erasure import erase as run_erasure
+from orders_pipeline.compliance.export_targets import ExportUnavailable, open_export_target
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_parked
@@ -27,6 +30,7 @@ from orders_pipeline.operations.serve import InstanceFileMissing, prepare_store,
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode
+from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import rotate_keys
 
@@ -44,6 +48,8 @@ EXPECTED = (
     InstanceFileMissing,
     AmazonError,
     VaultError,
+    AuditExportRefused,
+    ExportUnavailable,
 )
 
 
@@ -167,24 +173,15 @@ def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> 
     if bool(order_id) == seller:
         _refuse("name one order, or --seller")
     deployment = Deployment(load_settings())
-    if order_id:
-        totals = erase_order(
-            deployment.database,
-            deployment.vault,
-            deployment.warehouse,
-            seller_id=deployment.seller_id,
-            order_id=order_id,
-            reason=reason,
-        )
-    else:
-        totals = erase_seller(
-            deployment.database,
-            deployment.vault,
-            deployment.warehouse,
-            seller_id=deployment.seller_id,
-            reason=reason,
-            everything=everything,
-        )
+    totals = run_erasure(
+        deployment.database,
+        deployment.vault,
+        deployment.warehouse,
+        seller_id=deployment.seller_id,
+        order_id=order_id,
+        reason=reason,
+        everything=everything,
+    )
     for name, value in totals.as_metadata().items():
         _out.print(f"{name}: {value}")
     if not totals.complete:
@@ -201,7 +198,9 @@ def keys() -> None:
 def keys_rotate() -> None:
     """Make a new key-encryption key, put everything under it, destroy the older ones; the pipeline may run on."""
     deployment = Deployment(load_settings())
-    rotation = rotate_keys(deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate")
+    rotation = rotate_keys(
+        deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate", tell=_errors.print
+    )
     _out.print(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
     if not rotation.complete:
         _refuse("some older keys are still in use: run it again")
@@ -225,24 +224,59 @@ def audit() -> None:
 
 
 @audit.command("verify")
+@click.option(
+    "--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An exported day, by itself."
+)
 @_told
-def audit_verify() -> None:
-    """Recompute the hash chain from its beginning; exit code 1 if it does not hold."""
-    found = Deployment(load_settings()).audit.verify()
+def audit_verify(path: Path | None) -> None:
+    """Recompute the hash chain from its beginning; exit code 1 if it does not hold.
+
+    The log is also held against the newest exported head. With --file no database and no settings are needed.
+    """
+    if path is not None:
+        found = verify_export(path.read_bytes())
+        witness = None
+    else:
+        deployment = Deployment(load_settings())
+        target = open_export_target(deployment.settings, s3_client)
+        witness = exported_head(target, deployment.database.now().date())
+        found = deployment.audit.verify(witnesses=[witness] if witness else [])
     if found.ok:
-        _out.print(f"The chain holds: {found.entries} entries.")
+        _out.print(f"The chain holds: {found.entries} entries" + (f", head {_head(found)}." if found.head else "."))
+        if path is None:
+            seen = f"entry {witness.entry_id} is still what was exported" if witness else "nothing was exported yet"
+            _out.print(f"Held against the export: {seen}.")
         return
-    _out.print(f"The chain breaks at entry {found.first_bad}: {found.why}.")
+    place = "a line of the file" if found.first_bad is None else f"entry {found.first_bad}"
+    _out.print(f"The chain breaks at {place}: {found.why}.")
     sys.exit(1)
 
 
 @audit.command("export")
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--keep", is_flag=True, help="Write it to where ORDERS_AUDIT_EXPORT says, as the nightly job does.")
 @_told
-def audit_export(day: datetime) -> None:
+def audit_export(day: datetime, keep: bool) -> None:
     """Write one UTC day's entries to standard output, a JSON object a line. No line holds a buyer's data."""
-    for line in Deployment(load_settings()).audit.export(day.date()):
-        click.echo(line)
+    deployment = Deployment(load_settings())
+    if not keep:
+        for line in deployment.audit.export(day.date()):
+            click.echo(line)
+        return
+    target = open_export_target(deployment.settings, s3_client)
+    manifest = export_day(deployment.database, deployment.audit, target, day.date())
+    _out.print(f"{manifest.entries} entries of {manifest.day} are in {target.where}, head entry {manifest.head_entry}.")
+
+
+def s3_client() -> Any:
+    """As Dagster's resource opens it."""
+    from orders_pipeline.defs.resources import s3_client as open_client  # Dagster: only who exports to S3 waits for it
+
+    return open_client()
+
+
+def _head(found: AuditVerification) -> str:
+    return f"{found.head.entry_id}:{found.head.entry_hash.hex()[:16]}…" if found.head else "none"
 
 
 def _refuse(message: str) -> None:

@@ -10,13 +10,30 @@ from typing import Any
 
 import dagster as dg
 
-from orders_pipeline.defs import compliance, fulfillment, intake, maintenance, operations, orders, shipments
+from orders_pipeline.defs import (
+    audit_exports,
+    compliance,
+    compliance_checks,
+    dagster_history,
+    fulfillment,
+    intake,
+    maintenance,
+    operations,
+    orders,
+    shipments,
+)
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
-from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
+from orders_pipeline.defs.resources import (
+    AmazonResource,
+    AuditExportResource,
+    QueueResource,
+    StoreResource,
+    WarehouseResource,
+)
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
-    """The definitions; `overrides` replace resources by name (`store`, `amazon`, `warehouse`, `queue`) in tests."""
+    """The definitions; `overrides` replace resources by name (`store`, `amazon`, `warehouse`, …) in tests."""
     return dg.Definitions(
         assets=[
             intake.order_notifications,
@@ -29,18 +46,29 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             shipments.shipment_confirmations,
             compliance.pii_access_log,
             compliance.pii_retention,
+            audit_exports.audit_exports,
+            dagster_history.dagster_history,
             operations.order_board,
             operations.fba_shipments,
         ],
+        asset_checks=compliance_checks.all_checks,
         jobs=[
             fulfillment.sync_orders,
             shipments.confirm_shipments,
             intake.sweep_job,
             operations.reports,
             compliance.compliance_job,
+            audit_exports.export_job,
+            dagster_history.history_job,
             *maintenance.jobs,
         ],
-        schedules=[intake.hourly_sweep, operations.hourly_reports, compliance.daily_compliance],
+        schedules=[
+            intake.hourly_sweep,
+            operations.hourly_reports,
+            compliance.daily_compliance,
+            audit_exports.nightly_audit_export,
+            dagster_history.nightly_history_pruning,
+        ],
         sensors=[
             intake.drain_notifications_sensor,
             shipments.poll_warehouse_sensor,
@@ -58,6 +86,7 @@ def default_resources() -> Mapping[str, Any]:
         "amazon": AmazonResource(store=store),
         "warehouse": WarehouseResource(store=store),
         "queue": QueueResource(store=store),
+        "audit_export": AuditExportResource(store=store),
         "io_manager": RefusingIOManager(),
     }
 

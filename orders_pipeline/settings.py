@@ -91,6 +91,8 @@ class Settings(_Frozen):
     data_dir: Path
     keyring_file: Path | None
     kms_key_id: str | None
+    # A folder or s3://bucket/prefix; None: a folder in the data folder.
+    audit_export: str | None
     slack_webhook_url: SecretStr | None
     problems: tuple[str, ...] = ()
 
@@ -151,6 +153,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=_data_dir(values),
         keyring_file=Path(keyring_file).expanduser() if keyring_file else None,
         kms_key_id=values.get("ORDERS_KMS_KEY_ID") or None,
+        audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
         problems=tuple(problems),
     )
@@ -297,6 +300,15 @@ def _database_url(name: str, values: Mapping[str, str], problems: list[str]) -> 
         return None
     # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql:// (facts/dagster §0.2).
     return f"postgresql+psycopg2://{rest}"
+
+
+def _audit_export(values: Mapping[str, str], problems: list[str]) -> str | None:
+    named = values.get("ORDERS_AUDIT_EXPORT") or None
+    if named and "://" in named:
+        parts = urlsplit(named)
+        if parts.scheme != "s3" or not parts.netloc:
+            problems.append("ORDERS_AUDIT_EXPORT must be a folder or s3://bucket/prefix")
+    return named
 
 
 def _data_dir(values: Mapping[str, str]) -> Path:

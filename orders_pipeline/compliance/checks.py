@@ -23,6 +23,7 @@ from orders_pipeline.compliance.kept import every_kept
 from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.roles import differences
 from orders_pipeline.compliance.rules import Rule
+from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.settings import Settings, is_loopback
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.audit import ChainEnd
@@ -106,13 +107,15 @@ def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome
     )
 
 
-def every_record_opens(vault: Vault) -> CheckOutcome:
+def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
     """Every record of the vault authenticates, and its key is wrapped by the key-encryption key in use."""
     checked = older = refused = 0
+    progress = Progress("records opened", vault.count(), tell)
     after = None
     while True:
         page = vault.verify_batch(after, VERIFY_PAGE)
         checked, older, refused = checked + page.checked, older + page.under_older_key, refused + len(page.refused)
+        progress.advance(page.checked)
         after = page.last
         if after is None:
             break
@@ -213,7 +216,7 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
 
 
 def roles_are_as_declared(database: Database) -> CheckOutcome:
-    """Each database role may do its work and no more; everybody else may do nothing."""
+    """Each database role may do its work and no more; everybody else, by name or not, may do nothing."""
     with database.transaction() as connection:
         absent, wrong = differences(connection)
         unbound = is_superuser(connection)

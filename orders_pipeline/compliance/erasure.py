@@ -58,6 +58,22 @@ class ErasureTotals:
         }
 
 
+def erase(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehousePort | None,
+    *,
+    seller_id: str,
+    order_id: str | None,
+    reason: str,
+    everything: bool = False,
+) -> ErasureTotals:
+    """Forget one order's buyer, or with None every buyer of the seller."""
+    if order_id is not None:
+        return erase_order(database, vault, warehouse, seller_id=seller_id, order_id=order_id, reason=reason)
+    return erase_seller(database, vault, warehouse, seller_id=seller_id, reason=reason, everything=everything)
+
+
 def erase_order(
     database: Database, vault: Vault, warehouse: WarehousePort | None, *, seller_id: str, order_id: str, reason: str
 ) -> ErasureTotals:

@@ -1,7 +1,7 @@
 """The values that the vault holds, as keyed hashes: to look for them elsewhere without having them.
 
-Belongs here: the one pass that opens records and lets only keyed hashes out, after one audit entry for all of it.
-Elsewhere: what is hashed of a value (leak_shapes), where is looked for it (leak_scan), other readings (vault.access).
+Belongs here: the pass that keeps only keyed hashes of what the vault reveals to it. Elsewhere: what is hashed of a
+value (leak_shapes), where is looked for it (leak_scan), the reading and its audit entries (vault.access).
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.leak_shapes import MOST_WORDS, is_telling, tell_tales
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.evidence import newest_records
-from orders_pipeline.store.vault import StoredRecord, records
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context
-from orders_pipeline.vault.errors import VaultError
+from orders_pipeline.vault.errors import VaultError, VaultRecordMissing
 
 # Bounds the memory: some twelve hashes a record, a hundred bytes each.
 RECORDS_AT_MOST = 20_000
@@ -66,39 +64,29 @@ class HeldValues:
 def hash_held_values(
     database: Database, vault: Vault, *, seller_id: str, since: datetime, limit: int = RECORDS_AT_MOST
 ) -> HeldValues:
-    """Hash what was stored since then, newest first. One audit entry, committed before the first record is opened."""
+    """Hash what was stored since then, newest first. Each order's audit entry is committed before it is opened."""
     held = HeldValues(vault)
     vault.prepare()
     with database.transaction() as connection:
         order_ids = newest_records(connection, seller_id, SHIPPING_DETAILS, since=since, limit=limit)
-        vault.audit.record(
-            connection,
-            action="hash_values",
-            seller_id=seller_id,
-            purpose="look for copies in clear",
-            outcome="allowed",
-            detail={"kind": SHIPPING_DETAILS, "records": len(order_ids)},
-        )
     for start in range(0, len(order_ids), PAGE):
-        with database.transaction() as connection:
-            page = records(connection, seller_id, SHIPPING_DETAILS, order_ids[start : start + PAGE])
-        for record in page.values():
+        revealed = vault.reveal_many(
+            seller_id=seller_id, kind=SHIPPING_DETAILS, subject_ids=order_ids[start : start + PAGE],
+            purpose="look for copies in clear", action="hash_values",
+        )  # fmt: skip
+        for _, content in revealed:
+            if isinstance(content, VaultRecordMissing):
+                continue  # shredded since the list was made
             held.records += 1
             try:
-                for value in _values(record, vault):
+                if isinstance(content, VaultError):
+                    raise content
+                for value in _texts(json.loads(content)):
                     held.add(value)
             except (VaultError, ValueError):
                 # The check every_record_opens says which; the error's text could hold what was read.
                 held.unreadable += 1
     return held
-
-
-def _values(record: StoredRecord, vault: Vault) -> Iterator[str]:
-    if record.key_id is None or record.wrapped_key is None:
-        raise VaultError("A record's own key is gone.")
-    sealed = SealedRecord(record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version)
-    context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
-    yield from _texts(json.loads(open_sealed(vault.keys, sealed, context)))
 
 
 def _texts(document: Any) -> Iterator[str]:

@@ -19,6 +19,7 @@ from orders_pipeline.compliance import rules
 from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
 from orders_pipeline.compliance.leak_shapes import shapes_in, words_of
 from orders_pipeline.compliance.outcome import CheckOutcome
+from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.evidence import text_columns, texts_of
 from orders_pipeline.vault.access import Vault
@@ -87,6 +88,7 @@ def no_copies_in_clear(
     folders: Sequence[Path] = (),
     since: timedelta = timedelta(days=1),
     budget_seconds: float = 600.0,
+    tell: Tell = silent,
 ) -> tuple[CheckOutcome, LeakScan]:
     """No buyer's data lies in clear in our tables, Dagster's, its files or our logs, by shape or by value."""
     held = hash_held_values(database, vault, seller_id=seller_id, since=database.now() - since)
@@ -96,6 +98,7 @@ def no_copies_in_clear(
         dagster_url=dagster_url,
         folders=[*dagster_folders(dagster_home), *folders] if dagster_home else folders,
         budget_seconds=budget_seconds,
+        tell=tell,
     )
     shown = "; ".join(f"{place.kind} in {place.where} ({place.times})" for place in scan.places[:PLACES_SHOWN])
     unfinished = "" if scan.complete else " The time was up before all was seen; the newest rows came first."
@@ -122,17 +125,18 @@ def scan_for_leaks(
     folders: Sequence[Path] = (),
     budget_seconds: float = 600.0,
     clock: Callable[[], float] = time.monotonic,
+    tell: Tell = silent,
 ) -> LeakScan:
     """Look through everything. Raises SQLAlchemyError if Dagster's database cannot be read."""
     scan = LeakScan(hashed_records=held.records, unreadable=held.unreadable)
     ends = clock() + budget_seconds
     looker = _Looker(held)
-    _scan_database(database, "table", SEALED_SCHEMAS, looker, scan, ends, clock)
+    _scan_database(database, "table", SEALED_SCHEMAS, looker, scan, ends, clock, tell)
     if dagster_url is not None:
         dagster = Database(dagster_url, pool_size=1)
         try:
             # Where both share a database, only its public schema is Dagster's.
-            _scan_database(dagster, "dagster", (*SEALED_SCHEMAS, "pipeline", "audit"), looker, scan, ends, clock)
+            _scan_database(dagster, "dagster", (*SEALED_SCHEMAS, "pipeline", "audit"), looker, scan, ends, clock, tell)
         finally:
             dagster.close()
     for folder in folders:
@@ -191,9 +195,11 @@ def _scan_database(
     scan: LeakScan,
     ends: float,
     clock: Callable[[], float],
+    tell: Tell,
 ) -> None:
     with database.transaction() as connection:
         tables = text_columns(connection, without_schemas)
+    progress = Progress(f"{label} tables looked through", len(tables), tell)
     for number, ((schema, table), columns) in enumerate(tables.items()):
         # A share each of the time that is left: one long table leaves some for those after it.
         share_ends = clock() + (ends - clock()) / (len(tables) - number)
@@ -209,6 +215,7 @@ def _scan_database(
                 if clock() > share_ends:
                     scan.complete = False
                     break
+        progress.advance(1)
 
 
 def _scan_file(

@@ -28,3 +28,20 @@ class CheckOutcome:
 
     def as_metadata(self) -> dict[str, int | float | bool]:
         return dict(self.numbers)
+
+
+def could_not_look(name: str, error: Exception) -> CheckOutcome:
+    """A check that could not be carried out: red, since not being allowed to look is no proof."""
+    return CheckOutcome(
+        name=name,
+        passed=False,
+        severity="ERROR",
+        description=f"It could not be looked at ({type(error).__name__}). {told(error)}",
+        source="a check that cannot look shows nothing",
+        numbers={},
+    )
+
+
+def told(error: Exception) -> str:
+    """An error of ours says what to do, and names nobody; another's text could hold anything."""
+    return str(error) if type(error).__module__.startswith("orders_pipeline.") else "See orders-pipeline doctor."

@@ -6,7 +6,7 @@ transaction of it (shredding), the warehouse (warehouse_erasure), a request to f
 Each step is a number of short transactions and can be repeated; a run that is killed is gone on with by the next one.
 What takes part: shipping details and parked messages in the vault, what the warehouse was sent, then what identifies
 nobody after 18 months, then the audit log after 24; at the end one settlement, so that no old backup with an old key
-opens what was shredded. Dagster's own tables are pruned by Dagster's schedules.
+opens what was shredded. Dagster's own tables are pruned on a schedule of their own (dagster_history).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from orders_pipeline.compliance.kept import every_kept, next_kept
 from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
 from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need_be, shred_due
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.store.compliance import other_records_due, warehouse_erasures_waiting
+from orders_pipeline.progress import Progress, Tell, silent
+from orders_pipeline.store.compliance import count_kept, other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.erasures import finish_erasures, mark_erasure_shredded, open_erasures, seller_left_at
 from orders_pipeline.store.purge import BY_AGE, count_old, purge_by_age, purge_orders
@@ -146,15 +147,16 @@ def apply_retention(
     settle: bool = True,
     deadline_seconds: float = 3600.0,
     clock: Callable[[], float] = time.monotonic,
+    tell: Tell = silent,
 ) -> RetentionTotals:
-    """Do all that is due, until it is done or the deadline has come.
+    """Do all that is due, until it is done or the deadline has come. `tell` hears now and then how far it is.
 
     `settle` makes the shreds final for old backups too, once at the end: a run a night does so, an hourly one need not.
     Without a warehouse what it owes stays due.
     """
     ends = clock() + deadline_seconds
     totals = RetentionTotals()
-    _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends)
+    _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends, tell)
     _shred_others(database, vault, seller_id, totals, lambda: clock() < ends)
     if warehouse is not None:
         erased = erase_at_warehouse(
@@ -165,7 +167,7 @@ def apply_retention(
         totals.erasures_finished = finish_erasures(connection, seller_id)
     _purge(database, vault, seller_id, totals, lambda: clock() < ends)
     if settle:
-        settled = settle_shreds(database, vault.keys, vault.audit)
+        settled = settle_shreds(database, vault.keys, vault.audit, tell=tell)
         totals.settled = settled.shreds_settled if settled else 0
     totals.unsettled = unsettled_shreds(database).records
     with database.transaction() as connection:
@@ -174,9 +176,15 @@ def apply_retention(
 
 
 def _shred_orders(
-    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+    database: Database,
+    vault: Vault,
+    seller_id: str,
+    totals: RetentionTotals,
+    goes_on: Callable[[], bool],
+    tell: Tell,
 ) -> None:
     with database.transaction() as connection:
+        progress = Progress("orders looked at", count_kept(connection, seller_id, SHIPPING_DETAILS), tell)
         # Those that a killed run left open: their orders are part of this pass.
         erasures = [erasure for erasure in open_erasures(connection, seller_id) if erasure.shredded_at is None]
     at = database.now()
@@ -191,6 +199,7 @@ def _shred_orders(
             totals.unfinished = True
             break
         shred_due(database, vault, seller_id=seller_id, kept=page, at=at, totals=shreds)
+        progress.advance(len(page))
         after = page[-1].order_id
     totals.shredded.update(shreds.shredded)
     totals.warehouse_asked += shreds.warehouse_asked

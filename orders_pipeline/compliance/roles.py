@@ -15,6 +15,7 @@ from orders_pipeline.store.evidence import (
     table_privileges,
     who_may_purge_audit,
 )
+from orders_pipeline.store.grants import grants
 from orders_pipeline.store.schema import SCHEMAS
 
 APP, READER, RETENTION = "orders_pipeline_app", "orders_pipeline_reader", "orders_pipeline_retention"
@@ -46,6 +47,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.fulfillment_queue": _WRITE,
         "pipeline.alerts": _WRITE,
         "pipeline.erasures": _WRITE,
+        "pipeline.database_grants": frozenset({"SELECT", "INSERT", "DELETE"}),
         "vault.records": _SHRED,
         "vault.amazon_tokens": _REWRAP,
         "vault_keys.data_keys": _REWRAP,
@@ -71,6 +73,10 @@ def differences(connection: Connection) -> tuple[list[str], list[str]]:
             wrong.append(
                 f"{row.role} on {row.schema}.{row.name}: has {_words(row.privileges)}, should have {_words(wanted)}"
             )
+    for row in grants(connection, SCHEMAS):
+        if row.grantee not in (*ROLES, EVERYBODY):
+            # By name, past the roles: it would outlive every review of who is a member of what.
+            wrong.append(f"{row.grantee} on {row.object}: has {row.privileges}, should have nothing of its own")
     if READER in there and column_privileges(connection, READER, "audit", "entries") != list(READER_SEES):
         wrong.append(f"{READER} on audit.entries: other columns than {', '.join(READER_SEES)}")
     purgers = who_may_purge_audit(connection, (*there, EVERYBODY))

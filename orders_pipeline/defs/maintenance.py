@@ -3,9 +3,13 @@
 Belongs here: jobs of ops. Elsewhere: the work (operations).
 """
 
-import dagster as dg
+from enum import Enum
 
-from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
+import dagster as dg
+from pydantic import Field
+
+from orders_pipeline.compliance.erasure import erase
+from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.release import HoldNotReleased, release_hold
@@ -33,6 +37,51 @@ class ReleaseConfig(dg.Config):
     order_id: str
     reasons: list[str]
     why: str
+
+
+class AskedBy(Enum):
+    """Whose request it is. A word, not a text: run configuration is kept in clear, and a text could hold a name."""
+
+    BUYER = "buyer"
+    AMAZON = "amazon"
+    SELLER = "seller"
+
+
+class EraseConfig(dg.Config):
+    """Whose data to erase: one order's, or every buyer's of the seller."""
+
+    order_id: str | None = None
+    whole_seller: bool = False
+    everything: bool = Field(False, description="With whole_seller: what identifies nobody as well (the seller left).")
+    asked_by: AskedBy
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def erase_buyers_data(
+    context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource, warehouse: WarehouseResource
+) -> None:
+    """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
+    order_id = (config.order_id or "").strip()
+    if bool(order_id) == config.whole_seller:
+        raise dg.Failure(description="Name one order_id, or whole_seller: true.", allow_retries=False)
+    with acting_as(f"run:{context.run.run_id}"):
+        totals = erase(
+            store.database(), store.vault(), warehouse.client(), seller_id=store.seller_id(),
+            order_id=order_id or None, everything=config.everything, reason=f"asked by: {config.asked_by.value}",
+        )  # fmt: skip
+    if not totals.complete:
+        raise dg.Failure(
+            description="Not all of it is done yet: the nightly retention goes on; see erased_within_the_day.",
+            metadata=totals.as_metadata(),
+            allow_retries=False,
+        )
+    context.add_output_metadata(totals.as_metadata())
+
+
+@dg.job(name="erase", executor_def=dg.in_process_executor)
+def erase_job() -> None:
+    """Forget one buyer, or all of a seller's, because Amazon, the buyer or the seller asked."""
+    erase_buyers_data()
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -118,7 +167,9 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
 def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """A new key-encryption key, everything under it, the older ones destroyed; resumable, while the pipeline runs."""
     with acting_as(f"run:{context.run.run_id}"):
-        rotation = rotate_keys(store.database(), store.vault().keys, store.audit(), purpose="keys rotate")
+        rotation = rotate_keys(
+            store.database(), store.vault().keys, store.audit(), purpose="keys rotate", tell=context.log.info
+        )
     context.add_output_metadata({"rewrapped": rotation.rewrapped, "complete": rotation.complete})
 
 
@@ -152,4 +203,4 @@ def recover_order_job() -> None:
     recover_one_order()
 
 
-jobs = [doctor, subscribe, replay_parked_job, recover_order_job, release_hold_job, rotate_keys_job]
+jobs = [doctor, subscribe, replay_parked_job, recover_order_job, release_hold_job, erase_job, rotate_keys_job]

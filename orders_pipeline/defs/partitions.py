@@ -1,6 +1,6 @@
-"""Partitions: one UTC day of order events.
+"""Partitions: one UTC day.
 
-Never one an order: keys are shown and stored everywhere. `end_offset=1` makes today a partition: events arrive all day.
+Never one an order: keys are shown and stored everywhere.
 """
 
 from __future__ import annotations
@@ -9,4 +9,8 @@ import dagster as dg
 
 from orders_pipeline.store.order_events import EARLIEST_PARTITION_DAY
 
+# `end_offset=1` makes today a partition: events arrive all day.
 daily = dg.DailyPartitionsDefinition(start_date=EARLIEST_PARTITION_DAY.isoformat(), timezone="UTC", end_offset=1)
+
+# Days that are over: what is written of them is written once.
+ended_days = dg.DailyPartitionsDefinition(start_date=EARLIEST_PARTITION_DAY.isoformat(), timezone="UTC")

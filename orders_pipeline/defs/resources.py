@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
+from orders_pipeline.compliance.export_targets import ExportTarget, open_export_target
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.settings import AmazonSettings, Settings, load_settings
 from orders_pipeline.store.database import Database
@@ -100,6 +101,22 @@ class QueueResource(dg.ConfigurableResource):
     def queue(self) -> NotificationQueue:
         """Raises SettingsError."""
         return self.store.deployment().queue
+
+
+class AuditExportResource(dg.ConfigurableResource):
+    """Where copies of the audit log go: ORDERS_AUDIT_EXPORT, a folder or an S3 bucket."""
+
+    store: StoreResource
+
+    def target(self) -> ExportTarget:
+        return open_export_target(self.store.settings(), s3_client)
+
+
+def s3_client() -> Any:
+    """A boto3 S3 client by dagster-aws, at boto3's own settings."""
+    from dagster_aws.s3 import S3Resource  # two seconds, which only who exports to S3 pays
+
+    return S3Resource().get_client()
 
 
 # One deployment a process; a code server outlives a change of `.env`, and then opens the new one beside the old.

@@ -19,6 +19,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 # Bounds the memory of a pass over the whole log.
 FETCH_ROWS = 5_000
 
+# As in migrations/sql/audit.sql: whoever holds it appends.
+CHAIN_LOCK = 7_206_512_449
+
 # The text that audit.chain() hashed, rebuilt with built-in functions only: a replaced audit.chain() cannot vouch for
 # itself.
 CANONICAL = """
@@ -131,6 +134,25 @@ def entries_of_day(connection: Connection, day: date) -> Iterator[Mapping[str, A
         yield dict(row)
 
 
+def wait_for_writers(connection: Connection) -> None:
+    """Take the chain lock for a moment: who had begun to append has committed, who begins later writes later times."""
+    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+
+
+def head_before(connection: Connection, moment: datetime) -> ChainEnd | None:
+    """The newest entry from before that moment."""
+    return _end(
+        connection,
+        "select entry_id, entry_hash from audit.entries where at < :moment order by entry_id desc limit 1",
+        {"moment": moment},
+    )
+
+
+def purged_until(connection: Connection) -> datetime | None:
+    """The time of the newest entry that was purged by age; None if nothing ever was."""
+    return connection.execute(text("select max(newest_at) from audit.anchors")).scalar_one()
+
+
 def purge_before(connection: Connection, cutoff: datetime, actor: str, limit: int) -> int:
     """Purge at most `limit` entries older than the cutoff; how many went."""
     return connection.execute(
@@ -150,6 +172,6 @@ def oldest_and_newest(connection: Connection) -> tuple[datetime | None, datetime
     return row[0], row[1], row[2]
 
 
-def _end(connection: Connection, statement: str, values: Mapping[str, int]) -> ChainEnd | None:
+def _end(connection: Connection, statement: str, values: Mapping[str, int | datetime]) -> ChainEnd | None:
     row = connection.execute(text(statement), dict(values)).one_or_none()
     return None if row is None else ChainEnd(row[0], bytes(row[1]))

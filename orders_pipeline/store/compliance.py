@@ -82,6 +82,18 @@ order by page.order_id
 """  # noqa: S608  # our own constant
 
 
+def count_kept(connection: Connection, seller_id: str, kind: str) -> int:
+    """How many orders a pass over all pages will see."""
+    return connection.execute(
+        text(
+            "select count(*) from (select subject_id from vault.records "  # noqa: S608  # our own constant
+            "where seller_id = :seller_id and kind = :kind union select order_id from pipeline.wms_orders w "
+            f"where seller_id = :seller_id and {KEPT_THERE}) as kept"
+        ),
+        {"seller_id": seller_id, "kind": kind},
+    ).scalar_one()
+
+
 def kept_page(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
     """The next orders, by id, whose details are kept here or at the warehouse, with what decides about them."""
     values = {"seller_id": seller_id, "kind": kind, "after": after, "limit": limit}

@@ -342,6 +342,16 @@ client_secrets = Table(
     schema="pipeline",
 )
 
+# Who may do what in the database, as it was when last looked at: what differs now goes into the audit log.
+database_grants = Table(
+    "database_grants",
+    metadata,
+    Column("who", Text, primary_key=True, comment="a role, or public"),
+    Column("what", Text, primary_key=True),
+    _time_now("seen_at"),
+    schema="pipeline",
+)
+
 # --- operations
 
 alerts = Table(

@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 
@@ -113,12 +113,25 @@ class Vault:
         return revealed
 
     def reveal_many(
-        self, *, seller_id: str, kind: str, subject_ids: Sequence[str], purpose: str, actor: str | None = None
+        self,
+        *,
+        seller_id: str,
+        kind: str,
+        subject_ids: Sequence[str],
+        purpose: str,
+        actor: str | None = None,
+        action: str = "reveal",
     ) -> Iterator[tuple[str, bytes | VaultError]]:
-        """Each plaintext, or why there is none, in the order asked for; their audit entries are committed first."""
-        actor = actor or current_actor()
-        found = self._read_audited(seller_id, kind, subject_ids, actor, purpose)
-        return self._open_each(seller_id, kind, subject_ids, found, actor, purpose)
+        """Each plaintext, or why there is none, in the order asked for; their audit entries are committed first.
+
+        `action` names the reading in the audit log, where it is not for a parcel or a person.
+        """
+        reading = AuditEntry(
+            action=action, seller_id=seller_id, purpose=purpose, outcome="allowed", actor=actor or current_actor(),
+            detail={"kind": kind},
+        )  # fmt: skip
+        found = self._read_audited(reading, kind, subject_ids)
+        return self._open_each(reading, kind, subject_ids, found)
 
     def shred(
         self,
@@ -173,6 +186,11 @@ class Vault:
         """How many records and tokens each key-encryption key wraps."""
         return queries.key_uses(connection)
 
+    def count(self) -> int:
+        """How many records there are, of all sellers and kinds."""
+        with self._database.transaction() as connection:
+            return sum(use.records for use in queries.key_uses(connection).values())
+
     def verify_batch(
         self, after: RecordId | None, limit: int = 1_000, *, purpose: str = "compliance check"
     ) -> VerifiedBatch:
@@ -187,6 +205,8 @@ class Vault:
             opened = self._open_again_if_rewrapped(record)
             if isinstance(opened, VaultIntegrityError | VaultKeyMissing):
                 refused.append((record.seller_id, record.kind, record.subject_id))
+                with self._database.transaction() as connection:
+                    self._alert_refused(connection, *refused[-1], opened)
         older = sum(record.key_id != current for record in page)
         last = page[-1] if len(page) == limit else None
         return VerifiedBatch(
@@ -238,49 +258,45 @@ class Vault:
         )
         return key
 
-    def _read_audited(
-        self, seller_id: str, kind: str, subject_ids: Sequence[str], actor: str, purpose: str
-    ) -> dict[str, StoredRecord]:
-        are_orders = kind in ORDER_KINDS
+    def _read_audited(self, reading: AuditEntry, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
         with self._database.transaction() as connection:
-            found = queries.records(connection, seller_id, kind, subject_ids)
+            found = queries.records(connection, reading.seller_id, kind, subject_ids)
             there = [subject for subject in subject_ids if subject in found]
             absent = [subject for subject in subject_ids if subject not in found]
             for outcome, subjects in (("allowed", there), ("missing", absent)):
-                entry = self._entry("reveal", seller_id, kind, purpose, outcome, actor)
-                self._audit.record_for_each(connection, entry, subjects, are_orders=are_orders)
+                entry = replace(reading, outcome=outcome)
+                self._audit.record_for_each(connection, entry, subjects, are_orders=kind in ORDER_KINDS)
         return found
 
     def _open_each(
-        self,
-        seller_id: str,
-        kind: str,
-        subject_ids: Sequence[str],
-        found: dict[str, StoredRecord],
-        actor: str,
-        purpose: str,
+        self, reading: AuditEntry, kind: str, subject_ids: Sequence[str], found: dict[str, StoredRecord]
     ) -> Iterator[tuple[str, bytes | VaultError]]:
         for subject_id in subject_ids:
             record = found.get(subject_id)
             opened = None if record is None else self._open_again_if_rewrapped(record)
             if opened is None:
                 opened = VaultRecordMissing(
-                    f"No {kind} of {subject_id} for seller {seller_id}: never stored, or shredded."
+                    f"No {kind} of {subject_id} for seller {reading.seller_id}: never stored, or shredded."
                 )
             elif isinstance(opened, VaultError):
                 outcome = "refused_integrity" if isinstance(opened, VaultIntegrityError) else "refused_key_missing"
-                entry = self._entry("reveal", seller_id, kind, purpose, outcome, actor)
                 with self._database.transaction() as connection:
-                    raise_alert(
-                        connection,
-                        seller_id=seller_id,
-                        key=f"vault.refused:{kind}:{subject_id}",
-                        severity="error",
-                        message=f"{kind} of {subject_id} was not opened: {opened}",
-                        what_to_do="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",
-                    )
+                    self._alert_refused(connection, reading.seller_id, kind, subject_id, opened)
+                    entry = replace(reading, outcome=outcome)
                     self._audit.record_for_each(connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
             yield subject_id, opened
+
+    def _alert_refused(
+        self, connection: Connection, seller_id: str, kind: str, subject_id: str, refusal: VaultError
+    ) -> None:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=f"vault.refused:{kind}:{subject_id}",
+            severity="error",
+            message=f"{kind} of {subject_id} was not opened: {refusal}",
+            what_to_do="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",
+        )
 
     def _open_again_if_rewrapped(self, record: StoredRecord) -> bytes | VaultIntegrityError | VaultKeyMissing | None:
         """The plaintext, or why not; None if it was shredded meanwhile."""

@@ -18,6 +18,7 @@ from uuid import UUID
 from psycopg2.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
+from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store import vault as queries
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.vault import KeyUse
@@ -62,20 +63,29 @@ def unsettled_shreds(database: Database) -> UnsettledShreds:
 
 
 def settle_shreds(
-    database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None
+    database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None, tell: Tell = silent
 ) -> Rotation | None:
     """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
     with database.transaction() as connection:
         shred_ids, _, _ = queries.unsettled_shreds(connection)
     if not shred_ids:
         return None
-    return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor)
+    return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor, tell=tell)
 
 
 def rotate_keys(
-    database: Database, keys: KeyProvider, audit: AuditLog, *, purpose: str, actor: str | None = None
+    database: Database,
+    keys: KeyProvider,
+    audit: AuditLog,
+    *,
+    purpose: str,
+    actor: str | None = None,
+    tell: Tell = silent,
 ) -> Rotation:
-    """A new key-encryption key, everything under it, all older ones destroyed. Run it again if it was interrupted."""
+    """A new key-encryption key, everything under it, all older ones destroyed. Run it again if it was interrupted.
+
+    `tell` is given a sentence now and then: how far it is, and how long it will take.
+    """
     with database.transaction() as connection:
         # Read before the new key is made: a shred that comes later is settled by the next rotation.
         shred_ids, records, _ = queries.unsettled_shreds(connection)
@@ -83,7 +93,7 @@ def rotate_keys(
     audit.record(
         None, action="add_key", seller_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
     )
-    rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor)
+    rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, tell=tell)
     if rotation.complete and shred_ids:
         with database.transaction() as connection:
             queries.delete_unsettled(connection, shred_ids)
@@ -96,12 +106,23 @@ def rotate_keys(
 
 
 def finish_rotation(
-    database: Database, keys: KeyProvider, audit: AuditLog, *, purpose: str, actor: str | None = None
+    database: Database,
+    keys: KeyProvider,
+    audit: AuditLog,
+    *,
+    purpose: str,
+    actor: str | None = None,
+    tell: Tell = silent,
 ) -> Rotation:
     """Re-wrap what is under older keys and destroy those: also the rest of an interrupted rotation."""
+    with database.transaction() as connection:
+        current = keys.current_key_id()
+        older = [use for key_id, use in queries.key_uses(connection).items() if key_id != current]
+    progress = Progress("data keys re-wrapped", sum(use.records + use.tokens for use in older), tell)
     rewrapped = 0
     while moved := rewrap_batch(database, keys, REWRAP_BATCH):
         rewrapped += moved
+        progress.advance(moved)
     current, *older = keys.key_ids()
     destroyed: list[str] = []
     still_used: list[str] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from orders_pipeline.compliance.checks import every_reading_is_audited
 from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
 from orders_pipeline.compliance.leak_scan import (
     HELD_VALUE,
@@ -22,6 +23,7 @@ from orders_pipeline.compliance.leak_shapes import shapes_in, tell_tales
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
+from orders_pipeline.store.vault import StoredRecord
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline_tests.compliance.conftest import NAME, PHONE, STREET, PutOrder
@@ -135,19 +137,31 @@ def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_b
         assert value.casefold() not in told
 
 
-def test_looking_reads_the_vault_once_with_one_entry_before_the_first_record_is_opened(
-    database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder
+def test_looking_is_in_the_audit_log_for_each_order_before_its_record_is_opened(
+    database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder, monkeypatch: pytest.MonkeyPatch
 ):
     for number in range(30):
         put_order(f"111-{number}", audited=False, stored=0)
     vault.prepare()
     before = audit.verify().entries
+    seen: list[int] = []
+    really = Vault._open
+
+    def opened(self: Vault, record: StoredRecord) -> bytes:
+        seen.append(audit.verify().entries)
+        return really(self, record)
+
+    monkeypatch.setattr(Vault, "_open", opened)
     values = held(database, vault)
     assert (values.records, values.unreadable) == (30, 0)
-    assert audit.verify().entries == before + 1
+    assert seen == [before + 30] * 30
     with database.transaction() as connection:
-        row = connection.execute(text("select * from audit.entries order by entry_id desc limit 1")).one()
-    assert (row.action, row.detail) == ("hash_values", {"kind": "shipping_details", "records": 30})
+        written = connection.execute(
+            text("select order_id, outcome, purpose from audit.entries where action = 'hash_values'")
+        ).all()
+    assert {row.order_id for row in written} == {f"111-{number}" for number in range(30)}
+    assert {(row.outcome, row.purpose) for row in written} == {("allowed", "look for copies in clear")}
+    assert not every_reading_is_audited(database, seller_id=SELLER).passed, "it stands in for no other reading"
 
 
 def test_a_record_that_does_not_open_is_counted_and_the_check_is_red(

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.defs.compliance import LOG_CHECKS, RETENTION_CHECKS
+from orders_pipeline.defs.compliance_checks import LOG_CHECKS, RETENTION_CHECKS
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at

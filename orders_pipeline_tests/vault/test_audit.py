@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -20,45 +18,7 @@ from orders_pipeline.vault.audit import PURGE_STEP, AuditEntry, AuditLog, acting
 from orders_pipeline.vault.errors import AuditRefused
 from orders_pipeline.vault.personal import PersonalText
 from orders_pipeline_tests.conftest import SELLER
-
-ENTRY = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
-TRIGGERS = "alter table audit.entries {} trigger all; alter table audit.anchors {} trigger all"
-
-
-def write(audit: AuditLog, *order_ids: str) -> None:
-    audit.record_many(None, [replace(ENTRY, order_id=order_id) for order_id in order_ids])
-
-
-def execute(database: Database, statement: str) -> None:
-    with database.transaction() as connection:
-        connection.execute(text(statement))
-
-
-def as_superuser(database: Database, statement: str) -> None:
-    """Change what must not be changed, with every trigger off."""
-    with database.transaction() as connection:
-        connection.exec_driver_sql(TRIGGERS.format("disable", "disable"))
-        connection.exec_driver_sql(statement)
-        connection.exec_driver_sql(TRIGGERS.format("enable", "enable"))
-
-
-def recompute_everything(database: Database) -> None:
-    """What an attacker with all rights and this source code can do: make the chain fit what they wrote."""
-    with database.transaction() as connection:
-        connection.exec_driver_sql(TRIGGERS.format("disable", "disable"))
-        previous = bytes(32)
-        numbers = connection.execute(text("select entry_id from audit.entries order by entry_id")).scalars().all()
-        for number in numbers:
-            canonical = connection.execute(
-                text(f"select {CANONICAL} from audit.entries where entry_id = :number"), {"number": number}
-            ).scalar_one()
-            digest = hashlib.sha256(previous + canonical.encode()).digest()
-            connection.execute(
-                text("update audit.entries set previous_hash = :previous, entry_hash = :hash where entry_id = :number"),
-                {"previous": previous, "hash": digest, "number": number},
-            )
-            previous = digest
-        connection.exec_driver_sql(TRIGGERS.format("enable", "enable"))
+from orders_pipeline_tests.vault.tampering import ENTRY, as_superuser, execute, recompute_everything, write
 
 
 def test_an_empty_log_is_intact_and_so_is_one_with_entries(audit: AuditLog) -> None:

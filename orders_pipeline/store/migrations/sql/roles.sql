@@ -54,6 +54,10 @@ begin
     grant update on pipeline.orders, pipeline.wms_orders, pipeline.fulfillment_queue, pipeline.alerts, pipeline.erasures
       to orders_pipeline_retention;
     grant insert on pipeline.alerts, pipeline.erasures, pipeline.fulfillment_queue to orders_pipeline_retention;
+    -- Not there yet when the first migration runs this.
+    if to_regclass('pipeline.database_grants') is not null then
+      grant insert on pipeline.database_grants to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault.amazon_tokens, vault_keys.data_keys to orders_pipeline_retention;

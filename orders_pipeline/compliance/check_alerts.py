@@ -1,0 +1,28 @@
+"""A red compliance check is an alert, until it is green: nobody watches the UI at night.
+
+Belongs here: from a check's outcome to an alert. Elsewhere: the outcomes (checks and its neighbours), delivering
+(operations.alerts).
+"""
+
+from __future__ import annotations
+
+from orders_pipeline.compliance.outcome import CheckOutcome
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import Database
+
+
+def alert_on(database: Database, outcome: CheckOutcome, *, seller_id: str) -> None:
+    """Open, repeat or close the alert of this check."""
+    key = f"check:{outcome.name}"
+    with database.transaction() as connection:
+        if outcome.passed:
+            close_alert(connection, seller_id=seller_id, key=key)
+            return
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=key,
+            severity="error" if outcome.severity == "ERROR" else "warning",
+            message=f"The compliance check {outcome.name} is red. {outcome.description}",
+            what_to_do=f"docs/compliance.md leads from the rule to what keeps it. The rule: {outcome.source}.",
+        )

@@ -1,0 +1,63 @@
+"""Account for every change of who may do what in the database: it goes into the audit log.
+
+Belongs here: what has changed since the last look. Elsewhere: PostgreSQL's lists (store.grants), what each role should
+have (roles). PostgreSQL tells nobody when a role is given or taken away (event triggers do not see it), so it is looked
+for: after each migration, every hour, and with every compliance check. An entry says when it was seen; who did it is in
+the server's own log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from orders_pipeline.compliance.roles import ROLES
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.grants import grants, known_grants, memberships, note_grants, powers
+from orders_pipeline.store.schema import SCHEMAS
+from orders_pipeline.vault.audit import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
+
+PURPOSE = "who may do what in the database"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanges:
+    """How many rights are new, and how many are gone, since the last look."""
+
+    granted: int
+    revoked: int
+
+
+def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
+    """Write an audit entry for each right that came or went since the last look. The first look is one entry."""
+    with database.transaction() as connection:
+        known = known_grants(connection)
+        now = rights(connection)
+        added, gone = sorted(now - known), sorted(known - now)
+        note_grants(connection, added, gone)
+        if known:
+            entries = [_entry("granted", *one) for one in added] + [_entry("revoked", *one) for one in gone]
+        else:
+            entries = [_entry("first_look", "everybody", f"{len(added)} rights")] if added else []
+        audit.record_many(connection, entries)
+    return RoleChanges(len(added), len(gone))
+
+
+def rights(connection: Connection) -> set[tuple[str, str]]:
+    """(who, what) of every right on our schemas, as words."""
+    return {
+        *((row.grantee, _short(f"{row.privileges} on {row.object}")) for row in grants(connection, SCHEMAS)),
+        *((row.member, _short(f"member of {row.role}")) for row in memberships(connection, ROLES, SCHEMAS)),
+        *((row.role, _short(row.powers)) for row in powers(connection)),
+    }
+
+
+def _entry(outcome: str, who: str, what: str) -> AuditEntry:
+    return AuditEntry(
+        action="role_change", seller_id="*", purpose=PURPOSE, outcome=outcome, detail={"who": who, "what": what}
+    )
+
+
+def _short(what: str) -> str:
+    return what if len(what) <= DETAIL_TEXT_CHARACTERS else f"{what[: DETAIL_TEXT_CHARACTERS - 1]}…"

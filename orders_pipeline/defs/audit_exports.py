@@ -1,0 +1,79 @@
+"""The audit log's daily copies in Dagster: a partition a UTC day that is over.
+
+Belongs here: the asset, its job, and the schedule that catches up. Elsewhere: what a copy holds and proves
+(compliance.audit_export), where it goes (ORDERS_AUDIT_EXPORT; compliance.export_targets).
+"""
+
+from datetime import date, timedelta
+
+import dagster as dg
+
+from orders_pipeline.compliance.audit_export import AuditExportRefused, content_name, export_day
+from orders_pipeline.compliance.export_targets import ExportUnavailable
+from orders_pipeline.defs.partitions import ended_days
+from orders_pipeline.defs.resources import AuditExportResource, StoreResource
+from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
+from orders_pipeline.vault.audit import acting_as
+
+OWNERS = ["team:compliance"]
+# After a week without the daemon a person should look: the check audit_is_exported says which days are missing.
+CATCH_UP_DAYS = 7
+
+
+@dg.asset(
+    group_name="compliance",
+    kinds={"s3"},
+    owners=OWNERS,
+    deps=["pii_access_log"],
+    partitions_def=ended_days,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
+)
+def audit_exports(
+    context: dg.AssetExecutionContext, store: StoreResource, audit_export: AuditExportResource
+) -> dg.MaterializeResult:
+    """A copy of each day's audit log outside the database, with the chain's head: written once, never over.
+
+    To verify a copy by itself: `orders-pipeline audit verify --file audit-….jsonl.gz`.
+    """
+    day = date.fromisoformat(context.partition_key)
+    target = audit_export.target()
+    with acting_as(f"run:{context.run.run_id}"):
+        try:
+            manifest = export_day(store.database(), store.audit(), target, day)
+        except (AuditExportRefused, ExportUnavailable) as error:
+            refused = isinstance(error, AuditExportRefused)
+            raise dg.Failure(description=str(error), allow_retries=not refused) from None
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": manifest.entries,
+            "dagster/uri": f"{target.where.rstrip('/')}/{content_name(day)}",
+            "head": f"{manifest.head_entry}:{manifest.head_hash}" if manifest.head else "empty",
+            "chain_intact": manifest.chain_intact,
+            "sha256": manifest.lines_sha256,
+        }
+    )
+
+
+export_job = dg.define_asset_job(
+    "export_audit_log",
+    selection=dg.AssetSelection.assets("audit_exports").without_checks(),
+    executor_def=dg.in_process_executor,
+    tags=MAX_RUNTIME_TAG,
+    description="Copy one day of the audit log to where ORDERS_AUDIT_EXPORT says. Nightly by itself; backfill missing "
+    "days from the asset's page.",
+)
+
+
+@dg.schedule(
+    job=export_job,
+    cron_schedule="23 0 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Yesterday's audit log, and the days of the last week that were missed.",
+)
+def nightly_audit_export(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    done = context.instance.get_materialized_partitions(dg.AssetKey("audit_exports"))
+    ended = ended_days.get_partition_keys(current_time=context.scheduled_execution_time)
+    # Days from before the first export are a person's to ask for: mostly there was nothing to export yet.
+    begun = min(done, default=ended[-1])
+    return [dg.RunRequest(partition_key=day) for day in ended[-CATCH_UP_DAYS:] if day >= begun and day not in done]

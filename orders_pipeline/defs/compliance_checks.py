@@ -1,0 +1,167 @@
+"""The compliance checks in Dagster: after the nightly retention, and by anybody at any time with "Evaluate" in the UI.
+
+Belongs here: which checks there are, on which asset, and evaluating the chosen ones, each on its own. They are no part
+of their asset's step, so that an auditor can ask for one without anything being shredded. Elsewhere: what a check looks
+at (compliance), the assets (compliance, audit_exports, dagster_history). docs/compliance.md leads from each rule here.
+
+https://docs.dagster.io/guides/test/asset-checks
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
+
+from orders_pipeline.compliance import checks, leak_scan
+from orders_pipeline.compliance.audit_export import AuditExportRefused, audit_is_exported, exported_head
+from orders_pipeline.compliance.check_alerts import alert_on
+from orders_pipeline.compliance.dagster_history import history_is_pruned
+from orders_pipeline.compliance.export_targets import ExportUnavailable
+from orders_pipeline.compliance.outcome import CheckOutcome, could_not_look
+from orders_pipeline.defs.resources import AuditExportResource, StoreResource
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.store.audit import ChainEnd
+from orders_pipeline.store.connect import dagster_database_url
+from orders_pipeline.store.database import Database
+from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.vault.errors import VaultError
+
+LOG_CHECKS = {
+    "audit_chain_is_intact": "The audit log is as it was written: its hash chain holds from end to end, and still has "
+    "the entries that were witnessed outside it (the newest export, earlier materializations of this asset).",
+    "every_reading_is_audited": "Every stored or pushed address has the audit entries that its reading must have left.",
+    "audit_log_is_kept": "The audit log reaches back as far as it must: 12 months at least, 24 here.",
+}
+EXPORT_CHECKS = {
+    "audit_is_exported": "Every day of the audit log is kept outside the database too, and the log still agrees.",
+}
+RETENTION_CHECKS = {
+    "nothing_past_its_time": "No buyer's data is kept past its time; 30 days after delivery is the hard limit.",
+    "erased_within_the_day": "Every request to erase was carried out within a day, at the warehouse too.",
+    "every_record_opens": "Every stored record can be decrypted, and under a key that is there.",
+    "roles_are_as_declared": "The database's roles can do what they were given, and no more; nobody else can anything.",
+    "tls_on_every_endpoint": "Every endpoint is https with TLS 1.2 or newer, or on this machine.",
+    "client_secret_is_young": "The Login with Amazon client secret is younger than 180 days.",
+    "no_copies_in_clear": "No buyer's data lies in clear in any table, in Dagster's storage, or in a file.",
+}
+HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are forgotten in time."}
+
+# Heads of the log that earlier materializations showed: Dagster keeps them in another database.
+HEADS_REMEMBERED = 10
+
+# What can go wrong with one check without being a defect: it is red, and the others are evaluated all the same.
+_CANNOT_LOOK = (SQLAlchemyError, VaultError, SettingsError, ExportUnavailable, AuditExportRefused, OSError)
+
+Looks = Mapping[str, Callable[[], CheckOutcome]]
+
+
+def _specs(asset: str, checks_of_it: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in checks_of_it.items()]
+
+
+@dg.multi_asset_check(
+    name="audit_log_checks",
+    specs=[*_specs("pii_access_log", LOG_CHECKS), *_specs("audit_exports", EXPORT_CHECKS)],
+    can_subset=True,
+)
+def audit_log_checks(
+    context: dg.AssetCheckExecutionContext, store: StoreResource, audit_export: AuditExportResource
+) -> Iterator[dg.AssetCheckResult]:
+    """The audit log: unchanged, complete, kept long enough, and elsewhere too."""
+    database, audit, seller_id = store.database(), store.audit(), store.seller_id()
+
+    def chain() -> CheckOutcome:
+        witnesses = _remembered_heads(context.instance)
+        exported = exported_head(audit_export.target(), database.now().date())
+        return checks.audit_chain_is_intact(audit, [*witnesses, *([exported] if exported else [])])
+
+    looks: Looks = {
+        "audit_chain_is_intact": chain,
+        "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, seller_id=seller_id),
+        "audit_log_is_kept": lambda: checks.audit_log_is_kept(database),
+        "audit_is_exported": lambda: audit_is_exported(database, audit_export.target()),
+    }
+    yield from _evaluate(context, database, seller_id, looks)
+
+
+@dg.multi_asset_check(name="retention_checks", specs=_specs("pii_retention", RETENTION_CHECKS), can_subset=True)
+def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
+    """What is kept, for how long, under which keys, and who could read it."""
+    database, vault, settings, seller_id = store.database(), store.vault(), store.settings(), store.seller_id()
+    dagster_url = dagster_database_url(settings)
+
+    def leaks() -> CheckOutcome:
+        home = os.environ.get("DAGSTER_HOME")
+        outcome, _ = leak_scan.no_copies_in_clear(
+            database,
+            vault,
+            seller_id=seller_id,
+            dagster_url=dagster_url,
+            dagster_home=Path(home) if home else None,
+            tell=context.log.info,
+        )
+        return outcome
+
+    looks: Looks = {
+        "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, seller_id=seller_id),
+        "erased_within_the_day": lambda: checks.erased_within_the_day(database, seller_id=seller_id),
+        "every_record_opens": lambda: checks.every_record_opens(vault, tell=context.log.info),
+        "roles_are_as_declared": lambda: checks.roles_are_as_declared(database),
+        "tls_on_every_endpoint": lambda: checks.tls_on_every_endpoint(
+            database, settings, os.environ, dagster_url=dagster_url
+        ),
+        "client_secret_is_young": lambda: checks.client_secret_is_young(database, vault, settings),
+        "no_copies_in_clear": leaks,
+    }
+    yield from _evaluate(context, database, seller_id, looks)
+
+
+@dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS), can_subset=True)
+def history_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
+    """What Dagster remembers of old runs."""
+    dagster = Database(dagster_database_url(store.settings()), pool_size=1)
+    try:
+        looks: Looks = {"history_is_pruned": lambda: history_is_pruned(dagster)}
+        yield from _evaluate(context, store.database(), store.seller_id(), looks)
+    finally:
+        dagster.close()
+
+
+all_checks = [audit_log_checks, retention_checks, history_checks]
+
+
+def _evaluate(
+    context: dg.AssetCheckExecutionContext, database: Database, seller_id: str, looks: Looks
+) -> Iterator[dg.AssetCheckResult]:
+    chosen = {key.name: key for key in context.selected_asset_check_keys}
+    with acting_as(f"run:{context.run.run_id}"):
+        for name, look in looks.items():
+            if name not in chosen:
+                continue
+            try:
+                outcome = look()
+            except _CANNOT_LOOK as error:
+                outcome = could_not_look(name, error)
+            alert_on(database, outcome, seller_id=seller_id)
+            yield dg.AssetCheckResult(
+                asset_key=chosen[name].asset_key,
+                check_name=name,
+                passed=outcome.passed,
+                severity=dg.AssetCheckSeverity[outcome.severity],
+                description=outcome.description,
+                metadata={**outcome.as_metadata(), "source": outcome.source},
+            )
+
+
+def _remembered_heads(instance: dg.DagsterInstance) -> list[ChainEnd]:
+    records = instance.fetch_materializations(dg.AssetKey("pii_access_log"), limit=HEADS_REMEMBERED).records
+    heads: list[ChainEnd] = []
+    for record in records:
+        materialization = record.asset_materialization
+        shown = str(materialization.metadata["head"].value) if materialization else ""
+        number, _, digest = shown.partition(":")
+        if digest:
+            heads.append(ChainEnd(int(number), bytes.fromhex(digest)))
+    return heads

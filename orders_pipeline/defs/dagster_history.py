@@ -1,0 +1,72 @@
+"""Dagster's own history in Dagster: how much there is of it, and the nightly pruning.
+
+Belongs here: the asset, its job and schedule. Elsewhere: what is pruned (compliance.dagster_history), where Dagster
+keeps it (dagster_storage).
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from orders_pipeline.compliance.dagster_history import KEEP_DAYS, history_sizes, prune_history
+from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.defs.tables import table
+from orders_pipeline.store.connect import dagster_database_url
+from orders_pipeline.store.database import Database
+from orders_pipeline.vault.audit import acting_as
+
+
+class HistoryConfig(dg.Config):
+    """How long runs are remembered."""
+
+    keep_days: int = Field(KEEP_DAYS, ge=1, description="Runs that ended longer ago, and events as old, are deleted.")
+
+
+@dg.asset(
+    group_name="compliance",
+    kinds={"postgres"},
+    owners=["team:operations", "team:compliance"],
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
+)
+def dagster_history(
+    context: dg.AssetExecutionContext, config: HistoryConfig, store: StoreResource
+) -> dg.MaterializeResult:
+    """What Dagster remembers of runs, events and check results; older than 30 days is deleted nightly.
+
+    The newest event of each asset and partition stays, so nothing looks as if it had never been made.
+    """
+    dagster = Database(dagster_database_url(store.settings()), pool_size=1)
+    try:
+        with acting_as(f"run:{context.run.run_id}"):
+            totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
+        sizes = history_sizes(dagster)
+    finally:
+        dagster.close()
+    return dg.MaterializeResult(
+        metadata={
+            **totals.as_metadata(),
+            "megabytes": round(sum(size.bytes for size in sizes) / 1e6, 1),
+            "tables": table(
+                ["table", "rows", "megabytes", "oldest", "deleted_now"],
+                [(s.name, s.rows, round(s.bytes / 1e6, 1), s.oldest_at, totals.gone[s.name]) for s in sizes],
+            ),
+        }
+    )
+
+
+history_job = dg.define_asset_job(
+    "prune_history",
+    selection=dg.AssetSelection.assets("dagster_history"),
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_runtime": "3600"},
+    description="Delete Dagster's own runs and events that are older than 30 days. Nightly by itself.",
+)
+
+nightly_history_pruning = dg.ScheduleDefinition(
+    name="nightly_history_pruning",
+    job=history_job,
+    cron_schedule="53 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

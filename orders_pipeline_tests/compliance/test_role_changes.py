@@ -1,0 +1,107 @@
+"""Whoever is given or loses a right in the database is in the audit log from the next look on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from orders_pipeline.compliance.checks import roles_are_as_declared
+from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.compliance.roles import APP, READER
+from orders_pipeline.store.database import Database
+from orders_pipeline.vault.audit import AuditLog
+
+
+@pytest.fixture
+def analyst(postgres_admin: Engine) -> Iterator[str]:
+    """A login: roles belong to the server, so it is taken away again."""
+    with postgres_admin.connect() as connection:
+        connection.execute(text("create role analyst_maria login"))
+    yield "analyst_maria"
+    with postgres_admin.connect() as connection:
+        connection.execute(text("drop role analyst_maria"))
+
+
+def seen(database: Database, audit: AuditLog) -> list[tuple[str, str, str]]:
+    """(outcome, who, what) of each entry about rights, oldest first."""
+    entries = [json.loads(line) for line in audit.export(database.now().date())]
+    return [
+        (entry["outcome"], entry["detail"]["who"], entry["detail"]["what"])
+        for entry in entries
+        if entry["action"] == "role_change"
+    ]
+
+
+def execute(database: Database, statement: str) -> None:
+    with database.transaction() as connection:
+        connection.execute(text(statement))
+
+
+def test_the_first_look_is_one_entry_and_an_unchanged_database_makes_none(database: Database, audit: AuditLog):
+    first = note_role_changes(database, audit)
+    assert first.granted > 30
+    assert [outcome for outcome, _, _ in seen(database, audit)] == ["first_look"]
+    again = note_role_changes(database, audit)
+    assert (again.granted, again.revoked) == (0, 0)
+    assert len(seen(database, audit)) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "undo", "who", "what"),
+    [
+        (
+            "grant select on vault.records to analyst_maria",
+            "revoke select on vault.records from analyst_maria",
+            "analyst_maria", "SELECT on vault.records",
+        ),
+        (
+            "grant select (purpose) on audit.entries to analyst_maria",
+            "revoke select (purpose) on audit.entries from analyst_maria",
+            "analyst_maria", "SELECT on audit.entries.purpose",
+        ),
+        (
+            f"grant {READER} to analyst_maria", f"revoke {READER} from analyst_maria",
+            "analyst_maria", f"member of {READER}",
+        ),
+        (
+            "grant pg_read_all_data to analyst_maria", "revoke pg_read_all_data from analyst_maria",
+            "analyst_maria", "member of pg_read_all_data",
+        ),
+        ("alter role analyst_maria superuser", "alter role analyst_maria nosuperuser", "analyst_maria", "superuser"),
+        ("alter role analyst_maria createrole", "alter role analyst_maria nocreaterole",
+         "analyst_maria", "creates roles"),
+        (
+            "grant usage on schema vault to public", "revoke usage on schema vault from public",
+            "public", "USAGE on schema vault",
+        ),
+        (
+            f"grant execute on function audit.purge_before to {APP}",
+            f"revoke execute on function audit.purge_before from {APP}",
+            APP, "EXECUTE on audit.purge_before()",
+        ),
+    ],
+)  # fmt: skip
+def test_each_right_that_comes_and_goes_is_an_entry_that_names_who_and_what(
+    database: Database, audit: AuditLog, analyst: str, statement: str, undo: str, who: str, what: str
+):
+    note_role_changes(database, audit)
+    execute(database, statement)
+    note_role_changes(database, audit)
+    assert seen(database, audit)[1:] == [("granted", who, what)]
+    execute(database, undo)
+    note_role_changes(database, audit)
+    assert seen(database, audit)[2:] == [("revoked", who, what)]
+    assert audit.verify().ok
+
+
+def test_a_grant_to_a_login_by_name_is_not_as_declared(database: Database, analyst: str):
+    assert roles_are_as_declared(database).passed
+    execute(database, f"grant select on vault.records to {analyst}")
+    outcome = roles_are_as_declared(database)
+    assert (outcome.passed, outcome.severity) == (False, "ERROR")
+    assert "analyst_maria on vault.records" in outcome.description
+    execute(database, f"revoke select on vault.records from {analyst}")
+    assert roles_are_as_declared(database).passed
