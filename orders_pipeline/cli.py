@@ -32,7 +32,7 @@ from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode
 from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
-from orders_pipeline.vault.rotation import rotate_keys
+from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -176,7 +176,7 @@ def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> 
     totals = run_erasure(
         deployment.database,
         deployment.vault,
-        deployment.warehouse,
+        deployment.warehouse if deployment.settings.warehouse else None,
         seller_id=deployment.seller_id,
         order_id=order_id,
         reason=reason,
@@ -204,6 +204,16 @@ def keys_rotate() -> None:
     _out.print(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
     if not rotation.complete:
         _refuse("some older keys are still in use: run it again")
+
+
+@keys.command("replace-lost")
+@click.confirmation_option(prompt="What the lost keyring wrapped can never be opened again. Is it lost for good?")
+@_told
+def keys_replace_lost() -> None:
+    """Make a new keyring where the old one is lost for good; what is needed is asked of Amazon anew."""
+    deployment = Deployment(load_settings())
+    key_id = replace_lost_keyring(deployment.database, deployment.vault)
+    _out.print(f"Current key {key_id}. Addresses that are still needed are fetched again before their push.")
 
 
 @keys.command("list")

@@ -59,6 +59,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             operations.reports,
             compliance.compliance_job,
             audit_exports.export_job,
+            compliance.erase_at_warehouse_job,
             dagster_history.history_job,
             *maintenance.jobs,
         ],
@@ -66,6 +67,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             intake.hourly_sweep,
             operations.hourly_reports,
             compliance.daily_compliance,
+            compliance.frequent_warehouse_erasures,
             audit_exports.nightly_audit_export,
             dagster_history.nightly_history_pruning,
         ],
@@ -73,6 +75,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             intake.drain_notifications_sensor,
             shipments.poll_warehouse_sensor,
             operations.deliver_alerts_sensor,
+            operations.alert_on_failed_runs,
         ],
         resources={**default_resources(), **overrides},
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -95,6 +96,8 @@ class Settings(_Frozen):
     audit_export: str | None
     slack_webhook_url: SecretStr | None
     problems: tuple[str, ...] = ()
+    # ORDERS_SECRETS_ARN is set and could not be read: whatever it names is unknown, not absent.
+    secrets_unread: bool = False
 
     def require_amazon(self) -> AmazonSettings:
         """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""
@@ -107,6 +110,11 @@ class Settings(_Frozen):
         if self.warehouse is None:
             raise SettingsError(self.problems)
         return self.warehouse
+
+    def require_secrets(self) -> None:
+        """Raises SettingsError while ORDERS_SECRETS_ARN cannot be read: no default may stand in for what it names."""
+        if self.secrets_unread:
+            raise SettingsError(self.problems)
 
     def require_complete(self) -> None:
         """Raises SettingsError unless everything that `up` and `doctor` need is there."""
@@ -128,15 +136,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     Never raises for a missing or wrong setting: see `Settings.problems`, so that the definitions load without any.
     """
-    values = _read_environment() if environ is None else dict(environ)
     problems: list[str] = []
-    values = _with_secrets_manager(values, problems)
-    values = _with_files(values, problems)
+    given = _read_environment() if environ is None else environ
+    # A line without a value, as in a copied .env.example, says nothing: what is named elsewhere counts.
+    values = _with_files({name: value for name, value in given.items() if value.strip()}, problems)
+    secrets = _secrets_manager(values, problems)
+    # What is set for this deployment alone wins over the shared secret.
+    values = {**(secrets or {}), **values}
     missing = [name for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED) if not values.get(name)]
     if missing:
         problems.append("missing " + ", ".join(missing))
-    amazon = _amazon(values, problems)
-    warehouse = _warehouse(values, problems)
+    amazon = _amazon(values, problems) if secrets is not None else None
+    warehouse = _warehouse(values, problems) if secrets is not None else None
     database_url = _database_url("ORDERS_DATABASE_URL", values, problems)
     dagster_postgres_url = _database_url("DAGSTER_POSTGRES_URL", values, problems)
     slack = values.get("SLACK_WEBHOOK_URL")
@@ -156,6 +167,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
         problems=tuple(problems),
+        secrets_unread=secrets is None,
     )
 
 
@@ -175,25 +187,35 @@ def _read_environment() -> dict[str, str]:
     return {**from_file, **os.environ}
 
 
-def _with_secrets_manager(values: dict[str, str], problems: list[str]) -> dict[str, str]:
+# What Secrets Manager said last, by secret and region; sensors read the settings every few seconds.
+_SECRETS_TRUSTED_SECONDS = 300.0
+_secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
+
+
+def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str, str] | None:
+    """The names and values of ORDERS_SECRETS_ARN; {} if it is not set, None if it cannot be read and never was."""
     secret_id = values.get("ORDERS_SECRETS_ARN")
     if not secret_id:
-        return values
+        return {}
+    place = (secret_id, values.get("AWS_ENDPOINT_URL_SECRETS_MANAGER", ""))
+    read_at, known = _secrets.get(place, (0.0, None))
+    if known is not None and time.monotonic() - read_at < _SECRETS_TRUSTED_SECONDS:
+        return known
     import boto3  # slow to import, and most deployments name no secret
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         answer = boto3.client("secretsmanager").get_secret_value(SecretId=secret_id)
-        secrets = json.loads(answer["SecretString"])
-    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+        fresh = {str(name): str(value) for name, value in json.loads(answer["SecretString"]).items()}
+    except (BotoCoreError, ClientError, KeyError, AttributeError, ValueError) as error:
+        if known is not None:
+            # Away for a moment: what it said before is still the best that is known.
+            return known
         # The exception's text could echo the secret's content; its type says enough.
         problems.append(f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object")
-        return values
-    if not isinstance(secrets, dict):
-        problems.append("ORDERS_SECRETS_ARN must hold a JSON object of names and values")
-        return values
-    # What is set explicitly wins over the shared secret.
-    return {**{str(name): str(value) for name, value in secrets.items()}, **values}
+        return None
+    _secrets[place] = (time.monotonic(), fresh)
+    return fresh
 
 
 def _with_files(values: dict[str, str], problems: list[str]) -> dict[str, str]:
@@ -208,6 +230,9 @@ def _with_files(values: dict[str, str], problems: list[str]) -> dict[str, str]:
             resolved[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
         except OSError as error:
             problems.append(f"{name}_FILE cannot be read ({error.strerror})")
+        except UnicodeError:
+            # Without the error: it carries the file's bytes.
+            problems.append(f"{name}_FILE cannot be read (it is not UTF-8 text)")
     return resolved
 
 
@@ -298,8 +323,23 @@ def _database_url(name: str, values: Mapping[str, str], problems: list[str]) -> 
     if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
         problems.append(f"{name} must be a postgresql:// URL")
         return None
+    if not _is_one_address(url):
+        problems.append(f"{name} cannot be read: percent-encode what is special in its password (@ is %40, : is %3A)")
+        return None
     # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql:// (facts/dagster §0.2).
     return f"postgresql+psycopg2://{rest}"
+
+
+def _is_one_address(url: str) -> bool:
+    """Whether the URL has one reading: a bare @ or : in a password would become a part of the host."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    return "@" not in (parsed.host or "")
 
 
 def _audit_export(values: Mapping[str, str], problems: list[str]) -> str | None:

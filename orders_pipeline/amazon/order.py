@@ -48,6 +48,12 @@ def canonical_status(told: str) -> str:
     return _CANONICAL_STATUS.get(told.replace("_", "").replace(" ", "").lower(), told)
 
 
+# Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
+LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
+IN_STORE_PICK_UP = "IN_STORE_PICK_UP"
+# No warehouse of ours ever needs to know where these go.
+NOT_FOR_THE_WAREHOUSE = LABEL_PROGRAMS | {IN_STORE_PICK_UP}
+
 MERCHANT = "MERCHANT"
 AMAZON = "AMAZON"
 UNKNOWN_FULFILLER = "UNKNOWN"

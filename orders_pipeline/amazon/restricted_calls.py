@@ -15,6 +15,8 @@ from orders_pipeline.amazon.operations import Operation
 
 PURPOSE = "ship the order"
 ACTION = "amazon_restricted_call"
+# Amazon's have 36; what a proxy puts there may be anything, and an audit entry takes no long text.
+REQUEST_ID_CHARACTERS = 100
 
 Result = TypeVar("Result")
 
@@ -28,6 +30,7 @@ def restricted_call(
     try:
         return call()
     except AmazonError as error:
-        failed = {**detail, "error": type(error).__name__, "status": error.status, "request_id": error.request_id}
+        request_id = error.request_id[:REQUEST_ID_CHARACTERS] if error.request_id else None
+        failed = {**detail, "error": type(error).__name__, "status": error.status, "request_id": request_id}
         audit.record(action, order_id, PURPOSE, "failed", failed)
         raise

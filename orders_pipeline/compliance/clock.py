@@ -16,7 +16,8 @@ making it so (retention), the rules in words (rules).
 
 Amazon never says when a parcel arrived, and a delivery window ends after most of its parcels have. So what is not known
 is taken to be early: `delivered_at` is the last moment at which the parcel was still on its way, and where not even
-that is known, the thirty days count from when the first parcel left the warehouse: nothing is delivered before.
+that is known, the thirty days count from when the first parcel left the warehouse: nothing is delivered before. While
+the rest of an order is still to be sent, the order is not delivered before its window ends.
 """
 
 from __future__ import annotations
@@ -115,7 +116,13 @@ def _at_once(facts: KeptDetails) -> tuple[Rule, datetime] | None:
 
 def _earliest_delivery(facts: KeptDetails) -> datetime:
     """No parcel of this order was delivered before."""
-    known = facts.delivered_at or facts.left_at or facts.deliver_by or facts.ship_by
+    if facts.delivered_at is not None:
+        return facts.delivered_at
+    if facts.left_at is not None:
+        # The first parcel of several: the order is not delivered before the last one, which is still to be sent.
+        rest_to_come = facts.status not in _SHIPPED and facts.queue_state in _IN_WORK
+        return max(facts.left_at, facts.deliver_by or facts.left_at) if rest_to_come else facts.left_at
+    known = facts.deliver_by or facts.ship_by
     return known or facts.purchased_at or facts.kept_since
 
 

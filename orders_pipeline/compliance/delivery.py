@@ -6,12 +6,13 @@ Only version 2026-01-01 of the Orders API shows packages; with v0 the clock coun
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.amazon.errors import AmazonAuthError, LimitNotBefore
 from orders_pipeline.amazon.order import OrderParts, OrdersPort, Package, Priority
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.store.compliance import (
@@ -21,12 +22,17 @@ from orders_pipeline.store.compliance import (
     save_delivered_at,
 )
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.workers import concerns_all, where_from
+
+log = logging.getLogger(__name__)
 
 # Looking daily is as exact as a clock of days needs.
 LOOK_EVERY = timedelta(hours=20)
 LOOKS_A_BATCH = 20
 # Only what is free right now: a look can wait for tomorrow.
 QUOTA_PATIENCE_SECONDS = 2.0
+DELIVERED = "DELIVERED"
+_TRAVELLING = frozenset({"PENDING", "SHIPPED", "IN_TRANSIT"})
 _WILL_NOT_ARRIVE = frozenset({"CANCELLED", "UNDELIVERABLE"})
 
 
@@ -85,16 +91,21 @@ def look_up_deliveries(
 
 
 def delivered_at(packages: Sequence[Package], on_its_way_at: datetime | None) -> datetime | None:
-    """The last moment at which not all of it had arrived; None while something is on its way.
+    """The last moment at which not all of it had arrived; None while something is on its way, or nothing is known.
 
     Amazon tells that a parcel has arrived, not when: it left before that, and was on its way when it was last seen so.
     """
     travelling = [package for package in packages if package.status not in _WILL_NOT_ARRIVE]
-    if not travelling or any(package.status != "DELIVERED" for package in travelling):
+    if not travelling or any(package.status != DELIVERED for package in travelling):
         return None
     left = [package.shipped_at for package in travelling if package.shipped_at is not None]
     known = [*left, *([on_its_way_at] if on_its_way_at is not None else [])]
     return max(known, default=None)
+
+
+def is_on_its_way(packages: Sequence[Package]) -> bool:
+    """Whether Amazon says of a parcel that it is still travelling. Silence and unknown words say nothing."""
+    return any(package.status in _TRAVELLING for package in packages)
 
 
 def _look(
@@ -114,15 +125,19 @@ def _look(
         )
     except (LimitNotBefore, AmazonAuthError):
         raise
-    except AmazonError:
+    except Exception as error:
+        if concerns_all(error):
+            raise
         # One order's; it was noted as looked at, and tomorrow it is again.
+        log.warning("The delivery of one order was not looked up (%s)", where_from(error))
         totals.failed += 1
         return
     totals.looked_at += 1
-    arrived = delivered_at(answer.order.packages or (), on_its_way_at)
+    packages = answer.order.packages or ()
+    arrived = delivered_at(packages, on_its_way_at)
     with database.transaction() as connection:
         if arrived is not None:
             totals.delivered += 1
             save_delivered_at(connection, seller_id, order_id, arrived)
-        else:
+        elif is_on_its_way(packages):
             note_on_its_way(connection, seller_id, order_id)

@@ -1,44 +1,52 @@
 """Forget one order, or a whole seller, because Amazon, a buyer or the seller asked: within the day.
 
-Belongs here: the request, kept before anything is done about it, and its steps. Elsewhere: the steps themselves, which
-the daily retention goes on with should one of them fail (shredding, warehouse_erasure, vault.rotation).
+Belongs here: the request, kept before anything is done about it, and its steps, which the daily retention repeats
+should the process die among them (`carry_out`). Elsewhere: one step each (shredding, warehouse_erasure, settlement).
 
-After it, the order's details are not fetched again: what the warehouse has not taken leaves the queue for good, and
-whatever should come back all the same is due at once for every later run (clock: `erasure_asked`).
+From the moment of the request the order's details are neither stored nor sent: whoever would looks under the order's
+lock whether it is to be forgotten (store.erasures.to_be_forgotten), and the queue gives it up. Whatever should come
+back all the same is due at once for every later run (clock: `erasure_asked`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.kept import kept, next_kept
-from orders_pipeline.compliance.rules import WORDS, Rule
-from orders_pipeline.compliance.shredding import ShredTotals, shred_due
+from orders_pipeline.compliance.rules import Rule
+from orders_pipeline.compliance.settlement import settle_or_alert
+from orders_pipeline.compliance.shredding import ShredTotals, purpose, shred_due, tell_of_unshipped
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.store.compliance import other_records_due, warehouse_erasures_waiting
+from orders_pipeline.store.compliance import other_records_by, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.erasures import (
+    Erasure,
     bar_orders,
     delete_tokens,
+    erasure,
     finish_erasures,
     insert_erasure,
+    is_finished,
     mark_erasure_shredded,
     orders_to_bar,
 )
 from orders_pipeline.store.orders import lock_orders
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
-from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
+from orders_pipeline.vault.audit import AuditEntry
 from orders_pipeline.wms.warehouse import WarehousePort
 
 BARRED_A_BATCH = 1_000
-END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureTotals:
-    """What became of a request. Complete: nothing is left here, at the warehouse, or in a backup's reach."""
+    """What became of a request. Complete: nothing of it is left here, at the warehouse, or in a backup's reach.
+
+    `warehouse_waiting` counts all that the warehouse still owes, also of others' requests.
+    """
 
     shredded: int
     warehouse_erased: int
@@ -78,17 +86,9 @@ def erase_order(
     database: Database, vault: Vault, warehouse: WarehousePort | None, *, seller_id: str, order_id: str, reason: str
 ) -> ErasureTotals:
     """Forget who bought one order. Safe to repeat; what should come of it later goes at once as well."""
-    erasure_id = _ask(database, vault, seller_id, order_id, reason, everything=False)
-    with database.transaction() as connection:
-        order = kept(connection, seller_id, order_id)
-        if order is None:
-            lock_orders(connection, seller_id, [order_id])
-            bar_orders(connection, seller_id, [order_id])
-    shreds = ShredTotals()
-    if order is not None:
-        now = database.now()
-        shred_due(database, vault, seller_id=seller_id, kept=[order], at=now, totals=shreds, reason=reason)
-    return _finish(database, vault, warehouse, seller_id, erasure_id, shreds)
+    asked = _ask(database, vault, seller_id, order_id, reason, everything=False)
+    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, seller_id, asked, shreds)
 
 
 def erase_seller(
@@ -103,40 +103,82 @@ def erase_seller(
     """Forget every buyer of a seller that is known by now, their parked messages and Amazon's tokens for it.
 
     `everything`: the next retention deletes what identifies nobody as well (the seller has left: policy §1.7). Orders
-    that come after this are the seller's new ones, and are not touched.
+    that are bought after this are the seller's new ones, and are not touched.
     """
-    erasure_id = _ask(database, vault, seller_id, None, reason, everything=everything)
+    asked = _ask(database, vault, seller_id, None, reason, everything=everything)
+    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, seller_id, asked, shreds)
+
+
+def carry_out(
+    database: Database, vault: Vault, seller_id: str, asked: Erasure, *, reason: str | None = None
+) -> ShredTotals:
+    """Every step of a request on our side, then the note that it is done. A run that was killed repeats them all."""
     shreds = ShredTotals()
+    if asked.order_id is not None:
+        _bar(database, vault, seller_id, [asked.order_id])
+        with database.transaction() as connection:
+            orders = kept(connection, seller_id, [asked.order_id])
+        shred_due(database, vault, seller_id=seller_id, orders=orders, at=database.now(), totals=shreds, reason=reason)
+    else:
+        _bar_all(database, vault, seller_id, asked.asked_at)
+        _shred_all(database, vault, seller_id, shreds, reason)
+        _shred_others(database, vault, seller_id, asked.asked_at, shreds, reason)
+        with database.transaction() as connection:
+            delete_tokens(connection, seller_id)
+    if not shreds.failed:
+        with database.transaction() as connection:
+            mark_erasure_shredded(connection, asked.erasure_id)
+    return shreds
+
+
+def _bar(database: Database, vault: Vault, seller_id: str, order_ids: Sequence[str]) -> None:
+    """From here on nobody stores or sends what is about to be shredded: the queue gives these orders up."""
+    with database.transaction() as connection:
+        known = lock_orders(connection, seller_id, order_ids)
+        bar_orders(connection, seller_id, order_ids)
+        entries = [
+            AuditEntry(
+                action="bar_order", seller_id=seller_id, order_id=order_id, purpose=purpose(Rule.ERASURE_ASKED),
+                outcome="done",
+            )
+            for order_id in sorted(known)
+        ]  # fmt: skip
+        for order_id, row in known.items():
+            tell_of_unshipped(connection, seller_id, order_id, row.status, Rule.ERASURE_ASKED)
+        vault.audit.record_many(connection, entries)
+
+
+def _bar_all(database: Database, vault: Vault, seller_id: str, asked_at: datetime) -> None:
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            order_ids = orders_to_bar(connection, seller_id, asked_at, after, BARRED_A_BATCH)
+        if not order_ids:
+            return
+        _bar(database, vault, seller_id, order_ids)
+        after = order_ids[-1]
+
+
+def _shred_all(database: Database, vault: Vault, seller_id: str, shreds: ShredTotals, reason: str | None) -> None:
     after = ""
     while True:
         with database.transaction() as connection:
             page = next_kept(connection, seller_id, after)
         if not page:
-            break
-        shred_due(database, vault, seller_id=seller_id, kept=page, at=database.now(), totals=shreds, reason=reason)
+            return
+        asked = [order for order in page if order.due.rule is Rule.ERASURE_ASKED]
+        shred_due(database, vault, seller_id=seller_id, orders=asked, at=database.now(), totals=shreds, reason=reason)
         after = page[-1].order_id
-    _bar_the_rest(database, seller_id)
-    _shred_others(database, vault, seller_id, shreds, reason)
-    with database.transaction() as connection:
-        delete_tokens(connection, seller_id)
-    return _finish(database, vault, warehouse, seller_id, erasure_id, shreds)
 
 
-def _bar_the_rest(database: Database, seller_id: str) -> None:
+def _shred_others(
+    database: Database, vault: Vault, seller_id: str, asked_at: datetime, shreds: ShredTotals, reason: str | None
+) -> None:
     while True:
         with database.transaction() as connection:
-            order_ids = orders_to_bar(connection, seller_id, BARRED_A_BATCH)
-            if not order_ids:
-                return
-            lock_orders(connection, seller_id, order_ids)
-            bar_orders(connection, seller_id, order_ids)
-
-
-def _shred_others(database: Database, vault: Vault, seller_id: str, shreds: ShredTotals, reason: str) -> None:
-    while True:
-        with database.transaction() as connection:
-            due = other_records_due(
-                connection, seller_id, order_kind=SHIPPING_DETAILS, at=END_OF_TIME, limit=SHRED_BATCH
+            due = other_records_by(
+                connection, seller_id, order_kind=SHIPPING_DETAILS, stored_by=asked_at, limit=SHRED_BATCH
             )
         if not due:
             return
@@ -145,16 +187,17 @@ def _shred_others(database: Database, vault: Vault, seller_id: str, shreds: Shre
                 gone = vault.shred_many(
                     connection, seller_id=seller_id, kind=kind,
                     subject_ids=[row.subject_id for row in due if row.kind == kind],
-                    reason=f"{Rule.ERASURE_ASKED}: {reason}",
+                    reason=purpose(Rule.ERASURE_ASKED, reason),
                 )  # fmt: skip
             shreds.shredded[Rule.ERASURE_ASKED] += len(gone)
 
 
 def _ask(
     database: Database, vault: Vault, seller_id: str, order_id: str | None, reason: str, *, everything: bool
-) -> int:
+) -> Erasure:
     with database.transaction() as connection:
         erasure_id = insert_erasure(connection, seller_id, order_id, everything=everything)
+        asked = erasure(connection, erasure_id)
         vault.audit.record(
             connection,
             action="erase",
@@ -164,7 +207,7 @@ def _ask(
             outcome="requested",
             detail={"erasure": erasure_id, "whole_seller": order_id is None},
         )
-    return erasure_id
+    return asked
 
 
 def _finish(
@@ -172,32 +215,31 @@ def _finish(
     vault: Vault,
     warehouse: WarehousePort | None,
     seller_id: str,
-    erasure_id: int,
+    asked: Erasure,
     shreds: ShredTotals,
 ) -> ErasureTotals:
-    if not shreds.failed:
-        with database.transaction() as connection:
-            mark_erasure_shredded(connection, erasure_id)
     erased = erase_at_warehouse(database, vault.audit, warehouse, seller_id=seller_id) if warehouse else None
     with database.transaction() as connection:
         finish_erasures(connection, seller_id)
+        finished = is_finished(connection, asked.erasure_id)
         waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
-    settled = settle_shreds(database, vault.keys, vault.audit)
-    complete = not shreds.failed and not waiting and not unsettled_shreds(database).records
+    settlement = settle_or_alert(database, vault, seller_id=seller_id)
+    complete = finished and not settlement.unsettled
     shredded = sum(shreds.shredded.values())
     vault.audit.record(
         None,
         action="erase",
         seller_id=seller_id,
-        purpose=f"{Rule.ERASURE_ASKED}: {WORDS[Rule.ERASURE_ASKED]}",
+        order_id=asked.order_id,
+        purpose=purpose(Rule.ERASURE_ASKED),
         outcome="done" if complete else "unfinished",
-        detail={"erasure": erasure_id, "shredded": shredded, "warehouse_waiting": waiting},
+        detail={"erasure": asked.erasure_id, "shredded": shredded, "warehouse_waiting": waiting},
     )
     return ErasureTotals(
         shredded=shredded,
         warehouse_erased=erased.erased if erased else 0,
         warehouse_waiting=waiting,
-        settled=settled.shreds_settled if settled else 0,
+        settled=settlement.settled,
         failed=shreds.failed,
         complete=complete,
     )

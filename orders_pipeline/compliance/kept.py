@@ -6,7 +6,7 @@ query (store.compliance), what is done about it (retention), what it shows (chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.clock import Due, KeptDetails, due
-from orders_pipeline.store.compliance import kept_order, kept_page
+from orders_pipeline.store.compliance import kept_orders, kept_page, sellers
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.vault.access import SHRED_BATCH
 
@@ -27,6 +27,8 @@ class KeptOrder:
     in_vault: bool
     at_warehouse: bool
     erase_asked: bool  # the warehouse is being asked already
+    kept_since: datetime
+    bought_at: datetime  # or first kept, where Amazon did not say
     due: Due
 
     def must_go(self, at: datetime) -> bool:
@@ -43,10 +45,15 @@ def next_kept(connection: Connection, seller_id: str, after: str, limit: int = S
     return [_kept(row) for row in kept_page(connection, seller_id, SHIPPING_DETAILS, after, limit)]
 
 
-def kept(connection: Connection, seller_id: str, order_id: str) -> KeptOrder | None:
-    """One order; None if nothing of it is kept."""
-    row = kept_order(connection, seller_id, SHIPPING_DETAILS, order_id)
-    return None if row is None else _kept(row)
+def kept(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[KeptOrder]:
+    """These orders, as far as anything of them is kept."""
+    return [_kept(row) for row in kept_orders(connection, seller_id, SHIPPING_DETAILS, order_ids)]
+
+
+def sellers_with_data(database: Database, seller_id: str) -> list[str]:
+    """The seller that is served, then every other of whom something is kept: what they left does not go by itself."""
+    with database.transaction() as connection:
+        return [seller_id, *(seller for seller in sellers(connection) if seller != seller_id)]
 
 
 def every_kept(database: Database, seller_id: str) -> Iterator[KeptOrder]:
@@ -82,5 +89,7 @@ def _kept(row: AnyRow) -> KeptOrder:
         in_vault=row.stored_at is not None,
         at_warehouse=row.at_warehouse,
         erase_asked=row.erase_due_at is not None,
+        kept_since=row.kept_since,
+        bought_at=row.purchased_at or row.kept_since,
         due=due(facts),
     )

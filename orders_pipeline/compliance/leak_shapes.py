@@ -28,10 +28,12 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9_\-+/=.~|]{12,}"),
     "aws key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    # Amazon's and the warehouse's own names of fields that hold a buyer's data, with a value in them.
+    # Amazon's and the warehouse's own names of fields that hold a buyer's data, with a value in them: as JSON, as
+    # Python shows a dict or an object, as a query string. A value is quoted, or begins with a digit: names in a source
+    # text are neither.
     "personal field": re.compile(
-        r"\\*\"(?:DestinationPostalCode|postal_?code|address_?line_?[123]|buyer_?(?:email|name)|gift_?message(?:text)?|"
-        r"recipient_?name|customiz(?:ed|ation)_?url|phone)\\*\"\s*:\s*\\*\"(?!\\*\"|•)",
+        r"\b(?:DestinationPostalCode|postal_?code|address_?line_?[123]|buyer_?(?:email|name)|gift_?message(?:text)?|"
+        r"recipient_?name|customiz(?:ed|ation)_?url|phone)\\*[\"']?\s*[:=]\s*(?:\\*[\"'](?!\\*[\"'•])|\+?\d)",
         re.IGNORECASE,
     ),
 }

@@ -18,17 +18,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.erasure import carry_out
 from orders_pipeline.compliance.kept import every_kept, next_kept
 from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
-from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need_be, shred_due
+from orders_pipeline.compliance.settlement import settle_or_alert
+from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need_be, purpose, shred_due
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.progress import Progress, Tell, silent
-from orders_pipeline.store.compliance import count_kept, other_records_due, warehouse_erasures_waiting
+from orders_pipeline.store.audit import count_before, may_purge
+from orders_pipeline.store.compliance import (
+    count_kept,
+    count_other_records_due,
+    other_records_due,
+    warehouse_erasures_waiting,
+)
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.erasures import finish_erasures, mark_erasure_shredded, open_erasures, seller_left_at
+from orders_pipeline.store.erasures import finish_erasures, open_erasures, seller_left_at
 from orders_pipeline.store.purge import BY_AGE, count_old, purge_by_age, purge_orders
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
-from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
+from orders_pipeline.vault.rotation import unsettled_shreds
 from orders_pipeline.wms.warehouse import WarehousePort
 
 # 18 months of 30.4 days, as the policy has it for what identifies nobody.
@@ -37,6 +45,7 @@ NON_PII_LIFE = timedelta(days=548)
 AUDIT_LIFE = timedelta(days=731)
 PURGE_BATCH = 5_000
 ROWS_SHOWN = 50
+PARKED = "parked_message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,13 @@ class RetentionPlan:
     counts: dict[tuple[str, Rule], int]
     rows: tuple[PlannedRow, ...]
 
-    def as_metadata(self) -> dict[str, int]:
-        return {
-            "would_go": sum(self.counts.values()),
-            "would_shred": sum(count for (what, _), count in self.counts.items() if what == SHIPPING_DETAILS),
-        }
+    @property
+    def would_go(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def would_shred(self) -> int:
+        return sum(count for (what, _), count in self.counts.items() if what == SHIPPING_DETAILS)
 
     def by_rule(self) -> list[tuple[str, str, int, str, str]]:
         """(what, rule, how many, why, source), for a table."""
@@ -84,7 +95,24 @@ class RetentionTotals:
     settled: int = 0
     unsettled: int = 0
     erasures_finished: int = 0
+    # This login is no member of orders_pipeline_retention: what is too old of the audit log stays, and a check says so.
+    audit_purge_refused: bool = False
     unfinished: bool = False
+
+    def add(self, other: RetentionTotals) -> None:
+        """Take another seller's run into these totals."""
+        self.shredded.update(other.shredded)
+        self.purged.update(other.purged)
+        self.warehouse_asked += other.warehouse_asked
+        self.warehouse_erased += other.warehouse_erased
+        self.warehouse_failed += other.warehouse_failed
+        self.warehouse_waiting += other.warehouse_waiting
+        self.failed += other.failed
+        self.settled += other.settled
+        self.unsettled = other.unsettled  # of all sellers, as it is now
+        self.erasures_finished += other.erasures_finished
+        self.audit_purge_refused |= other.audit_purge_refused
+        self.unfinished |= other.unfinished
 
     def as_metadata(self) -> dict[str, int | bool]:
         return {
@@ -98,6 +126,7 @@ class RetentionTotals:
             "settled": self.settled,
             "unsettled": self.unsettled,
             "erasures_finished": self.erasures_finished,
+            "audit_purge_refused": self.audit_purge_refused,
             "unfinished": self.unfinished,
         }
 
@@ -115,7 +144,10 @@ class RetentionTotals:
 def plan_retention(
     database: Database, *, seller_id: str, at: datetime | None = None, rows_shown: int = ROWS_SHOWN
 ) -> RetentionPlan:
-    """The dry run: what `apply_retention` would do now, or at the time given, and why. Changes nothing."""
+    """The dry run: what `apply_retention` would do now, or at the time given, and why. Changes nothing.
+
+    It takes the warehouse to answer; orders are counted without the rows that go with them.
+    """
     at = at or database.now()
     counts: Counter[tuple[str, Rule]] = Counter()
     rows: list[PlannedRow] = []
@@ -126,15 +158,23 @@ def plan_retention(
             rows.append(PlannedRow(what, subject, rule, due_at))
 
     for order in every_kept(database, seller_id):
-        if order.must_go(at):
+        ours, theirs = order.must_go(at), order.warehouse_must_erase(at) or order.erase_asked
+        if ours:
             add(SHIPPING_DETAILS, order.order_id, order.due.rule, order.due.due_at)
         if order.warehouse_must_erase(at):
             add("warehouse copy", order.order_id, order.due.rule, order.due.warehouse_due_at)
+        if order.bought_at < at - NON_PII_LIFE and (ours or not order.in_vault) and (theirs or not order.at_warehouse):
+            # Once the buyer's data are gone, the rest of the order is old enough in the same run.
+            add("orders", order.order_id, Rule.NON_PII, order.bought_at + NON_PII_LIFE)
     with database.transaction() as connection:
-        for row in other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH):
-            add(row.kind, row.subject_id, Rule.PARKED_MESSAGE, row.due_at)
-        for table, old in count_old(connection, seller_id, at - NON_PII_LIFE).items():
+        others = count_other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at)
+        if others:
+            counts[PARKED, Rule.PARKED_MESSAGE] = others
+        left_at = seller_left_at(connection, seller_id)
+        for table, old in count_old(connection, seller_id, at - NON_PII_LIFE, left_at=left_at).items():
             counts[table, Rule.NON_PII] += old
+        if old_entries := count_before(connection, at - AUDIT_LIFE):
+            counts["audit_entries", Rule.AUDIT_LOG] = old_entries
     return RetentionPlan(at, dict(counts), tuple(rows))
 
 
@@ -156,6 +196,7 @@ def apply_retention(
     """
     ends = clock() + deadline_seconds
     totals = RetentionTotals()
+    _go_on_with_erasures(database, vault, seller_id, totals)
     _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends, tell)
     _shred_others(database, vault, seller_id, totals, lambda: clock() < ends)
     if warehouse is not None:
@@ -165,14 +206,28 @@ def apply_retention(
         totals.warehouse_erased, totals.warehouse_failed = erased.erased, erased.failed
     with database.transaction() as connection:
         totals.erasures_finished = finish_erasures(connection, seller_id)
-    _purge(database, vault, seller_id, totals, lambda: clock() < ends)
+    _purge_orders(database, vault, seller_id, totals, lambda: clock() < ends)
     if settle:
-        settled = settle_shreds(database, vault.keys, vault.audit, tell=tell)
-        totals.settled = settled.shreds_settled if settled else 0
-    totals.unsettled = unsettled_shreds(database).records
+        # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.
+        settlement = settle_or_alert(database, vault, seller_id=seller_id, tell=tell)
+        totals.settled, totals.unsettled = settlement.settled, settlement.unsettled
+    else:
+        totals.unsettled = unsettled_shreds(database).records
+    _purge_audit_log(database, vault, totals, lambda: clock() < ends)
     with database.transaction() as connection:
         totals.warehouse_waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
     return totals
+
+
+def _go_on_with_erasures(database: Database, vault: Vault, seller_id: str, totals: RetentionTotals) -> None:
+    """Requests whose process died before all was done on our side."""
+    with database.transaction() as connection:
+        left_open = [one for one in open_erasures(connection, seller_id) if one.shredded_at is None]
+    for one in left_open:
+        shreds = carry_out(database, vault, seller_id, one)
+        totals.shredded.update(shreds.shredded)
+        totals.warehouse_asked += shreds.warehouse_asked
+        totals.failed += shreds.failed
 
 
 def _shred_orders(
@@ -185,8 +240,6 @@ def _shred_orders(
 ) -> None:
     with database.transaction() as connection:
         progress = Progress("orders looked at", count_kept(connection, seller_id, SHIPPING_DETAILS), tell)
-        # Those that a killed run left open: their orders are part of this pass.
-        erasures = [erasure for erasure in open_erasures(connection, seller_id) if erasure.shredded_at is None]
     at = database.now()
     shreds = ShredTotals()
     after = ""
@@ -198,16 +251,12 @@ def _shred_orders(
         if not goes_on():
             totals.unfinished = True
             break
-        shred_due(database, vault, seller_id=seller_id, kept=page, at=at, totals=shreds)
+        shred_due(database, vault, seller_id=seller_id, orders=page, at=at, totals=shreds)
         progress.advance(len(page))
         after = page[-1].order_id
     totals.shredded.update(shreds.shredded)
     totals.warehouse_asked += shreds.warehouse_asked
     totals.failed += shreds.failed
-    if not totals.unfinished and not shreds.failed:
-        with database.transaction() as connection:
-            for erasure in erasures:
-                mark_erasure_shredded(connection, erasure.erasure_id)
 
 
 def _shred_others(
@@ -227,7 +276,7 @@ def _shred_others(
                 with database.transaction() as connection:
                     gone = vault.shred_many(
                         connection, seller_id=seller_id, kind=kind, subject_ids=some,
-                        reason=f"{Rule.PARKED_MESSAGE}: {WORDS[Rule.PARKED_MESSAGE]}",
+                        reason=purpose(Rule.PARKED_MESSAGE),
                     )  # fmt: skip
                 totals.shredded[Rule.PARKED_MESSAGE] += len(gone)
 
@@ -239,7 +288,7 @@ def _shred_others(
     totals.unfinished = True
 
 
-def _purge(
+def _purge_orders(
     database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
 ) -> None:
     now = database.now()
@@ -265,12 +314,20 @@ def _purge(
             None,
             action="purge",
             seller_id=seller_id,
-            purpose=f"{Rule.NON_PII}: {WORDS[Rule.NON_PII]}",
+            purpose=purpose(Rule.NON_PII),
             outcome="done",
             detail={table: rows for table, rows in sorted(gone.items()) if rows},
         )
     totals.purged.update(gone)
-    if goes_on():
-        totals.purged["audit_entries"] += vault.audit.purge_before(now - AUDIT_LIFE)
-    else:
+
+
+def _purge_audit_log(database: Database, vault: Vault, totals: RetentionTotals, goes_on: Callable[[], bool]) -> None:
+    if not goes_on():
         totals.unfinished = True
+        return
+    cutoff = database.now() - AUDIT_LIFE
+    with database.transaction() as connection:
+        old = count_before(connection, cutoff)
+        totals.audit_purge_refused = bool(old) and not may_purge(connection)
+    if old and not totals.audit_purge_refused:
+        totals.purged["audit_entries"] += vault.audit.purge_before(cutoff)

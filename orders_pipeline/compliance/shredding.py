@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.amazon.order import OrderStatus
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.compliance.kept import KeptOrder
+from orders_pipeline.compliance.kept import KeptOrder, kept
 from orders_pipeline.compliance.rules import WORDS, Rule
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.compliance import ask_warehouse_to_erase, lose_addresses
@@ -32,7 +32,7 @@ from orders_pipeline.store.erasures import bar_orders
 from orders_pipeline.store.orders import lock_orders
 from orders_pipeline.store.workers import concerns_all, where_from
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditEntry
+from orders_pipeline.vault.audit import PURPOSE_CHARACTERS
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ Item = TypeVar("Item")
 
 # These were still to be shipped: without their address they wait for one, and everybody sees it.
 _STILL_TO_SHIP = frozenset({Rule.NEVER_PUSHED, Rule.HELD})
+_UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ERASURE_ASKED})
 _OVER = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED})
 
 
@@ -57,21 +58,21 @@ def shred_due(
     vault: Vault,
     *,
     seller_id: str,
-    kept: Sequence[KeptOrder],
+    orders: Sequence[KeptOrder],
     at: datetime,
     totals: ShredTotals,
     reason: str | None = None,
 ) -> None:
     """Shred those whose time has come, at most SHRED_BATCH of them. One that fails stops no other."""
     by_rule: defaultdict[Rule, list[KeptOrder]] = defaultdict(list)
-    for order in kept:
+    for order in orders:
         if order.must_go(at) or order.warehouse_must_erase(at):
             by_rule[order.due.rule].append(order)
     for rule in sorted(by_rule):
 
-        def shred(orders: Sequence[KeptOrder], rule: Rule = rule) -> None:
+        def shred(some: Sequence[KeptOrder], rule: Rule = rule) -> None:
             with database.transaction() as connection:
-                gone, asked = _shred(connection, vault, seller_id, rule, orders, at, reason)
+                gone, asked = _shred(connection, vault, seller_id, rule, some, at, reason)
             totals.shredded[rule] += gone
             totals.warehouse_asked += asked
 
@@ -103,51 +104,46 @@ def _shred(
     reason: str | None,
 ) -> tuple[int, int]:
     order_ids = [order.order_id for order in orders]
+    known = lock_orders(connection, seller_id, order_ids)
+    # Looked at again under the lock: since the page was read it may have been pushed, fetched anew, or shipped.
+    orders = [order for order in kept(connection, seller_id, order_ids) if order.due.rule is rule]
     to_shred = [order.order_id for order in orders if order.must_go(at)]
     to_erase = [order.order_id for order in orders if order.warehouse_must_erase(at)]
-    entries: list[AuditEntry] = []
     if rule is Rule.ERASURE_ASKED:
-        entries = _forget(connection, seller_id, order_ids)
+        bar_orders(connection, seller_id, [order.order_id for order in orders])
     elif rule in _STILL_TO_SHIP:
-        lock_orders(connection, seller_id, to_shred)
         lose_addresses(connection, seller_id, to_shred)
+    for order_id in sorted({*to_shred, *to_erase} & known.keys()):
+        tell_of_unshipped(connection, seller_id, order_id, known[order_id].status, rule)
     asked = ask_warehouse_to_erase(connection, seller_id, to_erase)
     gone = vault.shred_many(
         connection,
         seller_id=seller_id,
         kind=SHIPPING_DETAILS,
         subject_ids=to_shred,
-        reason=f"{rule}: {reason or WORDS[rule]}",
+        reason=purpose(rule, reason),
     )
-    vault.audit.record_many(connection, entries)
     return len(gone), asked
 
 
-def _forget(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[AuditEntry]:
-    known = lock_orders(connection, seller_id, order_ids)
-    changed = bar_orders(connection, seller_id, order_ids)
-    for order_id, row in known.items():
-        if row.status not in _OVER:
-            raise_alert(
-                connection,
-                seller_id=seller_id,
-                key=f"order.erased:{order_id}",
-                severity="error",
-                message=f"Order {order_id} was erased on request while it was still {row.status} at Amazon.",
-                what_to_do="It will not be pushed. Cancel it at Amazon, and stop it at the warehouse if it is there.",
-            )
-    return [
-        AuditEntry(
-            action="fulfillment_state",
-            seller_id=seller_id,
-            order_id=order_id,
-            purpose="erasure",
-            outcome="cancelled",
-            detail={"before": before},
-        )
-        for order_id, before in changed
-        if before is not None
-    ]
+def purpose(rule: Rule, reason: str | None = None) -> str:
+    """The rule and the reason as an audit entry's purpose; a long reason is cut: the request's entry has it whole."""
+    return f"{rule}: {reason or WORDS[rule]}"[:PURPOSE_CHARACTERS]
+
+
+def tell_of_unshipped(connection: Connection, seller_id: str, order_id: str, status: str, rule: Rule) -> None:
+    """An order that loses its address before it was shipped needs a person: it cannot be pushed any more."""
+    if status in _OVER or rule not in _UNSHIPPED_NEEDS_A_PERSON:
+        return
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"order.erased:{order_id}",
+        severity="error",
+        message=f"The buyer's data of order {order_id} were destroyed ({WORDS[rule]}) while it was still {status} at "
+        "Amazon.",
+        what_to_do="It will not be pushed. Cancel it at Amazon, and stop it at the warehouse if it is there.",
+    )
 
 
 def _stops_all(error: Exception) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 
 from orders_pipeline.store.alerts import close_alert, raise_alert
@@ -28,8 +28,8 @@ ERASE_WORKERS = 4
 ERASE_LEASE = timedelta(minutes=2)
 # 1 min, 2 min, 4 min … 6 h: for ever, since what must be erased does not stop to be so.
 FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=6)
-# By then it has been tried for two hours.
-ALERT_AT_ATTEMPT = 7
+# "Within the day" leaves a person some hours.
+ALERT_AFTER = timedelta(hours=2)
 UNAUTHORIZED_ALERT = "erase.unauthorized"
 
 
@@ -56,8 +56,8 @@ def erase_at_warehouse(
     started = clock()
     stop = Event()
 
-    def erase(order_id: str) -> str:
-        return "postponed" if stop.is_set() else _erase(database, audit, warehouse, seller_id, order_id, stop)
+    def erase(due: tuple[str, datetime]) -> str:
+        return "postponed" if stop.is_set() else _erase(database, audit, warehouse, seller_id, *due, stop)
 
     with ThreadPoolExecutor(ERASE_WORKERS, thread_name_prefix="erase") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
@@ -76,7 +76,13 @@ def erase_at_warehouse(
 
 
 def _erase(
-    database: Database, audit: AuditLog, warehouse: WarehousePort, seller_id: str, order_id: str, stop: Event
+    database: Database,
+    audit: AuditLog,
+    warehouse: WarehousePort,
+    seller_id: str,
+    order_id: str,
+    asked_at: datetime,
+    stop: Event,
 ) -> str:
     try:
         if not warehouse.erase_pii(order_id):
@@ -101,7 +107,7 @@ def _erase(
             raise
         return _failed(database, audit, seller_id, order_id, f"a defect of this program: {where_from(error)}")
     with database.transaction() as connection:
-        settle_warehouse_erasure(connection, seller_id, order_id)
+        settle_warehouse_erasure(connection, seller_id, order_id, asked_at=asked_at)
         close_alert(connection, seller_id=seller_id, key=f"erase.failed:{order_id}")
         audit.record(
             connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
@@ -112,10 +118,10 @@ def _erase(
 
 def _failed(database: Database, audit: AuditLog, seller_id: str, order_id: str, error: str) -> str:
     with database.transaction() as connection:
-        attempts = postpone_warehouse_erasure(
+        attempts, asked_for = postpone_warehouse_erasure(
             connection, seller_id, order_id, error=error, first=FIRST_RETRY, longest=LONGEST_RETRY
         )
-        if attempts >= ALERT_AT_ATTEMPT:
+        if asked_for >= ALERT_AFTER:
             raise_alert(
                 connection,
                 seller_id=seller_id,

@@ -4,22 +4,30 @@ Belongs here: the audit log and the retention as assets, and the daily job. Else
 the log's copies (audit_exports), the clock of retention (compliance.clock), the log itself (vault.audit).
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
 
-from orders_pipeline.compliance.delivery import look_up_deliveries
-from orders_pipeline.compliance.retention import apply_retention, plan_retention
+from orders_pipeline.compliance.delivery import DeliveryTotals, look_up_deliveries
+from orders_pipeline.compliance.kept import sellers_with_data
+from orders_pipeline.compliance.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
 from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
+from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import table
-from orders_pipeline.store.compliance import count_by_action
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.store.compliance import count_by_action, erasures_due_now
+from orders_pipeline.store.database import Database
+from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:compliance"]
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.
 NIGHTLY_TAGS = {"dagster/max_runtime": "7200"}
 DELIVERY_DEADLINE_SECONDS = 120.0
+RULE_COLUMNS = ["what", "rule", "count", "why", "source"]
 # A nightly run, and two hours for it to be late.
 DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))
 
@@ -82,28 +90,79 @@ def pii_retention(
     Daily by itself. With `dry_run` it shows what would go and changes nothing.
     """
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
+    everybody = sellers_with_data(database, seller_id)
     with acting_as(f"run:{context.run.run_id}"):
         if config.dry_run:
-            plan = plan_retention(database, seller_id=seller_id)
-            metadata = {
-                **plan.as_metadata(),
-                "by_rule": table(["what", "rule", "count", "why", "source"], plan.by_rule()),
-                "first": table(
-                    ["what", "subject", "rule", "due_at"],
-                    [(row.what, row.subject, row.rule.value, row.due_at) for row in plan.rows],
-                ),
-            }
-        else:
-            looked = look_up_deliveries(
-                amazon.client().orders, database, seller_id=seller_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS
+            plans = [plan_retention(database, seller_id=seller) for seller in everybody]
+            return dg.MaterializeResult(metadata=_planned(plans))
+        looked = _look_up_deliveries(context, amazon, database, seller_id)
+        totals = RetentionTotals()
+        for seller in everybody:
+            totals.add(
+                apply_retention(database, vault, warehouse.client_or_none(), seller_id=seller, tell=context.log.info)
             )
-            totals = apply_retention(database, vault, warehouse.client(), seller_id=seller_id, tell=context.log.info)
-            metadata = {
-                **totals.as_metadata(),
-                **{f"deliveries_{name}": value for name, value in looked.as_metadata().items()},
-                "by_rule": table(["what", "rule", "count", "why", "source"], totals.by_rule()),
-            }
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(
+        metadata={
+            **totals.as_metadata(),
+            **{f"deliveries_{name}": value for name, value in looked.as_metadata().items()},
+            "by_rule": table(RULE_COLUMNS, totals.by_rule()),
+        }
+    )
+
+
+def _planned(plans: Sequence[RetentionPlan]) -> dict[str, int | dg.TableMetadataValue]:
+    return {
+        "would_go": sum(plan.would_go for plan in plans),
+        "would_shred": sum(plan.would_shred for plan in plans),
+        "by_rule": table(RULE_COLUMNS, [row for plan in plans for row in plan.by_rule()]),
+        "first": table(
+            ["what", "subject", "rule", "due_at"],
+            [(row.what, row.subject, row.rule.value, row.due_at) for plan in plans for row in plan.rows],
+        ),
+    }
+
+
+def _look_up_deliveries(
+    context: dg.AssetExecutionContext, amazon: AmazonResource, database: Database, seller_id: str
+) -> DeliveryTotals:
+    """Without an account nothing is known of deliveries, and all goes by the delivery windows."""
+    try:
+        orders = amazon.client().orders
+    except SettingsError as error:
+        context.log.warning("No delivery was looked up. %s", error)
+        return DeliveryTotals(supported=False)
+    return look_up_deliveries(orders, database, seller_id=seller_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource, warehouse: WarehouseResource) -> None:
+    """Ask the warehouse for every erasure that it owes and whose back-off is over."""
+    with acting_as(f"run:{context.run.run_id}"):
+        totals = erase_at_warehouse(store.database(), store.audit(), warehouse.client(), seller_id=store.seller_id())
+    context.add_output_metadata({"erased": totals.erased, "failed": totals.failed})
+
+
+@dg.job(name="erase_at_warehouse", executor_def=dg.in_process_executor, tags=MAX_RUNTIME_TAG)
+def erase_at_warehouse_job() -> None:
+    """What the warehouse owes of erasures, between two nightly retentions. Every ten minutes while it owes any."""
+    ask_warehouse_to_erase()
+
+
+@dg.schedule(
+    job=erase_at_warehouse_job,
+    cron_schedule="*/10 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Asks for a run only while the warehouse owes an erasure that is due.",
+)
+def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
+    try:
+        seller_id, database = store.seller_id(), store.database()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        return dg.SkipReason(str(error))
+    with database.transaction() as connection:
+        due = erasures_due_now(connection, seller_id)
+    return dg.RunRequest() if due else dg.SkipReason("The warehouse owes nothing that is due.")
 
 
 compliance_job = dg.define_asset_job(

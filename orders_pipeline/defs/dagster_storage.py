@@ -16,7 +16,7 @@ from typing import Any
 
 from dagster_postgres import DagsterPostgresStorage
 
-from orders_pipeline.settings import load_settings
+from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.connect import dagster_database_url
 from orders_pipeline.store.embedded import EmbeddedPostgresError, start_embedded
 
@@ -32,7 +32,7 @@ class OrdersPostgresStorage(DagsterPostgresStorage):
     def from_config_value(cls, inst_data: Any, config_value: Any) -> OrdersPostgresStorage:
         try:
             url = dagster_database_url(load_settings())
-        except EmbeddedPostgresError as error:
+        except (EmbeddedPostgresError, SettingsError) as error:
             if _only_loads_definitions(sys.argv):
                 return cls(postgres_url=_server_for_one_command(), inst_data=inst_data)
             if current_thread() is not main_thread():

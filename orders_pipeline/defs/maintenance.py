@@ -66,7 +66,7 @@ def erase_buyers_data(
         raise dg.Failure(description="Name one order_id, or whole_seller: true.", allow_retries=False)
     with acting_as(f"run:{context.run.run_id}"):
         totals = erase(
-            store.database(), store.vault(), warehouse.client(), seller_id=store.seller_id(),
+            store.database(), store.vault(), warehouse.client_or_none(), seller_id=store.seller_id(),
             order_id=order_id or None, everything=config.everything, reason=f"asked by: {config.asked_by.value}",
         )  # fmt: skip
     if not totals.complete:

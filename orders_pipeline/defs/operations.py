@@ -11,9 +11,14 @@ from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.operations.alerts import deliver_alerts
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.alerts import open_alerts
+from orders_pipeline.store.alerts import close_alert, open_alert_keys, open_alerts, raise_alert
 from orders_pipeline.store.board import board, board_rows
+from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgresError
+
+# Followed by the job's name.
+FAILED_RUN_ALERT = "run.failed:"
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dg.asset(
@@ -90,6 +95,43 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
         seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
+    _close_alerts_of_mended_jobs(context.instance, database, seller_id)
     slack = store.settings().slack_webhook_url
     delivered = deliver_alerts(database, seller_id=seller_id, slack_webhook_url=slack)
     return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")
+
+
+@dg.run_failure_sensor(
+    name="alert_on_failed_runs",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A run that failed is an alert, until a later run of the same job succeeds.",
+)
+def alert_on_failed_runs(context: dg.RunFailureSensorContext, store: StoreResource) -> None:
+    run = context.dagster_run
+    try:
+        seller_id, database = store.seller_id(), store.database()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        context.log.warning("The failure of a run was not alerted: %s", error)
+        return
+    with database.transaction() as connection:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=f"{FAILED_RUN_ALERT}{run.job_name}",
+            severity="error",
+            # Without the error's own text, which Dagster shows to who may open the run.
+            message=f"A run of {run.job_name} failed ({run.run_id}).",
+            what_to_do="Open the run in the Dagster UI. What it has not done is pending, and the next run goes on.",
+        )
+
+
+def _close_alerts_of_mended_jobs(instance: dg.DagsterInstance, database: Database, seller_id: str) -> None:
+    with database.transaction() as connection:
+        keys = open_alert_keys(connection, seller_id, prefix=FAILED_RUN_ALERT)
+    for key in keys:
+        ended = dg.RunsFilter(job_name=key.removeprefix(FAILED_RUN_ALERT), statuses=_ENDED)
+        newest = instance.get_run_records(ended, limit=1)
+        if newest and newest[0].dagster_run.status == dg.DagsterRunStatus.SUCCESS:
+            with database.transaction() as connection:
+                close_alert(connection, seller_id=seller_id, key=key)

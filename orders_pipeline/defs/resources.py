@@ -92,6 +92,10 @@ class WarehouseResource(dg.ConfigurableResource):
         """Raises SettingsError."""
         return self.store.deployment().warehouse
 
+    def client_or_none(self) -> WarehousePort | None:
+        """None where its settings are missing: our own copies go all the same; what the warehouse owes stays due."""
+        return None if self.store.settings().warehouse is None else self.client()
+
 
 class QueueResource(dg.ConfigurableResource):
     """The SQS queue that Amazon delivers to."""

@@ -91,7 +91,7 @@ def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
                 message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
                 what_to_do=_REFUSALS[result.answer],
             )
-        entries.append(_audit_entry(work.seller_id, order_id, "warehouse_push", result.answer, result.code))
+        entries.append(push_entry(work.seller_id, order_id, result.answer, result.code))
         work.audit.record_many(connection, entries)
     return result.answer
 
@@ -146,6 +146,9 @@ def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_a
                 message="The warehouse has failed five times in a row for one order; it is tried on.",
                 what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
             )
+        if State(entry.state) is State.PUSHING:
+            # Begun, and nobody knows what came of it: that too is in the log.
+            work.audit.record_many(connection, [push_entry(work.seller_id, order_id, "unknown")])
     return "parked" if give_up else "retry"
 
 
@@ -159,6 +162,11 @@ def _park(connection: Connection, seller_id: str, order_id: str, error: str) -> 
         message=f"Order {order_id} could not be handed to the warehouse: {error}",
         what_to_do="Mend the cause, then run the job `replay_parked` in the Dagster UI.",
     )
+
+
+def push_entry(seller_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:
+    """The address of an order at the warehouse: `requested` before it leaves, then what came of it."""
+    return _audit_entry(seller_id, order_id, "warehouse_push", outcome, code)
 
 
 def _audit_entry(seller_id: str, order_id: str, action: str, outcome: str, code: str | None) -> AuditEntry:

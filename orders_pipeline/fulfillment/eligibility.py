@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from orders_pipeline.amazon.order import MERCHANT, OrderStatus
+from orders_pipeline.amazon.order import IN_STORE_PICK_UP, LABEL_PROGRAMS, MERCHANT, OrderStatus
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
 BUYER_ASKS_TO_CANCEL = "buyer_asks_to_cancel"
@@ -26,8 +26,6 @@ UNKNOWN_STATUS = "unknown_status"
 WAIVABLE = frozenset({BUYER_ASKS_TO_CANCEL, TRANSPARENCY_CODES, REGULATED})
 
 _KNOWN = frozenset(value for name, value in vars(OrderStatus).items() if not name.startswith("_"))
-# Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
-_LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
 
 
 class Wanted(Enum):
@@ -38,6 +36,7 @@ class Wanted(Enum):
     HOLD = "hold"
     CANCEL = "cancel"
     CLOSE = "close"
+    FORGET = "forget"  # somebody asked to forget its buyer: what the warehouse has not taken is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class OrderFacts:
     cancellation_requested: bool
     programs: frozenset[str]
     items: tuple[ItemFacts, ...]
+    forgotten: bool = False
     # Reasons that a person has looked at, and decided to ship all the same.
     waived: frozenset[str] = frozenset()
 
@@ -84,6 +84,8 @@ def decide(facts: OrderFacts) -> Decision:
         return Decision(Wanted.CANCEL)
     if facts.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
         return Decision(Wanted.CLOSE)
+    if facts.forgotten:
+        return Decision(Wanted.FORGET)
     if not facts.fetched:
         # Known from a notification only: nothing can be shipped before Amazon was asked.
         return Decision(Wanted.NOTHING)
@@ -99,9 +101,9 @@ def decide(facts: OrderFacts) -> Decision:
         reasons.append(BUYER_ASKS_TO_CANCEL)
     if not facts.has_address:
         reasons.append(NO_ADDRESS)
-    if facts.programs & _LABEL_PROGRAMS:
+    if facts.programs & LABEL_PROGRAMS:
         reasons.append(LABEL_BOUGHT_AT_AMAZON)
-    if "IN_STORE_PICK_UP" in facts.programs:
+    if IN_STORE_PICK_UP in facts.programs:
         reasons.append(PICKED_UP_IN_STORE)
     if "REGULATED" in facts.programs:
         reasons.append(REGULATED)

@@ -28,6 +28,7 @@ from orders_pipeline.fulfillment.answers import (
     Pushing,
     failed,
     lock_order_and_entry,
+    push_entry,
     settle,
     settle_push,
 )
@@ -254,6 +255,7 @@ def _send(work: Pushing, order_id: str, state: State) -> str:
         entries: list[AuditEntry] = []
         change_state(connection, work.seller_id, entry, Event.PUSH_BEGUN, entries)
         schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=ACTION_LEASE)
+        entries.append(push_entry(work.seller_id, order_id, "requested"))
         work.audit.record_many(connection, entries)
     try:
         result = work.warehouse.push(order)

@@ -16,6 +16,7 @@ from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFa
 from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
 from orders_pipeline.store.alerts import close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.store.erasures import to_be_forgotten
 from orders_pipeline.store.fulfillment import (
     QueueEntry,
     claim_stale_orders,
@@ -34,7 +35,13 @@ from orders_pipeline.vault.audit import AuditEntry, AuditLog
 ORDERS_A_BATCH = 100
 # Alerts that are about an order on its way; nobody needs them once it has ended.
 _ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
-_EVENTS = {Wanted.SHIP: Event.SHIP, Wanted.HOLD: Event.HOLD, Wanted.CANCEL: Event.CANCEL, Wanted.CLOSE: Event.CLOSE}
+_EVENTS = {
+    Wanted.SHIP: Event.SHIP,
+    Wanted.HOLD: Event.HOLD,
+    Wanted.CANCEL: Event.CANCEL,
+    Wanted.CLOSE: Event.CLOSE,
+    Wanted.FORGET: Event.FORGET,
+}
 
 
 @dataclass(slots=True)
@@ -77,6 +84,7 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFac
         has_address=row.has_address,
         cancellation_requested=row.cancellation_requested,
         programs=frozenset(row.programs),
+        forgotten=bool(to_be_forgotten(connection, seller_id, [row.order_id])),
         waived=frozenset(row.waived_holds),
         items=tuple(
             ItemFacts(

@@ -34,6 +34,7 @@ class Event(StrEnum):
     HOLD = "hold"  # a reason to wait has come
     CANCEL = "cancel"  # Amazon has cancelled it
     CLOSE = "close"  # Amazon shows it shipped
+    FORGET = "forget"  # somebody asked to forget its buyer
     PUSH_BEGUN = "push begun"
     PUSH_ACCEPTED = "push accepted"
     PUSH_REFUSED = "push refused"
@@ -173,6 +174,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.CLOSED, E.ALL_LEFT): S.CLOSED,
     (S.CLOSED, E.WAREHOUSE_CANCELLED): S.CLOSED,
 }
+
+# What the warehouse has not taken is given up; what it may have is not ours to decide, and a person is told.
+TRANSITIONS.update({(state, E.FORGET): S.CANCELLED if state in (S.QUEUED, S.HELD, S.REFUSED) else state for state in S})
 
 # In these states the pipeline itself has something to do at the warehouse.
 ACTIONABLE = frozenset({S.QUEUED, S.PUSHING, S.HOLD_ASKED, S.RELEASE, S.CANCEL_ASKED})

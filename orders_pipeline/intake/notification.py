@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orders_pipeline.amazon.order import canonical_fulfiller
+from orders_pipeline.vault.audit import is_order_id
 
 ORDER_CHANGE = "ORDER_CHANGE"
 # Matched in full: `$` would let a trailing line break through.
-_ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.: -]{1,64}")
 
 
@@ -68,9 +68,9 @@ def parse_notification(body: str) -> OrderChange | OtherNotification:
     payload = _object(_get(envelope, "Payload"), "Payload")
     change = _object(_get(payload, "OrderChangeNotification"), "Payload.OrderChangeNotification")
     order_id, seller_id = _text(_get(change, "AmazonOrderId")), _text(_get(change, "SellerId"))
-    if order_id is None or not _ORDER_ID.fullmatch(order_id):
+    if order_id is None or not is_order_id(order_id):
         raise MalformedNotification("no readable AmazonOrderId", ORDER_CHANGE)
-    if seller_id is None or not _ORDER_ID.fullmatch(seller_id):
+    if seller_id is None or not is_order_id(seller_id):
         raise MalformedNotification("no readable SellerId", ORDER_CHANGE)
     summary = _mapping(_get(change, "Summary"))
     trigger = _mapping(_get(change, "OrderChangeTrigger"))

@@ -12,10 +12,12 @@ from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.connect import orders_database_url
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.vault import holds_wrapped_keys
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog, DetailValue
 from orders_pipeline.vault.keys import KeyProvider
@@ -77,7 +79,11 @@ class Deployment:
 
     @cached_property
     def _keys(self) -> KeyProvider:
-        return open_key_provider(self.settings)
+        return open_key_provider(self.settings, self._nothing_is_wrapped)
+
+    def _nothing_is_wrapped(self) -> bool:
+        with self._database.transaction() as connection:
+            return not holds_wrapped_keys(connection)
 
     @cached_property
     def _vault(self) -> Vault:
@@ -113,6 +119,9 @@ def _mask_secrets(settings: Settings) -> None:
         secrets.append(settings.warehouse.token)
     for secret in secrets:
         register_secret(secret.get_secret_value())
+    for url in (settings.database_url, settings.dagster_postgres_url):
+        if url is not None and (password := make_url(url.get_secret_value()).password):
+            register_secret(str(password))
     install()
 
 

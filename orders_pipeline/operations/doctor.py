@@ -60,6 +60,14 @@ def _keys(deployment: Deployment) -> Finding:
         deployment.vault.keys.current_key_id()
     except VaultError as error:
         return bad("keys", "the key-encryption key cannot be used", str(error))
+    key_id = deployment.settings.kms_key_id
+    if key_id is not None and not key_id.rsplit(":", 1)[-1].startswith("alias/"):
+        return bad(
+            "keys",
+            "ORDERS_KMS_KEY_ID names a key, not an alias: it cannot be rotated, so that an old backup could bring back "
+            "what was shredded",
+            "make an alias for it (aws kms create-alias) and set ORDERS_KMS_KEY_ID=alias/<name>",
+        )
     if deployment.vault.keys.is_local:
         return good("keys", "a keyring file in the data folder: for one machine; use ORDERS_KMS_KEY_ID for several")
     return good("keys", "AWS KMS")

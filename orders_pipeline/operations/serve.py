@@ -37,6 +37,7 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
 
     Raises EmbeddedPostgresError, DatabaseNewerThanCode, or SQLAlchemy's OperationalError for a server that is away.
     """
+    settings.require_secrets()
     server: EmbeddedPostgres | None = None
     if settings.database_url is None:
         server = start_embedded(settings.data_dir)

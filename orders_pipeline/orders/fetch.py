@@ -23,6 +23,7 @@ from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, AmazonNo
 from orders_pipeline.amazon.order import (
     AMAZON,
     MERCHANT,
+    NOT_FOR_THE_WAREHOUSE,
     Order,
     OrderParts,
     OrdersPort,
@@ -33,12 +34,13 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_d
 from orders_pipeline.orders.plan import FINAL
 from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
 from orders_pipeline.store.database import AnyRow, Database, database_now
-from orders_pipeline.store.erasures import is_to_be_forgotten
+from orders_pipeline.store.erasures import may_be_stored, to_be_forgotten
 from orders_pipeline.store.orders import (
     FetchClaim,
     claim_due_fetches,
     fail_fetch,
     item_rows,
+    lose_address,
     order_row,
     postpone_due_fetches,
     release_fetch,
@@ -48,7 +50,7 @@ from orders_pipeline.store.orders import (
 )
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.errors import VaultError
+from orders_pipeline.vault.errors import AuditRefused, VaultError
 
 # Longer than one look can take (the deadline of a batch is 45 s); a process that died gives its orders back after this.
 FETCH_LEASE = timedelta(minutes=1)
@@ -66,6 +68,8 @@ SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 _NEEDS_DETAILS = frozenset({None, "queued", "pushing", "held", "refused"})
 # In these the warehouse has the order, and ships what it was told.
 _AT_THE_WAREHOUSE = frozenset({"pushing", "accepted", "hold_asked", "holding", "release"})
+# After its delivery window: by then the retention destroys the details of an order that still waits, each night anew.
+DETAILS_OF_USE = timedelta(days=28)
 # An error that nobody expected is tried a few times: it may be the order's state of the moment.
 DEFECT_ATTEMPTS = 4
 
@@ -148,11 +152,16 @@ def _look(
     if stop.is_set():
         _give_back(database, seller_id, claim, None)
         return totals
-    needs_details = claim.queue_state in _NEEDS_DETAILS and claim.status not in FINAL and claim.fulfilled_by != AMAZON
+    needs_details = (
+        claim.queue_state in _NEEDS_DETAILS
+        and claim.status not in FINAL
+        and claim.fulfilled_by != AMAZON
+        and details_are_of_use(claim.programs, claim.deliver_by, claim.claimed_at)
+    )
     if needs_details:
         with database.transaction() as connection:
             # Somebody asked that this buyer be forgotten: not even Amazon's own data comes back in.
-            needs_details = not is_to_be_forgotten(connection, seller_id, claim.order_id)
+            needs_details = not to_be_forgotten(connection, seller_id, [claim.order_id])
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
         answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)
@@ -213,7 +222,14 @@ def _save(
     if taken and claim.queue_state in _AT_THE_WAREHOUSE:
         _tell_of_fewer_pieces(connection, seller_id, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
-    if not (taken and to_ship):
+    if not (taken and to_ship) or merged is None:
+        return
+    now = database_now(connection)
+    if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
+        return
+    if not may_be_stored(connection, seller_id, order.order_id):
+        # Asked for while the answer was on its way: it goes no further.
+        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
         return
     if not asked_for_details:
         if claim.queue_state in _NEEDS_DETAILS:
@@ -234,14 +250,20 @@ def _save(
     totals.without_address += 1
     # As long again as it has been waiting already: each wait is twice the one before. Before it was to ship, or known
     # here, nobody waited for its address.
-    since = max(merged.first_seen_at, order.last_updated_at) if merged is not None else order.last_updated_at
-    waiting = database_now(connection) - since
+    waiting = now - max(merged.first_seen_at, order.last_updated_at)
     request_fetch(
         connection,
         seller_id=seller_id,
         order_id=order.order_id,
         delay=min(max(ADDRESS_RETRY, waiting), LONGEST_ADDRESS_RETRY),
     )
+
+
+def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, now: datetime) -> bool:
+    """Whether a warehouse of ours could need to know where this order goes. If not, it is neither asked nor kept."""
+    if programs & NOT_FOR_THE_WAREHOUSE:
+        return False
+    return deliver_by is None or now < deliver_by + DETAILS_OF_USE
 
 
 def to_ship_by_item(items: Sequence[AnyRow]) -> dict[str, int]:
@@ -268,7 +290,7 @@ def _tell_of_fewer_pieces(connection: Connection, seller_id: str, order: Order, 
 
 def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception, totals: FetchTotals) -> None:
     """What nobody expected of one order: noted, tried again, parked; the others go on."""
-    if concerns_all(error) or isinstance(error, VaultError):
+    if concerns_all(error) or (isinstance(error, VaultError) and not isinstance(error, AuditRefused)):
         raise error
     name = type(error).__name__
     totals.failed += 1

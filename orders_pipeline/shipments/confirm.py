@@ -24,7 +24,7 @@ from orders_pipeline.amazon.errors import (
     AmazonNotFound,
     LimitNotBefore,
 )
-from orders_pipeline.amazon.order import OrdersPort, OrderStatus
+from orders_pipeline.amazon.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
 from orders_pipeline.shipments.packages import pieces_by_line
 from orders_pipeline.shipments.states import TO_SEND, PackageState
@@ -40,7 +40,7 @@ from orders_pipeline.store.shipments import (
     update_confirmation,
 )
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 CONFIRM_WORKERS = 4
 # Longer than one call can take (the deadline of a batch is 45 s); a process that died gives its packages back after.
@@ -54,8 +54,6 @@ ACCOUNT_ALERT = "amazon.account:"
 # A package that went out as `Other` is told again once its carrier has a code. Every run looks; where none comes, an
 # hour is soon enough for a figure that Amazon counts by the month, which is how long it is looked for.
 MAPPING_LOOK, MAPPING_AWAITED, MAPPED_A_RUN = timedelta(hours=1), timedelta(days=30), 200
-# Labels that Amazon sold are confirmed by Amazon; a second word is refused (facts/sp-api.md §1, Ship+).
-_LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ def failed_unexpectedly(
 
 def _edit_mapped(work: Confirming) -> int:
     """Have packages that went out as `Other` told again, now that their carrier has a code; how many."""
-    edits = 0
+    edited: list[AuditEntry] = []
     with work.database.transaction() as connection:
         now = database_now(connection)
         for package in lock_confirmed_under(connection, work.seller_id, OTHER, MAPPED_A_RUN):
@@ -159,13 +157,14 @@ def _edit_mapped(work: Confirming) -> int:
             marketplace_id = (order.marketplace_id if order is not None else None) or work.default_marketplace_id
             choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
             if choice.known and choice.code != OTHER and order is not None and order.status != OrderStatus.CANCELLED:
-                edits += 1
+                edited.append(_transition(work, package, PackageState.PENDING))
                 _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, reads=0)
             elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
                 _update(connection, work.seller_id, package, None)
             elif package.action_due_at <= now:
                 _update(connection, work.seller_id, package, MAPPING_LOOK)
-    return edits
+        work.audit.record_many(connection, edited)
+    return len(edited)
 
 
 def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, stop: Event) -> ConfirmTotals:
@@ -240,6 +239,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         _update(connection, work.seller_id, package, due_in, state=state.value, last_error=None)
         if state is PackageState.BLOCKED:
             tell_of_blocked(connection, work.seller_id, package)
+        work.audit.record_many(connection, [_transition(work, package, state)])
         return state.value
     marketplace_id = order.marketplace_id or work.default_marketplace_id
     choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
@@ -273,6 +273,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         sends=package.sends + 1,
         sent_at=database_now(connection),
     )
+    work.audit.record_many(connection, [_transition(work, package, PackageState.SENDING)])
     return ShipmentConfirmation(
         order_id=package.order_id,
         marketplace_id=marketplace_id,
@@ -291,7 +292,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
 def _verdict(order: AnyRow, package: Confirmation) -> tuple[PackageState, timedelta | None] | None:
     if order.status == OrderStatus.CANCELLED:
         return PackageState.BLOCKED, None
-    if set(order.programs) & _LABEL_PROGRAMS:
+    if LABEL_PROGRAMS.intersection(order.programs):
         return PackageState.NOT_NEEDED, None
     over = order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
     if over and not package.sends and not package.attempts:
@@ -339,9 +340,22 @@ def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: 
         if unsent:
             state, sends = PackageState.PENDING.value, package.sends
             _update(connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends)
+            work.audit.record_many(connection, [_transition(work, package, PackageState.PENDING)])
         else:
             # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
             _update(connection, work.seller_id, package, delay, only_if=PackageState(package.state))
+
+
+def _transition(work: Confirming, package: Confirmation, after: PackageState) -> AuditEntry:
+    """A package's new state, for the audit log; last in the transaction."""
+    return AuditEntry(
+        action="package_state",
+        seller_id=work.seller_id,
+        order_id=package.order_id,
+        purpose="what Amazon is to be told of a package",
+        outcome=after.value,
+        detail={"package_reference_id": package.package_reference_id},
+    )
 
 
 def _update(

@@ -78,6 +78,14 @@ def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     return list(connection.execute(statement))
 
 
+def open_alert_keys(connection: Connection, seller_id: str, *, prefix: str) -> list[str]:
+    """The keys of open alerts that begin so."""
+    statement = select(alerts.c.key).where(
+        alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None), alerts.c.key.startswith(prefix, autoescape=True)
+    )
+    return list(connection.execute(statement).scalars())
+
+
 def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock alerts that nobody has been told of yet."""
     statement = (

@@ -153,6 +153,20 @@ def purged_until(connection: Connection) -> datetime | None:
     return connection.execute(text("select max(newest_at) from audit.anchors")).scalar_one()
 
 
+def count_before(connection: Connection, cutoff: datetime) -> int:
+    """How many entries are older than the cutoff."""
+    return connection.execute(
+        text("select count(*) from audit.entries where at < :cutoff"), {"cutoff": cutoff}
+    ).scalar_one()
+
+
+def may_purge(connection: Connection) -> bool:
+    """Whether this login has the right to purge by age."""
+    return connection.execute(
+        text("select has_function_privilege('audit.purge_before(timestamptz, text, bigint)', 'EXECUTE')")
+    ).scalar_one()
+
+
 def purge_before(connection: Connection, cutoff: datetime, actor: str, limit: int) -> int:
     """Purge at most `limit` entries older than the cutoff; how many went."""
     return connection.execute(

@@ -26,6 +26,18 @@ def count_records(connection: Connection, seller_id: str, kind: str) -> int:
     return connection.execute(statement).scalar_one()
 
 
+def sellers(connection: Connection) -> list[str]:
+    """Every seller of whom there is a record or an order."""
+    return list(
+        connection.execute(
+            text(
+                "select seller_id from vault.records where seller_id <> '*' "
+                "union select seller_id from pipeline.orders union select seller_id from pipeline.wms_orders order by 1"
+            )
+        ).scalars()
+    )
+
+
 def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Sequence[AnyRow]:
     """(action, outcome, entries, orders, newest) of the audit log's last hours, most first."""
     return list(
@@ -42,7 +54,17 @@ def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Se
 
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
-KEPT_THERE = "(w.erased_at is null or w.accepted_at > w.erased_at)"
+KEPT_THERE = "(w.erased_at is null or coalesce(w.sent_at, w.accepted_at) > w.erased_at)"
+
+
+def known_by(otherwise: str = "null") -> str:
+    """SQL: since when an order of the row `o` has been somebody's, which decides whether a seller's erasure means it.
+
+    When it was bought counts more than when we heard of it: an order that is listed anew is no new order.
+    """
+    return f"least(coalesce(o.first_seen_at, {otherwise}), o.purchased_at)"
+
+
 _NEXT_PAGE = f"""
   (select subject_id as order_id from vault.records
    where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
@@ -52,16 +74,20 @@ _NEXT_PAGE = f"""
   order by order_id limit :limit"""  # noqa: S608  # our own constant
 # Each join by the order's own key (lateral, limit 1): a page costs the same whether a thousand orders are kept or a
 # million, whatever the planner thinks of the tables' sizes.
-_ONE_ORDER = "select cast(:order_id as text) as order_id"
+_THESE_ORDERS = "select unnest(cast(:order_ids as text[])) as order_id"
+# The warehouse's clock is not believed: a parcel left between its purchase and our hearing of it.
+_LEFT_AT = "greatest(least(coalesce(c.shipped_at, c.reported_at), c.reported_at), o.purchased_at)"
+# Amazon was told of a parcel that will not travel, and nothing has taken its place.
+_TOLD_IN_VAIN = "c.state = 'voided' and c.sends > 0"
 _KEPT = f"""
 select page.order_id, r.stored_at, w.order_id is not null and {KEPT_THERE} as at_warehouse, w.erase_due_at,
   o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
   coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, o.purchased_at, o.ship_by, o.deliver_by, o.delivered_at,
-  coalesce(r.stored_at, w.first_attempt_at) as kept_since,
+  coalesce(r.stored_at, w.sent_at, w.first_attempt_at) as kept_since,
   q.state as queue_state, q.changed_at as queue_changed_at,
   p.left_at, coalesce(p.unsettled, 0) as unsettled,
   (select min(e.asked_at) from pipeline.erasures e where e.seller_id = :seller_id and (e.order_id = page.order_id
-   or e.order_id is null and coalesce(o.first_seen_at, r.stored_at, w.first_attempt_at) <= e.asked_at))
+   or e.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= e.asked_at))
    as erasure_asked_at
 from page
 left join lateral (select * from vault.records x
@@ -73,10 +99,10 @@ left join lateral (select * from pipeline.orders x
 left join lateral (select * from pipeline.fulfillment_queue x
   where x.seller_id = :seller_id and x.order_id = page.order_id limit 1) q on true
 left join lateral (
-  select min(c.shipped_at) as left_at,
-    count(*) filter (where c.state not in ('confirmed', 'not_needed', 'by_hand')) as unsettled
-  from pipeline.shipment_confirmations c where c.seller_id = :seller_id and c.order_id = page.order_id
-    and c.state not in ('voided', 'replaced')) p on true
+  select min({_LEFT_AT}) filter (where c.state not in ('voided', 'replaced')) as left_at,
+    count(*) filter (where {_TOLD_IN_VAIN}
+      or c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unsettled
+  from pipeline.shipment_confirmations c where c.seller_id = :seller_id and c.order_id = page.order_id) p on true
 where r.stored_at is not null or w.order_id is not null and {KEPT_THERE}
 order by page.order_id
 """  # noqa: S608  # our own constant
@@ -100,10 +126,17 @@ def kept_page(connection: Connection, seller_id: str, kind: str, after: str, lim
     return list(connection.execute(text(f"with page as ({_NEXT_PAGE}) {_KEPT}"), values))
 
 
-def kept_order(connection: Connection, seller_id: str, kind: str, order_id: str) -> AnyRow | None:
-    """The same of one order; None if nothing of it is kept."""
-    values = {"seller_id": seller_id, "kind": kind, "order_id": order_id}
-    return connection.execute(text(f"with page as ({_ONE_ORDER}) {_KEPT}"), values).one_or_none()
+def kept_orders(connection: Connection, seller_id: str, kind: str, order_ids: Sequence[str]) -> Sequence[AnyRow]:
+    """The same of these orders, by id; those of which nothing is kept are left out."""
+    values = {"seller_id": seller_id, "kind": kind, "order_ids": list(order_ids)}
+    return list(connection.execute(text(f"with page as ({_THESE_ORDERS}) {_KEPT}"), values))
+
+
+_OTHERS_DUE = (
+    "from vault.records r left join pipeline.parked_messages p on r.kind = 'parked_message' "
+    "and p.seller_id = r.seller_id and p.parked_id::text = r.subject_id "
+    "where r.seller_id = :seller_id and r.kind <> :order_kind and least(r.expires_at, p.replayed_at) <= :at"
+)
 
 
 def other_records_due(
@@ -113,15 +146,35 @@ def other_records_due(
     return list(
         connection.execute(
             text(
-                "select r.kind, r.subject_id, least(r.expires_at, p.replayed_at) as due_at from vault.records r "
-                "left join pipeline.parked_messages p on r.kind = 'parked_message' and p.seller_id = r.seller_id "
-                "and p.parked_id::text = r.subject_id "
-                "where r.seller_id = :seller_id and r.kind <> :order_kind "
-                "and least(r.expires_at, p.replayed_at) <= :at order by due_at limit :limit"
+                "select r.kind, r.subject_id, least(r.expires_at, p.replayed_at) as due_at "
+                f"{_OTHERS_DUE} order by due_at limit :limit"
             ),
             {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit},
         )
     )
+
+
+def other_records_by(
+    connection: Connection, seller_id: str, *, order_kind: str, stored_by: datetime, limit: int
+) -> Sequence[AnyRow]:
+    """(kind, subject_id) of the seller's records that are not an order's and were stored by then."""
+    return list(
+        connection.execute(
+            text(
+                "select kind, subject_id from vault.records where seller_id = :seller_id and kind <> :order_kind "
+                "and stored_at <= :stored_by order by kind, subject_id limit :limit"
+            ),
+            {"seller_id": seller_id, "order_kind": order_kind, "stored_by": stored_by, "limit": limit},
+        )
+    )
+
+
+def count_other_records_due(connection: Connection, seller_id: str, *, order_kind: str, at: datetime) -> int:
+    """How many `other_records_due` there are."""
+    return connection.execute(
+        text(f"select count(*) {_OTHERS_DUE}"),  # our own constant
+        {"seller_id": seller_id, "order_kind": order_kind, "at": at},
+    ).scalar_one()
 
 
 def lose_addresses(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
@@ -152,43 +205,61 @@ def ask_warehouse_to_erase(connection: Connection, seller_id: str, order_ids: Se
     ).rowcount
 
 
-def claim_due_erasures(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[str]:
-    """Lease orders that the warehouse is to erase, the longest due first; a lease that is not settled runs out."""
+def claim_due_erasures(
+    connection: Connection, seller_id: str, *, limit: int, lease: timedelta
+) -> list[tuple[str, datetime]]:
+    """Lease orders that the warehouse is to erase, the longest due first; a lease that is not settled runs out.
+
+    (order id, now): what is sent after that moment is not what this lease has erased.
+    """
     rows = connection.execute(
         text(
             "update pipeline.wms_orders set erase_due_at = clock_timestamp() + :lease "
             "where seller_id = :seller_id and order_id in (select order_id from pipeline.wms_orders "
             "where seller_id = :seller_id and erase_due_at <= clock_timestamp() order by erase_due_at limit :limit "
-            "for update skip locked) returning order_id"
+            "for update skip locked) returning order_id, clock_timestamp()"
         ),
         {"seller_id": seller_id, "lease": lease, "limit": limit},
     )
-    return sorted(rows.scalars())
+    return sorted((row[0], row[1]) for row in rows)
 
 
-def settle_warehouse_erasure(connection: Connection, seller_id: str, order_id: str) -> None:
-    """The warehouse holds nothing of the buyer any more."""
+def settle_warehouse_erasure(connection: Connection, seller_id: str, order_id: str, *, asked_at: datetime) -> None:
+    """The warehouse holds nothing of the buyer that was there when it was asked. What was sent since stays due."""
     connection.execute(
         text(
-            "update pipeline.wms_orders set erased_at = clock_timestamp(), erase_due_at = null, erase_error = null "
+            "update pipeline.wms_orders set erased_at = :asked_at, erase_due_at = null, erase_error = null "
             "where seller_id = :seller_id and order_id = :order_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id},
+        {"seller_id": seller_id, "order_id": order_id, "asked_at": asked_at},
     )
 
 
 def postpone_warehouse_erasure(
-    connection: Connection, seller_id: str, order_id: str, *, error: str | None, first: timedelta, longest: timedelta
-) -> int:
-    """Try again, each time after twice as long; how many times it failed. Without an error it was not tried."""
-    return connection.execute(
+    connection: Connection, seller_id: str, order_id: str, *, error: str, first: timedelta, longest: timedelta
+) -> tuple[int, timedelta]:
+    """Try again, each time after twice as long; (how many times it failed, for how long). Nothing if it was sent anew:
+    then it is not to be erased any more, or asked for again when it is."""
+    row = connection.execute(
         text(
-            "update pipeline.wms_orders set erase_error = coalesce(:error, erase_error), "
-            "erase_attempts = erase_attempts + (:error is not null)::int, "
+            "update pipeline.wms_orders set erase_error = :error, erase_attempts = erase_attempts + 1, "
             "erase_due_at = clock_timestamp() + least(:first * power(2, least(erase_attempts, 16)), :longest) "
-            "where seller_id = :seller_id and order_id = :order_id returning erase_attempts"
+            "where seller_id = :seller_id and order_id = :order_id and erase_due_at is not null "
+            "returning erase_attempts, clock_timestamp() - erase_asked_at"
         ),
         {"seller_id": seller_id, "order_id": order_id, "error": error, "first": first, "longest": longest},
+    ).one_or_none()
+    return (0, timedelta()) if row is None else (int(row[0]), row[1] or timedelta())
+
+
+def erasures_due_now(connection: Connection, seller_id: str) -> int:
+    """How many erasures the warehouse can be asked for at this moment."""
+    return connection.execute(
+        text(
+            "select count(*) from pipeline.wms_orders "
+            "where seller_id = :seller_id and erase_due_at <= clock_timestamp()"
+        ),
+        {"seller_id": seller_id},
     ).scalar_one()
 
 

@@ -19,6 +19,8 @@ AnyRow = Row[*tuple[Any, ...]]
 # A statement that waits longer than this has met a lock that nobody will give back in time; fail and let a retry come.
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 LOCK_TIMEOUT_MILLISECONDS = 10_000
+# A process that froze within a transaction holds its locks, the audit chain's among them, against everybody.
+IDLE_TIMEOUT_MILLISECONDS = 120_000
 
 
 class Database:
@@ -37,8 +39,13 @@ class Database:
                 "connect_timeout": 10,
                 "options": (
                     f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS} "
-                    f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS}"
+                    f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} "
+                    f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MILLISECONDS}"
                 ),
+                # A machine that vanished: the server drops its locks within a minute, not within two hours.
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
             },
         )
 

@@ -1,7 +1,7 @@
-"""Queries of erasures that somebody asked for: the requests, and keeping what is forgotten from coming back.
+"""Queries of erasures that somebody asked for: the requests, and which orders they are about.
 
-Belongs here: rows of `erasures`, barring orders, forgetting a seller's tokens. Elsewhere: the steps
-(compliance.erasure), what is still kept (store.compliance).
+Belongs here: rows of `erasures`, whether an order is to be forgotten, a seller's tokens. Elsewhere: the steps
+(compliance.erasure), what is still kept (store.compliance), what the queue makes of it (fulfillment.eligibility).
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from orders_pipeline.store.compliance import KEPT_THERE
+from orders_pipeline.store.compliance import KEPT_THERE, known_by
+
+# Shared: who stores details, from looking whether they are to be forgotten until the commit. Alone: a new request.
+ERASURES_LOCK = 7_206_512_452
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,21 @@ class Erasure:
     shredded_at: datetime | None
 
 
+def erasure(connection: Connection, erasure_id: int) -> Erasure:
+    """One request."""
+    row = connection.execute(
+        text(
+            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "where erasure_id = :id"
+        ),
+        {"id": erasure_id},
+    ).one()
+    return Erasure(*row)
+
+
 def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
-    """Keep that it was asked for; its number."""
+    """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
+    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ERASURES_LOCK})
     return connection.execute(
         text(
             "insert into pipeline.erasures (seller_id, order_id, everything) "
@@ -60,72 +76,65 @@ def finish_erasures(connection: Connection, seller_id: str) -> int:
     """Close those whose warehouse has erased all that it was sent; how many."""
     return connection.execute(
         text(
-            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608
+            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608  # our own constants
             "where e.seller_id = :seller_id and e.finished_at is null and e.shredded_at is not null "
             "and not exists (select from pipeline.wms_orders w left join pipeline.orders o using (seller_id, order_id) "
             f"where w.seller_id = e.seller_id and {KEPT_THERE} and (w.order_id = e.order_id "
-            "or e.order_id is null and coalesce(o.first_seen_at, w.first_attempt_at) <= e.asked_at))"
+            f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.asked_at))"
         ),
         {"seller_id": seller_id},
     ).rowcount
 
 
-def is_to_be_forgotten(connection: Connection, seller_id: str, order_id: str) -> bool:
-    """Whether an erasure was asked for this order, so that its details must not be fetched again."""
+def is_finished(connection: Connection, erasure_id: int) -> bool:
+    """Whether nothing of this request is left to do, here or at the warehouse."""
     return connection.execute(
-        text(
-            "select exists (select from pipeline.erasures e left join pipeline.orders o "
-            "on o.seller_id = e.seller_id and o.order_id = :order_id where e.seller_id = :seller_id "
-            "and (e.order_id = :order_id or e.order_id is null and o.first_seen_at <= e.asked_at))"
-        ),
-        {"seller_id": seller_id, "order_id": order_id},
+        text("select finished_at is not null from pipeline.erasures where erasure_id = :id"), {"id": erasure_id}
     ).scalar_one()
 
 
-def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Have these orders, locked by the caller, neither fetched with their details nor pushed any more.
+def to_be_forgotten(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> set[str]:
+    """Those of the orders that somebody asked to forget: they are neither fetched with their details nor pushed."""
+    return set(
+        connection.execute(
+            text(
+                "select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id) "  # noqa: S608
+                "left join pipeline.orders o on o.seller_id = :seller_id and o.order_id = given.order_id "
+                "where exists (select from pipeline.erasures e where e.seller_id = :seller_id "
+                f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.asked_at))"
+            ),
+            {"seller_id": seller_id, "order_ids": list(order_ids)},
+        ).scalars()
+    )
 
-    What the warehouse has not taken is `cancelled` in the fulfillment queue, a state that nothing leaves and whose
-    orders are read without details. Returns (order_id, state before) of those that this changed.
-    """
-    values = {"seller_id": seller_id, "order_ids": list(order_ids)}
+
+def may_be_stored(connection: Connection, seller_id: str, order_id: str) -> bool:
+    """Whether nobody asked to forget this order; until this transaction ends nobody can."""
+    connection.execute(text("select pg_advisory_xact_lock_shared(:lock)"), {"lock": ERASURES_LOCK})
+    return not to_be_forgotten(connection, seller_id, [order_id])
+
+
+def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
+    """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
     connection.execute(
         text(
-            "update pipeline.orders set has_address = false, fetch_due_at = null "
+            "update pipeline.orders set has_address = false, fetch_due_at = null, queue_stale = true "
             "where seller_id = :seller_id and order_id = any(:order_ids)"
         ),
-        values,
+        {"seller_id": seller_id, "order_ids": list(order_ids)},
     )
-    rows = connection.execute(
-        text(
-            "with before as (select order_id, state from pipeline.fulfillment_queue "
-            "where seller_id = :seller_id and order_id = any(:order_ids) order by order_id for update), "
-            "barred as (insert into pipeline.fulfillment_queue as q (seller_id, order_id, state) "
-            "select o.seller_id, o.order_id, 'cancelled' from pipeline.orders o "
-            "where o.seller_id = :seller_id and o.order_id = any(:order_ids) and o.fulfilled_by <> 'AMAZON' "
-            "order by o.order_id "
-            "on conflict (seller_id, order_id) do update set state = 'cancelled', hold_reasons = '{}', "
-            "changed_at = clock_timestamp(), action_due_at = null, parked_at = null "
-            "where q.state in ('queued', 'held', 'refused') returning q.order_id) "
-            "select barred.order_id, before.state from barred left join before using (order_id) order by order_id"
-        ),
-        values,
-    )
-    return [(row[0], row[1]) for row in rows]
 
 
-def orders_to_bar(connection: Connection, seller_id: str, limit: int) -> list[str]:
-    """Orders of the seller, without any details kept, that the pipeline would still fetch or push."""
+def orders_to_bar(connection: Connection, seller_id: str, asked_at: datetime, after: str, limit: int) -> list[str]:
+    """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
     return list(
         connection.execute(
             text(
-                "select o.order_id from pipeline.orders o left join pipeline.fulfillment_queue q "
-                "using (seller_id, order_id) where o.seller_id = :seller_id and o.fulfilled_by <> 'AMAZON' "
-                "and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
-                "and (o.fetch_due_at is not null or q.state is null or q.state in ('queued', 'held', 'refused')) "
-                "order by o.order_id limit :limit"
+                "select o.order_id from pipeline.orders o where o.seller_id = :seller_id and o.order_id > :after "  # noqa: S608
+                "and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
+                f"and {known_by()} <= :asked_at order by o.order_id limit :limit"
             ),
-            {"seller_id": seller_id, "limit": limit},
+            {"seller_id": seller_id, "asked_at": asked_at, "after": after, "limit": limit},
         ).scalars()
     )
 

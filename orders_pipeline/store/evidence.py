@@ -6,9 +6,11 @@ client secrets. Elsewhere: what an answer means (compliance.checks). All of it o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.resources import files
 
 from sqlalchemy import Connection, text
 
@@ -30,16 +32,18 @@ with page as (
   where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
-  and e.action = 'amazon_restricted_call' and e.at <= page.at)) as missing from page
+  and e.action = 'amazon_restricted_call'
+  and e.at between page.at - interval '1 hour' and page.at)) as missing from page
 """
-# What was sent to the warehouse was revealed before: the first sending is what the row remembers.
+# What was sent to the warehouse was revealed right before: the newest sending is what the row remembers.
 _SENT = """
 with page as (
-  select order_id, first_attempt_at as at from pipeline.wms_orders
+  select order_id, coalesce(sent_at, first_attempt_at) as at from pipeline.wms_orders
   where seller_id = :seller_id and content_hash is not null and order_id > :after order by order_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
-  and e.action = 'reveal' and e.outcome = 'allowed' and e.at <= page.at)) as missing from page
+  and e.action = 'reveal' and e.outcome = 'allowed'
+  and e.at between page.at - interval '1 hour' and page.at)) as missing from page
 """
 
 
@@ -63,17 +67,33 @@ def _page(connection: Connection, statement: str, limit: int, values: dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class AuditKeeping:
-    """What stands between the audit log and its forgetting. `locks` counts the triggers that are on."""
+    """What stands between the audit log and its forgetting. `locks` counts those that are on, and as they were written.
+
+    `is_missed`: it is empty, and should not be: there is data that it must have entries about.
+    """
 
     oldest_at: datetime | None
     first_id: int | None
     newest_purged_at: datetime | None
     purged_at: datetime | None
+    is_missed: bool
     locks: int
 
 
-# The triggers of migrations/sql/audit.sql that refuse changes, all of them `enable always`.
-AUDIT_LOCKS = 8
+# The triggers of migrations/sql/audit.sql, by table and name, with their functions. Those that refuse are always on.
+_LOCKS = {
+    ("entries", "chain"): "chain",
+    ("entries", "no_update"): "refuse",
+    ("entries", "no_truncate"): "refuse",
+    ("entries", "no_delete"): "refuse_young_or_unanchored",
+    ("anchors", "check_anchor"): "check_anchor",
+    ("anchors", "no_update"): "refuse",
+    ("anchors", "no_delete"): "refuse",
+    ("anchors", "no_truncate"): "refuse",
+}
+_PURGE = "purge_before"
+# Each trigger, and the one function that may delete.
+AUDIT_LOCKS = len(_LOCKS) + 1
 
 
 def audit_keeping(connection: Connection) -> AuditKeeping:
@@ -82,13 +102,42 @@ def audit_keeping(connection: Connection) -> AuditKeeping:
             "select (select at from audit.entries order by entry_id limit 1), "
             "(select min(entry_id) from audit.entries), "
             "(select max(newest_at) from audit.anchors), (select max(purged_at) from audit.anchors), "
-            "(select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n "
-            "on n.oid = c.relnamespace where n.nspname = 'audit' and not t.tgisinternal and "
-            "(t.tgenabled = 'A' and t.tgname in ('no_update', 'no_delete', 'no_truncate', 'check_anchor') "
-            "or t.tgenabled in ('O', 'A') and t.tgname = 'chain'))"
+            "not exists (select from audit.entries) and (exists (select from vault.records) "
+            "or exists (select from pipeline.wms_orders))"
         )
     ).one()
-    return AuditKeeping(*row)
+    return AuditKeeping(*row, locks=_locks_as_written(connection))
+
+
+def _locks_as_written(connection: Connection) -> int:
+    written = _functions_as_written()
+    triggers = connection.execute(
+        text(
+            "select c.relname, t.tgname, t.tgenabled, p.proname, p.prosrc from pg_trigger t "
+            "join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace "
+            "join pg_proc p on p.oid = t.tgfoid where n.nspname = 'audit' and not t.tgisinternal"
+        )
+    )
+    locks = sum(
+        _LOCKS.get((row.relname, row.tgname)) == row.proname
+        and row.tgenabled in ("OA" if row.tgname == "chain" else "A")
+        and row.prosrc == written[row.proname]
+        for row in triggers
+    )
+    purge = connection.execute(
+        text(
+            "select p.prosrc from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+            "where n.nspname = 'audit' and p.proname = :name"
+        ),
+        {"name": _PURGE},
+    ).scalars()
+    return locks + (list(purge) == [written[_PURGE]])
+
+
+def _functions_as_written() -> dict[str, str]:
+    """The bodies of audit.sql's functions, by name: what stands in the database must be these, to the letter."""
+    sql = (files("orders_pipeline.store.migrations") / "sql" / "audit.sql").read_text("utf-8")
+    return dict(re.findall(r"create function audit\.(\w+)\(.*?\$\$(.*?)\$\$", sql, re.DOTALL))
 
 
 # --- roles
@@ -118,34 +167,6 @@ def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequ
             ),
             {"roles": list(roles), "schemas": list(schemas)},
         )
-    )
-
-
-def column_privileges(connection: Connection, role: str, schema: str, table: str) -> list[str]:
-    """The columns that the role may read, table-wide or one by one."""
-    return list(
-        connection.execute(
-            text(
-                "select a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n "
-                "on n.oid = c.relnamespace where n.nspname = :schema and c.relname = :table and a.attnum > 0 "
-                "and not a.attisdropped and has_column_privilege(:role, c.oid, a.attname, 'SELECT') order by 1"
-            ),
-            {"role": role, "schema": schema, "table": table},
-        ).scalars()
-    )
-
-
-def who_may_purge_audit(connection: Connection, roles: Sequence[str]) -> list[str]:
-    """Those of the roles, all existing, that may run audit.purge_before."""
-    return list(
-        connection.execute(
-            text(
-                "select r.role from unnest(cast(:roles as text[])) as r(role) "
-                "where has_function_privilege(r.role, 'audit.purge_before(timestamptz, text, bigint)', 'EXECUTE') "
-                "order by 1"
-            ),
-            {"roles": list(roles)},
-        ).scalars()
     )
 
 
@@ -202,14 +223,18 @@ def note_secret(connection: Connection, application_id: str, fingerprint: str) -
 def set_secret_expiry(
     connection: Connection, application_id: str, *, told_at: datetime, expires_at: datetime, slack: timedelta
 ) -> bool:
-    """Keep Amazon's word about the secret that was in use when it spoke; False where none was known then."""
+    """Keep Amazon's word about the secret that was in use when it spoke; False where none is known at all.
+
+    A word from before we knew any is about the oldest that we know, as far as anybody can tell.
+    """
     return bool(
         connection.execute(
             text(
                 "update pipeline.client_secrets s set expires_at = :expires_at from (select fingerprint "
-                "from pipeline.client_secrets where application_id = :application_id and first_seen_at <= :seen_by "
-                "order by first_seen_at desc limit 1) as newest "
-                "where s.application_id = :application_id and s.fingerprint = newest.fingerprint"
+                "from pipeline.client_secrets where application_id = :application_id "
+                "order by first_seen_at <= :seen_by desc, case when first_seen_at <= :seen_by then "
+                "-extract(epoch from first_seen_at) else extract(epoch from first_seen_at) end limit 1) as meant "
+                "where s.application_id = :application_id and s.fingerprint = meant.fingerprint"
             ),
             {"application_id": application_id, "seen_by": told_at + slack, "expires_at": expires_at},
         ).rowcount

@@ -156,13 +156,18 @@ def count_due_actions(connection: Connection, seller_id: str) -> int:
 
 
 def begin_push(connection: Connection, *, seller_id: str, order_id: str, content_hash: str) -> None:
-    """Note, before the first byte leaves, that a push with this content is under way."""
+    """Note, before the first byte leaves, that a push with this content is under way.
+
+    An erasure that the warehouse still owed is off: it would take the address of an order that is to be shipped.
+    """
+    now = func.clock_timestamp()
+    sending = {"content_hash": content_hash, "answer": "unknown", "sent_at": now}
     connection.execute(
         insert(wms_orders)
-        .values(seller_id=seller_id, order_id=order_id, content_hash=content_hash, answer="unknown")
+        .values(seller_id=seller_id, order_id=order_id, **sending)
         .on_conflict_do_update(
             index_elements=[wms_orders.c.seller_id, wms_orders.c.order_id],
-            set_={"content_hash": content_hash, "answer": "unknown", "changed_at": func.clock_timestamp()},
+            set_={**sending, "changed_at": now, "erase_asked_at": None, "erase_due_at": None, "erase_attempts": 0},
         )
     )
 

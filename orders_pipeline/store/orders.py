@@ -20,13 +20,16 @@ TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")
 
 @dataclass(frozen=True, slots=True)
 class FetchClaim:
-    """One order that this process may ask Amazon about until the lease ends. `status` is what is known so far."""
+    """One order that this process may ask Amazon about until the lease ends. The rest is what is known so far."""
 
     order_id: str
     requests: int
     attempts: int
     status: str
     fulfilled_by: str
+    programs: frozenset[str]
+    deliver_by: datetime | None
+    claimed_at: datetime
     queue_state: str | None
 
 
@@ -115,7 +118,14 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
         .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(due))
         .values(fetch_due_at=func.clock_timestamp() + lease)
         .returning(
-            orders.c.order_id, orders.c.fetch_requests, orders.c.fetch_attempts, orders.c.status, orders.c.fulfilled_by
+            orders.c.order_id,
+            orders.c.fetch_requests,
+            orders.c.fetch_attempts,
+            orders.c.status,
+            orders.c.fulfilled_by,
+            orders.c.programs,
+            orders.c.deliver_by,
+            func.clock_timestamp().label("claimed_at"),
         )
     )
     rows = list(connection.execute(claimed))
@@ -135,6 +145,9 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             attempts=row.fetch_attempts,
             status=row.status,
             fulfilled_by=row.fulfilled_by,
+            programs=frozenset(row.programs),
+            deliver_by=row.deliver_by,
+            claimed_at=row.claimed_at,
             queue_state=states.get(row.order_id),
         )
         for row in rows

@@ -65,9 +65,11 @@ def purge_by_age(connection: Connection, table: str, seller_id: str, cutoff: dat
     ).rowcount
 
 
-def count_old(connection: Connection, seller_id: str, cutoff: datetime) -> dict[str, int]:
+def count_old(
+    connection: Connection, seller_id: str, cutoff: datetime, *, left_at: datetime | None = None
+) -> dict[str, int]:
     """What a purge would delete, by table. Orders count once, without what belongs to them."""
-    values = {"seller_id": seller_id, "cutoff": cutoff, "left_at": None}
+    values = {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at}
     old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
     for table, column in BY_AGE.items():
         statement = f"select count(*) from pipeline.{table} where seller_id = :seller_id and {column} < :cutoff"  # noqa: S608

@@ -223,6 +223,8 @@ wms_orders = Table(
     Column("answer", Text, nullable=False, comment="unknown, accepted, refused, held, cancelled, partial, pending, …"),
     Column("answer_code", Text),
     _time_now("first_attempt_at"),
+    # When the newest sending with an address began: what was erased before it is there again.
+    _time("sent_at"),
     _time("accepted_at"),
     _time_now("changed_at"),
     # Asking the warehouse to erase the buyer's data: due from then on, again after each failure, until erased_at.
@@ -446,6 +448,13 @@ unsettled_shreds = Table(
     metadata,
     Column("shred_id", BigInteger, Identity(always=True), primary_key=True),
     Column("records", Integer, nullable=False),
+    Column(
+        "key_ids",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="the key-encryption keys that opened them",
+    ),
     _time_now("shredded_at"),
     schema="vault_keys",
 )

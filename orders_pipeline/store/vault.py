@@ -155,24 +155,23 @@ def records_after(connection: Connection, after: RecordId | None, limit: int) ->
 
 def delete_records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> list[str]:
     """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
-    gone = (
-        connection.execute(
-            text(
-                "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
-                "and subject_id = any(:subjects) returning subject_id, key_reference), "
-                "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference) "
-                "select subject_id from gone order by subject_id"
-            ),
-            {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
-        )
-        .scalars()
-        .all()
-    )
+    gone, key_ids = connection.execute(
+        text(
+            "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
+            "and subject_id = any(:subjects) returning subject_id, key_reference), "
+            "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference "
+            "returning k.key_id) "
+            "select (select array_agg(subject_id order by subject_id) from gone), "
+            "(select array_agg(distinct key_id) from keys)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    ).one()
     if gone:
         connection.execute(
-            text("insert into vault_keys.unsettled_shreds (records) values (:records)"), {"records": len(gone)}
+            text("insert into vault_keys.unsettled_shreds (records, key_ids) values (:records, :key_ids)"),
+            {"records": len(gone), "key_ids": key_ids or []},
         )
-    return list(gone)
+    return list(gone or [])
 
 
 def expired(connection: Connection, at: datetime | None, limit: int) -> list[ExpiredRecord]:
@@ -292,12 +291,29 @@ def delete_token(connection: Connection, token: WrappedToken) -> None:
     )
 
 
-def unsettled_shreds(connection: Connection) -> tuple[list[int], int, datetime | None]:
-    """Shreds that an old backup could still undo: their ids, how many records, since when."""
+@dataclass(frozen=True, slots=True)
+class UnsettledShred:
+    """A shred that an old backup could still undo, with one of the keys that opened its records."""
+
+    shred_id: int
+    records: int
+    shredded_at: datetime
+    key_ids: tuple[str, ...]
+
+
+def unsettled_shreds(connection: Connection) -> list[UnsettledShred]:
+    """Shreds that an old backup could still undo, oldest first."""
     rows = connection.execute(
-        text("select shred_id, records, shredded_at from vault_keys.unsettled_shreds order by shred_id")
-    ).all()
-    return [row[0] for row in rows], sum(row[1] for row in rows), min((row[2] for row in rows), default=None)
+        text("select shred_id, records, shredded_at, key_ids from vault_keys.unsettled_shreds order by shred_id")
+    )
+    return [UnsettledShred(row[0], row[1], row[2], tuple(row[3])) for row in rows]
+
+
+def holds_wrapped_keys(connection: Connection) -> bool:
+    """Whether anything here is wrapped by a key-encryption key, and so would be lost with it."""
+    return connection.execute(
+        text("select exists (select from vault_keys.data_keys) or exists (select from vault.amazon_tokens)")
+    ).scalar_one()
 
 
 def delete_unsettled(connection: Connection, shred_ids: Sequence[int]) -> None:

@@ -254,8 +254,9 @@ class Vault:
         seller_id, kind, subject_id = _FINGERPRINT
         self.store(connection, seller_id=seller_id, kind=kind, subject_id=subject_id, plaintext=key, expires_at=None)
         self._audit.record(
-            connection, action="make_fingerprint_key", seller_id=seller_id, purpose=reason, outcome="done", actor=actor
-        )
+            connection, action="make_fingerprint_key", seller_id=seller_id, purpose=reason, outcome="done", actor=actor,
+            detail={"key_id": self._keys.current_key_id()},
+        )  # fmt: skip
         return key
 
     def _read_audited(self, reading: AuditEntry, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:

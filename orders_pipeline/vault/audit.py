@@ -15,9 +15,10 @@ keep it with the daily export or in Dagster's metadata, and hand it to `verify(w
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
+import os
+import pwd
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ PURPOSE_CHARACTERS = 300
 PURGE_STEP = 20_000
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+# Amazon's own, and what tests make up: never words, which could be somebody's name.
+_ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _ACTOR = re.compile(r"(run|job|user):[^\s]{1,120}")
 _actor: ContextVar[str | None] = ContextVar("orders_pipeline_actor", default=None)
 
@@ -133,6 +136,9 @@ class AuditLog:
         """Append the same entry for each order (or, with `are_orders=False`, each other subject); how many."""
         if not subjects:
             return 0
+        if are_orders:
+            for subject in subjects:
+                checked_order_id(subject)
         return queries.append_for_each(connection, _row(entry), subjects, are_orders=are_orders)
 
     def head(self) -> ChainEnd | None:
@@ -208,7 +214,7 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
         "actor": _checked_actor(entry.actor or current_actor()),
         "action": entry.action,
         "seller_id": entry.seller_id,
-        "order_id": entry.order_id,
+        "order_id": None if entry.order_id is None else checked_order_id(entry.order_id),
         # A person's own words: the last net is under them too.
         "purpose": redact(entry.purpose),
         "outcome": entry.outcome,
@@ -236,6 +242,18 @@ def _checked_detail(detail: Mapping[str, DetailValue]) -> dict[str, DetailValue]
     return checked
 
 
+def is_order_id(text: str) -> bool:
+    """Whether this can be an order's id, or a seller's. What cannot may be somebody's name, and is written nowhere."""
+    return bool(_ORDER_ID.fullmatch(text))
+
+
+def checked_order_id(order_id: str) -> str:
+    """The id. Raises AuditRefused for what no order id is, without repeating it: it could be a buyer's name."""
+    if not is_order_id(order_id):
+        raise AuditRefused("An order id is made of letters, digits and hyphens: give Amazon's order id, nothing else.")
+    return order_id
+
+
 def _checked_actor(actor: str) -> str:
     if not _ACTOR.fullmatch(actor):
         raise AuditRefused("An actor is run:<id>, job:<name> or user:<name>.")
@@ -243,11 +261,13 @@ def _checked_actor(actor: str) -> str:
 
 
 def _os_user() -> str:
+    # Of the process, not of the environment: LOGNAME is whatever the person wants it to be.
+    number = os.getuid()
     try:
-        return getpass.getuser().replace(" ", "_") or "unknown"
-    except (KeyError, OSError):
+        return pwd.getpwuid(number).pw_name.replace(" ", "_")
+    except KeyError:
         # A container's user id may have no name.
-        return "unknown"
+        return f"uid_{number}"
 
 
 def _as_json(value: object) -> str:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import glob
 import json
 import os
 import secrets
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,10 +60,14 @@ class _Ring:
 
 
 class LocalKeyring:
-    """The keyring file. Made at first use; read again whenever another process has replaced it."""
+    """The keyring file. Made at first use; read again whenever another process has replaced it.
 
-    def __init__(self, path: Path) -> None:
+    `may_be_made` is asked before a file is made where there is none: False while something is wrapped by a lost one.
+    """
+
+    def __init__(self, path: Path, may_be_made: Callable[[], bool] = lambda: True) -> None:
         self._path = path
+        self._may_be_made = may_be_made
         self._guard = Lock()
         self._seen: tuple[int, int, int] | None = None
         self._ring: _Ring | None = None
@@ -107,13 +112,25 @@ class LocalKeyring:
         return self.wrap(self.unwrap(wrapped, context), context)
 
     def add_key(self) -> str:
+        self._load()
         with self._locked():
-            ring = self._read() if self._path.exists() else None
+            ring = self._read()
             key = _new_key()
-            self._write(
-                _Ring(key.key_id, {**(ring.keys if ring else {}), key.key_id: key}, ring.destroyed if ring else {})
-            )
+            self._write(_Ring(key.key_id, {**ring.keys, key.key_id: key}, ring.destroyed))
         return key.key_id
+
+    def replace_lost(self, lost: Sequence[str]) -> str:
+        """Make a new keyring where the old one is lost for good. Raises KeyInUse while there is one."""
+        with self._locked():
+            if self._path.exists():
+                raise KeyInUse(f"The keyring {self._path} is there: nothing is lost, and nothing was changed.")
+            key = _new_key()
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            self._write(_Ring(key.key_id, {key.key_id: key}, dict.fromkeys(lost, since)))
+        return key.key_id
+
+    def is_destroyed(self, key_id: str) -> bool:
+        return key_id in self._load().destroyed
 
     def destroy_key(self, key_id: str) -> None:
         with self._locked():
@@ -137,6 +154,7 @@ class LocalKeyring:
                 status = self._path.stat()
             except OSError as error:
                 raise _unreadable(self._path, error) from error
+            _refuse_if_others_may_read(status.st_mode, self._path)
             signature = (status.st_ino, status.st_mtime_ns, status.st_size)
             if self._ring is None or signature != self._seen:
                 self._ring, self._seen = self._read(), signature
@@ -146,6 +164,11 @@ class LocalKeyring:
         with self._locked():
             if self._path.exists():  # another process was first
                 return
+            if not self._may_be_made():
+                raise KeyProviderUnavailable(
+                    f"The keyring {self._path} is not there, but the database holds what it wrapped: restore it from "
+                    "its backup, or set ORDERS_KEYRING_FILE. Lost for good: `orders-pipeline keys replace-lost`."
+                )
             key = _new_key()
             self._write(_Ring(key.key_id, {key.key_id: key}, {}))
 
@@ -153,11 +176,7 @@ class LocalKeyring:
         try:
             with self._path.open(encoding="utf-8") as file:
                 # Of the open file, not of the path: what is checked is what is read.
-                if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    raise KeyringUnsafe(
-                        f"The keyring {self._path} can be read or written by others than its owner: "
-                        f"run `chmod 600 {self._path}`, and rotate the keys if anyone could have read it."
-                    )
+                _refuse_if_others_may_read(os.fstat(file.fileno()).st_mode, self._path)
                 content = json.load(file)
             return _parse(content)
         except OSError as error:
@@ -183,7 +202,7 @@ class LocalKeyring:
             ],
             "destroyed": dict(ring.destroyed),
         }
-        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
+        temporary = self._path.with_name(f".{self._path.name}.part")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -193,10 +212,11 @@ class LocalKeyring:
             temporary.replace(self._path)
             _sync_folder(self._path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise KeyProviderUnavailable(
                 f"The keyring {self._path} cannot be written ({error.strerror}): nothing was changed."
             ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
@@ -209,6 +229,9 @@ class LocalKeyring:
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # A process that was killed while it wrote left every key behind, also those that are destroyed since.
+            for stray in self._path.parent.glob(f".{glob.escape(self._path.name)}.*"):
+                stray.unlink(missing_ok=True)
             yield
         finally:
             os.close(descriptor)
@@ -242,6 +265,14 @@ def _parse(content: Any) -> _Ring:
     if len(current) != 1:
         raise ValueError("not exactly one current key")
     return _Ring(current[0], keys, {str(name): str(at) for name, at in content.get("destroyed", {}).items()})
+
+
+def _refuse_if_others_may_read(mode: int, path: Path) -> None:
+    if stat.S_IMODE(mode) & 0o077:
+        raise KeyringUnsafe(
+            f"The keyring {path} can be read or written by others than its owner: run `chmod 600 {path}`, and rotate "
+            "the keys if anyone could have read it."
+        )
 
 
 def _unreadable(path: Path, error: OSError) -> KeyProviderUnavailable:

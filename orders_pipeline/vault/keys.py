@@ -7,7 +7,7 @@ choice between them (open_keys), what the keys open (envelope), changing them (r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,14 @@ class KeyProvider(Protocol):
 
     def add_key(self) -> str:
         """Make a new key, current from now on; the others still unwrap. Returns its id."""
+        ...
+
+    def replace_lost(self, lost: Sequence[str]) -> str:
+        """A new key where the lost ones are lost for good: they count as destroyed. Raises KeyInUse if they are not."""
+        ...
+
+    def is_destroyed(self, key_id: str) -> bool:
+        """Whether it is known that this key opens nothing any more. False for a key that was never here."""
         ...
 
     def destroy_key(self, key_id: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
@@ -121,6 +121,16 @@ class AwsKmsKeys:
         self._call(self._client.update_alias, alias, AliasName=alias, TargetKeyId=made)
         self._forget_current()
         return made
+
+    def replace_lost(self, lost: Sequence[str]) -> str:
+        raise KeyInUse("AWS KMS keeps its keys: make another alias and set ORDERS_KMS_KEY_ID.")
+
+    def is_destroyed(self, key_id: str) -> bool:
+        try:
+            answer = self._call(self._client.describe_key, key_id, KeyId=key_id)
+        except VaultKeyMissing:
+            return True
+        return str(answer["KeyMetadata"].get("KeyState")) in ("PendingDeletion", "PendingReplicaDeletion")
 
     def destroy_key(self, key_id: str) -> None:
         self._forget_current()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orders_pipeline.settings import Settings
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.vault.keys import KeyProvider
@@ -9,10 +11,14 @@ from orders_pipeline.vault.keys import KeyProvider
 KEYRING_FILE_NAME = "keyring.json"
 
 
-def open_key_provider(settings: Settings) -> KeyProvider:
-    """AWS KMS where ORDERS_KMS_KEY_ID is set, else the keyring file, made at first use."""
+def open_key_provider(settings: Settings, may_be_made: Callable[[], bool] = lambda: True) -> KeyProvider:
+    """AWS KMS where ORDERS_KMS_KEY_ID is set, else the keyring file, made at first use if it `may_be_made`.
+
+    Raises SettingsError while the settings that would name the keys cannot be read.
+    """
+    settings.require_secrets()
     if settings.kms_key_id:
         from orders_pipeline.vault.kms import AwsKmsKeys  # boto3 is slow to import, and most deployments need none
 
         return AwsKmsKeys(settings.kms_key_id)
-    return LocalKeyring(settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME)
+    return LocalKeyring(settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME, may_be_made)

@@ -1,6 +1,6 @@
 """The last net under the logs: what looks like a secret or an e-mail address is masked before it is written.
 
-Belongs here: a `logging.Filter`, the shapes it knows, and the values that it was told at runtime.
+Belongs here: the shapes it knows, the values that it was told at runtime, and masking every log record with them.
 Elsewhere: keeping personal text out of messages in the first place (personal.PersonalText). A name or a street has no
 shape: this net does not catch it, and no code may count on it.
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 MASK = "•••"
 # A shorter value would mask ordinary words.
@@ -28,9 +29,6 @@ _SHAPES = (
 
 # At DEBUG these write whole bodies: an SQS message with its postal code, a request with its address.
 TALKATIVE = ("boto3", "botocore", "urllib3", "requests", "sqlalchemy.engine")
-
-# Those that other libraries write through without asking the root logger's handlers first.
-LOGGERS = ("", "dagster", "urllib3", "botocore", "boto3", "sqlalchemy", "orders_pipeline")
 
 _registered: set[str] = set()
 _registered_pattern: re.Pattern[str] | None = None
@@ -59,39 +57,45 @@ def redact(text: str) -> str:
     return text
 
 
-class RedactingFilter(logging.Filter):
-    """Masks a record's message, arguments, exception and stack. Never drops a record."""
+def redact_record(record: logging.LogRecord) -> logging.LogRecord:
+    """The record with its message, exception and stack masked. Never raises, and never drops anything else."""
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 - whatever an argument's own text raises: a log call must not end the work
+        # A message that does not fit its arguments: logging would print both to stderr, unmasked.
+        message = f"{record.msg} (arguments left out: they do not fit)"
+        record.args = None
+    # The finished text, not its parts: a secret may be made by joining two of them.
+    masked = redact(message)
+    if record.args is None or masked != message:
+        record.msg, record.args = masked, None
+    if record.exc_info and record.exc_text is None:
+        # exc_text is what every Formatter prints first; made here, masked, it is never made again from exc_info.
+        record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+    if record.exc_text:
+        record.exc_text = redact(record.exc_text)
+    if record.stack_info:
+        record.stack_info = redact(record.stack_info)
+    return record
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            # A message that does not fit its arguments: logging would print both to stderr, unmasked.
-            message = f"{record.msg} (arguments left out: they do not fit)"
-        # The finished text, not its parts: a secret may be made by joining two of them.
-        record.msg, record.args = redact(message), None
-        if record.exc_info and record.exc_text is None:
-            # exc_text is what every Formatter prints first; made here, masked, it is never made again from exc_info.
-            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-        if record.exc_text:
-            record.exc_text = redact(record.exc_text)
-        if record.stack_info:
-            record.stack_info = redact(record.stack_info)
-        return True
 
-
-def install(loggers: Iterable[str] = LOGGERS) -> RedactingFilter:
-    """Put the filter on these loggers and on every handler that they have now; safe to call again.
+def install() -> None:
+    """Mask every record where it is made: whatever logger, handler or library writes it. Safe to call again.
 
     Libraries that write bodies at DEBUG are kept at WARNING, whatever level the root logger has.
     """
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    chosen = RedactingFilter()
-    for name in loggers:
-        logger = logging.getLogger(name)
-        # On the handlers as well: a logger's own filter does not see what its children log.
-        for target in (logger, *logger.handlers):
-            if not any(isinstance(present, RedactingFilter) for present in target.filters):
-                target.addFilter(chosen)
-    return chosen
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
+
+
+class _RedactingFactory:
+    """A maker of log records that lets another make them, and masks what comes out."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self.make = make
+
+    def __call__(self, *arguments: Any, **named: Any) -> logging.LogRecord:
+        return redact_record(self.make(*arguments, **named))

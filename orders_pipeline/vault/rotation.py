@@ -22,6 +22,7 @@ from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store import vault as queries
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.vault import KeyUse
+from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import record_context, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a rotation did. Not complete: `still_used` keys could not be destroyed; the next one tries again."""
+    """What a rotation did. Not complete: `still_used` keys could not be destroyed, or are not ours to destroy."""
 
     key_id: str
     rewrapped: int
@@ -58,8 +59,10 @@ class UnsettledShreds:
 def unsettled_shreds(database: Database) -> UnsettledShreds:
     """What the next settlement will put beyond reach."""
     with database.transaction() as connection:
-        _, records, since = queries.unsettled_shreds(connection)
-    return UnsettledShreds(records, since)
+        shreds = queries.unsettled_shreds(connection)
+    return UnsettledShreds(
+        sum(shred.records for shred in shreds), min((shred.shredded_at for shred in shreds), default=None)
+    )
 
 
 def settle_shreds(
@@ -67,9 +70,8 @@ def settle_shreds(
 ) -> Rotation | None:
     """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
     with database.transaction() as connection:
-        shred_ids, _, _ = queries.unsettled_shreds(connection)
-    if not shred_ids:
-        return None
+        if not queries.unsettled_shreds(connection):
+            return None
     return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor, tell=tell)
 
 
@@ -88,15 +90,21 @@ def rotate_keys(
     """
     with database.transaction() as connection:
         # Read before the new key is made: a shred that comes later is settled by the next rotation.
-        shred_ids, records, _ = queries.unsettled_shreds(connection)
+        shreds = queries.unsettled_shreds(connection)
+    audit.record(None, action="add_key", seller_id="*", purpose=purpose, outcome="started", actor=actor)
     key_id = keys.add_key()
     audit.record(
         None, action="add_key", seller_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
     )
     rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, tell=tell)
-    if rotation.complete and shred_ids:
+    # Not every key that is gone from here is destroyed: another keyring, or another KMS, may still have it.
+    gone = {key_id for shred in shreds for key_id in shred.key_ids if keys.is_destroyed(key_id)}
+    # Shreds from before their keys were noted wait until no other key is left at all.
+    settled = [shred for shred in shreds if gone.issuperset(shred.key_ids) and (shred.key_ids or rotation.complete)]
+    if settled:
+        records = sum(shred.records for shred in settled)
         with database.transaction() as connection:
-            queries.delete_unsettled(connection, shred_ids)
+            queries.delete_unsettled(connection, [shred.shred_id for shred in settled])
             audit.record(
                 connection, action="settle_shreds", seller_id="*", purpose=purpose, outcome="done", actor=actor,
                 detail={"records": records, "key_id": rotation.key_id},
@@ -133,6 +141,9 @@ def finish_rotation(
         except KeyInUse as error:
             log.warning("%s", error)
             still_used.append(key_id)
+    with database.transaction() as connection:
+        # Keys that this provider does not have: what they wrap could not be re-wrapped.
+        still_used += sorted(queries.key_uses(connection).keys() - {current, *still_used})
     return Rotation(current, rewrapped, tuple(destroyed), tuple(still_used))
 
 
@@ -169,6 +180,26 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
         moved += len(done) + len(ownerless)
         after = page[-1].key_reference
     return moved + _rewrap_tokens(database, keys, limit)
+
+
+def replace_lost_keyring(database: Database, vault: Vault) -> str:
+    """A new keyring where the old one is lost for good. Raises KeyInUse while it is there.
+
+    Records that nobody can open stay, counted by the check `every_record_opens`, until their time; Amazon's tokens go.
+    """
+    keys, audit = vault.keys, vault.audit
+    with database.transaction() as connection:
+        lost = {*queries.key_uses(connection)}
+        lost |= {key_id for shred in queries.unsettled_shreds(connection) for key_id in shred.key_ids}
+    audit.record(None, action="replace_keyring", seller_id="*", purpose="the keyring is lost", outcome="started")
+    key_id = keys.replace_lost(sorted(lost))
+    vault.replace_fingerprint_key(reason="the keyring is lost")
+    _rewrap_tokens(database, keys, REWRAP_BATCH)
+    audit.record(
+        None, action="replace_keyring", seller_id="*", purpose="the keyring is lost", outcome="done",
+        detail={"key_id": key_id},
+    )  # fmt: skip
+    return key_id
 
 
 def retire_key(

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from orders_pipeline.vault.audit import is_order_id
 from orders_pipeline.wms.warehouse import (
     CancelAnswer,
     FulfillmentOrder,
@@ -71,8 +72,7 @@ class RestWarehouse:
     def push(self, order: FulfillmentOrder) -> PushResult:
         response = self._call("PUT", _order_path(order.order_ref), json=order.wire())
         if response.status_code in (200, 201):
-            wms_id = _object(response).get("wms_id")
-            return PushResult("accepted", wms_id=None if wms_id is None else str(wms_id))
+            return PushResult("accepted", wms_id=_name(_object(response).get("wms_id")))
         code = _error_code(response)
         if response.status_code == 409:
             return PushResult(_PUSH_CONFLICTS.get(code or "", "conflict"), code=code or "order_conflict")
@@ -87,8 +87,7 @@ class RestWarehouse:
         if response.status_code != 200:
             raise _error("find", response)
         body = _object(response)
-        wms_id = body.get("wms_id")
-        return WarehouseOrder(None if wms_id is None else str(wms_id), str(body.get("status", "unknown")))
+        return WarehouseOrder(_name(body.get("wms_id")), _name(body.get("status")) or "unknown")
 
     def hold(self, order_ref: str, reason: str) -> HoldAnswer:
         return self._hold_or_release("hold", order_ref, reason)
@@ -233,6 +232,8 @@ def _shipment_event(entry: object) -> ShipmentEvent | None:
     event_id, order_ref, kind = _name(entry.get("event_id")), _name(entry.get("order_ref")), _name(entry.get("kind"))
     package_id, given = entry.get("package_id"), entry.get("lines") or []
     if event_id is None or order_ref is None or kind is None or not isinstance(given, list):
+        return None
+    if not is_order_id(order_ref):
         return None
     if package_id not in (None, "") and _name(package_id) is None:
         return None

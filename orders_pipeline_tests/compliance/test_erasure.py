@@ -12,6 +12,7 @@ from sqlalchemy import text
 from orders_pipeline.compliance.checks import erased_within_the_day
 from orders_pipeline.compliance.erasure import erase_order, erase_seller
 from orders_pipeline.compliance.retention import apply_retention
+from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
@@ -105,7 +106,12 @@ def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_n
     totals = erase_seller(database, vault, warehouse, seller_id=SELLER, reason="authorisation ended")
     assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
     assert kept_ids(database) == set()
+    assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
+    derive_queue(database, vault.audit, seller_id=SELLER)
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
+    gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'forget'"
+    assert one(database, gave_up) == 6
+    assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
     put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
     apply_retention(database, vault, warehouse, seller_id=SELLER)
     assert kept_ids(database) == {"new"}
@@ -133,8 +139,9 @@ def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details
         point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
         pipeline = Pipeline(instance)
         pushed = sandbox.add_order()
-        # It waits here, not at the warehouse: the label is bought at Amazon.
-        waiting = sandbox.add_order(programs=["FBM_SHIP_PLUS"])
+        # It waits here, not at the warehouse.
+        waiting = sandbox.add_order(notify=False)
+        sandbox.amazon.request_cancellation(waiting.order_id)
         pipeline.settle()
         settings = load_settings()
         vault = Vault(database, open_key_provider(settings), AuditLog(database))
@@ -148,8 +155,8 @@ def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details
             assert totals.complete
         assert sandbox.warehouse.orders[pushed.order_id].erased
         asked_before = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")
+        sandbox.amazon.request_cancellation(pushed.order_id)
         for order in (pushed, waiting):
-            sandbox.amazon.request_cancellation(order.order_id)
             sandbox.amazon.withdraw_cancellation_request(order.order_id)
         for _ in range(3):
             pipeline.settle()

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, text
 from orders_pipeline.compliance.checks import nothing_past_its_time
 from orders_pipeline.compliance.retention import apply_retention, plan_retention
 from orders_pipeline.compliance.rules import Rule
-from orders_pipeline.compliance.warehouse_erasure import ALERT_AT_ATTEMPT
 from orders_pipeline.store import compliance as queries
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.fulfillment import begin_push
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.wms.warehouse import WarehouseUnauthorized, WarehouseUnavailable
@@ -152,10 +152,11 @@ def test_a_warehouse_that_fails_is_asked_until_it_has_erased_and_the_check_waits
     assert kept_ids(database) == set()
     # Not before its back-off, whatever else is run meanwhile.
     assert run(database, vault, warehouse).warehouse_failed == 0
-    for _ in range(ALERT_AT_ATTEMPT - 1):
-        with database.transaction() as connection:
-            connection.execute(text(DUE_NOW))
-        run(database, vault, warehouse, settle=False)
+    assert one(database, "select count(*) from pipeline.alerts") == 0
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '3 hours'"))
+        connection.execute(text(DUE_NOW))
+    run(database, vault, warehouse, settle=False)
     assert (
         one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
     )
@@ -223,7 +224,7 @@ def test_an_order_sent_again_after_its_erasure_is_erased_again(
     put_order("w-1", status="CANCELLED", queue="cancelled", sent=True)
     run(database, vault, warehouse)
     with database.transaction() as connection:
-        connection.execute(text("update pipeline.wms_orders set accepted_at = clock_timestamp()"))
+        begin_push(connection, seller_id=SELLER, order_id="w-1", content_hash="x")
     assert nothing_past_its_time(database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
     run(database, vault, warehouse)
     assert warehouse.erased == ["w-1", "w-1"]

@@ -27,7 +27,7 @@ def exported(database: Database, audit: AuditLog) -> list[str]:
     return list(audit.export(database.now().date()))
 
 
-@given(purpose=TEXT, seller=TEXT, order=st.none() | TEXT, detail=DETAIL)
+@given(purpose=TEXT, seller=TEXT, order=st.none() | st.from_regex(r"[A-Za-z0-9-]{1,20}", fullmatch=True), detail=DETAIL)
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_database_hashed_is_hashed_the_same_from_its_line(
     database: Database,

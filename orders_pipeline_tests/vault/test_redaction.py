@@ -6,10 +6,11 @@ import io
 import logging
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 
 from orders_pipeline.vault import redaction
-from orders_pipeline.vault.redaction import MASK, RedactingFilter, install, redact, register_secret
+from orders_pipeline.vault.redaction import MASK, install, redact, register_secret
 
 
 @pytest.fixture
@@ -23,10 +24,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    install(["canary"])
+    factory = logging.getLogRecordFactory()
+    install()
     yield stream
+    logging.setLogRecordFactory(factory)
     logger.removeHandler(handler)
-    logger.filters.clear()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,53 @@ def test_a_registered_value_within_another_leaves_no_rest(written: io.StringIO) 
 
 
 def test_installing_twice_masks_once(written: io.StringIO) -> None:
-    install(["canary"])
-    logger = logging.getLogger("canary")
-    assert sum(isinstance(present, RedactingFilter) for present in logger.filters) == 1
-    assert sum(isinstance(present, RedactingFilter) for present in logger.handlers[0].filters) == 1
+    before = logging.getLogRecordFactory()
+    install()
+    assert logging.getLogRecordFactory() is before
+
+
+def test_a_handler_that_was_added_later_gets_masked_records_too(written: io.StringIO) -> None:
+    later = io.StringIO()
+    handler = logging.StreamHandler(later)
+    logging.getLogger("another").addHandler(handler)
+    logging.getLogger("another.child").warning("Atza|from-a-child")
+    logging.getLogger("another").removeHandler(handler)
+    assert later.getvalue() == f"{MASK}\n"
+
+
+class _Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("Atza|in-the-error")
+
+
+@pytest.mark.parametrize(("message", "argument"), [("%(a)s", {"b": 1}), ("it is %s", _Unprintable()), ("%d", "x")])
+def test_a_log_call_never_ends_the_work(written: io.StringIO, message: str, argument: object) -> None:
+    logging.getLogger("canary").error(message, argument)
+    assert "do not fit" in written.getvalue()
+    assert "Atza" not in written.getvalue()
+
+
+def test_what_holds_no_secret_keeps_its_arguments_for_who_formats_them_otherwise(written: io.StringIO) -> None:
+    seen: list[object] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.args)  # type: ignore[method-assign]
+    logging.getLogger("canary").addHandler(handler)
+    logging.getLogger("canary").info("%s and %d", "one", 2)
+    logging.getLogger("canary").removeHandler(handler)
+    assert seen == [("one", 2)]
+
+
+def test_what_a_run_writes_to_its_log_is_masked_in_dagsters_events(written: io.StringIO) -> None:
+    @dg.op
+    def leaky(context) -> None:  # pyright: ignore[reportMissingParameterType]
+        context.log.error("refused: Atza|into-the-event-log")
+
+    @dg.job
+    def leaking() -> None:
+        leaky()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = leaking.execute_in_process(instance=instance)
+        events = " ".join(entry.user_message + str(entry) for entry in instance.all_logs(result.run_id))
+    assert "refused" in events
+    assert "into-the-event-log" not in events

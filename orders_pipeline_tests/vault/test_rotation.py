@@ -278,6 +278,7 @@ def test_every_change_of_a_key_is_in_the_audit_log(
             text("select actor, action, outcome, detail->>'key_id' from audit.entries order by entry_id")
         )
         assert [tuple(row) for row in rows] == [
+            ("user:alex", "add_key", "started", None),
             ("user:alex", "add_key", "done", rotation.key_id),
             ("user:alex", "destroy_key", "started", first),
             ("user:alex", "destroy_key", "done", first),

@@ -1,4 +1,5 @@
--- Who may touch what: three roles without a login, for the logins of a deployment to be members of.
+-- Who may touch what: three roles without a login, for the logins of a deployment to be members of. The login that runs
+-- Dagster is a member of the first and the last: the nightly retention runs there too.
 --
 --   orders_pipeline_app        all of the pipeline's work; the audit log it can only append to and read
 --   orders_pipeline_reader     analysis: no vault, no keys, and of the audit log neither the reasons nor the details
@@ -37,6 +38,9 @@ begin
     grant select, insert, update, delete on all tables in schema pipeline, vault, vault_keys to orders_pipeline_app;
     grant select, insert on audit.entries to orders_pipeline_app;
     grant select on audit.anchors to orders_pipeline_app;
+    if to_regclass('public.alembic_version') is not null then
+      grant select on public.alembic_version to orders_pipeline_app;
+    end if;
   end if;
 
   if exists (select from pg_roles where rolname = 'orders_pipeline_reader') then
@@ -45,25 +49,34 @@ begin
     grant select on all tables in schema pipeline to orders_pipeline_reader;
     grant select (entry_id, at, actor, action, seller_id, order_id, outcome) on audit.entries to orders_pipeline_reader;
     grant select on audit.anchors to orders_pipeline_reader;
+    if to_regclass('public.alembic_version') is not null then
+      grant select on public.alembic_version to orders_pipeline_reader;
+    end if;
   end if;
 
   if exists (select from pg_roles where rolname = 'orders_pipeline_retention') then
     grant usage on schema pipeline, vault, vault_keys, audit to orders_pipeline_retention;
     revoke all on all tables in schema pipeline, vault, vault_keys, audit from orders_pipeline_retention;
     grant select, delete on all tables in schema pipeline to orders_pipeline_retention;
-    grant update on pipeline.orders, pipeline.wms_orders, pipeline.fulfillment_queue, pipeline.alerts, pipeline.erasures
+    grant update on pipeline.orders, pipeline.wms_orders, pipeline.alerts, pipeline.erasures, pipeline.parked_messages,
+      pipeline.amazon_rate_limits, pipeline.client_secrets to orders_pipeline_retention;
+    grant insert on pipeline.alerts, pipeline.erasures, pipeline.amazon_rate_limits, pipeline.client_secrets
       to orders_pipeline_retention;
-    grant insert on pipeline.alerts, pipeline.erasures, pipeline.fulfillment_queue to orders_pipeline_retention;
     -- Not there yet when the first migration runs this.
     if to_regclass('pipeline.database_grants') is not null then
       grant insert on pipeline.database_grants to orders_pipeline_retention;
     end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
-    grant select, update, delete on vault.amazon_tokens, vault_keys.data_keys to orders_pipeline_retention;
+    grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
+    -- It asks Amazon whether parcels have arrived, and keeps the token that it does so with.
+    grant select, insert, update, delete on vault.amazon_tokens to orders_pipeline_retention;
     grant select, insert, delete on vault_keys.unsettled_shreds to orders_pipeline_retention;
     grant select, insert on audit.entries to orders_pipeline_retention;
     grant select on audit.anchors to orders_pipeline_retention;
     grant execute on function audit.purge_before(timestamptz, text, bigint) to orders_pipeline_retention;
+    if to_regclass('public.alembic_version') is not null then
+      grant select on public.alembic_version to orders_pipeline_retention;
+    end if;
   end if;
 end $$;
