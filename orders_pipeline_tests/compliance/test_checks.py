@@ -225,8 +225,12 @@ def test_a_secret_that_grows_old_warns_at_amazons_days(
     assert new.passed
 
 
-def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(database: Database, vault: Vault):
-    client_secret_is_young(database, vault, settings())
+@pytest.mark.parametrize("noted_before", [True, False])
+def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(
+    database: Database, vault: Vault, noted_before: bool
+):
+    if noted_before:
+        client_secret_is_young(database, vault, settings())
     parked_id = "00000000-0000-0000-0000-000000000001"
     ends = (database.now() + timedelta(days=20)).isoformat()
     body = {
@@ -244,9 +248,11 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(d
         connection.execute(
             text(
                 "insert into pipeline.parked_messages (parked_id, seller_id, message_id, notification_type, reason, "
-                "body_bytes) values (:id, :seller, 'm', 'APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY', 'x', 1)"
+                "body_bytes, parked_at) values (:id, :seller, 'm', 'APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY', 'x', 1, "
+                "clock_timestamp() - make_interval(hours => :hours))"
             ),
-            {"id": parked_id, "seller": SELLER},
+            # It may have come before the first check that notes the secret.
+            {"id": parked_id, "seller": SELLER, "hours": 0 if noted_before else 10},
         )
         vault.store(
             connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id,
@@ -261,6 +267,54 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(d
         assert (
             connection.execute(text("select count(*) from vault.records where kind = 'parked_message'")).scalar() == 0
         )
+
+
+HOLLOW = "create or replace function audit.{} returns trigger language plpgsql as $$ begin return {}; end $$"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter table audit.entries disable trigger no_update",
+        "drop trigger no_delete on audit.entries",
+        # It is there, it is on, and it does nothing.
+        HOLLOW.format("refuse()", "new"),
+        HOLLOW.format("refuse_young_or_unanchored()", "old"),
+        HOLLOW.format("check_anchor()", "new"),
+        (
+            "create or replace function audit.purge_before(cutoff timestamptz, actor text default 'job:x', "
+            "max_entries bigint default 1) returns bigint language sql as 'delete from audit.entries; select 1::bigint'"
+        ),
+        # Nothing is left of it at all.
+        (
+            "alter table audit.entries disable trigger all; delete from audit.entries; "
+            "alter table audit.entries enable trigger all; alter table audit.entries enable always trigger no_update; "
+            "alter table audit.entries enable always trigger no_delete; "
+            "alter table audit.entries enable always trigger no_truncate"
+        ),
+    ],
+)
+def test_a_lock_that_is_gone_or_hollow_and_a_log_that_is_gone_are_found(
+    database: Database, put_order: PutOrder, statement: str
+):
+    put_order("111-1")
+    assert audit_log_is_kept(database).passed
+    with database.transaction() as connection:
+        connection.exec_driver_sql(statement)
+    assert not audit_log_is_kept(database).passed
+
+
+def test_a_second_reading_needs_an_entry_of_its_own(database: Database, vault: Vault, put_order: PutOrder):
+    put_order("111-1", sent=True, stored=0)
+    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    # Ten days later the details are stored again, and sent again, past the pipeline.
+    run(
+        database,
+        "update vault.records set stored_at = clock_timestamp() + interval '10 days' where subject_id = '111-1'",
+    )
+    run(database, "update pipeline.wms_orders set sent_at = clock_timestamp() + interval '10 days'")
+    outcome = every_reading_is_audited(database, seller_id=SELLER)
+    assert (outcome.numbers["stored_without_call"], outcome.numbers["sent_without_reveal"]) == (1, 1)
 
 
 def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder):

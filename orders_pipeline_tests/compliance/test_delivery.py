@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +14,7 @@ from orders_pipeline.amazon.client import open_amazon
 from orders_pipeline.amazon.operations import GET_ORDER
 from orders_pipeline.amazon.order import Package, Priority
 from orders_pipeline.compliance.delivery import delivered_at, look_up_deliveries
+from orders_pipeline.compliance.kept import kept
 from orders_pipeline.sandbox.amazon.order import Package as SandboxPackage
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -46,6 +49,56 @@ def test_a_delivery_is_never_told_later_than_it_was(
     packages: list[Package], on_its_way: datetime | None, expected: datetime | None
 ):
     assert delivered_at(packages, on_its_way) == expected
+
+
+class _Answers:
+    """OrdersPort that answers each look with the next of these packages, or raises."""
+
+    api_version = "2026-01-01"
+
+    def __init__(self, *answers: list[Package] | Exception) -> None:
+        self._answers = list(answers)
+
+    def get_order(self, *arguments: Any, **named: Any) -> Any:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(order=SimpleNamespace(packages=answer))
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        # Arrived, and Amazon never tells when it left; or shows no package at first; or a word that we do not know.
+        [[package("DELIVERED", None)], [package("DELIVERED", None)]],
+        [[], [package("DELIVERED", None)]],
+        [[package("HANDED_TO_NEIGHBOUR", None)], [package("DELIVERED", None)]],
+    ],
+)
+def test_what_amazon_does_not_say_never_moves_the_limit(
+    database: Database, put_order: PutOrder, looks: list[list[Package]]
+):
+    put_order("d", status="SHIPPED", queue="closed", package="held", bought=30, left=27.5, deliver_by=20, sent=True)
+
+    def limit() -> datetime:
+        with database.transaction() as connection:
+            return kept(connection, SELLER, ["d"])[0].due.limit
+
+    before, orders = limit(), _Answers(*looks)
+    for _ in looks:
+        look_up_deliveries(cast(Any, orders), database, seller_id=SELLER)
+        with database.transaction() as connection:
+            connection.execute(text("update pipeline.orders set delivery_checked_at = null"))
+    assert limit() <= before
+
+
+def test_one_order_that_cannot_be_looked_at_stops_no_other(database: Database, put_order: PutOrder):
+    for name in ("a", "b"):
+        put_order(name, status="SHIPPED", queue="closed", bought=30, deliver_by=20)
+    totals = look_up_deliveries(
+        cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, seller_id=SELLER
+    )
+    assert (totals.failed, totals.looked_at, totals.delivered) == (1, 1, 1)
 
 
 def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.compliance.checks import erased_within_the_day
-from orders_pipeline.compliance.erasure import erase_order, erase_seller
+from orders_pipeline.compliance.erasure import erase, erase_order, erase_seller
 from orders_pipeline.compliance.retention import apply_retention
 from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import insert_erasure
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.audit import PURPOSE_CHARACTERS, AuditLog
 from orders_pipeline.vault.errors import VaultRecordMissing
 from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.wms.connect import open_warehouse
@@ -129,6 +131,75 @@ def test_a_seller_who_left_leaves_nothing(
         connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
     apply_retention(database, vault, warehouse, seller_id=SELLER)
     assert one(database, "select count(*) from pipeline.orders") == 0
+
+
+@pytest.mark.parametrize("order_id", [None, "no-details"])
+def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, order_id: str | None
+):
+    put_order("no-details", queue="queued", kept=False)
+    put_order("with-details", queue="queued", deliver_by=-5, sent=True)
+    parked_id = "00000000-0000-0000-0000-000000000001"
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "insert into vault.amazon_tokens (application_id, seller_id, purpose, key_id, wrapped_key, nonce, "
+                "ciphertext, expires_at) values ('a', :seller, 'access', :key, '', '', '', now() + interval '1 hour')"
+            ),
+            {"seller": SELLER, "key": vault.keys.current_key_id()},
+        )
+        vault.store(
+            connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id, plaintext=b"48104",
+            expires_at=database.now() + timedelta(days=14),
+        )  # fmt: skip
+    with database.transaction() as connection:
+        # Killed right after the request was written down.
+        insert_erasure(connection, SELLER, order_id)
+    totals = apply_retention(database, vault, warehouse, seller_id=SELLER, settle=False)
+    assert totals.erasures_finished == 1
+    derive_queue(database, vault.audit, seller_id=SELLER)
+    states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
+    if order_id is None:
+        assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0
+        assert one(database, "select count(*) from vault.amazon_tokens") == 0
+        assert warehouse.erased == ["with-details"]
+        assert one(database, states) == "no-details cancelled, with-details cancelled"
+    else:
+        assert kept_ids(database) == {"with-details"}
+        assert one(database, "select count(*) from vault.amazon_tokens") == 1
+        assert one(database, states) == "no-details cancelled, with-details queued"
+
+
+@pytest.mark.parametrize("whole_seller", [False, True])
+def test_a_reason_as_long_as_an_entry_takes_stops_nothing(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, whole_seller: bool
+):
+    put_order("r", queue="accepted", sent=True)
+    totals = erase(
+        database, vault, warehouse, seller_id=SELLER, order_id=None if whole_seller else "r",
+        reason="x" * PURPOSE_CHARACTERS,
+    )  # fmt: skip
+    assert (totals.failed, totals.complete, totals.shredded) == (0, True, 1)
+
+
+def test_a_request_is_complete_whatever_the_warehouse_owes_of_others(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("other", status="CANCELLED", queue="cancelled", sent=True)
+    warehouse.answers["other"] = WarehouseUnavailable("away")
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    put_order("mine", queue="accepted", sent=True)
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="mine", reason="buyer")
+    assert (totals.complete, totals.warehouse_waiting) == (True, 1)
+
+
+def test_without_a_warehouse_our_own_copy_goes_and_what_it_owes_stays_due(
+    database: Database, vault: Vault, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    totals = erase_order(database, vault, None, seller_id=SELLER, order_id="111-1", reason="buyer")
+    assert (totals.shredded, totals.complete, totals.warehouse_waiting) == (1, False, 1)
+    assert kept_ids(database) == set()
 
 
 def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details_again(

@@ -6,9 +6,10 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from orders_pipeline.compliance.checks import every_reading_is_audited
 from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
@@ -20,6 +21,7 @@ from orders_pipeline.compliance.leak_scan import (
     scan_for_leaks,
 )
 from orders_pipeline.compliance.leak_shapes import shapes_in, tell_tales
+from orders_pipeline.compliance.roles import APP
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
@@ -28,6 +30,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline_tests.compliance.conftest import NAME, PHONE, STREET, PutOrder
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.store.test_roles import AsRole
 
 SCANNED = ("places", "times")
 
@@ -252,3 +255,71 @@ def test_looking_through_a_large_file_takes_little_time(database: Database, vaul
     scan = scan_for_leaks(database, held(database, vault), folders=[tmp_path])
     assert (scan.places, scan.bytes > 2_500_000) == ([], True)
     assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize(
+    "text_with_one",
+    [
+        '{"postal_code": "48104"}', '{"postal_code": 48104}', "{'postal_code': '48104', 'name': 'x'}",
+        "ShipTo(postal_code='48104', name='x')", "name=x&postalCode=48104", '{\\"addressLine1\\": \\"7 Elm St\\"}',
+        "phone=+1480555", "{'gift_message': 'For you'}",
+    ],
+)  # fmt: skip
+def test_a_personal_field_with_a_value_is_found_however_it_is_written(text_with_one: str):
+    assert "personal field" in list(shapes_in(text_with_one))
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        '{"postal_code": null}', '{"postal_code": ""}', "{'postal_code': None}", "postal_code=details.postal_code,",
+        'ship_to["address_line1"] = plain', '{"phone": "•••"}', "def push(phone: str) -> None:", "phone = None",
+    ],
+)  # fmt: skip
+def test_a_personal_field_without_a_value_is_none(innocent: str):
+    assert list(shapes_in(innocent)) == []
+
+
+def test_not_having_looked_is_not_having_found_nothing(
+    database: Database, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a.log").write_text("nothing")
+    assert no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path])[0].passed
+    outcome, _ = no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path], budget_seconds=0)
+    assert (outcome.passed, outcome.severity, outcome.numbers["complete"]) == (False, "WARN", False)
+    really = Path.open
+
+    def denied(self: Path, *arguments: Any, **named: Any) -> Any:
+        if self.name == "a.log":
+            raise PermissionError(13, "denied")
+        return really(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", denied)
+    outcome, _ = no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path])
+    assert (outcome.passed, outcome.severity, outcome.numbers["not_readable"]) == (False, "WARN", 1)
+
+
+def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database, database_url: str, vault: Vault):
+    with database.transaction() as connection:
+        connection.execute(text("create table public.somebodys (note text)"))
+        connection.execute(text("insert into public.somebodys values ('a')"))
+    reader = AsRole(database_url, APP)
+    try:
+        with reader.engine.connect() as connection:
+            connection.execute(text("select 1"))
+        scan = scan_for_leaks(_as(reader), HeldValues(vault))
+    finally:
+        reader.close()
+    assert scan.not_readable >= 1
+
+
+def _as(database: AsRole) -> Database:
+    """The scan streams on connections of its own: each of them is the role, too."""
+
+    @event.listens_for(database.engine, "connect")
+    def set_role(connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"set role {APP}")
+
+    database.engine.dispose()
+    return database

@@ -13,13 +13,17 @@ import pytest
 from sqlalchemy import Connection, text
 
 from orders_pipeline.compliance.checks import nothing_past_its_time
+from orders_pipeline.compliance.kept import sellers_with_data
 from orders_pipeline.compliance.retention import apply_retention, plan_retention
 from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.store import compliance as queries
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import insert_erasure
 from orders_pipeline.store.fulfillment import begin_push
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.errors import KeyCannotRotate
+from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.wms.warehouse import WarehouseUnauthorized, WarehouseUnavailable
 from orders_pipeline_tests.compliance.conftest import PutOrder, WarehouseInMemory, kept_ids
 from orders_pipeline_tests.conftest import SELLER
@@ -278,3 +282,136 @@ def test_a_deadline_ends_a_run_and_the_next_goes_on(
     assert run(database, vault, warehouse, deadline_seconds=-1).unfinished
     assert not run(database, vault, warehouse).unfinished
     assert kept_ids(database) == set()
+
+
+@pytest.mark.parametrize(
+    ("left", "reported", "goes"),
+    [
+        # The warehouse's clock is years ahead: what it says is not believed, and nothing is kept for ever.
+        (-10_000, 40, True),
+        (-10_000, 3, False),
+        # It says 1970, of an order that was bought the other day.
+        (20_000, 3, False),
+        # It says nothing at all.
+        (None, 40, True),
+        (None, 3, False),
+    ],
+)
+def test_the_warehouses_clock_is_believed_between_the_purchase_and_its_report_only(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehouseInMemory,
+    put_order: PutOrder,
+    left: float | None,
+    reported: int,
+    goes: bool,
+):
+    put_order(
+        "p", status="SHIPPED", queue="closed", package="held", bought=reported + 1, left=left, deliver_by=-5, sent=True
+    )
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "update pipeline.shipment_confirmations set reported_at = clock_timestamp() - make_interval(days => :d)"
+            ),
+            {"d": reported},
+        )
+    run(database, vault, warehouse)
+    assert (kept_ids(database) == set()) is goes
+    assert (warehouse.erased == ["p"]) is goes
+    assert nothing_past_its_time(database, seller_id=SELLER).passed
+
+
+def test_the_rest_of_an_order_keeps_its_address_at_the_warehouse_until_it_can_be_sent(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("p", status="PARTIALLY_SHIPPED", queue="accepted", package="confirmed", bought=30, left=28.5,
+              deliver_by=-10, sent=True)  # fmt: skip
+    run(database, vault, warehouse)
+    assert warehouse.erased == []
+
+
+def test_a_parcel_that_amazon_was_told_of_and_that_will_not_travel_is_still_open(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("v", status="SHIPPED", queue="closed", package="voided", bought=15, left=12, deliver_by=7.5, sent=True)
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.shipment_confirmations set sends = 1"))
+    run(database, vault, warehouse)
+    assert warehouse.erased == []
+    assert kept_ids(database) == {"v"}
+
+
+def test_the_dry_run_says_what_the_run_then_does(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    # Old, and its details go in the same run; old, without details; young, of a seller who left.
+    put_order("old-1", status="SHIPPED", queue="closed", bought=600, deliver_by=590)
+    put_order("old-2", status="SHIPPED", queue="closed", bought=600, deliver_by=590, kept=False)
+    put_order("left-1", status="SHIPPED", queue="closed", bought=20, deliver_by=15, kept=False)
+    with database.transaction() as connection:
+        insert_erasure(connection, SELLER, None, everything=True)
+        connection.execute(text("update pipeline.erasures set shredded_at = clock_timestamp()"))
+        # More than one batch of parked messages.
+        connection.execute(
+            text(
+                "insert into pipeline.parked_messages (parked_id, seller_id, message_id, reason, body_bytes) "
+                "select gen_random_uuid(), :seller, n::text, 'x', 1 from generate_series(1, 6000) n"
+            ),
+            {"seller": SELLER},
+        )
+        connection.execute(
+            text(
+                "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, "
+                "ciphertext, expires_at) select seller_id, 'parked_message', parked_id::text, gen_random_uuid(), 1, '', '', "
+                "now() - interval '1 day' from pipeline.parked_messages"
+            )
+        )
+    planned = plan_retention(database, seller_id=SELLER)
+    totals = run(database, vault, warehouse, settle=False)
+    assert planned.counts["orders", Rule.NON_PII] == totals.purged["orders"] == 3
+    assert planned.counts["parked_message", Rule.PARKED_MESSAGE] == totals.shredded[Rule.PARKED_MESSAGE] == 6000
+
+
+def test_a_key_that_cannot_be_rotated_stops_neither_the_shredding_nor_what_comes_after(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, monkeypatch: pytest.MonkeyPatch
+):
+    def refuses(self: LocalKeyring) -> str:
+        raise KeyCannotRotate("make an alias for it")
+
+    put_order("c-1", status="CANCELLED", queue="cancelled", sent=True)
+    monkeypatch.setattr(LocalKeyring, "add_key", refuses)
+    totals = run(database, vault, warehouse)
+    assert (sum(totals.shredded.values()), totals.settled, totals.unsettled) == (1, 0, 1)
+    assert warehouse.erased == ["c-1"]
+    told = "select message from pipeline.alerts where key = 'shreds.unsettled' and closed_at is null"
+    assert "make an alias" in one(database, told)
+    monkeypatch.undo()
+    assert run(database, vault, warehouse).settled == 1
+    assert one(database, told) is None
+
+
+def test_what_a_former_seller_left_is_seen_by_the_check_and_goes_by_the_same_clock(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("f", status="CANCELLED", queue=None, stored=60)
+    with database.transaction() as connection:
+        for table in ("vault.records", "pipeline.orders"):
+            connection.execute(text(f"update {table} set seller_id = 'AFORMERSELLER' where seller_id = '{SELLER}'"))
+    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    assert (outcome.passed, outcome.numbers["late"]) == (False, 1)
+    assert sellers_with_data(database, SELLER) == [SELLER, "AFORMERSELLER"]
+    for seller in sellers_with_data(database, SELLER):
+        apply_retention(database, vault, warehouse, seller_id=seller)
+    assert nothing_past_its_time(database, seller_id=SELLER).passed
+    assert kept_ids(database) == set()
+
+
+def test_a_parked_message_past_its_time_is_seen_by_the_check(database: Database, vault: Vault):
+    with database.transaction() as connection:
+        vault.store(
+            connection, seller_id=SELLER, kind="parked_message", subject_id="00000000-0000-0000-0000-000000000001",
+            plaintext=b"48104", expires_at=database.now() - timedelta(days=2),
+        )  # fmt: skip
+    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    assert (outcome.passed, outcome.numbers["late_parked_message"]) == (False, 1)
