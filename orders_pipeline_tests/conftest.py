@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
@@ -60,3 +61,23 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
+    """The URL of an empty database for Dagster's own storage; dropped after the test."""
+    name = f"test_dagster_{uuid.uuid4().hex[:12]}"
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"create database {name} template template0"))
+    yield postgres.url(name)
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+def instance(dagster_url: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster with its storage in PostgreSQL, as in a deployment; DAGSTER_HOME is `home`."""
+    (tmp_path / "home").mkdir()
+    storage = {"postgres": {"postgres_url": dagster_url}}
+    with dg.instance_for_test(overrides={"storage": storage}, temp_dir=str(tmp_path / "home")) as running:
+        yield running

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from orders_pipeline.settings import SettingsError, load_settings
+from orders_pipeline.store.connect import dagster_database_url, orders_database_url
+from orders_pipeline.vault.open_keys import open_key_provider
 
 COMPLETE = {
     "AMAZON_LWA_CLIENT_ID": "amzn1.application-oa2-client.example",
@@ -93,3 +101,102 @@ def test_no_secret_is_in_the_settings_text_or_in_an_error():
     shown = repr(settings) + str(settings) + str(SettingsError(settings.problems))
     for secret in ("the-client-secret", "the-refresh-token", "the-warehouse-token", "the-password"):
         assert secret not in shown
+
+
+# --- AWS Secrets Manager, spoken over HTTP
+
+SECRET = {"AMAZON_LWA_CLIENT_SECRET": "of-the-manager", "WMS_TOKEN": "of-the-manager"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def manager(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[object], str]:
+    """Stores an object as a new secret; its ARN."""
+    for name, value in {
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("orders_pipeline.settings._secrets", {})
+
+    def store(content: object) -> str:
+        client: Any = boto3.client("secretsmanager")
+        return client.create_secret(Name=uuid4().hex, SecretString=json.dumps(content))["ARN"]
+
+    return store
+
+
+def test_secrets_come_from_the_manager_where_nothing_else_names_them(manager: Callable[[object], str], tmp_path: Path):
+    arn = manager(SECRET)
+    (tmp_path / "token").write_text("of-the-file\n")
+    # A copied .env.example has blank lines: they say nothing.
+    settings = load_settings(
+        {**COMPLETE, "AMAZON_LWA_CLIENT_SECRET": "", "WMS_TOKEN": " ", "WMS_TOKEN_FILE": str(tmp_path / "token"),
+         "ORDERS_SECRETS_ARN": arn}
+    )  # fmt: skip
+    assert settings.require_amazon().client_secrets[0].get_secret_value() == "of-the-manager"
+    assert settings.require_warehouse().token.get_secret_value() == "of-the-file", "what is named here alone wins"
+    assert load_settings({**COMPLETE, "ORDERS_SECRETS_ARN": arn}).require_warehouse().token.get_secret_value() == (
+        "the-warehouse-token"
+    )
+
+
+def test_the_manager_is_asked_once_in_a_while_and_what_it_said_outlives_its_absence(
+    manager: Callable[[object], str], monkeypatch: pytest.MonkeyPatch
+):
+    values = {**COMPLETE, "WMS_TOKEN": "", "ORDERS_SECRETS_ARN": manager(SECRET)}
+    assert load_settings(values).problems == ()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert load_settings(values).problems == (), "it was not asked again"
+    monkeypatch.setattr("orders_pipeline.settings._SECRETS_TRUSTED_SECONDS", 0.0)
+    assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
+
+
+@pytest.mark.parametrize("content", [None, ["a list"], "text"])
+def test_a_secret_that_cannot_be_read_is_no_reason_to_use_a_default(
+    manager: Callable[[object], str], tmp_path: Path, content: object
+):
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:none" if content is None else manager(content)
+    settings = load_settings({**COMPLETE, "ORDERS_SECRETS_ARN": arn, "ORDERS_DATA_DIR": str(tmp_path)})
+    # Everything else is there; but which keys, and which database, nobody knows.
+    for use in (settings.require_amazon, settings.require_warehouse):
+        with pytest.raises(SettingsError, match="ORDERS_SECRETS_ARN"):
+            use()
+    for uses in (open_key_provider, orders_database_url, dagster_database_url):
+        with pytest.raises(SettingsError, match="ORDERS_SECRETS_ARN"):
+            uses(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_file_that_is_no_text_is_named_without_its_content(tmp_path: Path):
+    (tmp_path / "token").write_bytes(b"\xff\xfe the-binary-token")
+    with pytest.raises(SettingsError, match="WMS_TOKEN_FILE") as caught:
+        load_settings({**COMPLETE, "WMS_TOKEN": "", "WMS_TOKEN_FILE": str(tmp_path / "token")}).require_complete()
+    assert "the-binary-token" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("password", ["Correct@Horse9", "s3cr:et@Horse:Battery9"])
+def test_a_password_that_would_become_a_part_of_the_host_is_refused_and_not_repeated(password: str):
+    settings = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": f"postgresql://shop:{password}@db.internal/orders"})
+    told = " ".join(settings.problems)
+    assert "percent-encode" in told
+    assert "Horse" not in told
+    encoded = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://shop:Correct%40Horse9@db.internal/x"})
+    assert encoded.problems == ()
+
+
+def test_an_audit_export_is_a_folder_or_a_bucket():
+    assert load_settings(COMPLETE).audit_export is None
+    assert load_settings({**COMPLETE, "ORDERS_AUDIT_EXPORT": "s3://bucket/p"}).audit_export == "s3://bucket/p"
+    assert load_settings({**COMPLETE, "ORDERS_AUDIT_EXPORT": "/srv/audit"}).problems == ()

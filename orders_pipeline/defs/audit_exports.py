@@ -76,4 +76,6 @@ def nightly_audit_export(context: dg.ScheduleEvaluationContext) -> list[dg.RunRe
     ended = ended_days.get_partition_keys(current_time=context.scheduled_execution_time)
     # Days from before the first export are a person's to ask for: mostly there was nothing to export yet.
     begun = min(done, default=ended[-1])
-    return [dg.RunRequest(partition_key=day) for day in ended[-CATCH_UP_DAYS:] if day >= begun and day not in done]
+    missing = [day for day in ended[-CATCH_UP_DAYS:] if day >= begun and day not in done]
+    # A key means "once ever": this night's try is not the next one's.
+    return [dg.RunRequest(run_key=f"{ended[-1]}:{day}", partition_key=day) for day in missing]

@@ -363,7 +363,8 @@ def test_the_dry_run_says_what_the_run_then_does(
         connection.execute(
             text(
                 "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, "
-                "ciphertext, expires_at) select seller_id, 'parked_message', parked_id::text, gen_random_uuid(), 1, '', '', "
+                "ciphertext, expires_at) "
+                "select seller_id, 'parked_message', parked_id::text, gen_random_uuid(), 1, '', '', "
                 "now() - interval '1 day' from pipeline.parked_messages"
             )
         )

@@ -3,46 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.defs.compliance_checks import LOG_CHECKS, RETENTION_CHECKS
+from orders_pipeline.definitions import build_defs, default_resources
+from orders_pipeline.defs.compliance_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
+from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.vault.tampering import as_superuser, recompute_everything, write_days_ago
+
+CHECKS = {
+    "pii_retention": RETENTION_CHECKS,
+    "pii_access_log": LOG_CHECKS,
+    "audit_exports": EXPORT_CHECKS,
+    "dagster_history": HISTORY_CHECKS,
+}
 
 
 @pytest.fixture
-def pipeline(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    with Sandbox(time_scale=100) as sandbox, dg.DagsterInstance.ephemeral() as instance:
-        point_environment_at(sandbox, database_url, tmp_path, monkeypatch, DAGSTER_POSTGRES_URL=database_url)
-        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-        for _ in range(3):
-            sandbox.add_order(status="UNSHIPPED")
-        running = Pipeline(instance)
-        running.tick("drain_notifications_sensor")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(time_scale=100) as running:
         yield running
 
 
-def _checks(pipeline: Pipeline) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    for asset, names in (("pii_retention", RETENTION_CHECKS), ("pii_access_log", LOG_CHECKS)):
+@pytest.fixture
+def pipeline(
+    database_url: str,
+    dagster_url: str,
+    instance: dg.DagsterInstance,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Pipeline:
+    point_environment_at(sandbox, database_url, tmp_path / "data", monkeypatch, DAGSTER_POSTGRES_URL=dagster_url)
+    for _ in range(3):
+        sandbox.add_order(status="UNSHIPPED")
+    running = Pipeline(instance)
+    running.tick("drain_notifications_sensor")
+    return running
+
+
+def _evaluation(pipeline: Pipeline, asset: str, name: str) -> dg.AssetCheckEvaluation | None:
+    key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+    record = pipeline.instance.get_latest_asset_check_evaluation_record(key)
+    return record.evaluation if record is not None else None
+
+
+def _checks(pipeline: Pipeline) -> dict[str, bool | None]:
+    found: dict[str, bool | None] = {}
+    for asset, names in CHECKS.items():
         for name in names:
-            record = pipeline.instance.get_latest_asset_check_evaluation_record(
-                dg.AssetCheckKey(dg.AssetKey(asset), name)
-            )
-            assert record is not None, name
-            assert record.evaluation is not None, name
-            found[name] = record.evaluation.passed
+            evaluation = _evaluation(pipeline, asset, name)
+            found[name] = evaluation.passed if evaluation is not None else None
     return found
 
 
-def test_after_an_ordinary_day_every_check_is_green(pipeline: Pipeline):
+def _open_alerts(database: Database) -> set[str]:
+    with database.transaction() as connection:
+        return set(connection.execute(text("select key from pipeline.alerts where closed_at is null")).scalars())
+
+
+def _metadata(pipeline: Pipeline, asset: str) -> dict[str, Any]:
+    event = pipeline.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def _ticked(pipeline: Pipeline, name: str, at: datetime) -> list[dg.RunRequest]:
+    schedule = pipeline.repository.get_schedule_def(name)
+    needed = {resource: default_resources()[resource] for resource in schedule.required_resource_keys}
+    with dg.build_schedule_context(
+        instance=pipeline.instance, scheduled_execution_time=at, resources=needed, repository_def=pipeline.repository
+    ) as context:
+        return list(schedule.evaluate_tick(context).run_requests or [])
+
+
+def test_after_an_ordinary_day_every_check_is_green(pipeline: Pipeline, database: Database):
     assert pipeline.run("check_compliance")
-    assert _checks(pipeline) == dict.fromkeys([*RETENTION_CHECKS, *LOG_CHECKS], True)
+    assert pipeline.run("prune_history")
+    assert _checks(pipeline) == dict.fromkeys(_checks(pipeline), True)
+    assert not any(key.startswith("check:") for key in _open_alerts(database))
+    for asset, names in CHECKS.items():
+        for name in names:
+            evaluation = _evaluation(pipeline, asset, name)
+            assert evaluation is not None
+            assert "Policy" in str(evaluation.metadata["source"].value) or "Login" in str(
+                evaluation.metadata["source"].value
+            )
+
+
+def test_an_auditor_evaluates_one_check_without_anything_being_shredded(pipeline: Pipeline, database: Database):
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
+    key = dg.AssetCheckKey(dg.AssetKey("pii_retention"), "every_record_opens")
+    chosen = build_defs().get_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
+    assert chosen.execute_in_process(instance=pipeline.instance).success
+    assert {name for name, passed in _checks(pipeline).items() if passed is not None} == {"every_record_opens"}
+    with database.transaction() as connection:
+        kept = "select count(*) from vault.records where kind = 'shipping_details'"
+        assert connection.execute(text(kept)).scalar_one() == 3
+
+
+def test_a_check_that_cannot_look_is_red_and_the_others_are_evaluated(
+    pipeline: Pipeline, database: Database, tmp_path: Path
+):
+    (tmp_path / "data" / "keyring.json").chmod(0o644)
+    # The retention itself needs no key to shred; the checks after it say what is wrong.
+    pipeline.run("check_compliance")
+    checks = _checks(pipeline)
+    assert (checks["every_record_opens"], checks["roles_are_as_declared"]) == (False, True)
+    evaluation = _evaluation(pipeline, "pii_retention", "every_record_opens")
+    assert evaluation is not None
+    assert "chmod 600" in (evaluation.description or "")
+    assert "check:every_record_opens" in _open_alerts(database)
+    (tmp_path / "data" / "keyring.json").chmod(0o600)
+    assert pipeline.run("check_compliance")
+    assert "check:every_record_opens" not in _open_alerts(database)
 
 
 def test_a_changed_audit_entry_and_a_changed_record_each_turn_their_check_red(pipeline: Pipeline, database: Database):
@@ -62,6 +146,86 @@ def test_a_changed_audit_entry_and_a_changed_record_each_turn_their_check_red(pi
     assert not checks["audit_chain_is_intact"]
     assert not checks["every_record_opens"]
     assert checks["nothing_past_its_time"]
+    assert _open_alerts(database) >= {"check:audit_chain_is_intact", "check:every_record_opens"}
+
+
+def test_a_log_whose_end_was_cut_off_is_seen_by_what_dagster_remembers(pipeline: Pipeline, database: Database):
+    assert pipeline.run("check_compliance")
+    as_superuser(database, "delete from audit.entries where entry_id > 3")
+    recompute_everything(database)
+    assert AuditLog(database).verify().ok, "nobody sees it from inside"
+    assert pipeline.run("check_compliance")
+    assert not _checks(pipeline)["audit_chain_is_intact"]
+
+
+def test_each_night_exports_yesterday_and_what_was_missed_since_the_first_export(
+    pipeline: Pipeline, database: Database, tmp_path: Path
+):
+    audit = AuditLog(database)
+    write_days_ago(database, audit, 5, "111-1", "111-2")
+    night = datetime.now(UTC).replace(hour=0, minute=23)
+    days = [f"{night - timedelta(days=back):%Y-%m-%d}" for back in range(4, 0, -1)]
+    (first,) = _ticked(pipeline, "nightly_audit_export", night - timedelta(days=3))
+    assert first.partition_key == days[0]
+    assert pipeline.run("export_audit_log", partition=first.partition_key)
+    # Two nights without the daemon.
+    missed = [request.partition_key for request in _ticked(pipeline, "nightly_audit_export", night)]
+    assert missed == days[1:]
+    for day in missed:
+        assert pipeline.run("export_audit_log", partition=day)
+    assert _ticked(pipeline, "nightly_audit_export", night) == []
+    metadata = _metadata(pipeline, "audit_exports")
+    assert metadata["chain_intact"] is True
+    exported = sorted(path.name for path in (tmp_path / "data" / "audit_export").iterdir())
+    assert exported == sorted(f"audit-{day}.{kind}" for day in days for kind in ("jsonl.gz", "manifest.json"))
+
+
+def test_the_warehouse_is_asked_again_between_two_nights_and_only_while_it_owes_something(
+    pipeline: Pipeline, sandbox: Sandbox, database: Database
+):
+    now = datetime.now(UTC)
+    assert _ticked(pipeline, "frequent_warehouse_erasures", now) == []
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
+        connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
+    sandbox.warehouse.faults.add("html_500", "erase_pii", times=3)
+    assert pipeline.run("check_compliance")
+    assert not any(order.erased for order in sandbox.warehouse.orders.values())
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+    assert len(_ticked(pipeline, "frequent_warehouse_erasures", now)) == 1
+    assert pipeline.run("erase_at_warehouse")
+    assert all(order.erased for order in sandbox.warehouse.orders.values())
+    assert _ticked(pipeline, "frequent_warehouse_erasures", now) == []
+
+
+@pytest.mark.parametrize("whole_seller", [False, True])
+def test_a_request_to_erase_is_a_job_that_says_whose_it_is_and_takes_no_free_text(
+    pipeline: Pipeline, sandbox: Sandbox, database: Database, whole_seller: bool
+):
+    order_id = next(iter(sandbox.warehouse.orders))
+    config: dict[str, Any] = {"asked_by": "AMAZON"}
+    config |= {"whole_seller": True} if whole_seller else {"order_id": order_id}
+    job = pipeline.repository.get_job("erase")
+    result = job.execute_in_process(
+        instance=pipeline.instance, run_config={"ops": {"erase_buyers_data": {"config": config}}}
+    )
+    assert result.success
+    erased = {name for name, order in sandbox.warehouse.orders.items() if order.erased}
+    assert erased == (set(sandbox.warehouse.orders) if whole_seller else {order_id})
+    with database.transaction() as connection:
+        asked = connection.execute(
+            text("select actor, purpose from audit.entries where action = 'erase' and outcome = 'requested'")
+        ).one()
+    assert asked.actor == f"run:{result.run_id}"
+    assert asked.purpose == "asked by: amazon"
+    both = {"asked_by": "BUYER", "whole_seller": True, "order_id": order_id}
+    refused = job.execute_in_process(
+        instance=pipeline.instance,
+        run_config={"ops": {"erase_buyers_data": {"config": both}}},
+        raise_on_error=False,
+    )
+    assert not refused.success
 
 
 def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, database: Database):

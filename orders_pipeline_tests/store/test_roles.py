@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
@@ -13,6 +14,9 @@ from sqlalchemy.exc import ProgrammingError
 from orders_pipeline.compliance.checks import roles_are_as_declared
 from orders_pipeline.compliance.retention import apply_retention
 from orders_pipeline.compliance.roles import APP, READER, RETENTION
+from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.operations.doctor import examine
+from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres, start_embedded
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
@@ -20,6 +24,8 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.vault.tampering import write_days_ago
 
 PURGE = "select audit.purge_before(clock_timestamp() - interval '24 months')"
 
@@ -166,6 +172,16 @@ def test_the_check_finds_one_grant_too_many_one_too_few_and_one_to_everybody(dat
         ),
         ("grant select on vault_keys.data_keys to public", "revoke select on vault_keys.data_keys from public"),
         (
+            f"grant select (ciphertext) on vault.records to {READER}",
+            f"revoke select (ciphertext) on vault.records from {READER}",
+        ),
+        (f"grant usage on schema vault to {READER}", f"revoke usage on schema vault from {READER}"),
+        (
+            f"grant update (outcome) on audit.entries to {APP}",
+            f"revoke update (outcome) on audit.entries from {APP}",
+        ),
+        (f"revoke usage on schema vault from {APP}", f"grant usage on schema vault to {APP}"),
+        (
             f"grant execute on function audit.purge_before to {APP}",
             f"revoke execute on function audit.purge_before from {APP}",
         ),
@@ -178,6 +194,61 @@ def test_the_check_finds_one_grant_too_many_one_too_few_and_one_to_everybody(dat
         with database.transaction() as connection:
             connection.execute(text(undo))
     assert roles_are_as_declared(database).passed
+
+
+@pytest.mark.parametrize(
+    ("roles", "purges"),
+    [((APP, RETENTION), True), ((RETENTION,), True), ((APP,), False)],
+    ids=["both", "nightly", "app"],
+)
+def test_the_whole_nightly_job_and_the_doctor_work_under_each_login_that_the_documents_name(
+    database: Database,
+    database_url: str,
+    postgres_admin: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    roles: tuple[str, ...],
+    purges: bool,
+):
+    login = f"shop_{'_'.join(role.rsplit('_', 1)[1] for role in roles)}"
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"create role {login} login in role {', '.join(roles)}"))
+    as_login = database_url.replace("//postgres:@", f"//{login}:@")
+    try:
+        with Sandbox(time_scale=100) as sandbox, dg.DagsterInstance.ephemeral() as instance:
+            point_environment_at(sandbox, database_url, tmp_path, monkeypatch, DAGSTER_POSTGRES_URL=database_url)
+            for _ in range(2):
+                sandbox.add_order(status="UNSHIPPED")
+            pipeline = Pipeline(instance)
+            pipeline.tick("drain_notifications_sensor")
+            with database.transaction() as connection:
+                connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
+                connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
+            write_days_ago(database, AuditLog(database), 800, "111-1")
+            point_environment_at(sandbox, as_login, tmp_path, monkeypatch, DAGSTER_POSTGRES_URL=database_url)
+            nightly = Pipeline(instance)
+            assert nightly.run("check_compliance"), nightly.failed_runs
+            assert nightly.run("erase_at_warehouse")
+            event = instance.get_latest_materialization_event(dg.AssetKey("pii_retention"))
+            assert event is not None
+            assert event.asset_materialization is not None
+            totals = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+            assert (totals["shredded"], totals["unsettled"], totals["warehouse_erased"]) == (2, 0, 2)
+            assert totals["audit_purge_refused"] is not purges
+            findings = {finding.subject: finding for finding in examine(StoreResource().deployment())}
+            assert findings["database"].ok
+            if APP in roles:
+                # The pipeline's own work, too.
+                sandbox.add_order(status="UNSHIPPED")
+                nightly.settle()
+                assert nightly.failed_runs == []
+                assert len(sandbox.warehouse.orders) == 3
+    finally:
+        with postgres_admin.connect() as connection:
+            connection.execute(
+                text("select pg_terminate_backend(pid) from pg_stat_activity where usename = :login"), {"login": login}
+            )
+            connection.execute(text(f"drop role {login}"))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,41 @@ def test_no_key_is_in_the_representation_of_anything(keyring: LocalKeyring) -> N
     shown = repr(vars(keyring)) + repr(wrapped)
     assert repr(secret) not in shown
     assert repr(wrapped.blob) not in shown
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_no_key_that_outlives_the_next_change(
+    keyring: LocalKeyring, tmp_path: Path
+) -> None:
+    keyring.current_key_id()
+    program = (
+        "import os; from pathlib import Path; from orders_pipeline.vault.keyring import LocalKeyring; "
+        f"Path.replace = lambda self, target: os._exit(9); LocalKeyring(Path({str(keyring.path)!r})).add_key()"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+    (tmp_path / ".keyring.json.0a1b2c3d").write_text("of an older release")
+    strays = set(tmp_path.glob(".keyring.json.*"))
+    assert len(strays) == 2
+    keyring.add_key()
+    assert not any(stray.exists() for stray in strays)
+
+
+def test_a_mode_that_is_loosened_while_the_process_runs_is_noticed(keyring: LocalKeyring) -> None:
+    keyring.current_key_id()
+    keyring.path.chmod(0o644)
+    with pytest.raises(KeyringUnsafe):
+        keyring.current_key_id()
+
+
+def test_no_keyring_is_made_where_one_must_be_lost(tmp_path: Path) -> None:
+    keyring = LocalKeyring(tmp_path / "keyring.json", may_be_made=lambda: False)
+    for use in (keyring.current_key_id, keyring.add_key, keyring.key_ids):
+        with pytest.raises(KeyProviderUnavailable, match="replace-lost"):
+            use()
+    assert not keyring.path.exists()
+    key_id = keyring.replace_lost(["local-lost"])
+    assert keyring.current_key_id() == key_id
+    assert keyring.is_destroyed("local-lost")
+    assert not keyring.is_destroyed("local-other")
+    with pytest.raises(KeyInUse):
+        keyring.replace_lost([])
+    assert keyring.key_ids() == (key_id,)

@@ -15,14 +15,15 @@ from sqlalchemy import Engine, text
 
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
-from orders_pipeline.store.vault import hold_keys
+from orders_pipeline.store.vault import hold_keys, holds_wrapped_keys
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
-from orders_pipeline.vault.errors import KeyInUse, VaultKeyMissing
+from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultKeyMissing
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import (
     finish_rotation,
+    replace_lost_keyring,
     retire_key,
     rewrap_batch,
     rotate_keys,
@@ -283,3 +284,68 @@ def test_every_change_of_a_key_is_in_the_audit_log(
             ("user:alex", "destroy_key", "started", first),
             ("user:alex", "destroy_key", "done", first),
         ]
+
+
+def test_another_keyring_settles_nothing_that_the_first_one_still_opens(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put, tmp_path: Path
+) -> None:
+    put("111-1", "111-2")
+    with database.transaction() as connection:
+        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    # A second machine, or ORDERS_KEYRING_FILE changed by mistake.
+    other = settle_shreds(database, LocalKeyring(tmp_path / "elsewhere.json"), audit)
+    assert other is not None
+    assert (other.complete, other.shreds_settled) == (False, 0)
+    assert unsettled_shreds(database).records == 1
+    own = settle_shreds(database, keyring, audit)
+    assert own is not None
+    assert (own.complete, own.shreds_settled) == (True, 1)
+    assert unsettled_shreds(database).records == 0
+
+
+def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("111-1", "111-2")
+    with database.transaction() as connection:
+        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+
+    def dies(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orders_pipeline.store.vault.delete_unsettled", dies)
+    with pytest.raises(KeyboardInterrupt):
+        settle_shreds(database, keyring, audit)
+    monkeypatch.undo()
+    assert unsettled_shreds(database).records == 1
+    settle_shreds(database, keyring, audit)
+    assert unsettled_shreds(database).records == 0
+
+
+def test_after_a_keyring_is_lost_a_new_one_is_made_on_request_only_and_shreds_can_be_settled(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put
+) -> None:
+    vault.prepare()
+    put("111-1", "111-2")
+    with database.transaction() as connection:
+        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    keyring.path.unlink()
+
+    def nothing_is_wrapped() -> bool:
+        with database.transaction() as connection:
+            return not holds_wrapped_keys(connection)
+
+    guarded = Vault(database, LocalKeyring(keyring.path, nothing_is_wrapped), audit)
+    with pytest.raises(KeyProviderUnavailable, match="replace-lost"):
+        guarded.reveal(seller_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
+    replace_lost_keyring(database, guarded)
+    with pytest.raises(VaultKeyMissing):
+        guarded.reveal(seller_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
+    settle_shreds(database, guarded.keys, audit)
+    assert unsettled_shreds(database).records == 0
+    assert guarded.fingerprint(b"x")
+    with database.transaction() as connection:
+        actions = connection.execute(
+            text("select outcome from audit.entries where action = 'replace_keyring' order by entry_id")
+        ).scalars()
+        assert list(actions) == ["started", "done"]
