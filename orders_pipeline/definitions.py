@@ -76,6 +76,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             shipments.poll_warehouse_sensor,
             operations.deliver_alerts_sensor,
             operations.alert_on_failed_runs,
+            compliance.watch_roles_sensor,
         ],
         resources={**default_resources(), **overrides},
     )

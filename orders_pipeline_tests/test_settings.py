@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.connect import dagster_database_url, orders_database_url
 from orders_pipeline.vault.open_keys import open_key_provider
+from orders_pipeline_tests.aws import ThreadedServer
 
 COMPLETE = {
     "AMAZON_LWA_CLIENT_ID": "amzn1.application-oa2-client.example",
@@ -110,11 +110,8 @@ SECRET = {"AMAZON_LWA_CLIENT_SECRET": "of-the-manager", "WMS_TOKEN": "of-the-man
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with ThreadedServer() as url:
+        yield url
 
 
 @pytest.fixture

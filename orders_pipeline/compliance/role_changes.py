@@ -2,8 +2,8 @@
 
 Belongs here: what has changed since the last look. Elsewhere: PostgreSQL's lists (store.grants), what each role should
 have (roles). PostgreSQL tells nobody when a role is given or taken away (event triggers do not see it), so it is looked
-for: after each migration, every hour, and with every compliance check. An entry says when it was seen; who did it is in
-the server's own log.
+for: after each migration, every five minutes, and with every compliance run. An entry says when it was seen; who did it
+is in the server's own log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from orders_pipeline.compliance.roles import ROLES
-from orders_pipeline.store.database import Database
+from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.grants import grants, known_grants, memberships, note_grants, powers
 from orders_pipeline.store.schema import SCHEMAS
 from orders_pipeline.vault.audit import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
@@ -23,10 +24,15 @@ PURPOSE = "who may do what in the database"
 
 @dataclass(frozen=True, slots=True)
 class RoleChanges:
-    """How many rights are new, and how many are gone, since the last look."""
+    """How many rights came and went since the last look. The first look has nothing to compare with."""
 
     granted: int
     revoked: int
+    first_look: bool
+
+    @property
+    def any(self) -> bool:
+        return bool(self.granted or self.revoked) and not self.first_look
 
 
 def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
@@ -41,7 +47,23 @@ def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
         else:
             entries = [_entry("first_look", "everybody", f"{len(added)} rights")] if added else []
         audit.record_many(connection, entries)
-    return RoleChanges(len(added), len(gone))
+    return RoleChanges(len(added), len(gone), first_look=not known)
+
+
+def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str) -> RoleChanges:
+    """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
+    changes = note_role_changes(database, audit)
+    if changes.any:
+        with database.transaction() as connection:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=f"roles.changed:{database_now(connection):%Y-%m-%d}",
+                severity="warning",
+                message=f"In the database {changes.granted} rights were given and {changes.revoked} taken away.",
+                what_to_do="Compare with what was meant (audit entries `role_change`, check roles_are_as_declared).",
+            )
+    return changes
 
 
 def rights(connection: Connection) -> set[tuple[str, str]]:

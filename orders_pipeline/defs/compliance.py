@@ -12,7 +12,7 @@ import dagster as dg
 from orders_pipeline.compliance.delivery import DeliveryTotals, look_up_deliveries
 from orders_pipeline.compliance.kept import sellers_with_data
 from orders_pipeline.compliance.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
-from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.compliance.role_changes import alert_on_role_changes
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -53,7 +53,7 @@ def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> d
     """
     seller_id, database, audit = store.seller_id(), store.database(), store.audit()
     with acting_as(f"run:{context.run.run_id}"):
-        changes = note_role_changes(database, audit)
+        changes = alert_on_role_changes(database, audit, seller_id=seller_id)
     head = audit.head()
     with database.transaction() as connection:
         rows = count_by_action(connection, seller_id, hours=24)
@@ -163,6 +163,21 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
     with database.transaction() as connection:
         due = erasures_due_now(connection, seller_id)
     return dg.RunRequest() if due else dg.SkipReason("The warehouse owes nothing that is due.")
+
+
+@dg.sensor(
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks whether anybody was given or lost a right in the database: an audit entry each, and an alert.",
+)
+def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
+    try:
+        seller_id, database, audit = store.seller_id(), store.database(), store.audit()
+    except (SettingsError, EmbeddedPostgresError) as error:
+        return dg.SkipReason(str(error))
+    with acting_as(f"job:{context.sensor_name}"):
+        changes = alert_on_role_changes(database, audit, seller_id=seller_id)
+    return dg.SkipReason(f"{changes.granted} rights given, {changes.revoked} taken away.")
 
 
 compliance_job = dg.define_asset_job(

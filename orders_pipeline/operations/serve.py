@@ -17,11 +17,13 @@ from pathlib import Path
 
 import psutil
 
+from orders_pipeline.compliance.role_changes import note_role_changes
 from orders_pipeline.settings import Settings, project_root
 from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_embedded, start_embedded
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.vault.audit import AuditLog, acting_as
 
 DEFAULT_PORT = 3000
 # `dagster dev` needs up to ten seconds to end its daemon and its code server; then nobody is asked any more.
@@ -52,6 +54,8 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
         database = Database(orders_url)
         try:
             upgrade(database)
+            with acting_as("job:migrate"):
+                note_role_changes(database, AuditLog(database))
         finally:
             database.close()
     except BaseException:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from orders_pipeline.compliance.audit_export import (
@@ -31,6 +30,7 @@ from orders_pipeline.defs.resources import s3_client
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline_tests.aws import ThreadedServer
 from orders_pipeline_tests.vault.tampering import ENTRY, as_superuser, recompute_everything, write, write_days_ago
 
 BUCKET = "audit-of-the-shop"
@@ -38,11 +38,8 @@ BUCKET = "audit-of-the-shop"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with ThreadedServer() as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from orders_pipeline.compliance.checks import roles_are_as_declared
-from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.compliance.role_changes import alert_on_role_changes, note_role_changes
 from orders_pipeline.compliance.roles import APP, READER
+from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline_tests.conftest import SELLER
 
 
 @pytest.fixture
@@ -105,3 +107,16 @@ def test_a_grant_to_a_login_by_name_is_not_as_declared(database: Database, analy
     assert "analyst_maria on vault.records" in outcome.description
     execute(database, f"revoke select on vault.records from {analyst}")
     assert roles_are_as_declared(database).passed
+
+
+def test_a_change_is_an_alert_and_the_first_look_is_none(database: Database, audit: AuditLog, analyst: str):
+    def alerts() -> list[str]:
+        with database.transaction() as connection:
+            return [alert.message for alert in open_alerts(connection, SELLER)]
+
+    alert_on_role_changes(database, audit, seller_id=SELLER)
+    assert alerts() == []
+    execute(database, f"grant select on vault.records to {analyst}")
+    alert_on_role_changes(database, audit, seller_id=SELLER)
+    assert alerts() == ["In the database 1 rights were given and 0 taken away."]
+    execute(database, f"revoke select on vault.records from {analyst}")

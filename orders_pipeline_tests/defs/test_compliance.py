@@ -104,7 +104,7 @@ def test_an_auditor_evaluates_one_check_without_anything_being_shredded(pipeline
     with database.transaction() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
     key = dg.AssetCheckKey(dg.AssetKey("pii_retention"), "every_record_opens")
-    chosen = build_defs().get_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
+    chosen = build_defs().resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
     assert chosen.execute_in_process(instance=pipeline.instance).success
     assert {name for name, passed in _checks(pipeline).items() if passed is not None} == {"every_record_opens"}
     with database.transaction() as connection:

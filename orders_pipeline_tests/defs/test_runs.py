@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from sqlalchemy import Connection, text
 
 from orders_pipeline.definitions import build_defs
+from orders_pipeline.defs.operations import alert_on_failed_runs
+from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import (
     RUN_IS_LOST_AFTER,
     SIGN_IS_DUE_AFTER,
@@ -18,8 +21,10 @@ from orders_pipeline.defs.runs import (
     active_run,
     request_unless_active,
 )
+from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.signs_of_life import SignOfLife, is_silent
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 JOB = "sync_orders"
 
@@ -129,3 +134,40 @@ def test_a_worker_that_lives_gives_its_sign_again_after_the_server_lost_it(datab
         time.sleep(0.02)
     sign.end()
     assert heard[-2:] == [False, True]
+
+
+def test_a_failed_run_is_an_alert_until_a_later_run_of_its_job_succeeds(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def open_alerts() -> list[tuple[str, str]]:
+        with database.transaction() as connection:
+            rows = connection.execute(text("select key, message from pipeline.alerts where closed_at is null"))
+            return [(row.key, row.message) for row in rows]
+
+    # Without a subscription the doctor fails.
+    with Sandbox(subscribed=False) as sandbox, dg.DagsterInstance.ephemeral() as instance:
+        point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+        pipeline = Pipeline(instance)
+        assert not pipeline.run("doctor")
+        record = instance.get_run_records(dg.RunsFilter(job_name="doctor"), limit=1)[0]
+        event = next(
+            entry.dagster_event
+            for entry in instance.all_logs(record.dagster_run.run_id)
+            if entry.dagster_event is not None and entry.dagster_event.is_run_failure
+        )
+        context = dg.build_run_status_sensor_context(
+            sensor_name="alert_on_failed_runs",
+            dagster_instance=instance,
+            dagster_run=record.dagster_run,
+            dagster_event=event,
+        ).for_run_failure()
+        alert_on_failed_runs(context, store=StoreResource())
+        ((key, message),) = open_alerts()
+        assert key == "run.failed:doctor"
+        assert record.dagster_run.run_id in message
+        pipeline.tick("deliver_alerts_sensor")
+        assert len(open_alerts()) == 1
+        assert pipeline.run("subscribe")
+        assert pipeline.run("doctor")
+        pipeline.tick("deliver_alerts_sensor")
+        assert open_alerts() == []

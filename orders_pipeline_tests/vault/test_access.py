@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from orders_pipeline.store.database import Database
+from orders_pipeline.vault import access
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog, acting_as
 from orders_pipeline.vault.errors import VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
@@ -231,3 +233,14 @@ def test_after_a_restore_without_its_keys_a_fingerprint_fails_until_it_is_replac
         restored.fingerprint(CANARY)
     restored.replace_fingerprint_key(reason="restored without its keyring")
     assert restored.fingerprint(CANARY) != before
+
+
+def test_sealed_records_are_opened_behind_one_door_only() -> None:
+    package = Path(access.__file__).resolve().parents[1]
+    opening = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "open_sealed" in path.read_text("utf-8")
+    }
+    # The envelope itself, the door, and Amazon's tokens, which are no buyer's.
+    assert opening == {"vault/envelope.py", "vault/access.py", "amazon/tokens.py"}

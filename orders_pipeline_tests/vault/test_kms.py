@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from orders_pipeline.settings import load_settings
 from orders_pipeline.store.database import Database
@@ -30,6 +29,7 @@ from orders_pipeline.vault.keys import WrappedKey
 from orders_pipeline.vault.kms import AwsKmsKeys
 from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.vault.rotation import rotate_keys, settle_shreds
+from orders_pipeline_tests.aws import ThreadedServer
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND
 
@@ -39,11 +39,8 @@ CONTEXT = record_context(seller_id=SELLER, kind=KIND, subject_id="111-2")
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with ThreadedServer() as url:
+        yield url
 
 
 @pytest.fixture
