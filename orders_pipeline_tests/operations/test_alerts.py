@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from pydantic import SecretStr
 
 from orders_pipeline.operations.alerts import AlertNotDelivered, deliver_alerts
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
-
-
-class Slack(ThreadingHTTPServer):
-    """A webhook that keeps what it is told; `status` is what it answers."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Hook)
-        self.told: list[str] = []
-        self.status = 200
-
-    @property
-    def url(self) -> SecretStr:
-        return SecretStr(f"http://127.0.0.1:{self.server_address[1]}/services/T0/B0/the-secret")
-
-
-class _Hook(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        slack = self.server
-        assert isinstance(slack, Slack)
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if slack.status == 200:
-            slack.told.append(body["text"])
-        self.send_response(slack.status)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        return
+from orders_pipeline_tests.slack import Slack
 
 
 @pytest.fixture
 def slack() -> Iterator[Slack]:
-    server = Slack()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Slack.listening() as server:
+        yield server
 
 
 def _raise(database: Database, key: str = "order.refused:1") -> bool:

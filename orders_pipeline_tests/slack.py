@@ -1,0 +1,52 @@
+"""Slack on this machine, over HTTP: a webhook that keeps what it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from pydantic import SecretStr
+
+
+class Slack(ThreadingHTTPServer):
+    """A webhook that keeps what it is told; `status` is what it answers."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.told: list[str] = []
+        self.status = 200
+
+    @classmethod
+    @contextmanager
+    def listening(cls) -> Generator[Slack]:
+        """A webhook that listens until the block ends."""
+        server = cls()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    @property
+    def url(self) -> SecretStr:
+        return SecretStr(f"http://127.0.0.1:{self.server_address[1]}/services/T0/B0/the-secret")
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        slack = self.server
+        assert isinstance(slack, Slack)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if slack.status == 200:
+            slack.told.append(body["text"])
+        self.send_response(slack.status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
