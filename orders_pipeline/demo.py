@@ -116,7 +116,7 @@ def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[
     environment = {
         **os.environ,
         **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
-        **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "SLACK_WEBHOOK_URL"), ""),
+        **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "ORDERS_AUDIT_EXPORT", "SLACK_WEBHOOK_URL"), ""),
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),
         "DAGSTER_HOME": str(home),
