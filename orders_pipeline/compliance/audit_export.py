@@ -161,8 +161,9 @@ def audit_is_exported(database: Database, target: ExportTarget) -> CheckOutcome:
         passed=not missing and not different and not problem,
         severity="ERROR" if different else "WARN",
         description=f"Of the last {expected} days {missing} are not in {target.where}, and {different} end in another "
-        f"entry than the log now has.{problem} Missing: materialize their partitions of audit_exports. Another entry: "
-        "the log was changed since; treat it as an incident (24 hours).",
+        f"entry than the log now has.{problem}",
+        what_to_do="Missing: materialize their partitions of audit_exports. Another entry: the log was changed since; "
+        "treat it as an incident (24 hours; runbook, 'Audit').",
         source=rules.LOG_RETENTION,
         numbers={"days": expected, "missing": missing, "different": different, "reachable": not problem},
     )

@@ -24,5 +24,5 @@ def alert_on(database: Database, outcome: CheckOutcome, *, seller_id: str) -> No
             key=key,
             severity="error" if outcome.severity == "ERROR" else "warning",
             message=f"The compliance check {outcome.name} is red. {outcome.description}",
-            what_to_do=f"docs/compliance.md leads from the rule to what keeps it. The rule: {outcome.source}.",
+            what_to_do=f"{outcome.what_to_do} The rule: {outcome.source}.",
         )

@@ -84,7 +84,8 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
         severity="ERROR",
         description=f"{kept} orders' details are kept here, {at_warehouse} at the warehouse: {past_limit} past 30 "
         f"days after delivery, {overdue} past their own time, {waiting_long} that the warehouse owes for more "
-        "than a day. Late: run the retention job; if the warehouse does not answer, have it erased there by hand.",
+        "than a day.",
+        what_to_do="Run the job check_compliance; if the warehouse does not answer, have it erased there by hand.",
         source=rules.RETENTION,
         numbers={
             "kept_in_vault": kept,
@@ -109,8 +110,8 @@ def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome
         passed=not overdue and not waits,
         severity="ERROR",
         description=f"{still_open} requests to erase are open, {overdue} for more than a day; {unsettled.records} "
-        "shredded records could still be brought back by an old backup together with the present keys. Run the "
-        "retention job; a settlement that fails says why in its log.",
+        "shredded records could still be brought back by an old backup together with the present keys.",
+        what_to_do="Run the job check_compliance; the alert shreds.unsettled says why a key was not destroyed.",
         source=rules.DELETION,
         numbers={"open": still_open, "overdue": overdue, "unsettled_shreds": unsettled.records},
     )
@@ -133,7 +134,8 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
         passed=not refused and not older,
         severity="ERROR" if refused else "WARN",
         description=f"{checked} records were opened and thrown away again: {refused} do not authenticate, {older} are "
-        "under an older key. Refused: find out who changed them (runbook, 'Vault'). Older: run the key rotation.",
+        "under an older key.",
+        what_to_do="Refused: find out who changed them (runbook, 'Vault'). Older: run the job rotate_keys.",
         source=rules.ENCRYPTION,
         numbers={
             "records": checked,
@@ -160,8 +162,8 @@ def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutc
         passed=not stored_missing and not sent_missing,
         severity="ERROR",
         description=f"Of {stored} orders' details in the vault {stored_missing} have no restricted call in the audit "
-        f"log from before, of {sent} orders sent to the warehouse {sent_missing} no reveal. Missing: somebody wrote "
-        "past the pipeline, or the audit log was cut; run its verification.",
+        f"log from right before, of {sent} orders sent to the warehouse {sent_missing} no reveal.",
+        what_to_do="Somebody wrote past the pipeline, or the audit log was cut: verify it (runbook, 'Audit').",
         source=rules.ACCESS_LOG,
         numbers={
             "stored": stored,
@@ -181,7 +183,8 @@ def audit_chain_is_intact(audit: AuditLog, witnesses: Sequence[ChainEnd] = ()) -
         passed=verified.ok,
         severity="ERROR",
         description=f"{verified.entries} entries were recomputed, and {len(witnesses)} compared with what was kept "
-        f"outside.{why} Broken: keep the database as it is, and treat it as an incident (24 hours).",
+        f"outside.{why}",
+        what_to_do="Keep the database as it is, and treat it as an incident (24 hours; runbook, 'Audit').",
         source=rules.ACCESS_LOG,
         numbers={
             "entries": verified.entries,
@@ -211,8 +214,9 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
         severity="ERROR",
         description=f"The log goes back {days} days. {keeping.locks} of {AUDIT_LOCKS} locks against changes are in "
         f"place; entries of the last 12 months were purged: {_yes(too_early)}; its beginning is accounted for: "
-        f"{_yes(begins)}; older than 24 months: {_yes(too_old)}. A lock is missing, or other than it was written: see "
-        "audit.sql, and treat it as an incident.",
+        f"{_yes(begins)}; older than 24 months: {_yes(too_old)}.",
+        what_to_do="A lock that is missing, or other than it was written (audit.sql), is an incident. What is too old "
+        "is purged by a login of orders_pipeline_retention.",
         source=rules.LOG_RETENTION,
         numbers={
             "days": days,
@@ -235,11 +239,14 @@ def roles_are_as_declared(database: Database) -> CheckOutcome:
         name="roles_are_as_declared",
         passed=not absent and not wrong,
         severity="ERROR" if wrong else "WARN",
-        description=f"{len(wrong)} grants are not as declared{': ' + shown if shown else ''}. "
-        + (f"Roles that are not there: {', '.join(absent)}: have an administrator run roles.sql. " if absent else "")
+        description=f"{len(wrong)} grants are not as declared{': ' + shown if shown else ''}."
+        + (f" Roles that are not there: {', '.join(absent)}." if absent else "")
         + (
-            "This process is a superuser, bound by no grant: give it a login of orders_pipeline_app." if unbound else ""
+            " This process is a superuser, bound by no grant: give it a login (docs/compliance.md, 'Roles')."
+            if unbound
+            else ""
         ),
+        what_to_do="Revoke what is too much; for what is missing have an administrator run roles.sql.",
         source=rules.LEAST_PRIVILEGE,
         numbers={"roles_missing": len(absent), "grants_wrong": len(wrong), "superuser": unbound},
     )
@@ -272,8 +279,9 @@ def tls_on_every_endpoint(
         passed=not bare and modern,
         severity="ERROR",
         description=f"{len(urls) + 1 + (dagster_url is not None)} endpoints: "
-        + (f"in clear: {', '.join(bare)}. Use https, or sslmode=verify-full." if bare else "none is in clear.")
+        + (f"in clear: {', '.join(bare)}." if bare else "none is in clear.")
         + ("" if modern else " This Python accepts TLS older than 1.2."),
+        what_to_do="Use https, for a database sslmode=verify-full, and a Python that refuses TLS older than 1.2.",
         source=rules.TRANSIT,
         numbers={
             "endpoints": len(urls) + 1 + (dagster_url is not None),
@@ -316,7 +324,8 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
         severity="ERROR" if life.days_left <= SECRET_ERROR_DAYS else "WARN",
         description=f"The client secret ends on {life.expires_at:%Y-%m-%d}, in {life.days_left:.0f} days ("
         + ("as Amazon says" if life.told_by_amazon else "180 days after it was first seen here; it may be older")
-        + "). Rotate it before: the old one works for seven more days.",
+        + ").",
+        what_to_do="Rotate it before its end: the old one works for seven more days (runbook, 'Client secret').",
         source=rules.CREDENTIALS,
         numbers={
             "days_left": life.days_left,

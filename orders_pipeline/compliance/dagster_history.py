@@ -115,7 +115,8 @@ def history_is_pruned(dagster: Database, *, keep: timedelta = timedelta(days=KEE
         passed=not runs and not events,
         severity="WARN",
         description=f"{runs} runs and {events} events without a run are older than {keep.days} days, and are not the "
-        "newest of their asset. Start the job prune_history; its metadata says whether it ran out of time.",
+        "newest of their asset.",
+        what_to_do="Start the job prune_history; its metadata says whether it ran out of time.",
         source=rules.NON_PII,
         numbers={"runs_overdue": runs, "events_overdue": events, "keep_days": keep.days},
     )

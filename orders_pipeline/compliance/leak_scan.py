@@ -120,8 +120,9 @@ def no_copies_in_clear(
             passed=not (scan.found or scan.unreadable or scan.not_readable) and scan.complete,
             severity="ERROR" if scan.found or scan.unreadable else "WARN",
             description=f"{scan.rows} rows and {scan.files} files were looked through for shapes and for the values of "
-            f"{scan.hashed_records} orders: {shown or 'nothing found'}.{unfinished} Found: delete it there, mend what "
-            "wrote it, and decide whether it is an incident (24 hours).",
+            f"{scan.hashed_records} orders: {shown or 'nothing found'}.{unfinished}",
+            what_to_do="Delete what was found there, mend what wrote it, and decide whether it is an incident (24 "
+            "hours). What was not looked at is no proof: give this process the right to look.",
             source=rules.NO_COPIES,
             numbers=scan.as_metadata(),
         ),

@@ -1,4 +1,4 @@
-"""The compliance checks in Dagster: after the nightly retention, and by anybody at any time with "Evaluate" in the UI.
+"""The compliance checks in Dagster: after the nightly retention, and by anybody at any time with "Execute" in the UI.
 
 Belongs here: which checks there are, on which asset, and evaluating the chosen ones, each on its own. They are no part
 of their asset's step, so that an auditor can ask for one without anything being shredded. Elsewhere: what a check looks
@@ -150,7 +150,7 @@ def _evaluate(
                 check_name=name,
                 passed=outcome.passed,
                 severity=dg.AssetCheckSeverity[outcome.severity],
-                description=outcome.description,
+                description=outcome.told(),
                 metadata={**outcome.as_metadata(), "source": outcome.source},
             )
 

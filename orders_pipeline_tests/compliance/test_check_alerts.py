@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
 
 from orders_pipeline.compliance.check_alerts import alert_on
 from orders_pipeline.compliance.outcome import CheckOutcome, Severity, could_not_look
 from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.database import Database
+from orders_pipeline.vault.errors import VaultKeyMissing
 from orders_pipeline_tests.conftest import SELLER
 
 
 def outcome(passed: bool, severity: Severity = "ERROR") -> CheckOutcome:
-    return CheckOutcome("every_record_opens", passed, severity, "2 do not authenticate.", "DPP §2.4", {"refused": 2})
+    return CheckOutcome(
+        "every_record_opens", passed, severity, "2 do not authenticate.", "Find out who.", "DPP §2.4", {"refused": 2}
+    )
 
 
 @pytest.mark.parametrize(("severity", "shown"), [("ERROR", "error"), ("WARN", "warning")])
@@ -40,4 +42,5 @@ def test_what_could_not_be_looked_at_is_red_and_repeats_no_foreign_text():
     looked = could_not_look("every_record_opens", error)
     assert not looked.passed
     assert "Canary" not in f"{looked}"
-    assert text  # the message of an error of ours says what to do, and is shown
+    ours = could_not_look("every_record_opens", VaultKeyMissing("Restore the key."))
+    assert ours.told().endswith("Restore the key.")

@@ -271,7 +271,7 @@ def test_a_user_without_the_right_to_make_roles_migrates_and_the_check_says_what
     upgrade(database)
     outcome = roles_are_as_declared(database)
     assert (outcome.passed, outcome.severity, outcome.numbers["roles_missing"]) == (False, "WARN", 3)
-    assert "roles.sql" in outcome.description
+    assert "roles.sql" in outcome.told()
     # An administrator's database makes them; then this user's own grants are a matter of running the file again.
     ensure_database_exists(bare_server.url("other"))
     other = Database(bare_server.url("other"))
