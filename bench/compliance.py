@@ -17,11 +17,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from bench.table import Row, report, row
+from bench.table import Row, report, row, tell
 from bench.vault import PLAINTEXT
 from orders_pipeline.compliance.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
 from orders_pipeline.compliance.held_values import HeldValues
 from orders_pipeline.compliance.leak_scan import scan_for_leaks
+from orders_pipeline.progress import Progress
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import start_embedded
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
@@ -57,6 +58,7 @@ def run() -> list[Row]:
             for check in CHECKS:
                 few, many = (_in_a_process_of_its_own(check, urls[name], keyring) for name in ("few", "many"))
                 label = check.replace("_", " ")
+                tell(f"{label}: looked at {ORDERS:,} orders in {many[1] / 1e6:.0f} s")
                 measured += [
                     row(f"{label}: peak MB over {ORDERS:,} orders, against 1/100", many[0], few[0], "<= 1.5"),
                     row(f"{label}: µs an order, against 1/100", many[1] / ORDERS, few[1] / FEW_ORDERS, "<= 2"),
@@ -101,11 +103,13 @@ def _peak_megabytes() -> float:
 
 def _fill(database: Database, keys: LocalKeyring, orders: int) -> None:
     """Orders on their way to be shipped, each with its details and the entry of the call that read them."""
+    progress = Progress("orders made", orders, tell)
     for start in range(0, orders, FILL_BATCH):
         order_ids = [f"902-{number:07d}-0000000" for number in range(start, min(start + FILL_BATCH, orders))]
         with database.transaction() as connection:
             connection.execute(text("set local statement_timeout = 0"))
             _fill_batch(connection, keys, order_ids)
+        progress.advance(len(order_ids))
     with database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum analyze"))
 
