@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -130,11 +130,6 @@ def open_amazon(
 def subscribe(client: AmazonClient, queue_arn: str, *, replace: bool = False) -> SubscriptionReport:
     """Have ORDER_CHANGE delivered to this queue; running it again changes nothing."""
     return client.notifications.subscribe(queue_arn, replace=replace)
-
-
-def limits_metadata(client: AmazonClient) -> list[Mapping[str, float | int | str | None]]:
-    """The limits as rows of a table, for a run's metadata."""
-    return [state.as_metadata() for state in client.limits.report()]
 
 
 def _cache(

@@ -141,7 +141,7 @@ def audit_is_exported(database: Database, target: ExportTarget) -> CheckOutcome:
     """Every day of the last weeks is kept outside the database too, and the log still says what was exported."""
     now = database.now()
     with database.transaction() as connection:
-        oldest, _, _ = queries.oldest_and_newest(connection)
+        oldest = queries.oldest_at(connection)
     last = (now - EXPORT_PATIENCE).date() - timedelta(days=1)
     first = max(oldest.date() if oldest else now.date(), last - timedelta(days=DAYS_LOOKED_AT - 1))
     expected = missing = different = 0

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-POLICY = "https://sellercentral.amazon.com/solution-provider/policy?policyType=DPP"
-
 RETENTION = (
     'Data Protection Policy §2.1: PII is kept "no longer than 30 days after order delivery", and only as long as is '
     "necessary to fulfil orders"

@@ -174,16 +174,9 @@ def purge_before(connection: Connection, cutoff: datetime, actor: str, limit: in
     ).scalar_one()
 
 
-def oldest_and_newest(connection: Connection) -> tuple[datetime | None, datetime | None, int]:
-    """The time of the oldest and of the newest entry, and how many there are."""
-    row = connection.execute(
-        text(
-            "select (select at from audit.entries order by entry_id limit 1), "
-            "(select at from audit.entries order by entry_id desc limit 1), "
-            "coalesce((select max(entry_id) - min(entry_id) + 1 from audit.entries), 0)"
-        )
-    ).one()
-    return row[0], row[1], row[2]
+def oldest_at(connection: Connection) -> datetime | None:
+    """The time of the oldest entry that is there."""
+    return connection.execute(text("select at from audit.entries order by entry_id limit 1")).scalar_one_or_none()
 
 
 def _end(connection: Connection, statement: str, values: Mapping[str, int | datetime]) -> ChainEnd | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
@@ -107,15 +107,6 @@ def has_pending_event(connection: Connection, seller_id: str, order_id: str) -> 
     return connection.execute(statement).first() is not None
 
 
-def count_pending_events(connection: Connection, seller_id: str) -> int:
-    statement = (
-        select(func.count())
-        .select_from(order_events)
-        .where(order_events.c.seller_id == seller_id, order_events.c.processed_at.is_(None))
-    )
-    return connection.execute(statement).scalar_one()
-
-
 def insert_parked_message(
     connection: Connection,
     *,
@@ -157,15 +148,3 @@ def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -
         .order_by(order_events.c.partition_day, order_events.c.source)
     )
     return list(connection.execute(statement))
-
-
-def pending_summary(connection: Connection, seller_id: str) -> tuple[int, float | None]:
-    """How many events wait, and the age of the oldest in seconds."""
-    row = connection.execute(
-        text(
-            "select count(*), extract(epoch from clock_timestamp() - min(received_at)) from pipeline.order_events "
-            "where seller_id = :seller_id and processed_at is null"
-        ),
-        {"seller_id": seller_id},
-    ).one()
-    return int(row[0]), None if row[1] is None else float(row[1])

@@ -63,16 +63,6 @@ class WrappedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpiredRecord:
-    """A record whose time has come."""
-
-    seller_id: str
-    kind: str
-    subject_id: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class KeyUse:
     """How much one key-encryption key wraps."""
 
@@ -172,31 +162,6 @@ def delete_records(connection: Connection, seller_id: str, kind: str, subject_id
             {"records": len(gone), "key_ids": key_ids or []},
         )
     return list(gone or [])
-
-
-def expired(connection: Connection, at: datetime | None, limit: int) -> list[ExpiredRecord]:
-    """Records whose time has come, the longest overdue first. `at` defaults to the database's clock."""
-    rows = connection.execute(
-        text(
-            "select seller_id, kind, subject_id, expires_at from vault.records "
-            "where expires_at <= coalesce(:at, clock_timestamp()) order by expires_at limit :limit"
-        ),
-        {"at": at, "limit": limit},
-    )
-    return [ExpiredRecord(*row) for row in rows]
-
-
-def set_expiry(connection: Connection, seller_id: str, kind: str, subject_id: str, expires_at: datetime | None) -> bool:
-    """Move the end of a record's time; whether it is there."""
-    return bool(
-        connection.execute(
-            text(
-                "update vault.records set expires_at = :expires_at "
-                "where seller_id = :seller_id and kind = :kind and subject_id = :subject_id"
-            ),
-            {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "expires_at": expires_at},
-        ).rowcount
-    )
 
 
 def key_uses(connection: Connection) -> dict[str, KeyUse]:

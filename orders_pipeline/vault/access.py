@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 from orders_pipeline.store import vault as queries
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import ExpiredRecord, KeyUse, RecordId, StoredRecord
+from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
@@ -165,22 +165,6 @@ class Vault:
         entry = self._entry("shred", seller_id, kind, reason, "done", actor)
         self._audit.record_for_each(connection, entry, gone, are_orders=kind in ORDER_KINDS)
         return gone
-
-    def exists(self, connection: Connection, *, seller_id: str, kind: str, subject_ids: Sequence[str]) -> set[str]:
-        """Those of the subjects that have a record. Opens nothing."""
-        return set(queries.records(connection, seller_id, kind, subject_ids))
-
-    def set_expiry(
-        self, connection: Connection, *, seller_id: str, kind: str, subject_id: str, expires_at: datetime | None
-    ) -> bool:
-        """Move the end of a record's time; whether it is there."""
-        return queries.set_expiry(connection, seller_id, kind, subject_id, expires_at)
-
-    def expired(
-        self, connection: Connection, *, at: datetime | None = None, limit: int = SHRED_BATCH
-    ) -> list[ExpiredRecord]:
-        """Records whose time has come (by the database's clock, or at the time given), the longest overdue first."""
-        return queries.expired(connection, at, limit)
 
     def key_uses(self, connection: Connection) -> dict[str, KeyUse]:
         """How many records and tokens each key-encryption key wraps."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -173,22 +172,6 @@ def test_a_record_of_another_seller_or_kind_is_neither_shown_nor_shredded(
         assert not vault.shred(connection, seller_id="A2", kind=KIND, subject_id="111-1", reason="x")
         assert not vault.shred(connection, seller_id=SELLER, kind="parked_message", subject_id="111-1", reason="x")
     assert reveal(vault, "111-1")
-
-
-def test_the_longest_overdue_record_is_the_first_to_go(database: Database, vault: Vault) -> None:
-    now = database.now()
-    with database.transaction() as connection:
-        for order_id, hours in (("late", -1), ("later", -5), ("future", 5)):
-            vault.store(
-                connection, seller_id=SELLER, kind=KIND, subject_id=order_id, plaintext=b"x",
-                expires_at=now + timedelta(hours=hours),
-            )  # fmt: skip
-        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="never", plaintext=b"x", expires_at=None)
-        assert [record.subject_id for record in vault.expired(connection)] == ["later", "late"]
-        assert vault.set_expiry(
-            connection, seller_id=SELLER, kind=KIND, subject_id="later", expires_at=now + timedelta(days=1)
-        )
-        assert [record.subject_id for record in vault.expired(connection)] == ["late"]
 
 
 def test_a_pass_over_all_records_names_those_that_do_not_open_and_is_one_entry(
