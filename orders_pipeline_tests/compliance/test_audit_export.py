@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -28,10 +29,12 @@ from orders_pipeline.compliance.checks import audit_chain_is_intact
 from orders_pipeline.compliance.export_targets import ExportTarget, ExportUnavailable, FolderTarget, open_export_target
 from orders_pipeline.defs.resources import s3_client
 from orders_pipeline.settings import SettingsError, load_settings
+from orders_pipeline.store.audit import CHAIN_LOCK
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.audit_lines import canonical
 from orders_pipeline_tests.aws import ThreadedServer
-from orders_pipeline_tests.vault.tampering import ENTRY, as_superuser, recompute_everything, write, write_days_ago
+from orders_pipeline_tests.vault.tampering import as_superuser, recompute_everything, write, write_days_ago
 
 BUCKET = "audit-of-the-shop"
 
@@ -195,18 +198,38 @@ def test_two_at_once_write_one_file(database: Database, audit: AuditLog, target:
     assert len(lines_of(target, yesterday)) == 3
 
 
-def test_an_export_waits_for_who_is_still_writing(database: Database, audit: AuditLog, tmp_path: Path, yesterday: date):
+def test_an_entry_from_before_midnight_that_is_committed_after_it_is_in_its_days_export(
+    database: Database, audit: AuditLog, tmp_path: Path, yesterday: date
+):
     target = FolderTarget(tmp_path / "audit")
+    # Nothing of today yet: the next entry may be yesterday's last.
+    as_superuser(database, "delete from audit.entries where entry_id > 3")
+    head = audit.head()
+    assert head is not None
+    entry = {
+        "entry_id": 4, "at": f"{yesterday}T23:59:59.999999+00:00", "actor": "job:slow", "action": "push",
+        "seller_id": "A1", "order_id": "111-9", "purpose": "late", "outcome": "accepted", "detail": {},
+    }  # fmt: skip
+    digest = hashlib.sha256(head.entry_hash + canonical(entry).encode()).digest()
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
-            audit.record_many(connection, [ENTRY])
+            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+            connection.execute(text("set local session_replication_role = replica"))
+            connection.execute(
+                text(
+                    "insert into audit.entries values (4, :at, :actor, :action, :seller_id, :order_id, :purpose, "
+                    ":outcome, '{}', :previous, :digest)"
+                ),
+                {**entry, "previous": head.entry_hash, "digest": digest},
+            )
             exporting = pool.submit(export_day, database, audit, target, yesterday)
-            waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
             with database.engine.connect() as watching:
                 while not watching.execute(text(waiting)).scalar_one():
                     watching.rollback()
-            assert not exporting.done()
-        assert exporting.result(timeout=30).entries == 3
+            assert target.get(content_name(yesterday)) is None
+        manifest = exporting.result(timeout=30)
+    assert (manifest.entries, manifest.head_entry, manifest.chain_intact) == (4, 4, True)
 
 
 def test_a_manifest_that_was_altered_is_said_to_be(
