@@ -25,7 +25,7 @@ from orders_pipeline.compliance.roles import differences
 from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.settings import Settings, is_loopback
-from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.audit import ChainEnd
 from orders_pipeline.store.compliance import count_other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
@@ -39,6 +39,7 @@ from orders_pipeline.store.evidence import (
     sent_without_reveal,
     stored_without_call,
 )
+from orders_pipeline.store.vault import RecordId
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.rotation import unsettled_shreds
@@ -50,6 +51,8 @@ TWELVE_MONTHS = timedelta(days=365)
 AUDIT_AT_MOST = timedelta(days=731 + 31)
 VERIFY_PAGE = 2_000
 EVIDENCE_PAGE = 10_000
+# Followed by the end, and by the day of Amazon's that was passed.
+ENDING_ALERT = "client_secret.ends:"
 SECRET_WARN_DAYS = 30
 SECRET_ERROR_DAYS = 7
 
@@ -119,27 +122,30 @@ def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome
 
 def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
     """Every record of the vault authenticates, and its key is wrapped by the key-encryption key in use."""
-    checked = older = refused = 0
+    checked = older = 0
+    refused: list[RecordId] = []
     progress = Progress("records opened", vault.count(), tell)
     after = None
     while True:
         page = vault.verify_batch(after, VERIFY_PAGE)
-        checked, older, refused = checked + page.checked, older + page.under_older_key, refused + len(page.refused)
+        checked, older = checked + page.checked, older + page.under_older_key
+        refused += page.refused
         progress.advance(page.checked)
         after = page.last
         if after is None:
             break
+    vault.close_refusals(but=refused)
     return CheckOutcome(
         name="every_record_opens",
         passed=not refused and not older,
         severity="ERROR" if refused else "WARN",
-        description=f"{checked} records were opened and thrown away again: {refused} do not authenticate, {older} are "
-        "under an older key.",
+        description=f"{checked} records were opened and thrown away again: {len(refused)} do not authenticate, "
+        f"{older} are under an older key.",
         what_to_do="Refused: find out who changed them (runbook, 'Vault'). Older: run the job rotate_keys.",
         source=rules.ENCRYPTION,
         numbers={
             "records": checked,
-            "refused": refused,
+            "refused": len(refused),
             "under_older_key": older,
             "keys": len(vault.keys.key_ids()),
             "keyring_of_one_machine": vault.keys.is_local,
@@ -308,12 +314,15 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
     notices = take_expiry_notices(database, vault, amazon)
     life = secret_life(database, vault, amazon)
     warning = life.warning
-    if warning is not None:
-        with database.transaction() as connection:
+    key = f"{ENDING_ALERT}{life.expires_at:%Y-%m-%d}:{warning}"
+    with database.transaction() as connection:
+        # Of an older secret, or an earlier warning.
+        close_alerts_about(connection, seller_id=amazon.seller_id, prefix=ENDING_ALERT, but=[key])
+        if warning is not None:
             raise_alert(
                 connection,
                 seller_id=amazon.seller_id,
-                key=f"client_secret.ends:{life.expires_at:%Y-%m-%d}:{warning}",
+                key=key,
                 severity="error" if warning <= SECRET_ERROR_DAYS else "warning" if warning <= 30 else "info",
                 message=f"The Login with Amazon client secret ends on {life.expires_at:%Y-%m-%d}.",
                 what_to_do="Rotate it in the developer console; give the old one as AMAZON_LWA_CLIENT_SECRET_PREVIOUS.",

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from orders_pipeline.compliance.roles import ROLES
-from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.grants import grants, known_grants, memberships, note_grants, powers
 from orders_pipeline.store.schema import SCHEMAS
 from orders_pipeline.vault.audit import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
 
+# Followed by the day.
+ALERT = "roles.changed:"
 PURPOSE = "who may do what in the database"
 
 
@@ -53,12 +55,15 @@ def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
 def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str) -> RoleChanges:
     """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
     changes = note_role_changes(database, audit)
-    if changes.any:
-        with database.transaction() as connection:
+    with database.transaction() as connection:
+        today = f"{ALERT}{database_now(connection):%Y-%m-%d}"
+        # A day is long enough on the board; the entries stay.
+        close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=[today])
+        if changes.any:
             raise_alert(
                 connection,
                 seller_id=seller_id,
-                key=f"roles.changed:{database_now(connection):%Y-%m-%d}",
+                key=today,
                 severity="warning",
                 message=f"In the database {changes.granted} rights were given and {changes.revoked} taken away.",
                 what_to_do="Compare with what was meant (audit entries `role_change`, check roles_are_as_declared).",

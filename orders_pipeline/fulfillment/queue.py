@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
 from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
-from orders_pipeline.store.alerts import close_alerts, raise_alert
+from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.erasures import to_be_forgotten
 from orders_pipeline.store.fulfillment import (
@@ -168,6 +168,9 @@ def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[A
         # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
         return _take_report(connection, seller_id, entry, entries)
     set_ship_by(connection, seller_id=seller_id, order_id=row.order_id, ship_by=row.ship_by)
+    if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
+        # It was given up here before it was over at Amazon; now it is.
+        close_alert(connection, seller_id=seller_id, key=f"order.erased:{row.order_id}")
     before = entry.state
     after = change_state(connection, seller_id, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
     if after.value == before:

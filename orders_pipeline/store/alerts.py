@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
@@ -54,13 +54,14 @@ def close_alerts(connection: Connection, *, seller_id: str, keys: Sequence[str])
     return connection.execute(statement).rowcount
 
 
-def close_alerts_about(connection: Connection, *, seller_id: str, prefix: str) -> int:
-    """Close every open alert whose key begins so; how many there were."""
+def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix: str, but: Collection[str] = ()) -> int:
+    """Close every open alert whose key begins so, but these; how many there were. None: of every seller."""
     statement = (
         update(alerts)
         .where(
-            alerts.c.seller_id == seller_id,
+            alerts.c.seller_id == seller_id if seller_id is not None else true(),
             alerts.c.key.startswith(prefix, autoescape=True),
+            alerts.c.key.not_in(but),
             alerts.c.closed_at.is_(None),
         )
         .values(closed_at=func.clock_timestamp())

@@ -27,7 +27,7 @@ from threading import Lock
 from sqlalchemy import Connection
 
 from orders_pipeline.store import vault as queries
-from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
@@ -37,6 +37,9 @@ from orders_pipeline.vault.keys import KeyProvider
 
 # The kinds whose subject is an order; others name their subject in the audit entry's detail.
 ORDER_KINDS = frozenset({"shipping_details"})
+
+# Followed by the record's kind and subject.
+REFUSED_ALERT = "vault.refused:"
 
 # A shred holds the audit chain's lock until its transaction ends; this many take about half a second.
 SHRED_BATCH = 5_000
@@ -271,13 +274,19 @@ class Vault:
                     self._audit.record_for_each(connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
             yield subject_id, opened
 
+    def close_refusals(self, *, but: Sequence[RecordId]) -> None:
+        """After a pass over all records: what was refused once and is sound, or gone, is no alert any more."""
+        keys = [f"{REFUSED_ALERT}{kind}:{subject_id}" for _, kind, subject_id in but]
+        with self._database.transaction() as connection:
+            close_alerts_about(connection, seller_id=None, prefix=REFUSED_ALERT, but=keys)
+
     def _alert_refused(
         self, connection: Connection, seller_id: str, kind: str, subject_id: str, refusal: VaultError
     ) -> None:
         raise_alert(
             connection,
             seller_id=seller_id,
-            key=f"vault.refused:{kind}:{subject_id}",
+            key=f"{REFUSED_ALERT}{kind}:{subject_id}",
             severity="error",
             message=f"{kind} of {subject_id} was not opened: {refusal}",
             what_to_do="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",

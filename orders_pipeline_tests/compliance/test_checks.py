@@ -22,6 +22,7 @@ from orders_pipeline.compliance.checks import (
 from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.retention import apply_retention
 from orders_pipeline.settings import Settings, load_settings
+from orders_pipeline.store.alerts import open_alert_keys
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
@@ -102,6 +103,13 @@ def test_a_flipped_bit_and_a_swapped_record_are_found(database: Database, vault:
     )
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.severity, outcome.numbers["refused"]) == (False, "ERROR", 2)
+    with database.transaction() as connection:
+        assert len(open_alert_keys(connection, SELLER, prefix="vault.refused:")) == 2
+    run(database, "delete from vault.records where subject_id = '111-1'")
+    every_record_opens(vault)
+    with database.transaction() as connection:
+        refused = open_alert_keys(connection, SELLER, prefix="vault.refused:")
+    assert refused == ["vault.refused:shipping_details:111-2"]
 
 
 def test_a_record_under_an_older_key_is_a_warning_until_the_rotation_has_ended(
@@ -220,9 +228,11 @@ def test_a_secret_that_grows_old_warns_at_amazons_days(
         rows = str(connection.execute(text("select * from pipeline.client_secrets")).all())
     assert [int(key.rsplit(":", 1)[1]) for key in alerts] == ([warned] if warned else [])
     assert "0123456789abcdef" not in rows + outcome.description
-    # A new secret is another one, seen for the first time.
+    # A new secret is another one, seen for the first time; the old one's warning is over.
     new = client_secret_is_young(database, vault, settings(AMAZON_LWA_CLIENT_SECRET="amzn1.oa2-cs.v1.fedcba98"))
     assert new.passed
+    with database.transaction() as connection:
+        assert open_alert_keys(connection, SELLER, prefix="client_secret.") == []
 
 
 @pytest.mark.parametrize("noted_before", [True, False])

@@ -86,6 +86,11 @@ def test_an_order_that_loses_its_address_before_it_was_shipped_is_told_to_a_pers
     apply_retention(world.database, world.vault, world.wms, seller_id=SELLER)
     assert kept_ids(world.database) == set()
     assert world.alerts()["order.erased"].message.count(order_id) == 1
+    # Until it is over at Amazon.
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.settle()
+    assert "order.erased" not in world.alerts()
 
 
 def test_an_order_that_is_erased_before_it_is_known_is_looked_at_once_and_never_pushed(world: World):
