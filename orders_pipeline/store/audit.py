@@ -106,14 +106,12 @@ def entry_end(connection: Connection, entry_id: int) -> ChainEnd | None:
     return _end(connection, "select entry_id, entry_hash from audit.entries where entry_id = :id", {"id": entry_id})
 
 
-def links(connection: Connection, from_id: int | None) -> Iterator[ChainLink]:
+def links(connection: Connection) -> Iterator[ChainLink]:
     """The chain in its order, streamed."""
     rows = connection.execute(
         text(
-            f"select entry_id, {CANONICAL}, previous_hash, entry_hash from audit.entries "  # noqa: S608  # our own constant
-            "where entry_id >= :from_id order by entry_id"
-        ).execution_options(yield_per=FETCH_ROWS),
-        {"from_id": from_id or 0},
+            f"select entry_id, {CANONICAL}, previous_hash, entry_hash from audit.entries order by entry_id"  # noqa: S608  # our own constant
+        ).execution_options(yield_per=FETCH_ROWS)
     )
     for entry_id, canonical, previous_hash, entry_hash in rows:
         yield ChainLink(entry_id, canonical, bytes(previous_hash), bytes(entry_hash))

@@ -146,13 +146,13 @@ class AuditLog:
         with self._database.transaction() as connection:
             return queries.head(connection)
 
-    def verify(self, from_id: int | None = None, witnesses: Sequence[ChainEnd] = ()) -> AuditVerification:
-        """Recompute the chain, streaming, from its beginning (or from an entry on, trusting the one before it).
+    def verify(self, witnesses: Sequence[ChainEnd] = ()) -> AuditVerification:
+        """Recompute the chain, streaming, from its beginning.
 
         `witnesses`: places in the chain as they were seen from outside; each must still be there, unless purged by age.
         """
         with self._database.transaction() as connection:
-            return _verify(connection, from_id, {witness.entry_id: witness.entry_hash for witness in witnesses})
+            return _verify(connection, {witness.entry_id: witness.entry_hash for witness in witnesses})
 
     def export(self, day: date) -> Iterator[str]:
         """One JSON line an entry, of one UTC day, streamed. No line holds a buyer's data."""
@@ -171,23 +171,15 @@ class AuditLog:
                 return total
 
 
-def _verify(connection: Connection, from_id: int | None, witnesses: Mapping[int, bytes]) -> AuditVerification:
-    anchor = queries.newest_anchor(connection)
-    begins_after = anchor or ChainEnd(0, GENESIS)
-    if from_id is not None and from_id > begins_after.entry_id + 1:
-        before = queries.entry_end(connection, from_id - 1)
-        if before is None:
-            return AuditVerification(False, 0, from_id - 1, "the entry before the first one asked for is gone")
-        begins_after = before
-    else:
-        from_id = None
+def _verify(connection: Connection, witnesses: Mapping[int, bytes]) -> AuditVerification:
+    begins_after = queries.newest_anchor(connection) or ChainEnd(0, GENESIS)
     expected_id, expected_hash, entries = begins_after.entry_id + 1, begins_after.entry_hash, 0
     missing = {number for number in witnesses if number >= expected_id}
 
     def bad(why: str) -> AuditVerification:
         return AuditVerification(False, entries, expected_id, why, ChainEnd(expected_id - 1, expected_hash))
 
-    for link in queries.links(connection, from_id):
+    for link in queries.links(connection):
         if link.entry_id != expected_id:
             return bad("entries are missing" if link.entry_id > expected_id else "an entry should have been purged")
         if link.previous_hash != expected_hash:

@@ -189,15 +189,6 @@ def test_a_replaced_trigger_cannot_vouch_for_itself(database: Database, audit: A
     assert audit.verify().first_bad == 2
 
 
-def test_a_pass_may_begin_where_the_last_one_ended(database: Database, audit: AuditLog) -> None:
-    write(audit, "111-1", "111-2", "111-3", "111-4")
-    assert audit.verify(from_id=3).entries == 2
-    assert audit.verify(from_id=5).entries == 0
-    as_superuser(database, "update audit.entries set purpose = 'x' where entry_id = 4")
-    assert audit.verify(from_id=3).first_bad == 4
-    assert audit.verify(from_id=9).first_bad == 8
-
-
 def test_the_head_is_purged_after_12_months_and_the_rest_still_verifies(database: Database, audit: AuditLog) -> None:
     write(audit, *(f"111-{number}" for number in range(1, 6)))
     as_superuser(database, "update audit.entries set at = at - interval '400 days' where entry_id <= 3")
