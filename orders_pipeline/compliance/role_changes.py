@@ -9,6 +9,7 @@ is in the server's own log.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -56,9 +57,10 @@ def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str
     """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
     changes = note_role_changes(database, audit)
     with database.transaction() as connection:
-        today = f"{ALERT}{database_now(connection):%Y-%m-%d}"
-        # A day is long enough on the board; the entries stay.
-        close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=[today])
+        now = database_now(connection)
+        today, yesterday = (f"{ALERT}{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1)))
+        # On the board for a day at least, also what was changed right before midnight; the entries stay.
+        close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=[today, yesterday])
         if changes.any:
             raise_alert(
                 connection,

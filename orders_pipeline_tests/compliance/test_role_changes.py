@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, text
@@ -119,4 +120,22 @@ def test_a_change_is_an_alert_and_the_first_look_is_none(database: Database, aud
     execute(database, f"grant select on vault.records to {analyst}")
     alert_on_role_changes(database, audit, seller_id=SELLER)
     assert alerts() == ["In the database 1 rights were given and 0 taken away."]
+    execute(database, f"revoke select on vault.records from {analyst}")
+
+
+def test_a_change_is_on_the_board_for_a_day_at_least_also_when_it_came_right_before_midnight(
+    database: Database, audit: AuditLog, analyst: str
+):
+    def days_on_the_board() -> list[str]:
+        with database.transaction() as connection:
+            return [alert.key for alert in open_alerts(connection, SELLER)]
+
+    alert_on_role_changes(database, audit, seller_id=SELLER)
+    execute(database, f"grant select on vault.records to {analyst}")
+    alert_on_role_changes(database, audit, seller_id=SELLER)
+    for days_ago, still_there in ((1, 1), (2, 0)):
+        day = f"{database.now() - timedelta(days=days_ago):%Y-%m-%d}"
+        execute(database, f"update pipeline.alerts set key = 'roles.changed:{day}'")
+        alert_on_role_changes(database, audit, seller_id=SELLER)
+        assert len(days_on_the_board()) == still_there
     execute(database, f"revoke select on vault.records from {analyst}")
