@@ -189,6 +189,7 @@ def _read_environment() -> dict[str, str]:
 
 # What Secrets Manager said last, by secret and region; sensors read the settings every few seconds.
 _SECRETS_TRUSTED_SECONDS = 300.0
+_SECRETS_RETRY_SECONDS = 30.0
 _secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
 
 
@@ -202,14 +203,18 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
     if known is not None and time.monotonic() - read_at < _SECRETS_TRUSTED_SECONDS:
         return known
     import boto3  # slow to import, and most deployments name no secret
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
+    # Every sensor waits for this: seconds, not boto3's minutes.
+    patience = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
     try:
-        answer = boto3.client("secretsmanager").get_secret_value(SecretId=secret_id)
+        answer = boto3.client("secretsmanager", config=patience).get_secret_value(SecretId=secret_id)
         fresh = {str(name): str(value) for name, value in json.loads(answer["SecretString"]).items()}
     except (BotoCoreError, ClientError, KeyError, AttributeError, ValueError) as error:
         if known is not None:
-            # Away for a moment: what it said before is still the best that is known.
+            # Away for a moment: what it said before is still the best that is known, and it is not asked at every tick.
+            _secrets[place] = (time.monotonic() - _SECRETS_TRUSTED_SECONDS + _SECRETS_RETRY_SECONDS, known)
             return known
         # The exception's text could echo the secret's content; its type says enough.
         problems.append(f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object")

@@ -159,6 +159,12 @@ def test_the_manager_is_asked_once_in_a_while_and_what_it_said_outlives_its_abse
     monkeypatch.setattr("orders_pipeline.settings._SECRETS_TRUSTED_SECONDS", 0.0)
     assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
 
+    def asked(*arguments: object, **named: object) -> None:
+        pytest.fail("a manager that is away holds up no second tick")
+
+    monkeypatch.setattr("boto3.client", asked)
+    assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
+
 
 @pytest.mark.parametrize("content", [None, ["a list"], "text"])
 def test_a_secret_that_cannot_be_read_is_no_reason_to_use_a_default(

@@ -204,8 +204,9 @@ def apply_retention(
             database, vault.audit, warehouse, seller_id=seller_id, deadline_seconds=ends - clock(), clock=clock
         )
         totals.warehouse_erased, totals.warehouse_failed = erased.erased, erased.failed
+        totals.erasures_finished += erased.requests_finished
     with database.transaction() as connection:
-        totals.erasures_finished = finish_erasures(connection, seller_id)
+        totals.erasures_finished += finish_erasures(connection, seller_id)
     _purge_orders(database, vault, seller_id, totals, lambda: clock() < ends)
     if settle:
         # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.

@@ -20,6 +20,7 @@ from orders_pipeline.store.compliance import (
     settle_warehouse_erasure,
 )
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import finish_erasures
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.wms.warehouse import WarehouseError, WarehousePort, WarehouseUnauthorized
@@ -35,10 +36,14 @@ UNAUTHORIZED_ALERT = "erase.unauthorized"
 
 @dataclass(slots=True)
 class WarehouseErasureTotals:
-    """What the warehouse answered. `failed` are tried again by a later call."""
+    """What the warehouse answered. `failed` are tried again by a later call.
+
+    `requests_finished`: requests to erase of which nothing is left to do.
+    """
 
     erased: int = 0
     failed: int = 0
+    requests_finished: int = 0
     unauthorized: bool = False
 
 
@@ -69,8 +74,9 @@ def erase_at_warehouse(
             totals.erased += outcomes.count("erased")
             totals.failed += len(outcomes) - outcomes.count("erased")
     totals.unauthorized = stop.is_set()
-    if totals.erased:
-        with database.transaction() as connection:
+    with database.transaction() as connection:
+        totals.requests_finished = finish_erasures(connection, seller_id)
+        if totals.erased:
             close_alert(connection, seller_id=seller_id, key=UNAUTHORIZED_ALERT)
     return totals
 

@@ -18,6 +18,8 @@ from orders_pipeline.store.embedded import EmbeddedPostgresError
 
 # Followed by the job's name.
 FAILED_RUN_ALERT = "run.failed:"
+# The tags that Dagster gives to a run that a schedule or a sensor asked for.
+STARTED_BY_ITSELF = {"dagster/schedule_name", "dagster/sensor_name"}
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -105,10 +107,13 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     name="alert_on_failed_runs",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A run that failed is an alert, until a later run of the same job succeeds.",
+    description="A run that started by itself and failed is an alert, until a later run of the same job succeeds.",
 )
 def alert_on_failed_runs(context: dg.RunFailureSensorContext, store: StoreResource) -> None:
     run = context.dagster_run
+    if not STARTED_BY_ITSELF & run.tags.keys():
+        # Who starts a run by hand sees how it ends.
+        return
     try:
         seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
@@ -132,6 +137,7 @@ def _close_alerts_of_mended_jobs(instance: dg.DagsterInstance, database: Databas
     for key in keys:
         ended = dg.RunsFilter(job_name=key.removeprefix(FAILED_RUN_ALERT), statuses=_ENDED)
         newest = instance.get_run_records(ended, limit=1)
-        if newest and newest[0].dagster_run.status == dg.DagsterRunStatus.SUCCESS:
+        # None left: the failed one is older than Dagster's history, and no later one failed.
+        if not newest or newest[0].dagster_run.status == dg.DagsterRunStatus.SUCCESS:
             with database.transaction() as connection:
                 close_alert(connection, seller_id=seller_id, key=key)

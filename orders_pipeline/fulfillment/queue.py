@@ -162,15 +162,15 @@ def tell_of_state(connection: Connection, seller_id: str, order_id: str, before:
 def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[AuditEntry]) -> str | None:
     decision = decide(order_facts(connection, seller_id, row))
     entry = lock_queue_entry(connection, seller_id, row.order_id)
+    if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
+        # It was given up here before it was over at Amazon; now it is.
+        close_alert(connection, seller_id=seller_id, key=f"order.erased:{row.order_id}")
     if entry is None:
         return _enter(connection, seller_id, row, decision, entries)
     if decision.wanted is Wanted.NOTHING:
         # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
         return _take_report(connection, seller_id, entry, entries)
     set_ship_by(connection, seller_id=seller_id, order_id=row.order_id, ship_by=row.ship_by)
-    if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
-        # It was given up here before it was over at Amazon; now it is.
-        close_alert(connection, seller_id=seller_id, key=f"order.erased:{row.order_id}")
     before = entry.state
     after = change_state(connection, seller_id, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
     if after.value == before:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import alerts
+
+SEVERITIES = ("info", "warning", "error")
 
 
 def raise_alert(
@@ -21,17 +23,25 @@ def raise_alert(
     statement = insert(alerts).values(
         seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do, times_seen=1
     )
+    worse = _rank(statement.excluded.severity) > _rank(alerts.c.severity)
     statement = statement.on_conflict_do_update(
         index_elements=[alerts.c.seller_id, alerts.c.key],
         index_where=alerts.c.closed_at.is_(None),
         set_={
             "times_seen": alerts.c.times_seen + 1,
+            "severity": statement.excluded.severity,
+            # What became worse is told again.
+            "delivered_at": case((worse, null()), else_=alerts.c.delivered_at),
             "last_seen_at": func.clock_timestamp(),
             "message": statement.excluded.message,
             "what_to_do": statement.excluded.what_to_do,
         },
     ).returning(alerts.c.times_seen)
     return connection.execute(statement).scalar_one() == 1
+
+
+def _rank(severity: ColumnElement[str]) -> ColumnElement[int]:
+    return case({name: rank for rank, name in enumerate(SEVERITIES)}, value=severity)
 
 
 def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:

@@ -106,6 +106,19 @@ def entry_end(connection: Connection, entry_id: int) -> ChainEnd | None:
     return _end(connection, "select entry_id, entry_hash from audit.entries where entry_id = :id", {"id": entry_id})
 
 
+def destroyed_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
+    """Those of the key-encryption keys whose destruction is in the log: by this deployment, under any key provider."""
+    return set(
+        connection.execute(
+            text(
+                "select detail->>'key_id' from audit.entries where action = 'destroy_key' and outcome = 'done' "
+                "and detail->>'key_id' = any(:key_ids)"
+            ),
+            {"key_ids": list(key_ids)},
+        ).scalars()
+    )
+
+
 def links(connection: Connection) -> Iterator[ChainLink]:
     """The chain in its order, streamed."""
     rows = connection.execute(

@@ -54,7 +54,8 @@ def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Se
 
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
-KEPT_THERE = "(w.erased_at is null or coalesce(w.sent_at, w.accepted_at) > w.erased_at)"
+# The acceptance counts beside the sending: an order can arrive after the warehouse said that it knows none to erase.
+KEPT_THERE = "(w.erased_at is null or greatest(w.sent_at, w.accepted_at) > w.erased_at)"
 
 
 def known_by(otherwise: str = "null") -> str:

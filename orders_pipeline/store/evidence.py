@@ -35,15 +35,16 @@ select count(*) as looked_at, max(order_id) as last, count(*) filter (where not 
   and e.action = 'amazon_restricted_call'
   and e.at between page.at - interval '1 hour' and page.at)) as missing from page
 """
-# What was sent to the warehouse was revealed right before: the newest sending is what the row remembers.
+# What was sent to the warehouse was revealed right before: the newest sending is what the row remembers. A row from
+# before release 0002 remembers its first attempt only, to which its reveal can lie on either side.
 _SENT = """
 with page as (
-  select order_id, coalesce(sent_at, first_attempt_at) as at from pipeline.wms_orders
+  select order_id, sent_at as at from pipeline.wms_orders
   where seller_id = :seller_id and content_hash is not null and order_id > :after order by order_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
   and e.action = 'reveal' and e.outcome = 'allowed'
-  and e.at between page.at - interval '1 hour' and page.at)) as missing from page
+  and (page.at is null or e.at between page.at - interval '1 hour' and page.at))) as missing from page
 """
 
 

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from orders_pipeline.store.compliance import KEPT_THERE
+
 # Everything that is kept of an order, the order itself last; its items go with it.
 OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_queue", "order_events", "orders")
 # What goes by its own age, whether or not its order is known here; and which time tells it.
@@ -23,12 +25,12 @@ BY_AGE = {
 }
 
 _OLD_ORDERS = (
-    "from pipeline.orders o where o.seller_id = :seller_id "
+    "from pipeline.orders o where o.seller_id = :seller_id "  # noqa: S608  # our own constant
     "and (coalesce(o.purchased_at, o.first_seen_at) < :cutoff or o.first_seen_at <= :left_at) "
     # Never before the buyer's data: here, and at the warehouse.
     "and not exists (select from vault.records r where r.seller_id = o.seller_id and r.subject_id = o.order_id) "
     "and not exists (select from pipeline.wms_orders w where w.seller_id = o.seller_id and w.order_id = o.order_id "
-    "and (w.erased_at is null or w.accepted_at > w.erased_at)) "
+    f"and {KEPT_THERE}) "
 )
 
 

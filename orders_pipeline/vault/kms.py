@@ -129,7 +129,8 @@ class AwsKmsKeys:
         try:
             answer = self._call(self._client.describe_key, key_id, KeyId=key_id)
         except VaultKeyMissing:
-            return True
+            # Of another provider, account or region, or gone for long: the audit log knows which of these were ours.
+            return False
         return str(answer["KeyMetadata"].get("KeyState")) in ("PendingDeletion", "PendingReplicaDeletion")
 
     def destroy_key(self, key_id: str) -> None:

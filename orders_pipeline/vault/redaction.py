@@ -24,7 +24,8 @@ _SHAPES = (
     # Login with Amazon client secrets.
     re.compile(r"\bamzn1\.oa2-cs\.v1\.[0-9a-fA-F]+"),
     re.compile(r"(?<=\bBearer )\s*[A-Za-z0-9_\-+/=.~|]+", re.IGNORECASE),
-    re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+"),
+    # No longer than an address can be (RFC 5321), or a megabyte of base64 in a traceback would hold up the work.
+    re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})+"),
 )
 
 # At DEBUG these write whole bodies: an SQS message with its postal code, a request with its address.

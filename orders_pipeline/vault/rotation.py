@@ -11,6 +11,7 @@ left under it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -20,8 +21,9 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store import vault as queries
+from orders_pipeline.store.audit import destroyed_keys
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import KeyUse
+from orders_pipeline.store.vault import KeyUse, UnsettledShred
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import record_context, token_context
@@ -97,10 +99,7 @@ def rotate_keys(
         None, action="add_key", seller_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
     )
     rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, tell=tell)
-    # Not every key that is gone from here is destroyed: another keyring, or another KMS, may still have it.
-    gone = {key_id for shred in shreds for key_id in shred.key_ids if keys.is_destroyed(key_id)}
-    # Shreds from before their keys were noted wait until no other key is left at all.
-    settled = [shred for shred in shreds if gone.issuperset(shred.key_ids) and (shred.key_ids or rotation.complete)]
+    settled = _settled(database, keys, shreds, rotation)
     if settled:
         records = sum(shred.records for shred in settled)
         with database.transaction() as connection:
@@ -111,6 +110,22 @@ def rotate_keys(
             )  # fmt: skip
         rotation = replace(rotation, shreds_settled=records)
     return rotation
+
+
+def _settled(
+    database: Database, keys: KeyProvider, shreds: Sequence[UnsettledShred], rotation: Rotation
+) -> list[UnsettledShred]:
+    """Those of the shreds that no key opens any more, also from an old dump."""
+    if tuple(keys.key_ids()) != (rotation.key_id,):
+        # An older dump has the same records under an older key, which something that does not open kept from going.
+        return []
+    # Not every key that is gone from here is destroyed: another keyring, or another KMS, may still have it.
+    wrapped_by = {key_id for shred in shreds for key_id in shred.key_ids}
+    with database.transaction() as connection:
+        destroyed = destroyed_keys(connection, sorted(wrapped_by))
+    destroyed |= {key_id for key_id in wrapped_by if keys.is_destroyed(key_id)}
+    # Shreds from before their keys were noted wait until nothing is under another key.
+    return [shred for shred in shreds if destroyed.issuperset(shred.key_ids) and (shred.key_ids or rotation.complete)]
 
 
 def finish_rotation(

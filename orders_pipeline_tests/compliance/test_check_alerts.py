@@ -6,7 +6,7 @@ import pytest
 
 from orders_pipeline.compliance.check_alerts import alert_on
 from orders_pipeline.compliance.outcome import CheckOutcome, Severity, could_not_look
-from orders_pipeline.store.alerts import open_alerts
+from orders_pipeline.store.alerts import claim_undelivered_alerts, mark_alert_delivered, open_alerts
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.errors import VaultKeyMissing
 from orders_pipeline_tests.conftest import SELLER
@@ -28,7 +28,7 @@ def test_red_opens_an_alert_red_again_repeats_it_and_green_closes_it(
 
     alert_on(database, outcome(passed=True), seller_id=SELLER)
     assert alerts() == []
-    alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+    alert_on(database, outcome(False, severity), seller_id=SELLER)
     alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
     assert alerts() == [("check:every_record_opens", shown, 2)]
     alert_on(database, outcome(passed=True), seller_id=SELLER)
@@ -44,3 +44,19 @@ def test_what_could_not_be_looked_at_is_red_and_repeats_no_foreign_text():
     assert "Canary" not in f"{looked}"
     ours = could_not_look("every_record_opens", VaultKeyMissing("Restore the key."))
     assert ours.told().endswith("Restore the key.")
+
+
+def test_what_became_worse_is_told_again(database: Database):
+    def told() -> list[str]:
+        with database.transaction() as connection:
+            undelivered = claim_undelivered_alerts(connection, SELLER, 10)
+            for alert in undelivered:
+                mark_alert_delivered(connection, alert.alert_id)
+        return [alert.severity for alert in undelivered]
+
+    steps: list[tuple[Severity, list[str]]] = [
+        ("WARN", ["warning"]), ("WARN", []), ("ERROR", ["error"]), ("ERROR", []), ("WARN", []), ("ERROR", ["error"])
+    ]  # fmt: skip
+    for severity, expected in steps:
+        alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+        assert told() == expected

@@ -327,6 +327,18 @@ def test_a_second_reading_needs_an_entry_of_its_own(database: Database, vault: V
     assert (outcome.numbers["stored_without_call"], outcome.numbers["sent_without_reveal"]) == (1, 1)
 
 
+def test_of_an_order_from_before_the_newest_sending_was_noted_any_reveal_counts(
+    database: Database, put_order: PutOrder
+):
+    put_order("111-1", sent=True, stored=0)
+    # Release 0001 noted the first attempt and the acceptance; where the warehouse was away, hours apart.
+    run(
+        database,
+        "update pipeline.wms_orders set sent_at = null, first_attempt_at = first_attempt_at - interval '5 hours'",
+    )
+    assert every_reading_is_audited(database, seller_id=SELLER).passed
+
+
 def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder):
     put_order("111-1", status="CANCELLED", queue="cancelled", deliver_by=50, bought=60, sent=True)
     outcomes = [

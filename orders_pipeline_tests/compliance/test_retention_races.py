@@ -14,6 +14,7 @@ from orders_pipeline.compliance.kept import kept, next_kept
 from orders_pipeline.compliance.retention import apply_retention
 from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.compliance.shredding import ShredTotals, shred_due
+from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.orders.fetch import fetch_due_orders
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.fulfillment import begin_push, record_answer
@@ -237,4 +238,50 @@ def test_what_is_sent_while_the_warehouse_erases_counts_as_kept(
     monkeypatch.setattr(warehouse, "erase_pii", erases_and_is_sent_anew)
     apply_retention(database, vault, warehouse, seller_id=SELLER)
     assert nothing_past_its_time(database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert erased_within_the_day(database, seller_id=SELLER).passed
+
+
+def test_an_order_that_arrives_after_the_warehouse_said_it_knows_none_is_erased_by_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    order_id = world.order()
+    really = world.wms.push
+
+    def arrives_late(order: Any) -> Any:
+        erase_order(
+            world.database, world.vault, world.wms, seller_id=SELLER, order_id=order_id, reason="the buyer asked"
+        )
+        return really(order)
+
+    monkeypatch.setattr(world.wms, "push", arrives_late)
+    world.sync()
+    assert not world.warehouse.orders[order_id].erased, "the erasure found nothing there yet"
+    assert nothing_past_its_time(world.database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
+    apply_retention(world.database, world.vault, world.wms, seller_id=SELLER)
+    assert world.warehouse.orders[order_id].erased
+
+
+def test_the_alert_of_an_erased_order_that_never_was_to_be_sent_ends_with_the_order(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    erase_order(world.database, world.vault, world.wms, seller_id=SELLER, order_id=order_id, reason="the buyer asked")
+    assert "order.erased" in world.alerts()
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.settle()
+    assert "order.erased" not in world.alerts()
+
+
+def test_a_request_to_erase_is_done_as_soon_as_the_warehouse_is(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("r", queue="accepted", sent=True)
+    warehouse.answers["r"] = WarehouseUnavailable("away")
+    erase_order(database, vault, warehouse, seller_id=SELLER, order_id="r", reason="the buyer asked")
+    warehouse.answers.clear()
+    sql(database, "update pipeline.wms_orders set erase_due_at = clock_timestamp()")
+    sql(database, "update pipeline.erasures set asked_at = asked_at - interval '25 hours'")
+    assert not erased_within_the_day(database, seller_id=SELLER).passed
+    assert erase_at_warehouse(database, vault.audit, warehouse, seller_id=SELLER).requests_finished == 1
     assert erased_within_the_day(database, seller_id=SELLER).passed

@@ -240,3 +240,23 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, d
     assert metadata["would_shred"].value == 3
     with database.transaction() as connection:
         assert connection.execute(text("select count(*) from vault.records")).scalar_one() == before
+
+
+def test_a_materialization_that_somebody_reported_by_hand_switches_no_check_off(pipeline: Pipeline):
+    assert pipeline.run("check_compliance")
+    for metadata in ({}, {"head": "12:not-a-hash"}, {"head": 7}):
+        pipeline.instance.report_runless_asset_event(dg.AssetMaterialization("pii_access_log", metadata=metadata))
+    assert pipeline.run("check_compliance")
+    assert _checks(pipeline)["audit_chain_is_intact"]
+
+
+def test_a_check_with_a_defect_is_red_and_takes_no_other_checks_word_away(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    def defect(*arguments: object, **named: object) -> None:
+        raise ZeroDivisionError("of a defect")
+
+    monkeypatch.setattr("orders_pipeline.compliance.checks.every_reading_is_audited", defect)
+    assert pipeline.run("check_compliance")
+    found = _checks(pipeline)
+    assert (found["every_reading_is_audited"], found["audit_chain_is_intact"]) == (False, True)

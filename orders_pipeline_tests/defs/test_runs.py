@@ -136,9 +136,26 @@ def test_a_worker_that_lives_gives_its_sign_again_after_the_server_lost_it(datab
     assert heard[-2:] == [False, True]
 
 
-def test_a_failed_run_is_an_alert_until_a_later_run_of_its_job_succeeds(
+def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_of_its_job_succeeds(
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    def hear_of_newest(instance: dg.DagsterInstance) -> str:
+        run = instance.get_run_records(dg.RunsFilter(job_name="doctor"), limit=1)[0].dagster_run
+        event = next(
+            entry.dagster_event
+            for entry in instance.all_logs(run.run_id)
+            if entry.dagster_event is not None and entry.dagster_event.is_run_failure
+        )
+        with dg.build_run_status_sensor_context(
+            sensor_name="alert_on_failed_runs",
+            dagster_instance=instance,
+            dagster_run=run,
+            dagster_event=event,
+            resources={"store": StoreResource()},
+        ) as context:
+            alert_on_failed_runs(context.for_run_failure())
+        return run.run_id
+
     def open_alerts() -> list[tuple[str, str]]:
         with database.transaction() as connection:
             rows = connection.execute(text("select key, message from pipeline.alerts where closed_at is null"))
@@ -149,23 +166,13 @@ def test_a_failed_run_is_an_alert_until_a_later_run_of_its_job_succeeds(
         point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
         pipeline = Pipeline(instance)
         assert not pipeline.run("doctor")
-        record = instance.get_run_records(dg.RunsFilter(job_name="doctor"), limit=1)[0]
-        event = next(
-            entry.dagster_event
-            for entry in instance.all_logs(record.dagster_run.run_id)
-            if entry.dagster_event is not None and entry.dagster_event.is_run_failure
-        )
-        with dg.build_run_status_sensor_context(
-            sensor_name="alert_on_failed_runs",
-            dagster_instance=instance,
-            dagster_run=record.dagster_run,
-            dagster_event=event,
-            resources={"store": StoreResource()},
-        ) as context:
-            alert_on_failed_runs(context.for_run_failure())
+        hear_of_newest(instance)
+        assert open_alerts() == [], "who started it by hand sees it"
+        assert not pipeline.run("doctor", tags={"dagster/schedule_name": "nightly"})
+        run_id = hear_of_newest(instance)
         ((key, message),) = open_alerts()
         assert key == "run.failed:doctor"
-        assert record.dagster_run.run_id in message
+        assert run_id in message
         pipeline.tick("deliver_alerts_sensor")
         assert len(open_alerts()) == 1
         assert pipeline.run("subscribe")

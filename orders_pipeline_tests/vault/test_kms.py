@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,10 +26,11 @@ from orders_pipeline.vault.errors import (
     VaultIntegrityError,
     VaultKeyMissing,
 )
+from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.vault.keys import WrappedKey
 from orders_pipeline.vault.kms import AwsKmsKeys
 from orders_pipeline.vault.open_keys import open_key_provider
-from orders_pipeline.vault.rotation import rotate_keys, settle_shreds
+from orders_pipeline.vault.rotation import retire_key, rotate_keys, settle_shreds, unsettled_shreds
 from orders_pipeline_tests.aws import ThreadedServer
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND
@@ -146,3 +148,20 @@ def test_a_kms_that_does_not_answer_is_an_error_that_says_what_to_check(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(KeyProviderUnavailable, match="check ORDERS_KMS_KEY_ID"):
         AwsKmsKeys(ALIAS).current_key_id()
+
+
+def test_a_key_of_a_former_provider_is_destroyed_when_the_log_says_so_and_not_because_kms_knows_none_of_its_name(
+    database: Database, keys: AwsKmsKeys, audit: AuditLog, tmp_path: Path
+) -> None:
+    keyring = LocalKeyring(tmp_path / "keyring.json")
+    former = Vault(database, keyring, audit)
+    with database.transaction() as connection:
+        former.store(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", plaintext=CANARY, expires_at=None)
+        former.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    settle_shreds(database, keys, audit)
+    assert unsettled_shreds(database).records == 1, "the keyring still opens an old dump"
+    (key_id,) = keyring.key_ids()
+    keyring.add_key()
+    retire_key(database, keyring, audit, key_id, purpose="moved to KMS")
+    settle_shreds(database, keys, audit)
+    assert unsettled_shreds(database).records == 0

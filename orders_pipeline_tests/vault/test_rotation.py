@@ -349,3 +349,27 @@ def test_after_a_keyring_is_lost_a_new_one_is_made_on_request_only_and_shreds_ca
             text("select outcome from audit.entries where action = 'replace_keyring' order by entry_id")
         ).scalars()
         assert list(actions) == ["started", "done"]
+
+
+def test_nothing_is_settled_while_an_older_key_is_left_that_opens_an_older_dump(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put
+) -> None:
+    put("111-1", "111-2")
+    # A dump of now has 111-1 under the first key. A record that does not open keeps that key from going.
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "update vault_keys.data_keys k set wrapped_key = decode(repeat('00', 60), 'hex') from vault.records r "
+                "where r.key_reference = k.key_reference and r.subject_id = '111-2'"
+            )
+        )
+    rotate_keys(database, keyring, audit, purpose="test")
+    with database.transaction() as connection:
+        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    settled = settle_shreds(database, keyring, audit)
+    assert settled is not None
+    assert (settled.complete, settled.shreds_settled, unsettled_shreds(database).records) == (False, 0, 1)
+    with database.transaction() as connection:
+        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-2", reason="cancelled")
+    settle_shreds(database, keyring, audit)
+    assert (len(keyring.key_ids()), unsettled_shreds(database).records) == (1, 0)

@@ -18,7 +18,6 @@ STATEMENTS = (
          constraint pk_database_grants primary key (who, what))""",
     "comment on column pipeline.database_grants.who is 'a role, or public'",
     "alter table pipeline.wms_orders add column sent_at timestamptz",
-    "update pipeline.wms_orders set sent_at = greatest(first_attempt_at, accepted_at) where content_hash is not null",
     "alter table vault_keys.unsettled_shreds add column key_ids text[] not null default '{}'",
     "comment on column vault_keys.unsettled_shreds.key_ids is 'the key-encryption keys that opened them'",
 )
