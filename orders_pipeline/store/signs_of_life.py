@@ -10,6 +10,7 @@ The lock is shared, so that a process may give its sign twice, and belongs to a 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from threading import Event, Thread
 
@@ -34,9 +35,13 @@ class SignOfLife:
         self._thread.start()
 
     def end(self) -> None:
-        """Safe also when the connection is gone, or the sign ended, already."""
+        """The sign is gone when this returns. Safe also when the connection is gone, or the sign ended, already."""
         self._ended.set()
         self._thread.join()
+        if not self._connection.closed:
+            # The server hears of a closed connection only a moment later; where it is away, so is the lock.
+            with suppress(SQLAlchemyError):
+                self._connection.rollback()
         self._drop()
 
     def _give(self) -> Connection:
