@@ -137,9 +137,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Never raises for a missing or wrong setting: see `Settings.problems`, so that the definitions load without any.
     """
     problems: list[str] = []
-    given = _read_environment() if environ is None else environ
-    # A line without a value, as in a copied .env.example, says nothing: what is named elsewhere counts.
-    values = _with_files({name: value for name, value in given.items() if value.strip()}, problems)
+    given = _read_environment() if environ is None else _with_value(environ)
+    values = _with_files(given, problems)
     secrets = _secrets_manager(values, problems)
     # What is set for this deployment alone wins over the shared secret.
     values = {**(secrets or {}), **values}
@@ -183,8 +182,12 @@ def is_loopback(url: str) -> bool:
 
 
 def _read_environment() -> dict[str, str]:
-    from_file = {name: value for name, value in dotenv_values(project_root() / ".env").items() if value is not None}
-    return {**from_file, **os.environ}
+    return {**_with_value(dotenv_values(project_root() / ".env")), **_with_value(os.environ)}
+
+
+def _with_value(given: Mapping[str, str | None]) -> dict[str, str]:
+    """Without the lines that have no value, as in a copied .env.example: what is named elsewhere counts."""
+    return {name: value for name, value in given.items() if value and value.strip()}
 
 
 # What Secrets Manager said last, by secret and region; sensors read the settings every few seconds.

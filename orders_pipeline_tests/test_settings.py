@@ -203,3 +203,11 @@ def test_an_audit_export_is_a_folder_or_a_bucket():
     assert load_settings(COMPLETE).audit_export is None
     assert load_settings({**COMPLETE, "ORDERS_AUDIT_EXPORT": "s3://bucket/p"}).audit_export == "s3://bucket/p"
     assert load_settings({**COMPLETE, "ORDERS_AUDIT_EXPORT": "/srv/audit"}).problems == ()
+
+
+def test_a_blank_line_in_the_environment_hides_no_value_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "workspace.yaml").touch()
+    (tmp_path / ".env").write_text("WMS_TOKEN=of-the-file\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WMS_TOKEN", "")
+    assert not any("WMS_TOKEN" in problem for problem in load_settings().problems)

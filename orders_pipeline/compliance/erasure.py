@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from orders_pipeline.amazon.order import AMAZON
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance.kept import kept, next_kept
 from orders_pipeline.compliance.rules import Rule
@@ -145,6 +146,9 @@ def _bar(database: Database, vault: Vault, seller_id: str, order_ids: Sequence[s
             for order_id in sorted(known)
         ]  # fmt: skip
         for order_id, row in known.items():
+            if row.fulfilled_by == AMAZON:
+                # Amazon has the address, and ships it.
+                continue
             tell_of_unshipped(connection, seller_id, order_id, row.status, Rule.ERASURE_ASKED)
         vault.audit.record_many(connection, entries)
 

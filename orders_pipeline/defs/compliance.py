@@ -134,11 +134,21 @@ def _look_up_deliveries(
     return look_up_deliveries(orders, database, seller_id=seller_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
 
 
+# Well before a run of this kind is taken for one that hangs (MAX_RUNTIME_TAG).
+ERASURES_DEADLINE_SECONDS = 150.0
+
+
 @dg.op(out=dg.Out(dg.Nothing))
 def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource, warehouse: WarehouseResource) -> None:
     """Ask the warehouse for every erasure that it owes and whose back-off is over."""
     with acting_as(f"run:{context.run.run_id}"):
-        totals = erase_at_warehouse(store.database(), store.audit(), warehouse.client(), seller_id=store.seller_id())
+        totals = erase_at_warehouse(
+            store.database(),
+            store.audit(),
+            warehouse.client(),
+            seller_id=store.seller_id(),
+            deadline_seconds=ERASURES_DEADLINE_SECONDS,
+        )
     context.add_output_metadata({"erased": totals.erased, "failed": totals.failed})
 
 

@@ -314,6 +314,17 @@ def test_a_lock_that_is_gone_or_hollow_and_a_log_that_is_gone_are_found(
     assert not audit_log_is_kept(database).passed
 
 
+def test_a_trigger_or_a_rule_that_is_not_ours_can_drop_entries_and_is_found(database: Database):
+    assert audit_log_is_kept(database).passed
+    run(database, "create function public.swallow() returns trigger language plpgsql as 'begin return null; end'")
+    run(database, "create trigger aaa before insert on audit.entries for each row "
+        "when (new.action = 'reveal') execute function public.swallow()")  # fmt: skip
+    assert not audit_log_is_kept(database).passed
+    run(database, "drop trigger aaa on audit.entries")
+    run(database, "create rule aaa as on insert to audit.entries where new.action = 'reveal' do instead nothing")
+    assert not audit_log_is_kept(database).passed
+
+
 def test_a_second_reading_needs_an_entry_of_its_own(database: Database, vault: Vault, put_order: PutOrder):
     put_order("111-1", sent=True, stored=0)
     assert every_reading_is_audited(database, seller_id=SELLER).passed

@@ -17,6 +17,7 @@ from orders_pipeline.compliance.shredding import ShredTotals, shred_due
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.orders.fetch import fetch_due_orders
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.erasures import insert_erasure
 from orders_pipeline.store.fulfillment import begin_push, record_answer
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.wms.warehouse import WarehouseUnavailable
@@ -285,3 +286,19 @@ def test_a_request_to_erase_is_done_as_soon_as_the_warehouse_is(
     assert not erased_within_the_day(database, seller_id=SELLER).passed
     assert erase_at_warehouse(database, vault.audit, warehouse, seller_id=SELLER).requests_finished == 1
     assert erased_within_the_day(database, seller_id=SELLER).passed
+
+
+def test_a_request_that_meets_a_lock_holds_up_nobody_elses_data(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("held")
+    put_order("free", status="CANCELLED", queue="cancelled")
+    with database.transaction() as connection:
+        insert_erasure(connection, SELLER, "held")
+    with database.transaction() as connection:
+        connection.execute(text("select from pipeline.orders where order_id = 'held' for update"))
+        totals = apply_retention(database, vault, warehouse, seller_id=SELLER)
+        assert totals.failed
+    assert kept_ids(database) == {"held"}
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert kept_ids(database) == set()

@@ -110,6 +110,12 @@ def test_a_grant_to_a_login_by_name_is_not_as_declared(database: Database, analy
     assert roles_are_as_declared(database).passed
 
 
+@pytest.mark.parametrize("right", ["trigger", "references"])
+def test_a_right_to_hang_something_on_a_table_is_seen_too(database: Database, right: str):
+    execute(database, f"grant {right} on audit.entries to {READER}")
+    assert not roles_are_as_declared(database).passed
+
+
 def test_a_change_is_an_alert_and_the_first_look_is_none(database: Database, audit: AuditLog, analyst: str):
     def alerts() -> list[str]:
         with database.transaction() as connection:
