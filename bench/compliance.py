@@ -8,7 +8,6 @@ what the vault costs (vault), the table (table).
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from bench.table import Row, report, row, tell
+from bench.table import Row, row, tell
 from bench.vault import PLAINTEXT
+from bench.workload import Workload
 from orders_pipeline.compliance.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
 from orders_pipeline.compliance.held_values import HeldValues
 from orders_pipeline.compliance.leak_scan import scan_for_leaks
@@ -34,34 +34,33 @@ from orders_pipeline.vault.keyring import LocalKeyring
 TITLE = "Compliance"
 SELLER = "A3TH9S8BH6GOGM"
 KIND = "shipping_details"
-ORDERS = int(os.environ.get("BENCH_ORDERS", "1000000"))
-FEW_ORDERS = ORDERS // 100
 FILL_BATCH = 20_000
 CHECKS = ("nothing_past_its_time", "every_record_opens", "every_reading_is_audited", "scan_for_leaks")
 
 
-def run() -> list[Row]:
+def run(workload: Workload) -> list[Row]:
     """Memory and time of each check; filling the store takes a few minutes, the checks about as long."""
+    orders, few_orders = workload.checked_orders, workload.checked_orders // 100
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
         server = start_embedded(Path(folder))
         try:
             keyring = Path(folder) / "keyring.json"
             urls: dict[str, str] = {}
-            for name, orders in (("few", FEW_ORDERS), ("many", ORDERS)):
+            for name, number in (("few", few_orders), ("many", orders)):
                 urls[name] = server.url(name)
                 ensure_database_exists(urls[name])
                 database = Database(urls[name])
                 upgrade(database)
-                _fill(database, LocalKeyring(keyring), orders)
+                _fill(database, LocalKeyring(keyring), number)
                 database.close()
             measured: list[Row] = []
             for check in CHECKS:
                 few, many = (_in_a_process_of_its_own(check, urls[name], keyring) for name in ("few", "many"))
                 label = check.replace("_", " ")
-                tell(f"{label}: looked at {ORDERS:,} orders in {many[1] / 1e6:.0f} s")
+                tell(f"{label}: looked at {orders:,} orders in {many[1] / 1e6:.0f} s")
                 measured += [
-                    row(f"{label}: peak MB over {ORDERS:,} orders, against 1/100", many[0], few[0], "<= 1.5"),
-                    row(f"{label}: µs an order, against 1/100", many[1] / ORDERS, few[1] / FEW_ORDERS, "<= 2"),
+                    row(f"{label}: peak MB over {orders:,} orders, against 1/100", many[0], few[0], "<= 1.5"),
+                    row(f"{label}: µs an order, against 1/100", many[1] / orders, few[1] / few_orders, "<= 2"),
                 ]
             return measured
         finally:
@@ -161,7 +160,4 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        _measure(*sys.argv[1:])
-    else:
-        report(TITLE, run(), Path(os.devnull))
+    _measure(*sys.argv[1:])

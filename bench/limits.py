@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from bench.table import Row, report, row
+from bench.table import Row, row
+from bench.workload import Workload
 from orders_pipeline.amazon.client import open_amazon
 from orders_pipeline.amazon.errors import LimitNotBefore
 from orders_pipeline.amazon.limits import Limits
@@ -34,17 +35,14 @@ from orders_pipeline.store.migrate import ensure_database_exists, upgrade
 from orders_pipeline.vault.keyring import LocalKeyring
 
 TITLE = "Limits"
-PROCESSES = 4
 PACE = 60
-SECONDS = 10.0
-TAKE_SECONDS = 3.0
 ENDLESS = Operation("bench", "GET", "/bench", rate=1e7, burst=10_000_000)
 
 Times = list[float]
 _NOTHING = text("select 1")
 
 
-def run() -> list[Row]:
+def run(workload: Workload) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
         server = start_embedded(Path(folder))
         try:
@@ -52,24 +50,27 @@ def run() -> list[Row]:
             ensure_database_exists(url)
             database = Database(url)
             upgrade(database)
-            rows = [*_hammered(url, Path(folder)), *_takes(url)]
+            rows = [*_hammered(url, Path(folder), workload), *_takes(url, workload)]
             database.close()
         finally:
             server.stop()
     return rows
 
 
-def _hammered(url: str, folder: Path) -> list[Row]:
+def _hammered(url: str, folder: Path, workload: Workload) -> list[Row]:
     with Sandbox(time_scale=PACE, floor=FloorOptions(automatic=False), subscribed=False) as sandbox:
         order_id = sandbox.add_order(notify=False).order_id
         keyring = folder / "keyring.json"
         LocalKeyring(keyring).current_key_id()
         context = multiprocessing.get_context("spawn")
-        start = context.Barrier(PROCESSES)
+        start = context.Barrier(workload.processes)
         answers: multiprocessing.Queue[Times] = context.Queue()
         processes = [
-            context.Process(target=_hammer, args=(url, sandbox.environment(), str(keyring), order_id, start, answers))
-            for _ in range(PROCESSES)
+            context.Process(
+                target=_hammer,
+                args=(url, sandbox.environment(), str(keyring), order_id, workload.hammer_seconds, start, answers),
+            )
+            for _ in range(workload.processes)
         ]
         for process in processes:
             process.start()
@@ -82,9 +83,14 @@ def _hammered(url: str, folder: Path) -> list[Row]:
     span = moments[-1] - moments[0]
     bound = GET_ORDER.burst + rate * span
     return [
-        row("4 processes: calls, of the quota", len(moments), bound, ">= 0.95, <= 1"),
-        row("4 processes: most beyond the refill, of the burst", _excess(moments, rate), GET_ORDER.burst, "<= 1"),
-        row("4 processes: 429s, of all calls", throttled, requests, "0"),
+        row(f"{workload.processes} processes: calls, of the quota", len(moments), bound, ">= 0.95, <= 1"),
+        row(
+            f"{workload.processes} processes: most beyond the refill, of the burst",
+            _excess(moments, rate),
+            GET_ORDER.burst,
+            "<= 1",
+        ),
+        row(f"{workload.processes} processes: 429s, of all calls", throttled, requests, "0"),
     ]
 
 
@@ -93,6 +99,7 @@ def _hammer(
     environment: dict[str, str],
     keyring: str,
     order_id: str,
+    seconds: float,
     start: Barrier,
     answers: multiprocessing.Queue[Times],
 ) -> None:
@@ -100,7 +107,7 @@ def _hammer(
     client = open_amazon(load_settings(environment).require_amazon(), database, LocalKeyring(Path(keyring)))
     client.tokens.current(client.transport.deadline(10))
     start.wait()
-    end = time.time() + SECONDS
+    end = time.time() + seconds
     moments: Times = []
     while (left := end - time.time()) > 0:
         try:
@@ -123,29 +130,32 @@ def _excess(moments: Times, rate: float) -> float:
     return worst
 
 
-def _takes(url: str) -> list[Row]:
+def _takes(url: str, workload: Workload) -> list[Row]:
     database = Database(url)
     limits = Limits(database, application_id="bench", seller_id="bench", region="na")
     deadline = Timing().deadline(3600)
-    ours = _per_second(lambda: limits.acquire(ENDLESS, Priority.EVENT, deadline))
+    ours = _per_second(lambda: limits.acquire(ENDLESS, Priority.EVENT, deadline), workload.take_seconds)
     engine = database.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def round_trip() -> None:
         with engine.connect() as connection:
             connection.execute(_NOTHING)
 
-    reference = _per_second(round_trip)
+    reference = _per_second(round_trip, workload.take_seconds)
     rows = [row("takes a second, of bare round trips", ours, reference, ">= 0.25")]
-    rows.append(row("takes a second of 4 processes, of one's", _crowd(url), ours, ">= 1"))
+    rows.append(row(f"takes a second of {workload.processes} processes, of one's", _crowd(url, workload), ours, ">= 1"))
     database.close()
     return rows
 
 
-def _crowd(url: str) -> float:
+def _crowd(url: str, workload: Workload) -> float:
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(PROCESSES)
+    start = context.Barrier(workload.processes)
     answers: multiprocessing.Queue[float] = context.Queue()
-    processes = [context.Process(target=_take_alone, args=(url, start, answers)) for _ in range(PROCESSES)]
+    processes = [
+        context.Process(target=_take_alone, args=(url, workload.take_seconds, start, answers))
+        for _ in range(workload.processes)
+    ]
     for process in processes:
         process.start()
     total = sum(answers.get(timeout=120) for _ in processes)
@@ -154,25 +164,21 @@ def _crowd(url: str) -> float:
     return total
 
 
-def _take_alone(url: str, start: Barrier, answers: multiprocessing.Queue[float]) -> None:
+def _take_alone(url: str, seconds: float, start: Barrier, answers: multiprocessing.Queue[float]) -> None:
     database = Database(url)
     limits = Limits(database, application_id="bench", seller_id="bench", region="na")
     deadline = Timing().deadline(3600)
     limits.acquire(ENDLESS, Priority.EVENT, deadline)
     start.wait()
-    answers.put(_per_second(lambda: limits.acquire(ENDLESS, Priority.EVENT, deadline)))
+    answers.put(_per_second(lambda: limits.acquire(ENDLESS, Priority.EVENT, deadline), seconds))
     database.close()
 
 
-def _per_second(action: Callable[[], object]) -> float:
+def _per_second(action: Callable[[], object], seconds: float) -> float:
     for _ in range(50):
         action()
     done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < TAKE_SECONDS:
+    while time.perf_counter() - started < seconds:
         action()
         done += 1
     return done / (time.perf_counter() - started)
-
-
-if __name__ == "__main__":
-    report(TITLE, run())

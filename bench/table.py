@@ -38,7 +38,7 @@ def tell(sentence: str) -> None:
     Console(stderr=True, highlight=False).print(sentence)
 
 
-def report(title: str, rows: Sequence[Row], results: Path = RESULTS) -> None:
+def report(title: str, rows: Sequence[Row], results: Path) -> None:
     """Show the rows, and append them to the results."""
     table = Table(title=title)
     table.add_column("benchmark")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
 from bench.table import Row, row
+from bench.workload import Workload
 from orders_pipeline.store.audit import links
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import start_embedded
@@ -28,14 +29,13 @@ from orders_pipeline.vault.rotation import settle_shreds
 TITLE = "The vault"
 SELLER = "A3TH9S8BH6GOGM"
 KIND = "shipping_details"
-ORDERS = 100_000
-RECORDS = 50_000
 # Shipping details as they are sealed: some 400 bytes.
 PLAINTEXT = os.urandom(400)
 
 
-def run() -> list[Row]:
+def run(workload: Workload) -> list[Row]:
     """All figures of the vault; takes about half a minute."""
+    orders = workload.shredded_orders
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as folder:
         server = start_embedded(Path(folder))
         try:
@@ -44,23 +44,29 @@ def run() -> list[Row]:
             database = Database(url)
             upgrade(database)
             keys = LocalKeyring(Path(folder) / "keyring.json")
-            measured = [*_cryptography(keys), *_shredding(database, keys), _verifying(database)]
+            measured = [
+                *_cryptography(keys, workload.records),
+                *_shredding(database, keys, orders),
+                _verifying(database, orders),
+            ]
             database.close()
             return measured
         finally:
             server.stop()
 
 
-def _cryptography(keys: LocalKeyring) -> list[Row]:
+def _cryptography(keys: LocalKeyring, records: int) -> list[Row]:
     context = record_context(seller_id=SELLER, kind=KIND, subject_id="902-3159896-1390916")
     authenticated = b"902-3159896-1390916"
     key, nonce = AESGCM.generate_key(256), os.urandom(12)
     sealed, encrypted = seal(keys, PLAINTEXT, context), AESGCM(key).encrypt(nonce, PLAINTEXT, authenticated)
-    encrypt = _seconds(lambda: seal(keys, PLAINTEXT, context))
+    encrypt = _seconds(lambda: seal(keys, PLAINTEXT, context), records)
     # A key for each record in the reference too: that much is the promise, whoever keeps it.
-    encrypt_bare = _seconds(lambda: AESGCM(AESGCM.generate_key(256)).encrypt(os.urandom(12), PLAINTEXT, authenticated))
-    decrypt = _seconds(lambda: open_sealed(keys, sealed, context))
-    decrypt_bare = _seconds(lambda: AESGCM(key).decrypt(nonce, encrypted, authenticated))
+    encrypt_bare = _seconds(
+        lambda: AESGCM(AESGCM.generate_key(256)).encrypt(os.urandom(12), PLAINTEXT, authenticated), records
+    )
+    decrypt = _seconds(lambda: open_sealed(keys, sealed, context), records)
+    decrypt_bare = _seconds(lambda: AESGCM(key).decrypt(nonce, encrypted, authenticated), records)
     # Ours seals twice (the record, and its key), looks whether the keyring was rotated, and spells out both contexts.
     return [
         row(
@@ -78,12 +84,12 @@ def _cryptography(keys: LocalKeyring) -> list[Row]:
     ]
 
 
-def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
+def _shredding(database: Database, keys: LocalKeyring, orders: int) -> list[Row]:
     vault = Vault(database, keys, AuditLog(database))
-    order_ids = [f"902-{number:07d}-0000000" for number in range(ORDERS)]
+    order_ids = [f"902-{number:07d}-0000000" for number in range(orders)]
 
     def delete_all() -> None:
-        for start in range(0, ORDERS, SHRED_BATCH):
+        for start in range(0, orders, SHRED_BATCH):
             with database.transaction() as connection:
                 connection.execute(
                     text(
@@ -109,22 +115,24 @@ def _shredding(database: Database, keys: LocalKeyring) -> list[Row]:
     bare = _once(delete_all)
     with database.transaction() as connection:
         _fill(connection, keys, order_ids)
-    half = ORDERS // 2
+    half = orders // 2
     shredded = _once(lambda: shred(order_ids[:half]))
     settled = _once(lambda: settle_shreds(database, keys, AuditLog(database)))
     updated = _once(update_all)
     shredded += _once(lambda: shred(order_ids[half:]))
     return [
-        row("vault: seconds to shred 100,000 orders, audited each, against a bare DELETE", shredded, bare, "<= 8"),
-        row("vault: seconds to settle beside 50,000 living records, against a bare UPDATE", settled, updated, "<= 15"),
+        row(f"vault: seconds to shred {orders:,} orders, audited each, against a bare DELETE", shredded, bare, "<= 8"),
+        row(
+            f"vault: seconds to settle beside {half:,} living records, against a bare UPDATE", settled, updated, "<= 15"
+        ),
     ]
 
 
-def _verifying(database: Database) -> Row:
+def _verifying(database: Database, orders: int) -> Row:
     audit = AuditLog(database)
     entry = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
     with database.transaction() as connection:
-        audit.record_for_each(connection, entry, [f"902-{number:07d}-0000000" for number in range(ORDERS)])
+        audit.record_for_each(connection, entry, [f"902-{number:07d}-0000000" for number in range(orders)])
     entries = 0
 
     def verify() -> None:
@@ -135,7 +143,7 @@ def _verifying(database: Database) -> Row:
 
     def read() -> None:
         with database.transaction() as connection:
-            for _ in links(connection, None):
+            for _ in links(connection):
                 pass
 
     seconds, read_only = _once(verify), _once(read)
@@ -172,14 +180,14 @@ def _fill(connection: Connection, keys: LocalKeyring, order_ids: list[str]) -> N
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], times: int) -> float:
     """Of one call: the best of three rounds, which is the one that was disturbed least."""
     rounds: list[float] = []
     for _ in range(3):
         started = time.perf_counter()
-        for _ in range(RECORDS):
+        for _ in range(times):
             work()
-        rounds.append((time.perf_counter() - started) / RECORDS)
+        rounds.append((time.perf_counter() - started) / times)
     return min(rounds)
 
 

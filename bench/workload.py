@@ -1,0 +1,39 @@
+"""How much a benchmark does: `FULL` gives figures to compare, `SMALL` shows in seconds that all of it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One size of every benchmark."""
+
+    # Limits: seconds of hammering, seconds a measured rate lasts, processes side by side.
+    hammer_seconds: float
+    take_seconds: float
+    processes: int
+    # The vault: records sealed and opened a round, orders shredded and audited.
+    records: int
+    shredded_orders: int
+    # The compliance checks: orders in the larger store; the smaller one has a hundredth.
+    checked_orders: int
+
+
+FULL = Workload(
+    hammer_seconds=10.0,
+    take_seconds=3.0,
+    processes=4,
+    records=50_000,
+    shredded_orders=100_000,
+    checked_orders=1_000_000,
+)
+SMALL = Workload(
+    hammer_seconds=1.0,
+    take_seconds=0.1,
+    processes=2,
+    records=50,
+    shredded_orders=400,
+    checked_orders=400,
+)
+WORKLOADS = {"full": FULL, "small": SMALL}

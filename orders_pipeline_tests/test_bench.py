@@ -1,0 +1,24 @@
+"""The benchmarks run: all of them, at their smallest size. Their figures are for `make bench`, on a quiet machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.processes
+def test_every_benchmark_runs_to_its_end_and_reports_every_row(tmp_path: Path):
+    results = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "bench", "--workload", "small", "--results", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
+    assert all(row["ours"] > 0 or row["goal"] == "0" for row in rows), rows
+    # Five of the limits, five of the vault, memory and time of four checks.
+    assert len({row["name"] for row in rows}) == len(rows) == 18
