@@ -23,6 +23,7 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_d
 from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, exported_head, verify_export
 from orders_pipeline.compliance.erasure import erase as run_erasure
 from orders_pipeline.compliance.export_targets import ExportUnavailable, open_export_target
+from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_parked
@@ -50,6 +51,7 @@ EXPECTED = (
     VaultError,
     AuditExportRefused,
     ExportUnavailable,
+    OrdersNotAdopted,
 )
 
 
@@ -144,6 +146,33 @@ def recover(order_id: str) -> None:
     deployment = Deployment(load_settings())
     recover_order(deployment.database, deployment.audit, seller_id=deployment.seller_id, order_id=order_id)
     _out.print(f"Order {order_id} is looked at by the next run.")
+
+
+@main.command()
+@click.argument("order_ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every order that waits to be adopted.")
+@_told
+def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
+    """Ship orders that were purchased before the start: those named, or all that wait. Without either, list them.
+
+    First make sure that no other process ships them.
+    """
+    deployment = Deployment(load_settings())
+    if not order_ids and not everything:
+        waiting = orders_to_adopt(deployment.database, seller_id=deployment.seller_id)
+        for row in waiting:
+            ship_by = f", ship by {row.ship_by:%Y-%m-%d %H:%MZ}" if row.ship_by else ""
+            _out.print(f"{row.order_id}: {row.status}, purchased {row.purchased_at:%Y-%m-%d %H:%MZ}{ship_by}")
+        _out.print(f"{len(waiting)} orders from before the start wait to be adopted.")
+        return
+    totals = adopt_orders(
+        deployment.database,
+        deployment.audit,
+        seller_id=deployment.seller_id,
+        order_ids=order_ids,
+        everything=everything,
+    )
+    _out.print(f"{totals.adopted} orders are ours from now on; {totals.already} were already.")
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,18 @@ def test_complete_settings_have_no_problem_and_derive_region_and_endpoints_from_
     assert account.region == "eu"
     assert account.spapi_endpoint == "https://sellingpartnerapi-eu.amazon.com"
     assert account.orders_api == "2026-01-01"
+
+
+def test_the_start_is_a_time_with_its_offset_kept_in_utc():
+    account = load_settings({**COMPLETE, "ORDERS_START_AT": "2026-11-24T06:00:00+01:00"}).require_amazon()
+    assert account.start_at == datetime(2026, 11, 24, 5, tzinfo=UTC)
+    assert load_settings(COMPLETE).require_amazon().start_at is None
+
+
+@pytest.mark.parametrize("wrong", ["2026-11-24", "2026-11-24T06:00:00", "tomorrow"])
+def test_a_start_that_could_be_read_in_two_ways_is_refused(wrong: str):
+    with pytest.raises(SettingsError, match=r"ORDERS_START_AT is .*offset"):
+        load_settings({**COMPLETE, "ORDERS_START_AT": wrong}).require_complete()
 
 
 def test_one_error_names_every_missing_variable():

@@ -14,11 +14,12 @@ from orders_pipeline.defs.checks import SWEEP_CHECKS, sweep_results
 from orders_pipeline.defs.partitions import daily
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
 from orders_pipeline.defs.runs import request_unless_active
-from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
-from orders_pipeline.intake.sweep import sweep_orders
+from orders_pipeline.intake.sweep import looks_back_to, sweep_orders
 from orders_pipeline.settings import SettingsError
+from orders_pipeline.store.account_starts import note_start
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.order_events import count_by_day
@@ -93,6 +94,8 @@ def order_sweeps(
     Amazon promises no delivery. Many missed, or silence while orders change? See the runbook, "Intake".
     """
     database, seller_id = store.database(), store.seller_id()
+    with database.transaction() as connection:
+        note_start(connection, seller_id, amazon.settings().start_at)
     with acting_as(f"run:{context.run.run_id}"):
         swept = sweep_orders(
             amazon.client().orders,
@@ -102,13 +105,19 @@ def order_sweeps(
         )
     with database.transaction() as connection:
         results = list(sweep_results(connection, seller_id))
+        not_before = looks_back_to(connection, seller_id)
     return dg.MaterializeResult(
         check_results=results,
         metadata={
             **swept.search.as_metadata(),
             "missed": swept.missed,
-            "from": swept.window.updated_after.isoformat(),
-            "until": swept.window.updated_before.isoformat(),
+            "from": swept.window.updated_after.isoformat() if swept.window else NOTHING,
+            "until": swept.window.updated_before.isoformat() if swept.window else NOTHING,
+            "not_further_back_than": (
+                f"{not_before.isoformat()}: the first start of this account; what changed before is an old process's"
+                if not_before
+                else NOTHING
+            ),
         },
     )
 
@@ -148,6 +157,7 @@ def drain_notifications_sensor(
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with database.transaction() as connection:
+        note_start(connection, seller_id, store.settings().require_amazon().start_at)
         waiting = pending_work(connection, seller_id)
     with acting_as(f"job:{context.sensor_name}"):
         totals = drain_notifications(

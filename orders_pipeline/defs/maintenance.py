@@ -11,6 +11,7 @@ from pydantic import Field
 from orders_pipeline.compliance.erasure import erase
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
+from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.release import HoldNotReleased, release_hold
 from orders_pipeline.operations.replay import recover_order, replay_parked
@@ -29,6 +30,13 @@ class RecoverConfig(dg.Config):
     """The order to fetch and bring into line, known or not."""
 
     order_id: str
+
+
+class AdoptConfig(dg.Config):
+    """Which orders from before the start are ours to ship from now on: the named ones, or all that wait."""
+
+    order_ids: list[str] = []
+    everything: bool = False
 
 
 class ReleaseConfig(dg.Config):
@@ -164,6 +172,23 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
 
 
 @dg.op(out=dg.Out(dg.Nothing))
+def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, store: StoreResource) -> None:
+    """Make orders from before the start ours; the next run of `sync_orders` ships them."""
+    with acting_as(f"run:{context.run.run_id}"):
+        try:
+            totals = adopt_orders(
+                store.database(),
+                store.audit(),
+                seller_id=store.seller_id(),
+                order_ids=config.order_ids,
+                everything=config.everything,
+            )
+        except OrdersNotAdopted as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+    context.add_output_metadata({"adopted": totals.adopted, "adopted_before": totals.already})
+
+
+@dg.op(out=dg.Out(dg.Nothing))
 def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """A new key-encryption key, everything under it, the older ones destroyed; resumable, while the pipeline runs."""
     with acting_as(f"run:{context.run.run_id}"):
@@ -203,4 +228,19 @@ def recover_order_job() -> None:
     recover_one_order()
 
 
-jobs = [doctor, subscribe, replay_parked_job, recover_order_job, release_hold_job, erase_job, rotate_keys_job]
+@dg.job(name="adopt_orders", executor_def=dg.in_process_executor)
+def adopt_orders_job() -> None:
+    """Ship orders that were purchased before the start. First make sure that no other process ships them."""
+    adopt_named_orders()
+
+
+jobs = [
+    adopt_orders_job,
+    doctor,
+    subscribe,
+    replay_parked_job,
+    recover_order_job,
+    release_hold_job,
+    erase_job,
+    rotate_keys_job,
+]

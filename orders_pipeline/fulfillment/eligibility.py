@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from orders_pipeline.amazon.order import IN_STORE_PICK_UP, LABEL_PROGRAMS, MERCHANT, OrderStatus
+from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
 BUYER_ASKS_TO_CANCEL = "buyer_asks_to_cancel"
@@ -66,6 +67,8 @@ class OrderFacts:
     programs: frozenset[str]
     items: tuple[ItemFacts, ...]
     forgotten: bool = False
+    # Purchased before the pipeline began here, and not adopted: an old process may be shipping it.
+    awaits_adoption: bool = False
     # Reasons that a person has looked at, and decided to ship all the same.
     waived: frozenset[str] = frozenset()
 
@@ -96,6 +99,9 @@ def decide(facts: OrderFacts) -> Decision:
     open_items = [item for item in facts.items if item.to_ship > 0]
     if not open_items:
         return Decision(Wanted.NOTHING)
+    if facts.awaits_adoption:
+        # Alone: until a person says that it is ours, nothing else about it is asked or waited for.
+        return Decision(Wanted.HOLD, (PURCHASED_BEFORE_START,))
     reasons: list[str] = []
     if facts.cancellation_requested:
         reasons.append(BUYER_ASKS_TO_CANCEL)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
 from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
+from orders_pipeline.store.account_starts import awaits_adoption
 from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.erasures import to_be_forgotten
@@ -86,6 +87,7 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFac
         programs=frozenset(row.programs),
         forgotten=bool(to_be_forgotten(connection, seller_id, [row.order_id])),
         waived=frozenset(row.waived_holds),
+        awaits_adoption=awaits_adoption(connection, seller_id, row),
         items=tuple(
             ItemFacts(
                 ordered=item.quantity_ordered,

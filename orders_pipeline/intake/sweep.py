@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow, canonical_status
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
+from orders_pipeline.store.account_starts import account_start
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.orders import known_states
 from orders_pipeline.store.search_windows import latest_finished_until, unfinished_search
@@ -31,17 +32,36 @@ class SweepTotals:
     """What one sweep did. `missed`: orders whose change we had not been told of."""
 
     search: SearchTotals
-    window: SearchWindow
+    # None: the account was started a moment ago, and Amazon lists nothing later yet.
+    window: SearchWindow | None
     missed: int = 0
 
 
-def sweep_window(last_until: datetime | None, now: datetime, marketplace_ids: tuple[str, ...]) -> SearchWindow:
-    """From an hour (once a day: a day) before the last sweep's end, up to what Amazon lists by now."""
+def sweep_window(
+    last_until: datetime | None, now: datetime, marketplace_ids: tuple[str, ...], not_before: datetime | None = None
+) -> SearchWindow | None:
+    """From an hour (once a day: a day) before the last sweep's end, up to what Amazon lists by now.
+
+    `not_before`: the account's first start, before which an old process did the work. None while Amazon lists nothing
+    that is later than that.
+    """
     end = now - SEARCH_HOLDBACK
     if last_until is None:
-        return SearchWindow(end - FIRST_LOOK_BACK, end, marketplace_ids)
-    first_of_the_day = last_until.date() != end.date()
-    return SearchWindow(last_until - (LONG_OVERLAP if first_of_the_day else OVERLAP), end, marketplace_ids)
+        start = end - FIRST_LOOK_BACK
+    else:
+        first_of_the_day = last_until.date() != end.date()
+        start = last_until - (LONG_OVERLAP if first_of_the_day else OVERLAP)
+    start = max(start, not_before or start)
+    return SearchWindow(start, end, marketplace_ids) if start < end else None
+
+
+def looks_back_to(connection: Connection, seller_id: str) -> datetime | None:
+    """How far back a sweep may look: the account's first start. None, without bound, where ORDERS_START_AT is set.
+
+    There, what was purchased before is shown and waits (store.account_starts), so it may as well be found.
+    """
+    start = account_start(connection, seller_id)
+    return start.first_started_at if start is not None and start.start_at is None else None
 
 
 def sweep_orders(
@@ -51,12 +71,15 @@ def sweep_orders(
     with database.transaction() as connection:
         unfinished = unfinished_search(connection, seller_id, SWEEP)
         last_until = latest_finished_until(connection, seller_id, SWEEP)
+        not_before = looks_back_to(connection, seller_id)
     if unfinished is not None:
         window = SearchWindow(
             unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
         )
     else:
-        window = sweep_window(last_until, database.now(), marketplace_ids)
+        window = sweep_window(last_until, database.now(), marketplace_ids, not_before)
+        if window is None:
+            return SweepTotals(SearchTotals(finished=True), None)
     missed: set[str] = set()
 
     def record(connection: Connection, found: Sequence[Order]) -> int:

@@ -32,6 +32,7 @@ from orders_pipeline.amazon.order import (
 )
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_to_bytes
 from orders_pipeline.orders.plan import FINAL
+from orders_pipeline.store.account_starts import awaits_adoption
 from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
 from orders_pipeline.store.database import AnyRow, Database, database_now
 from orders_pipeline.store.erasures import may_be_stored, to_be_forgotten
@@ -161,7 +162,9 @@ def _look(
     if needs_details:
         with database.transaction() as connection:
             # Somebody asked that this buyer be forgotten: not even Amazon's own data comes back in.
-            needs_details = not to_be_forgotten(connection, seller_id, [claim.order_id])
+            needs_details = not to_be_forgotten(connection, seller_id, [claim.order_id]) and not _awaits_adoption(
+                connection, seller_id, claim.order_id
+            )
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
         answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)
@@ -227,8 +230,8 @@ def _save(
     now = database_now(connection)
     if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
         return
-    if not may_be_stored(connection, seller_id, order.order_id):
-        # Asked for while the answer was on its way: it goes no further.
+    if not may_be_stored(connection, seller_id, order.order_id) or awaits_adoption(connection, seller_id, merged):
+        # Its erasure was asked for while the answer was on its way, or an old process ships it: it goes no further.
         lose_address(connection, seller_id=seller_id, order_id=order.order_id)
         return
     if not asked_for_details:
@@ -257,6 +260,11 @@ def _save(
         order_id=order.order_id,
         delay=min(max(ADDRESS_RETRY, waiting), LONGEST_ADDRESS_RETRY),
     )
+
+
+def _awaits_adoption(connection: Connection, seller_id: str, order_id: str) -> bool:
+    known = order_row(connection, seller_id, order_id)
+    return known is not None and awaits_adoption(connection, seller_id, known)
 
 
 def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orders_pipeline.shipments.states import PackageState
+from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.orders import item_rows, lock_orders, mark_queue_stale, order_row
@@ -88,11 +89,17 @@ def pieces_by_line(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 def _absorb(connection: Connection, seller_id: str, event: AnyRow) -> str:
     order = order_row(connection, seller_id, event.order_id)
+    if order is None and shipped_before_start(connection, seller_id, event.shipped_at):
+        # The warehouse's list begins with what an old process had it ship, and told Amazon of.
+        return PURCHASED_BEFORE_START
     if order is None:
         _alert(connection, seller_id, f"package.unknown_order:{event.order_id}", "The warehouse reported a package of "
                f"order {event.order_id}, which this pipeline does not know.", "Look whose order it is; run "
                "`recover_order` if it is ours.")  # fmt: skip
         return "unknown_order"
+    if awaits_adoption(connection, seller_id, order):
+        # Whoever pushed it confirms it; two would show Amazon two packages. `adopt` takes this event up again.
+        return PURCHASED_BEFORE_START
     packages = lock_confirmations(connection, seller_id, event.order_id)
     match event.kind:
         case "shipped":

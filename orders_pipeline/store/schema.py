@@ -124,6 +124,16 @@ search_windows = Table(
     schema="pipeline",
 )
 
+# When this pipeline first ran for an account: what was purchased before may be an old process's to ship.
+account_starts = Table(
+    "account_starts",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    _time_now("first_started_at"),
+    Column("start_at", DateTime(timezone=True), comment="ORDERS_START_AT as it was set when last seen"),
+    schema="pipeline",
+)
+
 # --- orders: the newest state of each
 
 orders = Table(
@@ -162,6 +172,8 @@ orders = Table(
     # Set by every change; cleared when the fulfillment queue has been derived from it again.
     Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
+    # A person's word that an order from before the start is ours to ship (store.account_starts).
+    _time("adopted_at"),
     Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
     Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),

@@ -13,7 +13,9 @@ from sqlalchemy import text
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.store.account_starts import note_start
 from orders_pipeline.store.database import Database
+from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 
@@ -39,9 +41,55 @@ def _long_ago(sandbox: Sandbox, order_id: str) -> None:
     order.last_updated -= timedelta(minutes=30)
 
 
+def _started_yesterday(database: Database) -> None:
+    with database.transaction() as connection:
+        note_start(connection, SELLER, None)
+        connection.execute(
+            text("update pipeline.account_starts set first_started_at = clock_timestamp() - interval '1 day'")
+        )
+
+
+def test_the_first_start_pushes_nothing_that_an_old_process_ships_and_says_how_far_back_it_looks(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database
+):
+    old = sandbox.add_order(status="UNSHIPPED", notify=False)
+    _long_ago(sandbox, old.order_id)
+    sandbox.amazon.orders[old.order_id].created -= timedelta(hours=1)
+    pipeline.tick("drain_notifications_sensor")
+    assert pipeline.run("sweep_orders")
+    pipeline.tick("drain_notifications_sensor")
+    assert not sandbox.warehouse.orders
+    record = pipeline.instance.get_latest_materialization_event(dg.AssetKey("order_sweeps"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    said = record.asset_materialization.metadata["not_further_back_than"].value
+    assert "the first start of this account" in str(said)
+
+
+def test_a_backfilled_order_from_before_the_first_start_waits_until_it_is_adopted_from_the_ui(
+    sandbox: Sandbox, pipeline: Pipeline
+):
+    old = sandbox.add_order(status="UNSHIPPED", notify=False)
+    _long_ago(sandbox, old.order_id)
+    sandbox.amazon.orders[old.order_id].created -= timedelta(hours=1)
+    pipeline.tick("drain_notifications_sensor")
+    _materialize_day_of(sandbox, pipeline, old.order_id)
+    pipeline.run("sync_orders")
+    assert old.order_id not in sandbox.warehouse.orders
+    config = {"ops": {"adopt_named_orders": {"config": {"order_ids": [old.order_id]}}}}
+    assert (
+        pipeline.repository.get_job("adopt_orders")
+        .execute_in_process(instance=pipeline.instance, run_config=config)
+        .success
+    )
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[old.order_id].status == "accepted"
+
+
 def test_an_order_whose_notification_was_lost_reaches_the_warehouse_by_the_sweep_and_the_check_counts_it(
     sandbox: Sandbox, pipeline: Pipeline, database: Database
 ):
+    _started_yesterday(database)
     told = sandbox.add_order(status="UNSHIPPED")
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
     pipeline.tick("drain_notifications_sensor")
@@ -65,6 +113,7 @@ def test_an_order_whose_notification_was_lost_reaches_the_warehouse_by_the_sweep
 
 
 def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pipeline, database: Database):
+    _started_yesterday(database)
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
     _long_ago(sandbox, lost.order_id)
     for _ in range(2):
@@ -78,16 +127,19 @@ def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pip
 def test_materializing_a_past_day_fetches_its_orders(sandbox: Sandbox, pipeline: Pipeline, database: Database):
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
     _long_ago(sandbox, lost.order_id)
-    day = sandbox.amazon.orders[lost.order_id].last_updated.date().isoformat()
+    _materialize_day_of(sandbox, pipeline, lost.order_id)
+    pipeline.run("sync_orders")
+    assert sandbox.warehouse.orders[lost.order_id].status == "accepted"
+
+
+def _materialize_day_of(sandbox: Sandbox, pipeline: Pipeline, order_id: str) -> None:
     job = pipeline.repository.get_implicit_job_def_for_assets([dg.AssetKey("order_events")])
     assert job is not None
     assert job.execute_in_process(
         instance=pipeline.instance,
-        partition_key=day,
+        partition_key=sandbox.amazon.orders[order_id].last_updated.date().isoformat(),
         asset_selection=[dg.AssetKey("order_events")],
     ).success
-    pipeline.run("sync_orders")
-    assert sandbox.warehouse.orders[lost.order_id].status == "accepted"
 
 
 def test_an_order_that_the_warehouse_refused_is_pushed_when_it_is_replayed(sandbox: Sandbox, pipeline: Pipeline):

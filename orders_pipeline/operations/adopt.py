@@ -1,0 +1,86 @@
+"""A person takes over orders from before the start: from now on this pipeline ships and confirms them.
+
+Nothing here tells the old process to stop: who adopts an order has made sure that nobody else ships it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from orders_pipeline.store.account_starts import note_adoption, waiting_for_adoption
+from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.store.orders import insert_unknown_order, request_fetch
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
+
+# Amazon's order ids (facts/sp-api.md §10).
+_ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")
+
+
+class OrdersNotAdopted(Exception):
+    """Nothing was adopted; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptTotals:
+    """`adopted`: made ours now. `already`: adopted before; nothing was changed."""
+
+    adopted: int
+    already: int
+
+
+def orders_to_adopt(database: Database, *, seller_id: str) -> Sequence[AnyRow]:
+    """(order_id, status, purchased_at, ship_by) of the orders that wait for it, nearest ship-by first."""
+    with database.transaction() as connection:
+        return waiting_for_adoption(connection, seller_id)
+
+
+def adopt_orders(
+    database: Database, audit: AuditLog, *, seller_id: str, order_ids: Sequence[str] = (), everything: bool = False
+) -> AdoptTotals:
+    """Adopt the named orders, known or not, or everything that waits for it. All or none. Raises OrdersNotAdopted."""
+    named = sorted({order_id.strip() for order_id in order_ids})
+    if bool(named) == everything:
+        raise OrdersNotAdopted("Name the orders to adopt, or ask for everything that waits: one of the two.")
+    wrong = [order_id for order_id in named if not _ORDER_ID.fullmatch(order_id)]
+    if wrong:
+        raise OrdersNotAdopted(
+            f"{len(wrong)} of {len(named)} are not Amazon order ids (as 902-1845936-5435065): nothing was adopted."
+        )
+    with database.transaction() as connection:
+        chosen = named or sorted(row.order_id for row in waiting_for_adoption(connection, seller_id))
+        adopted = [order_id for order_id in chosen if _adopt(connection, seller_id, order_id)]
+        audit.record_many(
+            connection,
+            [
+                AuditEntry(
+                    action="adopt_order",
+                    seller_id=seller_id,
+                    order_id=order_id,
+                    purpose="a person says that no other process ships it",
+                    outcome="adopted",
+                )
+                for order_id in adopted
+            ],
+        )
+    return AdoptTotals(adopted=len(adopted), already=len(chosen) - len(adopted))
+
+
+def _adopt(connection: Connection, seller_id: str, order_id: str) -> bool:
+    insert_unknown_order(
+        connection,
+        seller_id=seller_id,
+        order_id=order_id,
+        marketplace_id=None,
+        status="UNKNOWN",
+        fulfilled_by="UNKNOWN",
+        last_updated_at=None,
+    )
+    if not note_adoption(connection, seller_id, order_id):
+        return False
+    # Its address was not asked for while an old process shipped it.
+    request_fetch(connection, seller_id=seller_id, order_id=order_id)
+    return True
