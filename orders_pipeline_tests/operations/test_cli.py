@@ -89,6 +89,17 @@ def test_an_order_that_a_person_names_is_made_due(
         assert due.scalars().all() == ["111-0000000-0000001"]
 
 
+def test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    assert "0 orders from before the start wait" in CliRunner().invoke(main, ["adopt"]).output
+    assert "1 orders are ours from now on" in CliRunner().invoke(main, ["adopt", "111-0000000-0000001"]).output
+    refused = CliRunner().invoke(main, ["adopt", "maria"])
+    assert refused.exit_code == 2
+    assert "nothing was adopted" in refused.output
+
+
 @pytest.mark.processes
 def test_up_starts_everything_and_on_sigterm_stops_all_that_it_started(sandbox: Sandbox, tmp_path: Path):
     with socket.socket() as probe:
