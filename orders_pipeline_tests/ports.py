@@ -27,13 +27,13 @@ from orders_pipeline.sandbox.amazon.shipments import Shipments
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.warehouse.app import RefusedError, WarehouseApi
 from orders_pipeline.sandbox.warehouse.state import WarehouseState, content_hash
+from orders_pipeline.wms.shipment_events import read_shipment_event
 from orders_pipeline.wms.warehouse import (
     CancelAnswer,
     FulfillmentOrder,
     HoldAnswer,
     PushAnswer,
     PushResult,
-    ShipmentEvent,
     ShipmentPage,
     WarehouseOrder,
 )
@@ -226,7 +226,9 @@ class WarehousePorts:
         self._faults.strike("poll", "*")
         start = int(cursor or 0)
         page = self._state.events[start : start + limit]
-        return ShipmentPage(tuple(shipment_event(event) for event in page), str(start + len(page)))
+        events = [read_shipment_event(event) for event in page]
+        readable = tuple(event for event in events if event is not None)
+        return ShipmentPage(readable, str(start + len(page)), unreadable=len(page) - len(readable))
 
     def erase_pii(self, order_ref: str) -> bool:
         return self._state.erase(order_ref) or True
@@ -254,18 +256,3 @@ class WarehousePorts:
     def _record(self, handler: str, order_ref: str, outcome: str, raw: bytes) -> None:
         sha256 = content_hash(json.loads(raw)) if handler == "put_order" else None
         self._state.record(handler, order_ref, outcome, sha256)
-
-
-def shipment_event(event: dict[str, Any]) -> ShipmentEvent:
-    """An event of the sandbox's warehouse as the REST adapter reads it."""
-    return ShipmentEvent(
-        event_id=event["event_id"],
-        kind=event["kind"],
-        order_ref=event["order_ref"],
-        package_id=event["package_id"],
-        carrier=event["carrier"],
-        service=event["service"],
-        tracking_number=event["tracking_number"],
-        shipped_at=datetime.fromisoformat(event["shipped_at"]),
-        lines=tuple((line["line_ref"], line["quantity"]) for line in event["lines"]),
-    )

@@ -123,6 +123,13 @@ def _look(
             priority=Priority.BACKFILL,
             deadline_seconds=QUOTA_PATIENCE_SECONDS,
         )
+        packages = answer.order.packages or ()
+        arrived = delivered_at(packages, on_its_way_at)
+        with database.transaction() as connection:
+            if arrived is not None:
+                save_delivered_at(connection, seller_id, order_id, arrived)
+            elif is_on_its_way(packages):
+                note_on_its_way(connection, seller_id, order_id)
     except (LimitNotBefore, AmazonAuthError):
         raise
     except Exception as error:
@@ -133,11 +140,4 @@ def _look(
         totals.failed += 1
         return
     totals.looked_at += 1
-    packages = answer.order.packages or ()
-    arrived = delivered_at(packages, on_its_way_at)
-    with database.transaction() as connection:
-        if arrived is not None:
-            totals.delivered += 1
-            save_delivered_at(connection, seller_id, order_id, arrived)
-        elif is_on_its_way(packages):
-            note_on_its_way(connection, seller_id, order_id)
+    totals.delivered += arrived is not None

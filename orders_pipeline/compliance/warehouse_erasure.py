@@ -93,6 +93,13 @@ def _erase(
     try:
         if not warehouse.erase_pii(order_id):
             return _failed(database, audit, seller_id, order_id, "it was not erased")
+        with database.transaction() as connection:
+            settle_warehouse_erasure(connection, seller_id, order_id, asked_at=asked_at)
+            close_alert(connection, seller_id=seller_id, key=f"erase.failed:{order_id}")
+            audit.record(
+                connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
+                outcome="done",
+            )  # fmt: skip
     except WarehouseUnauthorized as error:
         stop.set()
         with database.transaction() as connection:
@@ -112,13 +119,6 @@ def _erase(
         if concerns_all(error):
             raise
         return _failed(database, audit, seller_id, order_id, f"a defect of this program: {where_from(error)}")
-    with database.transaction() as connection:
-        settle_warehouse_erasure(connection, seller_id, order_id, asked_at=asked_at)
-        close_alert(connection, seller_id=seller_id, key=f"erase.failed:{order_id}")
-        audit.record(
-            connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
-            outcome="done",
-        )  # fmt: skip
     return "erased"
 
 

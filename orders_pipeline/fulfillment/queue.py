@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -31,9 +32,12 @@ from orders_pipeline.store.fulfillment import (
     warehouse_report,
 )
 from orders_pipeline.store.orders import item_rows
+from orders_pipeline.store.workers import apart, where_from
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 ORDERS_A_BATCH = 100
+# Followed by the order.
+DEFECT_ALERT = "order.defect:"
 # Alerts that are about an order on its way; nobody needs them once it has ended.
 _ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
 _EVENTS = {
@@ -62,15 +66,20 @@ def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> Queu
             if not rows:
                 return totals
             entries: list[AuditEntry] = []
+            decided: list[str] = []
             for row in rows:
                 totals.orders += 1
-                try:
-                    state = _derive(connection, seller_id, row, entries)
-                except IllegalTransition as error:
-                    _tell_of_impossible(connection, seller_id, row.order_id, error)
+                outcome = apart(connection, partial(_derive_or_tell, connection, seller_id, row))
+                if isinstance(outcome, Exception):
+                    _alert_defect(connection, seller_id, row.order_id, outcome)
                     continue
+                state, own_entries = outcome
+                decided.append(row.order_id)
+                entries += own_entries
                 if state is not None:
                     totals.changed[state] = totals.changed.get(state, 0) + 1
+            close_alerts(connection, seller_id=seller_id, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in decided])
+            # Those with a defect too: the next change of theirs, or a replay, has them decided again.
             mark_derived(connection, seller_id, [row.order_id for row in rows])
             # Last: the audit chain's lock is held until the commit.
             audit.record_many(connection, entries)
@@ -159,6 +168,28 @@ def tell_of_state(connection: Connection, seller_id: str, order_id: str, before:
     if after in ENDED:
         over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
     close_alerts(connection, seller_id=seller_id, keys=over)
+
+
+def _derive_or_tell(connection: Connection, seller_id: str, row: AnyRow) -> tuple[str | None, list[AuditEntry]]:
+    entries: list[AuditEntry] = []
+    try:
+        return _derive(connection, seller_id, row, entries), entries
+    except IllegalTransition as error:
+        _tell_of_impossible(connection, seller_id, row.order_id, error)
+        return None, entries
+
+
+def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: Exception) -> None:
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"{DEFECT_ALERT}{order_id}",
+        severity="error",
+        message=f"What the warehouse should do about order {order_id} could not be decided: a defect of this program, "
+        f"{where_from(error)}.",
+        what_to_do="Report it. Run the job `recover_order` for this order once it is mended; until then look after it "
+        "by hand.",
+    )
 
 
 def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[AuditEntry]) -> str | None:

@@ -28,7 +28,7 @@ from orders_pipeline.amazon.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
 from orders_pipeline.shipments.packages import pieces_by_line
 from orders_pipeline.shipments.states import TO_SEND, PackageState
-from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
+from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert, subject_hash
 from orders_pipeline.store.database import AnyRow, Database, database_now
 from orders_pipeline.store.orders import order_row
 from orders_pipeline.store.shipments import (
@@ -40,6 +40,7 @@ from orders_pipeline.store.shipments import (
     update_confirmation,
 )
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
+from orders_pipeline.untrusted_text import bounded_text
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 CONFIRM_WORKERS = 4
@@ -101,7 +102,7 @@ def confirm_due_packages(
                 break
 
             def confirm(package: Confirmation) -> ConfirmTotals:
-                return _confirm(work, package, max(deadline_seconds - (clock() - started), 1.0), stop)
+                return _confirm_safely(work, package, max(deadline_seconds - (clock() - started), 1.0), stop)
 
             for one in over_each(pool, confirm, due):
                 for outcome, times in one.outcomes.items():
@@ -165,6 +166,16 @@ def _edit_mapped(work: Confirming) -> int:
                 _update(connection, work.seller_id, package, MAPPING_LOOK)
         work.audit.record_many(connection, edited)
     return len(edited)
+
+
+def _confirm_safely(work: Confirming, package: Confirmation, deadline_seconds: float, stop: Event) -> ConfirmTotals:
+    try:
+        return _confirm(work, package, deadline_seconds, stop)
+    except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
+        # It was told, and what came of it could not be kept: as with a lost answer, it is read back first.
+        totals = ConfirmTotals()
+        failed_unexpectedly(work, package, PackageState.SENDING, error, totals)
+        return totals
 
 
 def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, stop: Event) -> ConfirmTotals:
@@ -242,15 +253,17 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         work.audit.record_many(connection, [_transition(work, package, state)])
         return state.value
     marketplace_id = order.marketplace_id or work.default_marketplace_id
-    choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
-    key = f"carrier.unknown:{(package.carrier or 'none').strip().lower()}"
+    # Bounded once more: an earlier release stored what the warehouse wrote as it was.
+    carrier, service = bounded_text(package.carrier), bounded_text(package.service)
+    choice = resolve_carrier(carrier, service, marketplace_id, work.carrier_overrides)
+    key = f"carrier.unknown:{subject_hash((carrier or 'none').lower())}"
     if not choice.known:
         raise_alert(
             connection,
             seller_id=work.seller_id,
             key=key,
             severity="error" if choice.held else "warning",
-            message=f"Carrier {package.carrier!r} has no code at Amazon: "
+            message=f"Carrier {carrier!r} has no code at Amazon: "
             + ("its packages are held." if choice.held else "its packages are confirmed as 'Other', by name."),
             what_to_do="Add it to carriers.csv in the data folder; its packages are then sent or edited.",
         )
@@ -281,7 +294,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         carrier_code=choice.code,
         carrier_name=choice.name,
         shipping_method=choice.shipping_method,
-        tracking_number=package.tracking_number,
+        tracking_number=bounded_text(package.tracking_number) or "",
         shipped_at=shipped_at,
         purchased_at=order.purchased_at,
         # Amazon refuses an item that is listed twice.

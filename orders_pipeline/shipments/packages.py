@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -26,11 +27,15 @@ from orders_pipeline.store.shipments import (
     lock_confirmations,
     mark_shipment_event,
     reopen_events_of_known_orders,
+    reopen_failed_events,
     update_confirmation,
 )
+from orders_pipeline.store.workers import apart, where_from
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 EVENTS_A_BATCH = 100
+# Followed by the order.
+DEFECT_ALERT = "package.event_defect:"
 _SUPERSEDED = (PackageState.VOIDED, PackageState.REPLACED)
 
 
@@ -49,6 +54,7 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
     totals = PackageTotals()
     with database.transaction() as connection:
         reopen_events_of_known_orders(connection, seller_id)
+        reopen_failed_events(connection, seller_id)
     while True:
         with database.transaction() as connection:
             hold_absorption(connection, seller_id)
@@ -58,8 +64,14 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
             # All at once, in order of id: whoever else locks several orders does so too.
             lock_orders(connection, seller_id, sorted({event.order_id for event in events}))
             entries: list[AuditEntry] = []
+            absorbed: set[str] = set()
             for event in events:
-                outcome = _absorb(connection, seller_id, event)
+                outcome = apart(connection, partial(_absorb, connection, seller_id, event))
+                if isinstance(outcome, Exception):
+                    _alert_defect(connection, seller_id, event.order_id, outcome)
+                    outcome = "defect"
+                else:
+                    absorbed.add(event.order_id)
                 mark_shipment_event(connection, seller_id, event.event_id, outcome)
                 totals.count(outcome)
                 entries.append(
@@ -71,6 +83,9 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
                         outcome=outcome,
                     )
                 )
+            close_alerts(
+                connection, seller_id=seller_id, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in sorted(absorbed)]
+            )
             audit.record_many(connection, entries)
 
 
@@ -125,6 +140,14 @@ def _absorb(connection: Connection, seller_id: str, event: AnyRow) -> str:
     # What left, or will not come, may move the fulfillment order.
     mark_queue_stale(connection, seller_id=seller_id, order_id=event.order_id)
     return outcome
+
+
+def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: Exception) -> None:
+    _alert(connection, seller_id, f"{DEFECT_ALERT}{order_id}",
+           f"What the warehouse reported of a package of order {order_id} met a defect of this program: "
+           f"{where_from(error)}.",
+           "Report it; it is tried again for a day. Confirm the package by hand if the ship-by time is "
+           "near.")  # fmt: skip
 
 
 def _shipped(

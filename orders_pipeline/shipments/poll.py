@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.shipments import insert_shipment_events, save_cursor, warehouse_cursor
 from orders_pipeline.wms.warehouse import ShipmentEvent, WarehousePort
 
 EVENTS_A_PAGE = 200
+CURSOR_ALERT = "warehouse.unreadable_cursor"
 
 
 @dataclass(slots=True)
@@ -49,6 +50,18 @@ def poll_shipments(warehouse: WarehousePort, database: Database, *, seller_id: s
                     message=f"{page.unreadable} shipment events of the warehouse have no id, order or lines.",
                     what_to_do="Ask the warehouse; look for parcels that left without being reported.",
                 )
+            if page.cursor_unreadable:
+                raise_alert(
+                    connection,
+                    seller_id=seller_id,
+                    key=CURSOR_ALERT,
+                    severity="error",
+                    message="The warehouse's list of shipments has a `next_cursor` that cannot be sent back: too long, "
+                    "or with characters that cannot be seen.",
+                    what_to_do="Ask the warehouse. Until then only the events of this page are read, again and again.",
+                )
+            elif page.next_cursor is not None:
+                close_alert(connection, seller_id=seller_id, key=CURSOR_ALERT)
         totals.pages += 1
         totals.events += len(page.events)
         totals.new += new

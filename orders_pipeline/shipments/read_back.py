@@ -78,7 +78,7 @@ def read_back_due_packages(
 
             def read(one: tuple[str, list[Confirmation]]) -> ConfirmTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _read_back(work, one[0], one[1], remaining, stop)
+                return _read_back_safely(work, one[0], one[1], remaining, stop)
 
             for one in over_each(pool, read, list(by_order.items())):
                 for outcome, times in one.outcomes.items():
@@ -87,6 +87,18 @@ def read_back_due_packages(
                 totals.account_error = one.account_error or totals.account_error
     wait_or_go_on(work, totals, TO_READ_BACK)
     return totals
+
+
+def _read_back_safely(
+    work: Confirming, order_id: str, packages: Sequence[Confirmation], deadline_seconds: float, stop: Event
+) -> ConfirmTotals:
+    try:
+        return _read_back(work, order_id, packages, deadline_seconds, stop)
+    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
+        totals = ConfirmTotals()
+        for package in packages:
+            failed_unexpectedly(work, package, PackageState(package.state), error, totals)
+        return totals
 
 
 def _read_back(
@@ -118,10 +130,6 @@ def _read_back(
         attempts = min(max(package.attempts for package in packages), 8)
         _postpone(work, packages, min(FIRST_RETRY * 2**attempts, LONGEST_RETRY), count=True)
         totals.count("read_failed", len(packages))
-        return totals
-    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
-        for package in packages:
-            failed_unexpectedly(work, package, PackageState(package.state), error, totals)
         return totals
     with work.database.transaction() as connection:
         entries: list[AuditEntry] = []

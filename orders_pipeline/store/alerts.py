@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
@@ -9,8 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import alerts
+from orders_pipeline.untrusted_text import bounded_text, is_bounded
 
 SEVERITIES = ("info", "warning", "error")
+# A row of the index over the keys takes 2,704 bytes at most. The longest names an order and a package of it.
+LONGEST_KEY = 300
+# A few sentences. What others wrote into a message is bounded where it entered; this is the last net.
+LONGEST_MESSAGE = 2_000
 
 
 def raise_alert(
@@ -18,10 +24,16 @@ def raise_alert(
 ) -> bool:
     """Open an alert, or note that it is still so; True when it is new. `message` never holds a buyer's data.
 
-    `key` names the subject (`push.refused:<order>`); `severity` is info, warning or error.
+    `key` names the subject (`push.refused:<order>`), by its id or by `subject_hash`, never by text that others wrote;
+    `severity` is info, warning or error.
     """
     statement = insert(alerts).values(
-        seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do, times_seen=1
+        seller_id=seller_id,
+        key=_storable_key(key),
+        severity=severity,
+        message=bounded_text(message, LONGEST_MESSAGE) or "",
+        what_to_do=bounded_text(what_to_do, LONGEST_MESSAGE) or "",
+        times_seen=1,
     )
     worse = _rank(statement.excluded.severity) > _rank(alerts.c.severity)
     statement = statement.on_conflict_do_update(
@@ -40,6 +52,16 @@ def raise_alert(
     return connection.execute(statement).scalar_one() == 1
 
 
+def subject_hash(text: str) -> str:
+    """What stands in a key for a subject that is text of others: short, and telling nothing."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:32]
+
+
+def _storable_key(key: str) -> str:
+    kind = key.partition(":")[0]
+    return key if is_bounded(key, LONGEST_KEY) else f"{kind}:{subject_hash(key)}"
+
+
 def _rank(severity: ColumnElement[str]) -> ColumnElement[int]:
     return case({name: rank for rank, name in enumerate(SEVERITIES)}, value=severity)
 
@@ -48,7 +70,7 @@ def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
     """Close the open alert of this key; True if there was one."""
     statement = (
         update(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.key == key, alerts.c.closed_at.is_(None))
+        .where(alerts.c.seller_id == seller_id, alerts.c.key == _storable_key(key), alerts.c.closed_at.is_(None))
         .values(closed_at=func.clock_timestamp())
     )
     return connection.execute(statement).rowcount > 0
@@ -56,9 +78,10 @@ def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
 
 def close_alerts(connection: Connection, *, seller_id: str, keys: Sequence[str]) -> int:
     """Close the open alerts of these keys; how many there were."""
+    stored = [_storable_key(key) for key in keys]
     statement = (
         update(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.key.in_(keys), alerts.c.closed_at.is_(None))
+        .where(alerts.c.seller_id == seller_id, alerts.c.key.in_(stored), alerts.c.closed_at.is_(None))
         .values(closed_at=func.clock_timestamp())
     )
     return connection.execute(statement).rowcount
@@ -71,7 +94,7 @@ def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix:
         .where(
             alerts.c.seller_id == seller_id if seller_id is not None else true(),
             alerts.c.key.startswith(prefix, autoescape=True),
-            alerts.c.key.not_in(but),
+            alerts.c.key.not_in([_storable_key(key) for key in but]),
             alerts.c.closed_at.is_(None),
         )
         .values(closed_at=func.clock_timestamp())

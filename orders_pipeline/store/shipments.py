@@ -57,6 +57,19 @@ def reopen_events_of_known_orders(connection: Connection, seller_id: str) -> int
     ).rowcount
 
 
+def reopen_failed_events(connection: Connection, seller_id: str) -> int:
+    """Events that met a defect are tried again every ten minutes, for a day; how many."""
+    return connection.execute(
+        text(
+            "update pipeline.wms_shipments set processed_at = null, outcome = null "
+            "where seller_id = :seller_id and outcome = 'defect' "
+            "and processed_at < clock_timestamp() - interval '10 minutes' "
+            "and received_at > clock_timestamp() - interval '1 day'"
+        ),
+        {"seller_id": seller_id},
+    ).rowcount
+
+
 def claim_shipment_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
     """Lock the oldest events that are not absorbed yet."""
     statement = (

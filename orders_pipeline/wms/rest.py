@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,14 +16,14 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from orders_pipeline.vault.audit import is_order_id
+from orders_pipeline.untrusted_text import bounded_id, bounded_text, is_bounded
+from orders_pipeline.wms.shipment_events import read_shipment_event
 from orders_pipeline.wms.warehouse import (
     CancelAnswer,
     FulfillmentOrder,
     HoldAnswer,
     PushAnswer,
     PushResult,
-    ShipmentEvent,
     ShipmentPage,
     WarehouseError,
     WarehouseOrder,
@@ -37,8 +36,8 @@ from orders_pipeline.wms.warehouse import (
 TIMEOUT_SECONDS = (5.0, 20.0)
 # A warehouse's error code is a word; anything else may be a sentence with a buyer's street in it.
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-# More than any name or quantity of a contract's; what is longer or larger would not fit into the store.
-LONGEST_NAME, LARGEST_QUANTITY = 200, 1_000_000
+# A cursor is sent back as it came, so it can be neither cut nor cleaned.
+LONGEST_CURSOR = 2_000
 _PUSH_CONFLICTS: dict[str, PushAnswer] = {
     "order_conflict": "conflict",
     "order_shipped": "shipped",
@@ -72,7 +71,7 @@ class RestWarehouse:
     def push(self, order: FulfillmentOrder) -> PushResult:
         response = self._call("PUT", _order_path(order.order_ref), json=order.wire())
         if response.status_code in (200, 201):
-            return PushResult("accepted", wms_id=_name(_object(response).get("wms_id")))
+            return PushResult("accepted", wms_id=bounded_id(_object(response).get("wms_id")))
         code = _error_code(response)
         if response.status_code == 409:
             return PushResult(_PUSH_CONFLICTS.get(code or "", "conflict"), code=code or "order_conflict")
@@ -87,7 +86,7 @@ class RestWarehouse:
         if response.status_code != 200:
             raise _error("find", response)
         body = _object(response)
-        return WarehouseOrder(_name(body.get("wms_id")), _name(body.get("status")) or "unknown")
+        return WarehouseOrder(bounded_id(body.get("wms_id")), bounded_text(body.get("status")) or "unknown")
 
     def hold(self, order_ref: str, reason: str) -> HoldAnswer:
         return self._hold_or_release("hold", order_ref, reason)
@@ -119,13 +118,15 @@ class RestWarehouse:
         entries = body.get("shipments")
         if not isinstance(entries, list):
             raise WarehouseRefused("The warehouse's list of shipments has no `shipments`", status=200)
-        events = [_shipment_event(entry) for entry in entries]
+        events = [read_shipment_event(entry) for entry in entries]
         readable = tuple(event for event in events if event is not None)
-        next_cursor = body.get("next_cursor")
+        given_cursor = body.get("next_cursor")
+        next_cursor = _cursor(given_cursor)
         return ShipmentPage(
             events=readable,
-            next_cursor=None if next_cursor is None else str(next_cursor),
+            next_cursor=next_cursor,
             unreadable=len(events) - len(readable),
+            cursor_unreadable=given_cursor is not None and next_cursor is None,
         )
 
     def erase_pii(self, order_ref: str) -> bool:
@@ -226,67 +227,9 @@ def _object(response: requests.Response) -> dict[str, Any]:
     return body
 
 
-def _shipment_event(entry: object) -> ShipmentEvent | None:
-    if not isinstance(entry, dict):
+def _cursor(value: object) -> str | None:
+    """The cursor as it came; None where it is no text or number, too long, or holds what cannot be seen."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    event_id, order_ref, kind = _name(entry.get("event_id")), _name(entry.get("order_ref")), _name(entry.get("kind"))
-    package_id, given = entry.get("package_id"), entry.get("lines") or []
-    if event_id is None or order_ref is None or kind is None or not isinstance(given, list):
-        return None
-    if not is_order_id(order_ref):
-        return None
-    if package_id not in (None, "") and _name(package_id) is None:
-        return None
-    lines: list[tuple[str, int]] = []
-    for line in given:
-        line_ref = _name(line.get("line_ref")) if isinstance(line, dict) else None
-        quantity = _quantity(line.get("quantity")) if isinstance(line, dict) else None
-        if line_ref is None or quantity is None:
-            return None
-        lines.append((line_ref, quantity))
-    return ShipmentEvent(
-        event_id=event_id,
-        kind=kind,
-        order_ref=order_ref,
-        package_id=_name(package_id),
-        carrier=_text(entry.get("carrier")),
-        service=_text(entry.get("service")),
-        tracking_number=_text(entry.get("tracking_number")),
-        shipped_at=_time(entry.get("shipped_at")),
-        lines=tuple(lines),
-    )
-
-
-def _name(value: object) -> str | None:
-    """An id or a word, as text that the store can hold; None if it is not one."""
-    text = _text(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-    return text if text is not None and len(text) <= LONGEST_NAME else None
-
-
-def _quantity(value: object) -> int | None:
-    """A number of pieces, also written as text: a package that is not confirmed is worse than a lenient reading."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        quantity = int(value)
-    except (ValueError, OverflowError):
-        return None
-    return quantity if 1 <= quantity <= LARGEST_QUANTITY else None
-
-
-def _text(value: object) -> str | None:
-    """Text as the store can hold it: PostgreSQL takes no NUL, and no half of a surrogate pair."""
-    if value in (None, ""):
-        return None
-    return str(value).replace("\x00", "").encode("utf-8", errors="replace").decode("utf-8") or None
-
-
-def _time(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-        # The contract promises an offset; a naive time would be a guess, and a wrong shipDate is refused by Amazon.
-        return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
+    text = str(value)
+    return text if is_bounded(text, LONGEST_CURSOR) else None

@@ -161,11 +161,15 @@ class ShipmentEvent:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentPage:
-    """Events in the order in which they happened. `unreadable` counts entries that had no event id or order."""
+    """Events in the order in which they happened. `unreadable` counts entries that had no event id or order.
+
+    `cursor_unreadable`: there was a next cursor, and it is none that could be sent back.
+    """
 
     events: tuple[ShipmentEvent, ...]
     next_cursor: str | None
     unreadable: int = 0
+    cursor_unreadable: bool = False
 
 
 class WarehousePort(Protocol):

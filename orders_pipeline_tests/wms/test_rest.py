@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 import requests
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, SELLER_ID, WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.untrusted_text import bounded_text, is_bounded
 from orders_pipeline.vault.personal import PersonalText
 from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline.wms.shipment_events import read_shipment_event
 from orders_pipeline.wms.warehouse import (
     FulfillmentLine,
     FulfillmentOrder,
@@ -235,7 +240,7 @@ def test_a_page_of_events_is_read_with_its_cursor(answers: responses.RequestsMoc
     [
         {"event_id": None},
         {"event_id": {}},
-        {"event_id": "x" * 3000},
+        {"event_id": True},
         {"order_ref": ""},
         {"kind": None},
         {"package_id": ["P"]},
@@ -263,7 +268,10 @@ def test_an_event_that_cannot_be_read_is_counted_and_the_others_are_taken(
         ({"kind": "returned"}, "kind", "returned"),
         ({"event_id": 17}, "event_id", "17"),
         ({"package_id": None, "lines": None}, "package_id", None),
-        ({"carrier": "U\u0000PS\ud800"}, "carrier", "UPS?"),
+        ({"carrier": "U\u0000PS\ud800"}, "carrier", "U\ufffdPS\ufffd"),
+        ({"carrier": "x" * 9000}, "carrier", "x" * 99 + "…"),
+        ({"service": "Gr\u202eound\r\n"}, "service", "Gr\ufffdound"),
+        ({"carrier": {"name": "UPS"}}, "carrier", None),
         ({"tracking_number": ""}, "tracking_number", None),
         ({"shipped_at": "2026-11-21T10:00:00"}, "shipped_at", None),
         ({"shipped_at": "0001-01-01T00:00:00+14:00"}, "shipped_at", None),
@@ -277,6 +285,47 @@ def test_what_an_event_lacks_or_writes_otherwise_is_read_as_far_as_it_goes(
     answers.get(f"{BASE}/v1/shipments", json={"shipments": [{**EVENT, **change}], "next_cursor": "c"})
     (event,) = warehouse.poll(None, 50).events
     assert getattr(event, field) == expected
+
+
+# Half surrogate pairs included: JSON can carry them.
+_ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=300)
+
+
+@given(
+    texts=st.fixed_dictionaries(
+        dict.fromkeys(("carrier", "service", "tracking_number", "package_id", "shipped_at"), _ANY_TEXT)
+    ),
+    ids=st.fixed_dictionaries({"event_id": _ANY_TEXT.filter(bool), "kind": st.just("shipped") | _ANY_TEXT}),
+    line_ref=_ANY_TEXT.filter(bool),
+)
+def test_whatever_text_is_in_an_event_it_counts_and_nothing_of_it_is_long_or_hidden(
+    texts: dict[str, str], ids: dict[str, str], line_ref: str
+):
+    entry = {**EVENT, **texts, **ids, "lines": [{"line_ref": line_ref, "quantity": 1}]}
+    event = read_shipment_event(json.loads(json.dumps(entry)))
+    if bounded_text(ids["kind"]) is None:
+        assert event is None
+        return
+    assert event is not None
+    kept = (event.event_id, event.kind, event.package_id, event.carrier, event.service, event.tracking_number)
+    assert all(value is None or is_bounded(value) for value in (*kept, event.lines[0][0]))
+    assert read_shipment_event(entry) == event, "delivered again it is the same event"
+
+
+def test_two_events_whose_long_ids_begin_alike_are_two(answers: responses.RequestsMock, warehouse: RestWarehouse):
+    long = [{**EVENT, "event_id": "x" * 3000 + end} for end in "122"]
+    answers.get(f"{BASE}/v1/shipments", json={"shipments": long, "next_cursor": "c"})
+    first, second, again = warehouse.poll(None, 50).events
+    assert first.event_id != second.event_id == again.event_id
+
+
+@pytest.mark.parametrize("cursor", ["c" * 2001, "c\u0000", "\ud800", True, {"at": 5}])
+def test_a_cursor_that_could_not_be_sent_back_is_none_and_the_events_are_taken(
+    answers: responses.RequestsMock, warehouse: RestWarehouse, cursor: object
+):
+    answers.get(f"{BASE}/v1/shipments", json={"shipments": [EVENT], "next_cursor": cursor})
+    page = warehouse.poll(None, 50)
+    assert (len(page.events), page.next_cursor, page.cursor_unreadable) == (1, None, True)
 
 
 def test_the_whole_contract_with_the_sandboxs_warehouse():

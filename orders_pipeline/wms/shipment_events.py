@@ -1,0 +1,86 @@
+"""Read one shipment event of the REST contract, as it comes by poll or by webhook.
+
+Whatever text a warehouse writes, the event counts: a package that is not confirmed is worse than a name that was cut.
+An entry without an event id, an order or readable lines says nothing that could be acted on; it is None.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from orders_pipeline.untrusted_text import bounded_id, bounded_text
+from orders_pipeline.vault.audit import is_order_id
+from orders_pipeline.wms.warehouse import ShipmentEvent
+
+# More than any quantity of a contract's; a larger one would not fit into the store.
+LARGEST_QUANTITY = 1_000_000
+# More than any package holds.
+MOST_LINES = 1_000
+
+
+def read_shipment_event(entry: object) -> ShipmentEvent | None:
+    """The event, its texts bounded; None if it cannot be told which event it is, of which order, or of what."""
+    if not isinstance(entry, dict):
+        return None
+    event_id, order_ref, kind = _id(entry.get("event_id")), _id(entry.get("order_ref")), _text(entry.get("kind"))
+    package_id, lines = entry.get("package_id"), _lines(entry.get("lines"))
+    if event_id is None or order_ref is None or kind is None or lines is None or not is_order_id(order_ref):
+        return None
+    if package_id not in (None, "") and _id(package_id) is None:
+        return None
+    return ShipmentEvent(
+        event_id=event_id,
+        kind=kind,
+        order_ref=order_ref,
+        package_id=_id(package_id),
+        carrier=_text(entry.get("carrier")),
+        service=_text(entry.get("service")),
+        tracking_number=_text(entry.get("tracking_number")),
+        shipped_at=_time(entry.get("shipped_at")),
+        lines=lines,
+    )
+
+
+def _lines(given: object) -> tuple[tuple[str, int], ...] | None:
+    if given is None:
+        return ()
+    if not isinstance(given, list) or len(given) > MOST_LINES:
+        return None
+    lines: list[tuple[str, int]] = []
+    for line in given:
+        line_ref = _id(line.get("line_ref")) if isinstance(line, dict) else None
+        quantity = _quantity(line.get("quantity")) if isinstance(line, dict) else None
+        if line_ref is None or quantity is None:
+            return None
+        lines.append((line_ref, quantity))
+    return tuple(lines)
+
+
+def _id(value: object) -> str | None:
+    return bounded_id(value) if isinstance(value, str | int) else None
+
+
+def _text(value: object) -> str | None:
+    return bounded_text(value)
+
+
+def _quantity(value: object) -> int | None:
+    """A number of pieces, also written as text: a package that is not confirmed is worse than a lenient reading."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        quantity = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return quantity if 1 <= quantity <= LARGEST_QUANTITY else None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        # The contract promises an offset; a naive time would be a guess, and a wrong shipDate is refused by Amazon.
+        return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
