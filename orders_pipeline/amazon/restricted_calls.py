@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import uuid4
 
 from orders_pipeline.amazon.audit import AuditSink
 from orders_pipeline.amazon.errors import AmazonError
@@ -24,8 +25,11 @@ Result = TypeVar("Result")
 def restricted_call(
     audit: AuditSink, operation: Operation, order_id: str | None, call: Callable[[], Result], *, action: str = ACTION
 ) -> Result:
-    """Record, call, and record again if it failed. If the first record cannot be written, nothing is called."""
-    detail: dict[str, object] = {"operation": operation.name}
+    """Record, call, and record again if it failed. If the first record cannot be written, nothing is called.
+
+    Both entries carry the call's number: a failure takes the weight of evidence from its own request and no other's.
+    """
+    detail: dict[str, object] = {"operation": operation.name, "call": uuid4().hex}
     audit.record(action, order_id, PURPOSE, "requested", detail)
     try:
         return call()

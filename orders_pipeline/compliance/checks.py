@@ -103,9 +103,15 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
 
 
 def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome:
-    """What Amazon or a buyer asked to forget is forgotten within a day; and no shred waits to be made final."""
-    with database.transaction() as connection:
-        still_open, overdue = overdue_erasures(connection, seller_id, older_than=timedelta(hours=24))
+    """What Amazon or a buyer asked to forget is forgotten within a day; and no shred waits to be made final.
+
+    Of every seller in this database, also of one that it no longer serves.
+    """
+    still_open = overdue = 0
+    for seller in sellers_with_data(database, seller_id):
+        with database.transaction() as connection:
+            asked, late = overdue_erasures(connection, seller, older_than=timedelta(hours=24))
+        still_open, overdue = still_open + asked, overdue + late
     unsettled = unsettled_shreds(database)
     waits = unsettled.since is not None and unsettled.since < database.now() - ONE_RUN
     return CheckOutcome(
@@ -154,21 +160,25 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
 
 
 def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutcome:
-    """Details that are here were asked for, and details that were sent were revealed, with an entry from before."""
-    stored, stored_missing = _count_missing(
+    """Details that are here were asked for, and details that were sent were revealed, with an entry from before.
+
+    A call or a reveal that failed has read nothing, and is no evidence of a reading.
+    """
+    stored, stored_missing, _ = _count_missing(
         database, lambda connection, after: stored_without_call(
             connection, seller_id, SHIPPING_DETAILS, after, EVIDENCE_PAGE
         ),
     )  # fmt: skip
-    sent, sent_missing = _count_missing(
+    sent, sent_missing, without_hash = _count_missing(
         database, lambda connection, after: sent_without_reveal(connection, seller_id, after, EVIDENCE_PAGE)
     )
     return CheckOutcome(
         name="every_reading_is_audited",
-        passed=not stored_missing and not sent_missing,
+        passed=not stored_missing and not sent_missing and not without_hash,
         severity="ERROR",
-        description=f"Of {stored} orders' details in the vault {stored_missing} have no restricted call in the audit "
-        f"log from right before, of {sent} orders sent to the warehouse {sent_missing} no reveal.",
+        description=f"Of {stored} orders' details in the vault {stored_missing} have no restricted call that succeeded "
+        f"in the audit log from right before, of {sent} orders sent to the warehouse {sent_missing} no reveal; of "
+        f"{without_hash} the hash of what was sent is gone.",
         what_to_do="Somebody wrote past the pipeline, or the audit log was cut: verify it (runbook, 'Audit').",
         source=rules.ACCESS_LOG,
         numbers={
@@ -176,6 +186,7 @@ def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutc
             "stored_without_call": stored_missing,
             "sent": sent,
             "sent_without_reveal": sent_missing,
+            "sent_without_hash": without_hash,
         },
     )
 
@@ -345,14 +356,15 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
     )
 
 
-def _count_missing(database: Database, page_of: Callable[[Connection, str], EvidencePage]) -> tuple[int, int]:
-    looked_at = missing = 0
+def _count_missing(database: Database, page_of: Callable[[Connection, str], EvidencePage]) -> tuple[int, int, int]:
+    looked_at = missing = broken = 0
     after: str | None = ""
     while after is not None:
         with database.transaction() as connection:
             page = page_of(connection, after)
-        looked_at, missing, after = looked_at + page.looked_at, missing + page.missing, page.last
-    return looked_at, missing
+        looked_at, missing, broken = looked_at + page.looked_at, missing + page.missing, broken + page.broken
+        after = page.last
+    return looked_at, missing, broken
 
 
 def _yes(value: bool) -> str:

@@ -3,7 +3,8 @@
 Belongs here: noting each secret when it is first seen (by a keyed hash, never itself), reading Amazon's notices that
 lie among the parked messages. Elsewhere: the check (checks), rotating it (docs/runbook.md, "Client secret").
 
-Amazon's notices come at 90, 60, 30, 15, 7 and 1 days; a secret lives for 180 (facts/peers.md §2, 25).
+Amazon's notices come at 90, 60, 30, 15, 7 and 1 days; a secret lives for 180 (facts/peers.md §2, 25). So its end is at
+most 180 days after it was first seen here, whatever a notice says.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
     fingerprint = vault.fingerprint(b"client_secret\n" + secret.encode())
     with database.transaction() as connection:
         age = note_secret(connection, settings.client_id, fingerprint)
-    expires_at = age.expires_at or age.first_seen_at + SECRET_LIFE
+    # Whoever can write to the queue can forge a notice: its word may bring the end nearer, and never put it off.
+    latest = age.first_seen_at + SECRET_LIFE
+    told_by_amazon = age.expires_at is not None and age.expires_at <= latest
+    expires_at = age.expires_at if age.expires_at is not None and told_by_amazon else latest
     left = (expires_at - age.first_seen_at).total_seconds() - age.seconds_since_first_seen
-    return SecretLife(expires_at, round(left / 86_400, 2), age.expires_at is not None)
+    return SecretLife(expires_at, round(left / 86_400, 2), told_by_amazon)
 
 
 def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:

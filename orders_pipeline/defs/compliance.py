@@ -4,6 +4,7 @@ Belongs here: the audit log and the retention as assets, and the daily job. Else
 the log's copies (audit_exports), the clock of retention (compliance.clock), the log itself (vault.audit).
 """
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -141,15 +142,19 @@ ERASURES_DEADLINE_SECONDS = 150.0
 @dg.op(out=dg.Out(dg.Nothing))
 def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource, warehouse: WarehouseResource) -> None:
     """Ask the warehouse for every erasure that it owes and whose back-off is over."""
+    database, client = store.database(), warehouse.client()
+    ends = time.monotonic() + ERASURES_DEADLINE_SECONDS
+    erased = failed = 0
+    with database.transaction() as connection:
+        sellers = erasures_due_now(connection)
     with acting_as(f"run:{context.run.run_id}"):
-        totals = erase_at_warehouse(
-            store.database(),
-            store.audit(),
-            warehouse.client(),
-            seller_id=store.seller_id(),
-            deadline_seconds=ERASURES_DEADLINE_SECONDS,
-        )
-    context.add_output_metadata({"erased": totals.erased, "failed": totals.failed})
+        # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
+        for seller_id in sellers:
+            totals = erase_at_warehouse(
+                database, store.audit(), client, seller_id=seller_id, deadline_seconds=ends - time.monotonic()
+            )
+            erased, failed = erased + totals.erased, failed + totals.failed
+    context.add_output_metadata({"erased": erased, "failed": failed})
 
 
 @dg.job(name="erase_at_warehouse", executor_def=dg.in_process_executor, tags=MAX_RUNTIME_TAG)
@@ -167,11 +172,11 @@ def erase_at_warehouse_job() -> None:
 )
 def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
     try:
-        seller_id, database = store.seller_id(), store.database()
+        database = store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with database.transaction() as connection:
-        due = erasures_due_now(connection, seller_id)
+        due = erasures_due_now(connection)
     return dg.RunRequest() if due else dg.SkipReason("The warehouse owes nothing that is due.")
 
 

@@ -11,19 +11,32 @@ from pydantic import Field
 from orders_pipeline.compliance.erasure import erase
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
+from orders_pipeline.fulfillment.eligibility import BUYER_ASKS_TO_CANCEL, REGULATED, TRANSPARENCY_CODES
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.release import HoldNotReleased, release_hold
 from orders_pipeline.operations.replay import recover_order, replay_parked
-from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.vault.audit import acting_as, is_order_id
 from orders_pipeline.vault.rotation import rotate_keys
+
+# Run configuration is kept in Dagster's database in clear, and a text that a person types could hold a buyer's name: it
+# takes words of a list, numbers, and order ids.
+
+
+class ParkedStage(Enum):
+    """Where an order was set aside."""
+
+    ANY = "any"
+    FETCH = "fetch"
+    PUSH = "push"
+    CONFIRM = "confirm"
 
 
 class ReplayConfig(dg.Config):
-    """Which orders get another chance: the named ones, or all that are parked."""
+    """Which orders get another chance: the named ones, or all that are parked, everywhere or in one stage."""
 
     order_ids: list[str] = []
-    reason: str | None = None
+    stage: ParkedStage = ParkedStage.ANY
 
 
 class RecoverConfig(dg.Config):
@@ -39,16 +52,47 @@ class AdoptConfig(dg.Config):
     everything: bool = False
 
 
+class HoldReason(Enum):
+    """The reasons to wait that a person may waive (fulfillment.eligibility.WAIVABLE)."""
+
+    BUYER_ASKS_TO_CANCEL = BUYER_ASKS_TO_CANCEL
+    TRANSPARENCY_CODES = TRANSPARENCY_CODES
+    REGULATED = REGULATED
+
+
+class ReleasedBecause(Enum):
+    """Why a person decided so: the word that the audit log keeps."""
+
+    BUYER_WITHDREW = "buyer_withdrew_the_request"
+    CODES_ARE_ATTACHED = "codes_are_attached"
+    CHECKED_BY_US = "checked_by_us"
+    ALREADY_PACKED = "already_packed"
+    DECIDED_BY_MISTAKE = "decided_by_mistake"
+
+
 class ReleaseConfig(dg.Config):
     """Which order ships in spite of which reasons to wait, and why. No reasons: the decision is taken back."""
 
     order_id: str
-    reasons: list[str]
-    why: str
+    reasons: list[HoldReason]
+    why: ReleasedBecause
+    ticket: int | None = Field(None, description="The number of the ticket in which the story stands, if there is one.")
+
+
+def _order_id(given: str) -> str:
+    """The id. What no order id is may be a name: it is refused without being repeated."""
+    order_id = given.strip()
+    if not is_order_id(order_id):
+        raise dg.Failure(
+            description="An order id is made of letters, digits and hyphens: give Amazon's order id, nothing else. If "
+            "a name was typed, delete this run: its configuration is kept in clear.",
+            allow_retries=False,
+        )
+    return order_id
 
 
 class AskedBy(Enum):
-    """Whose request it is. A word, not a text: run configuration is kept in clear, and a text could hold a name."""
+    """Whose request it is."""
 
     BUYER = "buyer"
     AMAZON = "amazon"
@@ -72,6 +116,7 @@ def erase_buyers_data(
     order_id = (config.order_id or "").strip()
     if bool(order_id) == config.whole_seller:
         raise dg.Failure(description="Name one order_id, or whole_seller: true.", allow_retries=False)
+    order_id = _order_id(order_id) if order_id else ""
     with acting_as(f"run:{context.run.run_id}"):
         totals = erase(
             store.database(), store.vault(), warehouse.client_or_none(), seller_id=store.seller_id(),
@@ -95,15 +140,16 @@ def erase_job() -> None:
 @dg.op(out=dg.Out(dg.Nothing))
 def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, store: StoreResource) -> None:
     """Write down a person's decision; the next run of `sync_orders` follows it."""
+    order_id = _order_id(config.order_id)
     with acting_as(f"run:{context.run.run_id}"):
         try:
             release_hold(
                 store.database(),
                 store.audit(),
                 seller_id=store.seller_id(),
-                order_id=config.order_id.strip(),
-                reasons=config.reasons,
-                why=config.why,
+                order_id=order_id,
+                reasons=[reason.value for reason in config.reasons],
+                why=config.why.value if config.ticket is None else f"{config.why.value} (ticket {config.ticket})",
             )
         except HoldNotReleased as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
@@ -155,8 +201,8 @@ def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, s
             store.database(),
             store.audit(),
             seller_id=store.seller_id(),
-            order_ids=config.order_ids,
-            reason=config.reason,
+            order_ids=[_order_id(order_id) for order_id in config.order_ids],
+            stage=None if config.stage is ParkedStage.ANY else config.stage.value,
         )
     context.add_output_metadata({"orders": totals.orders, "packages": totals.packages})
 
@@ -166,7 +212,7 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
     """Fetch any order by its id and bring it into line."""
     with acting_as(f"run:{context.run.run_id}"):
         packages = recover_order(
-            store.database(), store.audit(), seller_id=store.seller_id(), order_id=config.order_id.strip()
+            store.database(), store.audit(), seller_id=store.seller_id(), order_id=_order_id(config.order_id)
         )
     context.add_output_metadata({"packages": packages})
 
@@ -218,7 +264,7 @@ def subscribe() -> None:
 
 @dg.job(name="replay_parked", executor_def=dg.in_process_executor)
 def replay_parked_job() -> None:
-    """Give parked orders another chance: by id, by reason, or all."""
+    """Give parked orders another chance: by id, by stage, or all."""
     replay_parked_orders()
 
 

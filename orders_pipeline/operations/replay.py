@@ -31,12 +31,13 @@ def replay_parked(
     seller_id: str,
     order_ids: Sequence[str] = (),
     reason: str | None = None,
+    stage: str | None = None,
 ) -> ReplayTotals:
-    """Replay the named orders, or, without names, all that are parked (for a reason that holds this text)."""
+    """Replay the named orders, or, without names, all that are parked (in this stage, for a reason with this text)."""
     chosen = list(order_ids)
     if not chosen:
         with database.transaction() as connection:
-            chosen = parked_orders(connection, seller_id, reason)
+            chosen = parked_orders(connection, seller_id, reason, stage)
     totals = ReplayTotals()
     for order_id in chosen:
         totals.packages += recover_order(database, audit, seller_id=seller_id, order_id=order_id)

@@ -24,43 +24,57 @@ class EvidencePage:
     looked_at: int
     missing: int
     last: str | None
+    broken: int = 0  # rows that the pipeline does not write so
 
 
+# An entry is written before the call, and another if it failed: both carry the call's own number. Entries of releases
+# before 0003 have none; then a failure that came after counts.
 _STORED = """
 with page as (
   select subject_id as order_id, stored_at as at from vault.records
   where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
-select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
+select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
-  and e.action = 'amazon_restricted_call'
-  and e.at between page.at - interval '1 hour' and page.at)) as missing from page
+  and e.action = 'amazon_restricted_call' and e.outcome = 'requested'
+  and e.at between page.at - interval '1 hour' and page.at
+  and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
+    and f.action = e.action and f.outcome = 'failed' and f.entry_id > e.entry_id and f.at <= page.at
+    and f.detail->>'call' is not distinct from e.detail->>'call'))) as missing from page
 """
 # What was sent to the warehouse was revealed right before: the newest sending is what the row remembers. A row from
 # before release 0002 remembers its first attempt only, to which its reveal can lie on either side.
+# A reveal that was refused is the next entry of the same actor about the order.
+# The pipeline writes no row without a content hash: one without was changed by somebody else.
 _SENT = """
 with page as (
-  select order_id, sent_at as at from pipeline.wms_orders
-  where seller_id = :seller_id and content_hash is not null and order_id > :after order by order_id limit :limit)
-select count(*) as looked_at, max(order_id) as last, count(*) filter (where not exists (
+  select order_id, sent_at as at, content_hash is null as no_hash from pipeline.wms_orders
+  where seller_id = :seller_id and order_id > :after order by order_id limit :limit)
+select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_hash) as broken,
+  count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
   and e.action = 'reveal' and e.outcome = 'allowed'
-  and (page.at is null or e.at between page.at - interval '1 hour' and page.at))) as missing from page
+  and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
+  and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
+    and f.action = 'reveal' and f.outcome like 'refused%' and f.at <= coalesce(page.at, f.at) and f.entry_id = (
+      select min(g.entry_id) from audit.entries g where g.seller_id = e.seller_id and g.order_id = e.order_id
+      and g.action = 'reveal' and g.actor = e.actor and g.entry_id > e.entry_id)))) as missing from page
 """
 
 
 def stored_without_call(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> EvidencePage:
-    """Details in the vault, and how many have no restricted call to Amazon in the audit log from before."""
+    """Details in the vault, and how many have no restricted call that succeeded in the audit log from before."""
     return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "after": after})
 
 
 def sent_without_reveal(connection: Connection, seller_id: str, after: str, limit: int) -> EvidencePage:
-    """Orders that the warehouse was sent, and how many have no reveal in the audit log from before."""
+    """Orders that the warehouse was sent, and how many have no reveal that succeeded in the audit log from before."""
     return _page(connection, _SENT, limit, {"seller_id": seller_id, "after": after})
 
 
 def _page(connection: Connection, statement: str, limit: int, values: dict[str, object]) -> EvidencePage:
     row = connection.execute(text(statement), {**values, "limit": limit}).one()
-    return EvidencePage(row.looked_at, row.missing, row.last if row.looked_at == limit else None)
+    last = row.last if row.looked_at == limit else None
+    return EvidencePage(row.looked_at, row.missing, last, row.broken)
 
 
 # --- the audit log
@@ -218,12 +232,14 @@ def note_secret(connection: Connection, application_id: str, fingerprint: str) -
     )
     row = connection.execute(
         text(
-            "select first_seen_at, expires_at, extract(epoch from clock_timestamp() - first_seen_at) "
-            "from pipeline.client_secrets where application_id = :application_id and fingerprint = :fingerprint"
+            "select least(first_seen_at, clock_timestamp()), expires_at, "
+            "extract(epoch from clock_timestamp() - first_seen_at) from pipeline.client_secrets "
+            "where application_id = :application_id and fingerprint = :fingerprint"
         ),
         {"application_id": application_id, "fingerprint": fingerprint},
     ).one()
-    return SecretAge(row[0], row[1], float(row[2]))
+    # A first sight that is still to come is not believed: it would put the end off.
+    return SecretAge(row[0], row[1], max(0.0, float(row[2])))
 
 
 def set_secret_expiry(

@@ -27,10 +27,16 @@ def parked_work(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     ).all()
 
 
-def parked_orders(connection: Connection, seller_id: str, reason: str | None) -> list[str]:
-    """The orders that have something set aside; with `reason`, only where the reason holds this text."""
-    rows = parked_work(connection, seller_id)
-    return sorted({row.order_id for row in rows if reason is None or reason.lower() in (row.reason or "").lower()})
+def parked_orders(connection: Connection, seller_id: str, reason: str | None, stage: str | None = None) -> list[str]:
+    """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
+    (fetch, push, confirm), only what that stage set aside."""
+    return sorted(
+        {
+            row.order_id
+            for row in parked_work(connection, seller_id)
+            if (reason is None or reason.lower() in (row.reason or "").lower()) and stage in (None, row.stage)
+        }
+    )
 
 
 def retry_packages(connection: Connection, seller_id: str, order_id: str) -> int:

@@ -172,17 +172,41 @@ def test_a_person_may_ship_an_order_whose_buyer_asked_to_cancel_and_it_is_writte
     job = pipeline.repository.get_job("release_hold")
 
     def release(*reasons: str) -> bool:
-        config = {"order_id": order.order_id, "reasons": list(reasons), "why": "the buyer wrote that it was a mistake"}
+        config = {"order_id": order.order_id, "reasons": list(reasons), "why": "BUYER_WITHDREW", "ticket": 4711}
         return job.execute_in_process(
             instance=pipeline.instance,
             run_config={"ops": {"release_one_hold": {"config": config}}},
             raise_on_error=False,
         ).success
 
-    assert not release("no_address")
-    assert release("buyer_asks_to_cancel")
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        release("NO_ADDRESS")
+    assert release("BUYER_ASKS_TO_CANCEL")
     pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[order.order_id].status == "accepted"
     with database.transaction() as connection:
         written = connection.execute(text("select purpose from audit.entries where action = 'release_hold'")).scalars()
-        assert list(written) == ["the buyer wrote that it was a mistake"]
+        assert list(written) == ["buyer_withdrew_the_request (ticket 4711)"]
+
+
+def test_only_orders_that_one_stage_set_aside_are_replayed(sandbox: Sandbox, pipeline: Pipeline):
+    order = sandbox.add_order(status="UNSHIPPED", items=[{"sku": "NEW-1", "quantity": 1}])
+    sandbox.warehouse.unknown_skus.add("NEW-1")
+    pipeline.tick("drain_notifications_sensor")
+    sandbox.warehouse.unknown_skus.clear()
+    job = pipeline.repository.get_job("replay_parked")
+    for stage, pushed in (("CONFIRM", False), ("PUSH", True)):
+        config = {"ops": {"replay_parked_orders": {"config": {"stage": stage}}}}
+        assert job.execute_in_process(instance=pipeline.instance, run_config=config).success
+        pipeline.run("sync_orders")
+        assert (order.order_id in sandbox.warehouse.orders) is pushed
+
+
+def test_what_is_no_order_id_is_refused_without_being_repeated(pipeline: Pipeline):
+    job = pipeline.repository.get_job("recover_order")
+    config = {"ops": {"recover_one_order": {"config": {"order_id": "Canary Quillfeather"}}}}
+    result = job.execute_in_process(instance=pipeline.instance, run_config=config, raise_on_error=False)
+    told = " ".join(str(event) for event in result.all_events)
+    assert not result.success
+    assert "letters, digits and hyphens" in told
+    assert "Quillfeather" not in told
