@@ -7,7 +7,6 @@ Elsewhere: what a setting is used for. Nothing here connects to Amazon, the data
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
 
 OrdersApi = Literal["2026-01-01", "v0"]
@@ -171,17 +171,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         problems=tuple(problems),
         secrets_unread=secrets is None,
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine: only there is http accepted."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_environment() -> dict[str, str]:

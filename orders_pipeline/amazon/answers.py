@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from orders_pipeline.amazon.errors import (
     AmazonAuthError,
     AmazonBadRequest,
@@ -28,6 +26,7 @@ from orders_pipeline.amazon.errors import (
     AmazonWrongRegion,
 )
 from orders_pipeline.amazon.operations import Operation
+from orders_pipeline.http.replies import BadBody, Reply
 from orders_pipeline.vault.redaction import redact
 
 REQUEST_ID = "x-amzn-RequestId"
@@ -54,17 +53,17 @@ class _Told:
     has_errors: bool
 
 
-def read_answer(response: requests.Response, operation: Operation, seller_id: str) -> Answer:
+def read_answer(reply: Reply, operation: Operation, seller_id: str) -> Answer:
     """The answer's body. Raises the error that the answer is; AmazonAuthError for every 401 and 403."""
-    request_id = response.headers.get(REQUEST_ID)
-    status = response.status_code
-    body = _json_object(response)
+    request_id = reply.headers.get(REQUEST_ID)
+    status = reply.status
+    body, problem = _json_object(reply)
     if status == 204:
         return Answer({}, request_id)
     if 200 <= status < 300:
         if body is None:
             raise AmazonProtocolError(
-                f"{_where(operation, status, seller_id, request_id)}: the body is not a JSON object. Nothing was taken "
+                f"{_where(operation, status, seller_id, request_id)}: {problem}. Nothing was taken "
                 "from it. If it goes on, look for a proxy on the way, and report it to Amazon with the request id.",
                 operation=operation.name,
                 status=status,
@@ -81,6 +80,14 @@ def read_answer(response: requests.Response, operation: Operation, seller_id: st
                 request_id=request_id,
             )
         return Answer(body, request_id)
+    if (host := reply.redirect) is not None:
+        raise AmazonProtocolError(
+            f"{_where(operation, status, seller_id, request_id)}: a redirect to {host}, which is not followed. Look at "
+            "AMAZON_SPAPI_ENDPOINT, and for a proxy on the way.",
+            operation=operation.name,
+            status=status,
+            request_id=request_id,
+        )
     raise _error(operation, status, seller_id, request_id, _told(body))
 
 
@@ -211,13 +218,13 @@ def _where(operation: Operation, status: int, seller_id: str, request_id: str | 
     return f"{operation.name} answered {status} for seller {seller_id} (request id {request_id or 'none'})"
 
 
-def _json_object(response: requests.Response) -> dict[str, Any] | None:
+def _json_object(reply: Reply) -> tuple[dict[str, Any] | None, str]:
+    """The body if it is an object, and else what is wrong with it."""
     try:
-        body = response.json()
-    except ValueError:
-        # Every JSON error of requests' is one; it holds the document, so it must not travel on.
-        return None
-    return body if isinstance(body, dict) else None
+        body = reply.json()
+    except BadBody as error:
+        return None, f"the body cannot be read: {error}"
+    return (body, "") if isinstance(body, dict) else (None, "the body is not a JSON object")
 
 
 def _told(body: Mapping[str, Any] | None) -> _Told:

@@ -16,7 +16,7 @@ import requests
 
 from orders_pipeline.amazon.audit import AuditSink, NoAudit
 from orders_pipeline.amazon.limits import NO_SELLER, Limits
-from orders_pipeline.amazon.login import Login
+from orders_pipeline.amazon.login import LOGIN_SECONDS, Login
 from orders_pipeline.amazon.notifications import NotificationsV1, SubscriptionReport
 from orders_pipeline.amazon.operations import NOTIFICATIONS_SCOPE
 from orders_pipeline.amazon.order import OrdersPort
@@ -24,7 +24,7 @@ from orders_pipeline.amazon.orders_v0 import OrdersV0
 from orders_pipeline.amazon.orders_v2026 import OrdersV2026
 from orders_pipeline.amazon.restricted_tokens import BUYER, TO_SHIP, restricted_data_tokens
 from orders_pipeline.amazon.sellers import SellersV1
-from orders_pipeline.amazon.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_session
+from orders_pipeline.amazon.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_amazon_session
 from orders_pipeline.amazon.shipment import ShipmentsPort
 from orders_pipeline.amazon.shipments_v0 import ShipmentsV0
 from orders_pipeline.amazon.timing import AmazonClock, Timing
@@ -64,6 +64,7 @@ def open_amazon(
     *,
     user_agent: str = USER_AGENT,
     timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+    total_seconds: float = READ_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
     clock: Callable[[], datetime] | None = None,
@@ -71,7 +72,7 @@ def open_amazon(
     """Put the client together. Nothing is sent: the first call obtains the first token."""
     timing = Timing(sleep=sleep, monotonic=monotonic, now=clock or _utc_now)
     sink = audit or NoAudit()
-    session = open_session(user_agent)
+    session = open_amazon_session(user_agent)
     limits = Limits(
         database,
         application_id=settings.client_id,
@@ -88,8 +89,9 @@ def open_amazon(
         clock=amazon_clock,
         timing=timing,
         timeouts=timeouts,
+        total_seconds=total_seconds,
     )
-    login = Login(settings, session, timing)
+    login = Login(settings, session, timing, total_seconds=min(total_seconds, LOGIN_SECONDS))
     cache = _cache(settings, database, keys, timing, settings.seller_id, settings.refresh_token.get_secret_value())
     application_cache = _cache(settings, database, keys, timing, NO_SELLER, "")
     tokens = TokenSource(cache, "access", login.seller_token)

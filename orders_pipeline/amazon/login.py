@@ -25,7 +25,6 @@ from orders_pipeline.amazon.errors import (
     AmazonAuthError,
     AmazonClientInvalid,
     AmazonError,
-    AmazonProtocolError,
     AmazonRevoked,
     AmazonRoleMissing,
     AmazonUnavailable,
@@ -34,11 +33,14 @@ from orders_pipeline.amazon.retrying import stop_at
 from orders_pipeline.amazon.sessions import CONNECT_SECONDS, check_endpoint
 from orders_pipeline.amazon.timing import Deadline, Timing
 from orders_pipeline.amazon.tokens import Issued
+from orders_pipeline.http.replies import BadBody, NoReply, Reply, exchange
 from orders_pipeline.settings import AmazonSettings
 
 OPERATION = "Login with Amazon"
 TOKEN_PATH = "/auth/o2/token"  # noqa: S105 - a path
-READ_SECONDS = 15.0
+# From the connection to the last byte.
+LOGIN_SECONDS = 15.0
+LARGEST_TOKEN_BYTES = 64 * 1024
 ATTEMPTS = 3
 LONGEST_BACKOFF_SECONDS = 5.0
 # A final refusal is remembered this long, so that a batch of a thousand orders asks once, not a thousand times.
@@ -108,11 +110,19 @@ class _SecretRefused(Exception):
 class Login:
     """Obtains access tokens for one application and seller. Thread-safe."""
 
-    def __init__(self, settings: AmazonSettings, session: requests.Session, timing: Timing) -> None:
+    def __init__(
+        self,
+        settings: AmazonSettings,
+        session: requests.Session,
+        timing: Timing,
+        *,
+        total_seconds: float = LOGIN_SECONDS,
+    ) -> None:
         self._settings = settings
         self._url = check_endpoint(settings.lwa_endpoint) + TOKEN_PATH
         self._session = session
         self._timing = timing
+        self._total_seconds = total_seconds
         self._secrets = [secret.get_secret_value() for secret in settings.client_secrets]
         self._refusals: dict[str, _Refusal] = {}
         self._guard = threading.Lock()
@@ -158,29 +168,33 @@ class Login:
 
     def _ask(self, what: str, form: dict[str, str]) -> Issued:
         try:
-            response = self._session.post(
-                self._url, data=form, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
+            reply = exchange(
+                self._session,
+                "POST",
+                self._url,
+                form=form,
+                timeouts=(CONNECT_SECONDS, LOGIN_SECONDS),
+                total_seconds=self._total_seconds,
+                largest_bytes=LARGEST_TOKEN_BYTES,
             )
-        except requests.RequestException as error:
-            # The exception holds the request, and the request the secret: only its name goes on.
-            raise self._unavailable(None, type(error).__name__) from None
-        body = _json(response)
-        if response.status_code == 200:
+        except NoReply as error:
+            raise self._unavailable(None, str(error)) from None
+        body = _json(reply)
+        if reply.status == 200:
             token = body.get("access_token") if body else None
             if not isinstance(token, str) or not token:
-                raise AmazonProtocolError(
-                    f"{OPERATION} answered 200 without an access token for seller {self._settings.seller_id}. Look "
-                    "whether AMAZON_LWA_ENDPOINT is Amazon's.",
-                    operation=OPERATION,
-                    status=200,
-                )
+                # Of Login with Amazon, whichever order asked: none of them is to blame.
+                said = reply.problem or "without an access token: look whether AMAZON_LWA_ENDPOINT is Amazon's"
+                raise self._unavailable(200, said)
             return Issued(token, _life(body))
         code = body.get("error") if body else None
         if code == "invalid_client":
-            raise _SecretRefused(response.status_code)
-        if isinstance(code, str) and code in _WHAT_TO_DO and response.status_code < 500:
-            raise self._refused(what, code, response.status_code)
-        raise self._unavailable(response.status_code, "no known error code")
+            raise _SecretRefused(reply.status)
+        if isinstance(code, str) and code in _WHAT_TO_DO and reply.status < 500:
+            raise self._refused(what, code, reply.status)
+        if (host := reply.redirect) is not None:
+            raise self._unavailable(reply.status, f"a redirect to {host}, which is not followed")
+        raise self._unavailable(reply.status, reply.problem or "no known error code")
 
     def _refused(self, what: str, code: str, status: int) -> AmazonError:
         kind, reason = _WHAT_TO_DO[code]
@@ -198,10 +212,10 @@ class Login:
         )
 
 
-def _json(response: requests.Response) -> dict[str, Any] | None:
+def _json(reply: Reply) -> dict[str, Any] | None:
     try:
-        body = response.json()
-    except ValueError:
+        body = reply.json()
+    except BadBody:
         return None
     return body if isinstance(body, dict) else None
 

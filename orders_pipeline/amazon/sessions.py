@@ -1,45 +1,25 @@
-"""HTTP sessions as both of Amazon's services want them.
-
-Belongs here: pooling, TLS, the user agent, time-outs. Elsewhere: what is sent, and when it is sent again (transport,
-login).
-"""
+"""HTTP sessions as both of Amazon's services want them: the user agent, the time-outs, the largest answer."""
 
 from __future__ import annotations
 
 import platform
-import ssl
-from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.ssl_ import create_urllib3_context
 
-from orders_pipeline.settings import is_loopback
+from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.http.sessions import open_session
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 POOL_SIZE = 16
+# A page of a hundred orders with all their items is some hundred kilobytes.
+LARGEST_ANSWER_BYTES = 10 * 1024 * 1024
 # Amazon asks every caller to name application, version and language, in at most 500 characters.
 USER_AGENT = f"orders_pipeline/0.1 (Language=Python/{platform.python_version()})"
 
 
-class _ModernTls(HTTPAdapter):
-    """TLS 1.2 at least, as Amazon's data protection policy demands."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["ssl_context"] = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
-        super().init_poolmanager(*args, **kwargs)
-
-
-def open_session(user_agent: str = USER_AGENT) -> requests.Session:
-    """A session that keeps connections open, retries nothing by itself, and remembers no cookies' worth of state."""
-    session = requests.Session()
-    adapter = _ModernTls(pool_connections=2, pool_maxsize=POOL_SIZE, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers["User-Agent"] = user_agent
-    session.headers["Accept"] = "application/json"
-    return session
+def open_amazon_session(user_agent: str = USER_AGENT) -> requests.Session:
+    return open_session(user_agent=user_agent, connections=POOL_SIZE)
 
 
 def check_endpoint(url: str) -> str:

@@ -34,12 +34,15 @@ from orders_pipeline.amazon.limits import Grant, Limits
 from orders_pipeline.amazon.operations import Operation
 from orders_pipeline.amazon.order import Priority
 from orders_pipeline.amazon.retrying import stop_at
-from orders_pipeline.amazon.sessions import CONNECT_SECONDS, READ_SECONDS, check_endpoint
+from orders_pipeline.amazon.sessions import CONNECT_SECONDS, LARGEST_ANSWER_BYTES, READ_SECONDS, check_endpoint
 from orders_pipeline.amazon.timing import AmazonClock, Deadline, Timing
+from orders_pipeline.http.replies import NoReply, Reply, exchange
 
 ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 15.0
+# A batch ends after 45 s, its leases after 60: what was begun in its last second has this long.
+LEAST_SECONDS = 10.0
 
 
 class AccessTokens(Protocol):
@@ -73,12 +76,14 @@ class Transport:
         clock: AmazonClock,
         timing: Timing,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        total_seconds: float = READ_SECONDS,
     ) -> None:
         self._endpoint = check_endpoint(endpoint)
         self._session = session
         self._limits = limits
         self._timing = timing
         self._timeouts = timeouts
+        self._total_seconds = total_seconds
         self.seller_id = seller_id
         self.clock = clock
 
@@ -124,28 +129,30 @@ class Transport:
         operation = request.operation
         grant = self._limits.acquire(operation, priority, deadline)
         try:
-            response = self._session.request(
+            reply = exchange(
+                self._session,
                 operation.method,
                 self._endpoint + request.path,
-                params=dict(request.query),
-                json=dict(request.body) if request.body is not None else None,
+                query=request.query,
+                json_body=request.body,
                 headers={"x-amz-access-token": token},
-                timeout=self._timeouts,
-                allow_redirects=False,
+                timeouts=self._timeouts,
+                # What begins late still gets time to succeed; leases are longer than a deadline and this.
+                total_seconds=min(self._total_seconds, max(deadline.remaining, LEAST_SECONDS)),
+                largest_bytes=LARGEST_ANSWER_BYTES,
             )
-        except requests.RequestException as error:
+        except NoReply as error:
             self._limits.failed(operation)
-            # The exception holds the request with its token: only its name goes on.
-            raise no_answer(operation, self.seller_id, type(error).__name__) from None
-        self._learn(operation, grant, response)
-        return read_answer(response, operation, self.seller_id)
+            raise no_answer(operation, self.seller_id, str(error)) from None
+        self._learn(operation, grant, reply)
+        return read_answer(reply, operation, self.seller_id)
 
-    def _learn(self, operation: Operation, grant: Grant, response: requests.Response) -> None:
-        self.clock.learn(response.headers.get("Date"))
-        if response.status_code == 429:
+    def _learn(self, operation: Operation, grant: Grant, reply: Reply) -> None:
+        self.clock.learn(reply.headers.get("Date"))
+        if reply.status == 429:
             self._limits.throttled(operation)
-        elif response.status_code >= 500:
+        elif reply.status >= 500:
             self._limits.failed(operation)
         else:
             self._limits.succeeded(operation, grant)
-        self._limits.learn_rate(operation, grant, response.headers.get(RATE_LIMIT))
+        self._limits.learn_rate(operation, grant, reply.headers.get(RATE_LIMIT))

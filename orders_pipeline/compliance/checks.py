@@ -23,8 +23,9 @@ from orders_pipeline.compliance.kept import every_kept, sellers_with_data
 from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.roles import differences
 from orders_pipeline.compliance.rules import Rule
+from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.progress import Progress, Tell, silent
-from orders_pipeline.settings import Settings, is_loopback
+from orders_pipeline.settings import Settings
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.audit import ChainEnd
 from orders_pipeline.store.compliance import count_other_records_due, warehouse_erasures_waiting

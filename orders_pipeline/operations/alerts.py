@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 
-import requests
 from pydantic import SecretStr
 
+from orders_pipeline.http.replies import NoReply, exchange
+from orders_pipeline.http.sessions import open_session
 from orders_pipeline.store.alerts import claim_undelivered_alerts, mark_alert_delivered
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.vault.redaction import redact
 
-SLACK_TIMEOUT_SECONDS = 10
+# From the connection to the last byte; Slack answers "ok".
+SLACK_SECONDS = 10.0
+LARGEST_ANSWER_BYTES = 64 * 1024
 # A storm of alerts is delivered over several calls: Slack takes about one message a second.
 ALERTS_A_CALL = 20
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
@@ -51,9 +54,21 @@ def _text(alert: AnyRow) -> str:
 
 def _post(url: SecretStr, text: str) -> None:
     try:
-        answer = requests.post(url.get_secret_value(), json={"text": text}, timeout=SLACK_TIMEOUT_SECONDS)
-    except requests.RequestException as error:
-        # `from None`: the original names the webhook, which is a secret.
-        raise AlertNotDelivered(f"Slack could not be reached ({type(error).__name__}); it is tried again.") from None
-    if not answer.ok:
-        raise AlertNotDelivered(f"Slack answered {answer.status_code}: check SLACK_WEBHOOK_URL; it is tried again.")
+        with open_session() as session:
+            reply = exchange(
+                session,
+                "POST",
+                url.get_secret_value(),
+                json_body={"text": text},
+                timeouts=(SLACK_SECONDS, SLACK_SECONDS),
+                total_seconds=SLACK_SECONDS,
+                largest_bytes=LARGEST_ANSWER_BYTES,
+            )
+    except NoReply as error:
+        raise AlertNotDelivered(f"Slack could not be reached ({error}); it is tried again.") from None
+    if (host := reply.redirect) is not None:
+        raise AlertNotDelivered(
+            f"Slack answered {reply.status}, a redirect to {host}, which is not followed: check SLACK_WEBHOOK_URL."
+        )
+    if not 200 <= reply.status < 300:
+        raise AlertNotDelivered(f"Slack answered {reply.status}: check SLACK_WEBHOOK_URL; it is tried again.")

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from orders_pipeline.amazon.errors import (
     AmazonAuthError,
     AmazonClientInvalid,
-    AmazonProtocolError,
     AmazonRevoked,
     AmazonRoleMissing,
     AmazonUnavailable,
@@ -206,9 +205,11 @@ def test_a_failing_login_is_tried_again_and_never_taken_for_a_revocation(
     assert caught.value.__cause__ is None
 
 
-def test_a_success_without_a_token_is_an_error(open_canned: OpenCanned, amazon: CannedAmazon) -> None:
+def test_a_success_without_a_token_is_a_failure_of_the_login_and_no_orders(
+    open_canned: OpenCanned, amazon: CannedAmazon
+) -> None:
     amazon.login_answers = [Canned(body={})]
-    with pytest.raises(AmazonProtocolError):
+    with pytest.raises(AmazonUnavailable, match="without an access token"):
         open_canned().tokens.current(deadline())
 
 

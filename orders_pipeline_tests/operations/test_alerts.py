@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from orders_pipeline.operations.alerts import AlertNotDelivered, deliver_alerts
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.hostile_server import HostileServer, answer
 from orders_pipeline_tests.slack import Slack
 
 
@@ -53,6 +55,29 @@ def test_while_slack_fails_nothing_is_lost_and_its_address_is_not_told(database:
     slack.status = 200
     assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
     assert len(slack.told) == 2
+
+
+def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("orders_pipeline.operations.alerts.SLACK_SECONDS", 0.4)
+    _raise(database)
+    server: HostileServer
+    with (
+        HostileServer.answering(answer(b"ok")) as other,
+        HostileServer.answering(lambda _: server.drip(b"HTTP/1.1 200 OK\r\n", b"X")) as server,
+    ):
+        hook = SecretStr(f"{server.url}/services/the-secret")
+        monkeypatch.setenv("http_proxy", other.url)
+        with pytest.raises(AlertNotDelivered, match="not whole within"):
+            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+        server.answer = lambda _: [answer(b"", "307 Moved", Location=f"{other.url}/services/the-secret")]
+        with pytest.raises(AlertNotDelivered, match=r"a redirect to 127\.0\.0\.1") as refused:
+            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+        assert other.requests == []
+        server.answer = lambda _: [answer(b"ok")]
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook) == 1
+    assert "the-secret" not in f"{refused.value}{caplog.text}"
 
 
 def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.LogCaptureFixture):

@@ -109,7 +109,7 @@ def test_each_answer_to_a_push(
         (429, WarehouseUnavailable),
         (500, WarehouseUnavailable),
         (503, WarehouseUnavailable),
-        (302, WarehouseRefused),
+        (302, WarehouseUnavailable),
         (400, WarehouseRefused),
         (404, WarehouseRefused),
         (204, WarehouseRefused),
