@@ -30,7 +30,7 @@ from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.operations.serve import InstanceFileMissing, prepare_store, serve
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.migrate import DatabaseNewerThanCode
+from orders_pipeline.store.migrate import DatabaseNewerThanCode, MigrationBlocked
 from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
@@ -46,6 +46,7 @@ EXPECTED = (
     SettingsError,
     EmbeddedPostgresError,
     DatabaseNewerThanCode,
+    MigrationBlocked,
     InstanceFileMissing,
     AmazonError,
     VaultError,

@@ -33,6 +33,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "vault_keys": _WRITE,
         "audit.entries": _APPEND,
         "audit.anchors": _READ,
+        "audit.chain_lock": _APPEND,
     },
     READER: {"pipeline": _READ, "audit.anchors": _READ},
     RETENTION: {
@@ -45,6 +46,13 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.amazon_rate_limits": _WRITE,
         "pipeline.client_secrets": _WRITE,
         "pipeline.database_grants": frozenset({"SELECT", "INSERT", "DELETE"}),
+        # Who may write a lock's table may take the lock (store.locks); who may only read may not.
+        "pipeline.erasures_lock": _WRITE,
+        "pipeline.locks": _WRITE,
+        "pipeline.run_workers": _WRITE,
+        "vault_keys.keys_lock": _WRITE,
+        "vault_keys.fingerprint_lock": _WRITE,
+        "audit.chain_lock": _APPEND,
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,
         "vault_keys.data_keys": _REWRAP,

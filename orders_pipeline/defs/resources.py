@@ -8,9 +8,8 @@ https://docs.dagster.io/guides/build/external-resources
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +19,7 @@ from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.settings import AmazonSettings, Settings, load_settings
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.signs_of_life import SignOfLife
+from orders_pipeline.store.run_workers import note_worker
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 
@@ -33,19 +32,12 @@ if TYPE_CHECKING:
 class StoreResource(dg.ConfigurableResource):
     """The orders' database (ORDERS_DATABASE_URL, or the embedded PostgreSQL of the data folder) and the vault in it."""
 
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Self]:
-        """While a run has the store, it shows that its worker lives (defs.runs looks for that)."""
-        sign = None
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A run notes which process works on it; defs.runs looks whether that process lives."""
         if context.run is not None:
             # Without a database the asset itself will say so.
-            with suppress(EmbeddedPostgresError, SQLAlchemyError):
-                sign = SignOfLife(self.database(), context.run.run_id)
-        try:
-            yield self
-        finally:
-            if sign is not None:
-                sign.end()
+            with suppress(EmbeddedPostgresError, SQLAlchemyError), self.database().transaction() as connection:
+                note_worker(connection, context.run.run_id)
 
     def deployment(self) -> Deployment:
         """All that the settings name, as they are now in the environment and `.env`."""

@@ -1,8 +1,8 @@
 """Asking for runs: one at a time of a kind, and never for nothing.
 
 Belongs here: whether a run of a job is under way, the end of one that is lost, and the request for one. A run carries
-no configuration, no key and no cursor: what is to be done is in the store (store.pending), and so is whether its worker
-lives (store.signs_of_life).
+no configuration, no key and no cursor: what is to be done is in the store (store.pending), and so is which process
+works on it (store.run_workers).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.signs_of_life import is_silent
+from orders_pipeline.store.run_workers import worker_is_gone
 
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
@@ -28,11 +28,11 @@ RUN_IS_LOST_AFTER = timedelta(minutes=4)
 MAX_RUNTIME_TAG = {"dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_seconds()))}
 # What a killed run left is asked for again at the next tick; Dagster's retry would be a second run for the same.
 _NO_RETRY_TAG = {"dagster/max_retries": "0"}
-# From "started" to the worker's sign of life it takes well under a second; on a machine that is all but stuck, more.
-SIGN_IS_DUE_AFTER = timedelta(seconds=15)
-# A worker needs three seconds from its launch to "started", ten on a busy machine; after this it was never launched. If
-# it was, it finds its run ended, and ends too.
-START_IS_DUE_AFTER = timedelta(seconds=30)
+# From "started" until the worker has noted itself it takes well under a second; on a machine that is stuck, more.
+NOTE_IS_DUE_AFTER = timedelta(seconds=15)
+# A process on this machine needs three seconds from its launch to "started", ten on a busy machine; after this it was
+# killed before. A container needs a minute, or more: only Dagster's start_timeout_seconds (dagster.yaml) ends its run.
+LOCAL_START_IS_DUE_AFTER = timedelta(seconds=45)
 
 
 def active_run(
@@ -40,12 +40,12 @@ def active_run(
 ) -> str | None:
     """The id of a run of this job that is queued or running. Runs that are lost are ended: they hold slots."""
     now = now or datetime.now(UTC)
-    records = instance.get_run_records(
-        dg.RunsFilter(job_name=job_name, statuses=_ACTIVE, created_after=now - RUN_IS_LOST_AFTER), limit=20
-    )
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=_ACTIVE), limit=20)
     active = None
     for record in records:
-        if (why := _why_lost(record, database, now)) is None:
+        if _is_too_old(record, now):
+            continue
+        if (why := _why_lost(instance, record, database, now)) is None:
             active = record.dagster_run.run_id
         else:
             instance.report_run_failed(record.dagster_run, f"{why} What it has not done is asked for again.")
@@ -59,16 +59,34 @@ def request_unless_active(instance: dg.DagsterInstance, database: Database, job_
     return [dg.RunRequest(job_name=job_name, tags={**MAX_RUNTIME_TAG, **_NO_RETRY_TAG})]
 
 
-def _why_lost(record: dg.RunRecord, database: Database, now: datetime) -> str | None:
-    """Why nobody works on this run any more, although Dagster has not noticed: see signs_of_life. None if it lives."""
+def _is_too_old(record: dg.RunRecord, now: datetime) -> bool:
+    """Whether the run should have ended by now. Its time counts from its start, or its launch: not from the queue."""
+    if record.dagster_run.status == dg.DagsterRunStatus.QUEUED:
+        return False
+    return now - _since(record) > RUN_IS_LOST_AFTER
+
+
+def _since(record: dg.RunRecord) -> datetime:
+    """When it started to work; before that, when it was launched or made."""
+    if record.start_time is not None:
+        return datetime.fromtimestamp(record.start_time, UTC)
+    return record.update_timestamp.replace(tzinfo=UTC)
+
+
+def _why_lost(instance: dg.DagsterInstance, record: dg.RunRecord, database: Database, now: datetime) -> str | None:
+    """Why nobody works on this run any more, although Dagster has not noticed: see run_workers. None if it may live."""
     run = record.dagster_run
     if run.status == dg.DagsterRunStatus.STARTING:
-        late = now - record.update_timestamp.replace(tzinfo=UTC) > START_IS_DUE_AFTER
+        late = _launches_on_this_machine(instance) and now - _since(record) > LOCAL_START_IS_DUE_AFTER
         return "Its worker has not started." if late else None
-    if run.status != dg.DagsterRunStatus.STARTED or record.start_time is None:
-        return None
-    if now - datetime.fromtimestamp(record.start_time, UTC) < SIGN_IS_DUE_AFTER:
+    if run.status != dg.DagsterRunStatus.STARTED or now - _since(record) < NOTE_IS_DUE_AFTER:
         return None
     with database.transaction() as connection:
-        silent = is_silent(connection, run.run_id, patience=SIGN_IS_DUE_AFTER)
-    return "Its worker is gone." if silent else None
+        gone = worker_is_gone(connection, run.run_id)
+    return "Its worker is gone." if gone else None
+
+
+def _launches_on_this_machine(instance: dg.DagsterInstance) -> bool:
+    """Whether runs are processes beside the code server. By name: another launcher need not be installed here."""
+    launcher = instance.get_ref().run_launcher_data if instance.is_persistent else None
+    return launcher is None or launcher.class_name == dg.DefaultRunLauncher.__name__

@@ -37,7 +37,8 @@ class InstanceFileMissing(Exception):
 def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
     """Have both databases there, and the schema up to date. Returns the embedded server if this call started it.
 
-    Raises EmbeddedPostgresError, DatabaseNewerThanCode, or SQLAlchemy's OperationalError for a server that is away.
+    Raises EmbeddedPostgresError, DatabaseNewerThanCode, MigrationBlocked, or SQLAlchemy's OperationalError for a server
+    that is away.
     """
     settings.require_secrets()
     server: EmbeddedPostgres | None = None

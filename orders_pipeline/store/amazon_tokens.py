@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.store.locks import hold_name
 from orders_pipeline.store.schema import amazon_tokens
 
 
@@ -34,10 +35,7 @@ def lock_token(connection: Connection, application_id: str, seller_id: str, purp
     """
     connection.execute(text("set local lock_timeout = '90s'"))
     connection.execute(text("set local statement_timeout = '95s'"))
-    connection.execute(
-        text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-        {"name": f"amazon_token\n{application_id}\n{seller_id}\n{purpose}"},
-    )
+    hold_name(connection, f"amazon_token {application_id} {seller_id} {purpose}")
 
 
 def read_token(connection: Connection, application_id: str, seller_id: str, purpose: str) -> TokenRow | None:

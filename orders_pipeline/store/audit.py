@@ -1,7 +1,7 @@
 """Queries of the audit log.
 
 Belongs here: appending rows and reading them back as the chain hashed them. The rules themselves (numbers, hashes,
-what is refused) are the database's: migrations/sql/audit.sql. Elsewhere: what an entry may say, and verifying
+what is refused) are the database's: migrations/sql/audit*.sql. Elsewhere: what an entry may say, and verifying
 (vault.audit).
 """
 
@@ -16,11 +16,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from orders_pipeline.store.locks import Lock, hold_shared
+
 # Bounds the memory of a pass over the whole log.
 FETCH_ROWS = 5_000
-
-# As in migrations/sql/audit.sql: whoever holds it appends.
-CHAIN_LOCK = 7_206_512_449
 
 # The text that audit.chain() hashed, rebuilt with built-in functions only: a replaced audit.chain() cannot vouch for
 # itself.
@@ -147,7 +146,7 @@ def entries_of_day(connection: Connection, day: date) -> Iterator[Mapping[str, A
 
 def wait_for_writers(connection: Connection) -> None:
     """Take the chain lock for a moment: who had begun to append has committed, who begins later writes later times."""
-    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+    hold_shared(connection, Lock.CHAIN)
 
 
 def head_before(connection: Connection, moment: datetime) -> ChainEnd | None:

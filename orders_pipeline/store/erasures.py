@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from orders_pipeline.store.compliance import KEPT_THERE, known_by
-
-# Shared: who stores details, from looking whether they are to be forgotten until the commit. Alone: a new request.
-ERASURES_LOCK = 7_206_512_452
+from orders_pipeline.store.locks import Lock, hold, hold_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def erasure(connection: Connection, erasure_id: int) -> Erasure:
 
 def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
     """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
-    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ERASURES_LOCK})
+    hold(connection, Lock.ERASURES)
     return connection.execute(
         text(
             "insert into pipeline.erasures (seller_id, order_id, everything) "
@@ -110,7 +108,7 @@ def to_be_forgotten(connection: Connection, seller_id: str, order_ids: Sequence[
 
 def may_be_stored(connection: Connection, seller_id: str, order_id: str) -> bool:
     """Whether nobody asked to forget this order; until this transaction ends nobody can."""
-    connection.execute(text("select pg_advisory_xact_lock_shared(:lock)"), {"lock": ERASURES_LOCK})
+    hold_shared(connection, Lock.ERASURES)
     return not to_be_forgotten(connection, seller_id, [order_id])
 
 

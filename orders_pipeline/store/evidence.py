@@ -107,6 +107,8 @@ _LOCKS = {
     ("anchors", "no_truncate"): "refuse",
 }
 _PURGE = "purge_before"
+# In the order in which the migrations run them: the last that defines a function counts.
+_AUDIT_SQL = ("audit.sql", "audit_lock.sql")
 # Each trigger, and the one function that may delete.
 AUDIT_LOCKS = len(_LOCKS) + 1
 
@@ -154,9 +156,10 @@ def _locks_as_written(connection: Connection) -> int:
 
 
 def _functions_as_written() -> dict[str, str]:
-    """The bodies of audit.sql's functions, by name: what stands in the database must be these, to the letter."""
-    sql = (files("orders_pipeline.store.migrations") / "sql" / "audit.sql").read_text("utf-8")
-    return dict(re.findall(r"create function audit\.(\w+)\(.*?\$\$(.*?)\$\$", sql, re.DOTALL))
+    """The bodies of the audit log's functions, by name: what stands in the database must be these, to the letter."""
+    folder = files("orders_pipeline.store.migrations") / "sql"
+    sql = "".join((folder / name).read_text("utf-8") for name in _AUDIT_SQL)
+    return dict(re.findall(r"create (?:or replace )?function audit\.(\w+)\(.*?\$\$(.*?)\$\$", sql, re.DOTALL))
 
 
 # --- roles

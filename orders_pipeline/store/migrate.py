@@ -12,15 +12,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg2.errors import DuplicateDatabase
+from psycopg2.errors import DuplicateDatabase, DuplicateTable, LockNotAvailable, UniqueViolation
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from orders_pipeline.store.database import Database
 
-# Any fixed number: whoever holds it migrates, the others wait and find nothing left to do.
-MIGRATION_LOCK = 7_206_512_448
+# A migration waits for sessions that read, and everybody else waits behind it: not for long.
+TABLE_PATIENCE = "30s"
+
+
+class MigrationBlocked(Exception):
+    """Another session holds a table that a migration changes; nothing was changed."""
 
 
 class DatabaseNewerThanCode(Exception):
@@ -30,21 +34,68 @@ class DatabaseNewerThanCode(Exception):
 def upgrade(database: Database) -> str:
     """Apply every migration that is missing; return the revision that the database is at.
 
-    Raises DatabaseNewerThanCode, without touching anything, if the database holds a revision unknown to this code.
+    Raises DatabaseNewerThanCode, without touching anything, if the database holds a revision unknown to this code;
+    MigrationBlocked, and nothing is changed, if a session of somebody's own holds a table for too long.
     """
     script = ScriptDirectory.from_config(_configuration())
-    with database.transaction() as connection:
-        connection.execute(text("set local lock_timeout = 0"))
-        connection.execute(text("set local statement_timeout = 0"))
-        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        current = current_revision(connection)
-        _refuse_unknown(script, current)
-        configuration = _configuration()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "head")
     head = script.get_current_head()
     assert head is not None
+    with database.transaction() as connection:
+        current = current_revision(connection)
+    _refuse_unknown(script, current)
+    if current == head:
+        # No lock, and no right to write: the login of a deployment may have been given neither.
+        return head
+    if current is None:
+        _make_version_table(database)
+    try:
+        with database.transaction() as connection:
+            connection.execute(text("set local lock_timeout = 0"))
+            connection.execute(text("set local statement_timeout = 0"))
+            # Who holds it migrates; the others wait, and find nothing left to do. Who may only read cannot take it.
+            connection.execute(text("lock table alembic_version in share row exclusive mode"))
+            connection.execute(text("select set_config('lock_timeout', :patience, true)"), {"patience": TABLE_PATIENCE})
+            _refuse_unknown(script, current_revision(connection))
+            configuration = _configuration()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, "head")
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise MigrationBlocked(_who_blocks(database)) from error
+        raise
     return head
+
+
+def _who_blocks(database: Database) -> str:
+    with database.transaction() as connection:
+        sessions = connection.execute(
+            text(
+                "select distinct l.pid, a.usename from pg_locks l join pg_stat_activity a using (pid) "
+                "where l.locktype = 'relation' and l.granted and a.datname = current_database() "
+                "and l.pid <> pg_backend_pid() order by l.pid limit 5"
+            )
+        ).all()
+    told = ", ".join(f"{pid} ({login})" for pid, login in sessions) or "none any more"
+    return (
+        f"The database could not be upgraded: a session held a table for {TABLE_PATIENCE}. Nothing was changed. "
+        f"Sessions that hold tables now: {told}. End them (select pg_terminate_backend(<number>)) and start again."
+    )
+
+
+def _make_version_table(database: Database) -> None:
+    """Alembic's own table, as Alembic makes it, committed at once: others can wait only for what is there."""
+    try:
+        with database.transaction() as connection:
+            connection.execute(
+                text(
+                    "create table if not exists alembic_version (version_num varchar(32) not null, "
+                    "constraint alembic_version_pkc primary key (version_num))"
+                )
+            )
+    except (IntegrityError, ProgrammingError) as error:
+        # Two who make it at once collide in PostgreSQL's catalog, in spite of "if not exists".
+        if not isinstance(error.orig, (UniqueViolation, DuplicateTable)):
+            raise
 
 
 def pending_upgrade(connection: Connection) -> bool:

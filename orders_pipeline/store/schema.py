@@ -471,6 +471,31 @@ unsettled_shreds = Table(
     schema="vault_keys",
 )
 
+# --- locks: tables without a row, which only who may write them can lock (store.locks)
+
+LOCK_TABLES = [
+    Table(name, metadata, schema=schema)
+    for schema, name in (
+        ("pipeline", "erasures_lock"),
+        ("vault_keys", "keys_lock"),
+        ("vault_keys", "fingerprint_lock"),
+        ("audit", "chain_lock"),
+    )
+]
+
+locks = Table("locks", metadata, Column("name", Text, primary_key=True), schema="pipeline")
+
+run_workers = Table(
+    "run_workers",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("machine", Text, primary_key=True),
+    Column("process", Text, primary_key=True),
+    _time_now("noted_at"),
+    Index("ix_run_workers_noted_at", "noted_at"),
+    schema="pipeline",
+)
+
 # --- the audit log
 
 audit_entries = Table(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
+from orders_pipeline.store.locks import hold_name
 from orders_pipeline.store.schema import orders, shipment_confirmations, wms_cursors, wms_shipments
 
 Confirmation = AnyRow
@@ -39,10 +40,7 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
 
 def hold_absorption(connection: Connection, seller_id: str) -> None:
     """Let one process at a time absorb this seller's events, until the transaction ends: their order has a meaning."""
-    connection.execute(
-        text("select pg_advisory_xact_lock(hashtextextended('absorb_shipments:' || :seller_id, 0))"),
-        {"seller_id": seller_id},
-    )
+    hold_name(connection, f"absorb_shipments {seller_id}")
 
 
 def reopen_events_of_known_orders(connection: Connection, seller_id: str) -> int:

@@ -17,11 +17,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-# Held shared by whoever wraps a key, until the row is committed, and alone by who destroys a key-encryption key: no row
-# can then be committed under a key that has just been destroyed.
-KEYS_LOCK = 7_206_512_450
-FINGERPRINT_LOCK = 7_206_512_451
-# How long the destroyer may queue for that lock; whoever wraps queues behind it.
+from orders_pipeline.store.locks import Lock, hold, hold_shared
+
+# How long who destroys a key-encryption key may queue for its lock; whoever wraps queues behind it.
 DESTROY_PATIENCE = "2s"
 
 RecordId = tuple[str, str, str]
@@ -72,18 +70,18 @@ class KeyUse:
 
 def hold_keys(connection: Connection) -> None:
     """Until this transaction ends no key-encryption key is destroyed. Before wrapping what this transaction stores."""
-    connection.execute(text("select pg_advisory_xact_lock_shared(:lock)"), {"lock": KEYS_LOCK})
+    hold_shared(connection, Lock.KEYS)
 
 
 def hold_keys_alone(connection: Connection) -> None:
     """Until this transaction ends nobody stores what they wrap. OperationalError if others don't finish in time."""
     connection.execute(text("select set_config('lock_timeout', :patience, true)"), {"patience": DESTROY_PATIENCE})
-    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": KEYS_LOCK})
+    hold(connection, Lock.KEYS)
 
 
 def hold_fingerprint_key(connection: Connection) -> None:
     """One process at a time makes the fingerprint key."""
-    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": FINGERPRINT_LOCK})
+    hold(connection, Lock.FINGERPRINT)
 
 
 def put_record(connection: Connection, record: StoredRecord, expires_at: datetime | None) -> None:

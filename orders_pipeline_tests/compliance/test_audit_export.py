@@ -29,8 +29,8 @@ from orders_pipeline.compliance.checks import audit_chain_is_intact
 from orders_pipeline.compliance.export_targets import ExportTarget, ExportUnavailable, FolderTarget, open_export_target
 from orders_pipeline.defs.resources import s3_client
 from orders_pipeline.settings import SettingsError, load_settings
-from orders_pipeline.store.audit import CHAIN_LOCK
 from orders_pipeline.store.database import Database
+from orders_pipeline.store.locks import Lock, hold
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.audit_lines import canonical
 from orders_pipeline_tests.aws import ThreadedServer
@@ -211,10 +211,10 @@ def test_an_entry_from_before_midnight_that_is_committed_after_it_is_in_its_days
         "seller_id": "A1", "order_id": "111-9", "purpose": "late", "outcome": "accepted", "detail": {},
     }  # fmt: skip
     digest = hashlib.sha256(head.entry_hash + canonical(entry).encode()).digest()
-    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    waiting = "select count(*) from pg_locks where relation = 'audit.chain_lock'::regclass and not granted"
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
-            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": CHAIN_LOCK})
+            hold(connection, Lock.CHAIN)
             connection.execute(text("set local session_replication_role = replica"))
             connection.execute(
                 text(

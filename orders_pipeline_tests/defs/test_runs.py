@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs.operations import alert_on_failed_runs
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import (
+    NOTE_IS_DUE_AFTER,
     RUN_IS_LOST_AFTER,
-    SIGN_IS_DUE_AFTER,
-    START_IS_DUE_AFTER,
     active_run,
     request_unless_active,
 )
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.signs_of_life import SignOfLife, is_silent
+from orders_pipeline.store.run_workers import note_worker, process_name, this_machine, worker_is_gone
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 JOB = "sync_orders"
@@ -51,89 +52,151 @@ def _is_waited_for(instance: dg.DagsterInstance, database: Database, *, after: t
 START, STARTING = dg.DagsterEventType.RUN_START, dg.DagsterEventType.RUN_STARTING
 
 
-@pytest.fixture(autouse=True)
-def server_has_been_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests' server is seconds old, and its age counts: see `is_silent`."""
-    monkeypatch.setattr("orders_pipeline.defs.runs.is_silent", _silent)
+class ContainerLauncher(dg.DefaultRunLauncher):
+    """Any launcher but Dagster's own: it starts a container somewhere, which takes a minute."""
 
 
-def _silent(connection: Connection, run_id: str, **_: object) -> bool:
-    return is_silent(connection, run_id, patience=timedelta())
+@pytest.fixture
+def container_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster whose runs are containers."""
+    launcher = {"module": ContainerLauncher.__module__, "class": ContainerLauncher.__name__}
+    with dg.instance_for_test(overrides={"run_launcher": launcher}, temp_dir=str(tmp_path)) as instance:
+        yield instance
 
 
-def test_a_run_is_waited_for_while_its_worker_shows_life(instance: dg.DagsterInstance, database: Database):
-    run_id = _run(instance, STARTING, START)
-    sign = SignOfLife(database, run_id)
-    assert _is_waited_for(instance, database, after=SIGN_IS_DUE_AFTER * 2)
-    sign.end()
-    assert not _is_waited_for(instance, database, after=SIGN_IS_DUE_AFTER * 2)
+@pytest.fixture
+def local_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster as `orders-pipeline up` starts it: runs are processes beside the code server."""
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield instance
 
 
-def test_a_run_that_is_lost_is_ended_because_it_holds_a_slot_of_the_queue(
-    instance: dg.DagsterInstance, database: Database
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def _work_on(run_id: str, database: Database, *, process: subprocess.Popen[bytes], machine: str | None = None) -> None:
+    """Note that this process, of this machine or another, works on the run."""
+    with database.transaction() as connection:
+        note_worker(connection, run_id)
+        connection.execute(
+            text("update pipeline.run_workers set process = :process, machine = :machine where run_id = :run_id"),
+            {"process": process_name(process.pid), "machine": machine or this_machine(), "run_id": run_id},
+        )
+
+
+def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_a_run_is_waited_for_until_its_process_is_killed_and_then_ended_because_it_holds_a_slot(
+    instance: dg.DagsterInstance, database: Database, process: subprocess.Popen[bytes]
 ):
-    lost, launched = _run(instance, STARTING, START), _run(instance, STARTING)
-    assert not _is_waited_for(instance, database, after=START_IS_DUE_AFTER * 2)
-    for run_id in (lost, launched):
-        run = instance.get_run_by_id(run_id)
-        assert run is not None
-        assert run.status is dg.DagsterRunStatus.FAILURE
+    run_id = _run(instance, STARTING, START)
+    _work_on(run_id, database, process=process)
+    assert _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
+    process.kill()
+    # Nobody has asked yet how it ended: the kernel still lists it.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
+    assert _status(instance, run_id) is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_has_only_just_started_needs_no_sign_yet(instance: dg.DagsterInstance, database: Database):
-    _run(instance, STARTING, START)
-    assert _is_waited_for(instance, database, after=SIGN_IS_DUE_AFTER / 2)
+def test_a_process_that_was_given_the_number_of_a_dead_one_is_not_taken_for_it(
+    instance: dg.DagsterInstance, database: Database, process: subprocess.Popen[bytes]
+):
+    run_id = _run(instance, STARTING, START)
+    _work_on(run_id, database, process=process)
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.run_workers set process = process || '1'"))
+    assert not _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
 
 
-def test_a_run_that_was_never_launched_is_not_waited_for(instance: dg.DagsterInstance, database: Database):
-    _run(instance, STARTING)
-    assert _is_waited_for(instance, database, after=START_IS_DUE_AFTER / 2)
-    assert not _is_waited_for(instance, database, after=START_IS_DUE_AFTER * 2)
+def test_a_run_is_waited_for_while_any_of_its_processes_lives(
+    instance: dg.DagsterInstance, database: Database, process: subprocess.Popen[bytes]
+):
+    run_id = _run(instance, STARTING, START)
+    _work_on(run_id, database, process=process)
+    process.kill()
+    process.wait()
+    with database.transaction() as connection:
+        note_worker(connection, run_id)
+        note_worker(connection, run_id)
+    assert _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
+
+
+def test_of_a_process_of_another_machine_nothing_is_said_before_its_time_is_up(
+    instance: dg.DagsterInstance, database: Database, process: subprocess.Popen[bytes]
+):
+    run_id = _run(instance, STARTING, START)
+    _work_on(run_id, database, process=process, machine="another")
+    process.kill()
+    process.wait()
+    assert _is_waited_for(instance, database, after=RUN_IS_LOST_AFTER * 0.9)
+    assert not _is_waited_for(instance, database, after=RUN_IS_LOST_AFTER * 1.1)
+    assert _status(instance, run_id) is dg.DagsterRunStatus.STARTED, "Dagster's own monitoring ends it"
+
+
+def test_a_run_that_no_process_ever_noted_is_lost(instance: dg.DagsterInstance, database: Database):
+    run_id = _run(instance, STARTING, START)
+    assert _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER / 2)
+    assert not _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
+    assert _status(instance, run_id) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_launcher_that_takes_a_minute_to_start_a_container_gets_its_run(
+    container_instance: dg.DagsterInstance, database: Database
+):
+    run_id = _run(container_instance, STARTING)
+    for seconds in (10, 31, 60, 120, 170):
+        assert _is_waited_for(container_instance, database, after=timedelta(seconds=seconds)), seconds
+    assert _status(container_instance, run_id) is dg.DagsterRunStatus.STARTING
+    assert not _is_waited_for(container_instance, database, after=RUN_IS_LOST_AFTER * 1.1)
+    assert _status(container_instance, run_id) is dg.DagsterRunStatus.STARTING
+
+
+def test_a_process_beside_the_code_server_that_was_killed_before_it_started_is_known_within_a_minute(
+    local_instance: dg.DagsterInstance, database: Database
+):
+    run_id = _run(local_instance, STARTING)
+    assert _is_waited_for(local_instance, database, after=timedelta(seconds=31))
+    assert not _is_waited_for(local_instance, database, after=timedelta(seconds=60))
+    assert _status(local_instance, run_id) is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+def test_a_run_that_waited_long_in_the_queue_has_its_whole_time_from_its_start(
+    instance: dg.DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus
+):
+    now = datetime.now(UTC)
+    record = SimpleNamespace(
+        dagster_run=SimpleNamespace(run_id="late", status=status),
+        create_timestamp=now - RUN_IS_LOST_AFTER * 3,
+        update_timestamp=now - RUN_IS_LOST_AFTER * 2,
+        start_time=now.timestamp() if status is dg.DagsterRunStatus.STARTED else None,
+    )
+    filters: list[dg.RunsFilter] = []
+    monkeypatch.setattr(instance, "get_run_records", lambda given, **_: filters.append(given) or [record])
+    assert active_run(instance, database, JOB, now=now) == "late"
+    assert filters[0].created_after is None
 
 
 def test_nothing_is_waited_for_longer_than_a_run_can_take(instance: dg.DagsterInstance, database: Database):
-    sign = SignOfLife(database, _run(instance, STARTING, START))
+    run_id = _run(instance, STARTING, START)
+    with database.transaction() as connection:
+        note_worker(connection, run_id)
     assert not _is_waited_for(instance, database, after=RUN_IS_LOST_AFTER * 2)
-    sign.end()
 
 
 def test_a_run_is_asked_for_only_while_none_is_under_way(instance: dg.DagsterInstance, database: Database):
     assert [request.job_name for request in request_unless_active(instance, database, JOB)] == [JOB]
     _run(instance, STARTING, START)
     assert request_unless_active(instance, database, JOB) == []
-
-
-def test_a_sign_ends_when_the_last_who_gives_it_ends(database: Database):
-    sign, again = SignOfLife(database, "run"), SignOfLife(database, "run")
-    sign.end()
-    sign.end()
-    with database.transaction() as connection:
-        assert not _silent(connection, "run")
-        assert _silent(connection, "another run")
-    again.end()
-    with database.transaction() as connection:
-        assert _silent(connection, "run")
-
-
-def test_a_server_that_has_just_come_back_is_given_time_to_hear_who_lives(database: Database):
-    with database.transaction() as connection:
-        assert not is_silent(connection, "run", patience=timedelta(days=1))
-
-
-def test_a_worker_that_lives_gives_its_sign_again_after_the_server_lost_it(database: Database):
-    sign = SignOfLife(database, "run", renewed_every=timedelta(seconds=0.5))
-    with database.transaction() as connection:
-        connection.execute(text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"))
-    heard: list[bool] = []
-    deadline = time.monotonic() + 10
-    while heard[-2:] != [False, True] and time.monotonic() < deadline:
-        with database.transaction() as connection:
-            now = not _silent(connection, "run")
-        if heard[-1:] != [now]:
-            heard.append(now)
-        time.sleep(0.02)
-    sign.end()
-    assert heard[-2:] == [False, True]
 
 
 def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_of_its_job_succeeds(
@@ -173,6 +236,8 @@ def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_o
         ((key, message),) = open_alerts()
         assert key == "run.failed:doctor"
         assert run_id in message
+        with database.transaction() as connection:
+            assert not worker_is_gone(connection, run_id), "the run noted the process that works on it"
         pipeline.tick("deliver_alerts_sensor")
         assert len(open_alerts()) == 1
         assert pipeline.run("subscribe")

@@ -5,14 +5,19 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
+from orders_pipeline.compliance.checks import audit_log_is_kept
+from orders_pipeline.store import migrate
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
-from orders_pipeline.store.migrate import DatabaseNewerThanCode, ensure_database_exists, upgrade
+from orders_pipeline.store.migrate import DatabaseNewerThanCode, MigrationBlocked, ensure_database_exists, upgrade
 from orders_pipeline.store.schema import SCHEMAS, metadata
+from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(database: Database):
@@ -51,3 +56,36 @@ def test_processes_that_start_at_the_same_moment_migrate_once(postgres: Embedded
     finally:
         with postgres_admin.connect() as connection:
             connection.execute(text("drop database test_race with (force)"))
+
+
+def test_a_session_that_reads_and_does_not_end_holds_a_migration_up_for_a_while_and_is_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(migrate, "TABLE_PATIENCE", "100ms")
+    with database.transaction() as connection:
+        connection.execute(text("update alembic_version set version_num = '0002'"))
+
+    def alter(configuration: Config, _: str) -> None:
+        configuration.attributes["connection"].execute(text("alter table pipeline.orders add column new int"))
+
+    monkeypatch.setattr(command, "upgrade", alter)
+    with database.transaction() as reading:
+        session = reading.execute(text("select pg_backend_pid(), count(*) from pipeline.orders")).one()[0]
+        with pytest.raises(MigrationBlocked, match=rf"{session} \(postgres\).*pg_terminate_backend"):
+            upgrade(database)
+
+
+def test_an_audit_log_that_was_begun_under_the_earlier_lock_goes_on_unbroken(database: Database):
+    audit = AuditLog(database)
+    entry = AuditEntry(action="test", seller_id="A1", purpose="test", outcome="done")
+    with database.transaction() as connection:
+        audit.record_for_each(connection, entry, ["111-1", "111-2"])
+        configuration = migrate._configuration()  # pyright: ignore[reportPrivateUsage]
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "0002")
+        audit.record_for_each(connection, entry, ["111-3"])
+    upgrade(database)
+    with database.transaction() as connection:
+        audit.record_for_each(connection, entry, ["111-4"])
+    assert (audit.verify().ok, audit.verify().entries) == (True, 4)
+    assert audit_log_is_kept(database).passed

@@ -38,6 +38,9 @@ begin
     grant select, insert, update, delete on all tables in schema pipeline, vault, vault_keys to orders_pipeline_app;
     grant select, insert on audit.entries to orders_pipeline_app;
     grant select on audit.anchors to orders_pipeline_app;
+    if to_regclass('audit.chain_lock') is not null then
+      grant select, insert on audit.chain_lock to orders_pipeline_app;
+    end if;
     if to_regclass('public.alembic_version') is not null then
       grant select on public.alembic_version to orders_pipeline_app;
     end if;
@@ -65,6 +68,12 @@ begin
     -- Not there yet when the first migration runs this.
     if to_regclass('pipeline.database_grants') is not null then
       grant insert on pipeline.database_grants to orders_pipeline_retention;
+    end if;
+    -- Who may write a lock's table may take the lock (store/locks.py); who may only read may not.
+    if to_regclass('pipeline.locks') is not null then
+      grant select, insert, update, delete on pipeline.erasures_lock, pipeline.locks, pipeline.run_workers,
+        vault_keys.keys_lock, vault_keys.fingerprint_lock to orders_pipeline_retention;
+      grant select, insert on audit.chain_lock to orders_pipeline_retention;
     end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
