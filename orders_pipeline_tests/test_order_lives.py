@@ -138,6 +138,19 @@ class OrderLives(RuleBasedStateMachine):
             places = self._places(order_id)
             self.world.ship(order_id, {places.index(line): units for line, units in package.lines.items()})
 
+    @precondition(lambda self: self._to_label_anew())
+    @rule(pick=PICK, void_again=st.booleans())
+    def label_anew(self, pick: int, void_again: bool) -> None:
+        """A voided box travels after all, under a new label; perhaps that one is voided as well, and replaced."""
+        boxes = self._to_label_anew()
+        order_id, package_id = boxes[pick % len(boxes)]
+        warehouse = self.world.warehouse
+        for _ in range(2 if void_again else 1):
+            warehouse.relabel(order_id, package_id, f"1Z{warehouse.next_number():016d}")
+            if void_again:
+                warehouse.void(order_id, package_id)
+                void_again = False
+
     @rule()
     def events_come_again(self) -> None:
         for event in self.world.warehouse.events[-3:]:
@@ -297,6 +310,16 @@ class OrderLives(RuleBasedStateMachine):
             one.order_ref
             for one in orders
             if one.status in ("partially_shipped", "shipped") and not all(package.voided for package in one.packages)
+        ]
+
+    def _to_label_anew(self) -> list[tuple[str, str]]:
+        """Voided boxes whose items have not left otherwise."""
+        return [
+            (order.order_ref, package.package_id)
+            for order in self.world.warehouse.orders.values()
+            if order.status == "partially_shipped"
+            for package in order.packages
+            if package.voided and all(order.open_units().get(line, 0) >= units for line, units in package.lines.items())
         ]
 
     def _places(self, order_id: str) -> list[str]:

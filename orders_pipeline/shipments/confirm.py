@@ -26,7 +26,7 @@ from orders_pipeline.amazon.errors import (
 )
 from orders_pipeline.amazon.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
-from orders_pipeline.shipments.packages import pieces_by_line
+from orders_pipeline.shipments.replacements import pieces_by_line
 from orders_pipeline.shipments.states import TO_SEND, PackageState
 from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert, subject_hash
 from orders_pipeline.store.database import AnyRow, Database, database_now

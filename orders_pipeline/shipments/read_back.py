@@ -35,7 +35,7 @@ from orders_pipeline.shipments.confirm import (
     tell_of_blocked,
     wait_or_go_on,
 )
-from orders_pipeline.shipments.packages import pieces_by_line, take_over, voided_twin
+from orders_pipeline.shipments.replacements import pieces_by_line, take_over, voided_twin
 from orders_pipeline.shipments.states import TO_READ_BACK, PackageState
 from orders_pipeline.store.alerts import close_alerts, raise_alert
 from orders_pipeline.store.database import database_now

@@ -30,3 +30,5 @@ TO_READ_BACK = (PackageState.SENDING, PackageState.SENT)
 NEEDS_A_PERSON = (PackageState.HELD, PackageState.REFUSED, PackageState.DROPPED, PackageState.BLOCKED)
 # Amazon has to hear of these before their ship-by time.
 UNCONFIRMED = (*TO_SEND, *TO_READ_BACK, *NEEDS_A_PERSON)
+# Nothing is told of these any more, unless the warehouse reports them as shipped again.
+SUPERSEDED = (PackageState.VOIDED, PackageState.REPLACED)

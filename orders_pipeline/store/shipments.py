@@ -88,6 +88,28 @@ def mark_shipment_event(connection: Connection, seller_id: str, event_id: str, o
     )
 
 
+def label_was_reported(
+    connection: Connection, seller_id: str, order_id: str, package_id: str, tracking_number: str | None
+) -> bool:
+    """Whether the package was reported as shipped under this tracking number before."""
+    if tracking_number is None:
+        return False
+    e = wms_shipments.c
+    statement = (
+        select(e.event_id)
+        .where(
+            e.seller_id == seller_id,
+            e.order_id == order_id,
+            e.kind == "shipped",
+            e.package_id == package_id,
+            e.tracking_number == tracking_number,
+            e.processed_at.is_not(None),
+        )
+        .limit(1)
+    )
+    return connection.execute(statement).first() is not None
+
+
 def lock_confirmations(connection: Connection, seller_id: str, order_id: str) -> list[Confirmation]:
     """Lock every package of one order, through the order's row: reference ids are given out under this lock."""
     connection.execute(

@@ -163,7 +163,7 @@ class HonestClient:
             self._free_references.setdefault(order_id, []).append((key, references[event["package_id"]]))
         if event["kind"] != "shipped":
             return
-        reference = str(len(references) + 1)
+        reference = references.get(event["package_id"], str(len(references) + 1))
         key = sorted((line["line_ref"], line["quantity"]) for line in lines)
         for free in self._free_references.get(order_id, []):
             if free[0] == key:

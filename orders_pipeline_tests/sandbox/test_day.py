@@ -45,7 +45,9 @@ def test_every_order_of_the_day_can_end_where_it_should() -> None:
         assert {verdict["scenario"] for verdict in report["verdicts"]} == set(SCENARIOS) | extra
         kinds = {event["kind"] for event in sandbox.warehouse.events}
         assert kinds == {"shipped", "voided", "short", "cancelled"}
-        assert sandbox.ledger()["amazon"]["confirmations"]["edited"] == 1, "the voided package's replacement"
+        assert sandbox.ledger()["amazon"]["confirmations"]["edited"] == 2, (
+            "a voided package's replacement, and a new label"
+        )
         assert sandbox.ledger()["warehouse"]["pushed_with_two_contents"] == []
 
 

@@ -136,6 +136,8 @@ def test_events_come_in_order_behind_a_cursor_and_may_come_again(
     sandbox.warehouse.void(order.order_id, package)
     sandbox.floor.ship_now(order.order_id, tracking="1Z3")
     sandbox.warehouse.repeat_event(sandbox.warehouse.events[-1]["event_id"])
+    sandbox.warehouse.void(order.order_id, package)
+    sandbox.warehouse.relabel(order.order_id, package, "1Z4")
     events: list[dict[str, Any]] = []
     cursor = start
     while True:
@@ -143,11 +145,15 @@ def test_events_come_in_order_behind_a_cursor_and_may_come_again(
         events, cursor = events + page["shipments"], page["next_cursor"]
         if not page["shipments"]:
             break
-    assert [event["kind"] for event in events] == ["shipped", "shipped", "short", "voided", "shipped", "shipped"]
+    kinds = [event["kind"] for event in events]
+    assert kinds == ["shipped", "shipped", "short", "voided", "shipped", "shipped", "voided", "shipped"]
     assert events[0]["lines"] == [{"line_ref": first, "quantity": 1}]
     assert (events[0]["carrier"], events[0]["tracking_number"]) == ("ups", "1Z1")
     assert events[3]["package_id"] == events[0]["package_id"] != events[4]["package_id"]
     assert events[4] == events[5]
+    assert (events[7]["package_id"], events[7]["lines"]) == (package, events[0]["lines"])
+    assert events[7]["tracking_number"] == "1Z4" != events[6]["tracking_number"]
+    assert events[7]["event_id"] != events[0]["event_id"]
     assert client.warehouse("GET", "/v1/shipments?cursor=x").status_code == 400
 
 

@@ -179,6 +179,8 @@ class Day:
             plans[order_id] = ShippingPlan(carrier=UNKNOWN_CARRIER)
         elif name == "voided_package":
             plans[order_id] = ShippingPlan(story="voided")
+        elif name == "relabelled_package":
+            plans[order_id] = ShippingPlan(story="relabelled")
         elif name == "runs_short":
             plans[order_id] = ShippingPlan(story="short")
         elif name == "late_address":

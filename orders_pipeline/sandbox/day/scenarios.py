@@ -54,13 +54,14 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("stays_pending", STAYS_PENDING, 0.025, at_least=1),
         Scenario("unknown_carrier", CONFIRMED, 0.008, at_least=1),
         Scenario("voided_package", CONFIRMED, 0.006, at_least=1),
+        Scenario("relabelled_package", CONFIRMED, 0.006, at_least=1),
         Scenario("runs_short", CONFIRMED, 0.006, at_least=1),
     )
 }
 # Played only where asked for.
 LATE_ADDRESS = Scenario("late_address", CONFIRMED, 0.02, at_least=2)
 TRANSPARENCY_ITEM = Scenario("transparency_item", HELD, 0.01, at_least=1)
-SEVERAL_LINES = ("several_items", "runs_short", "voided_package")
+SEVERAL_LINES = ("several_items", "runs_short", "voided_package", "relabelled_package")
 
 
 @dataclass

@@ -36,7 +36,7 @@ class FloorOptions:
 
 @dataclass
 class ShippingPlan:
-    """What will happen to one order. `story` is one of: ships, voided, short, waits."""
+    """What will happen to one order. `story` is one of: ships, voided, relabelled, short, waits."""
 
     story: str = "ships"
     carrier: tuple[str, str | None] | None = None
@@ -141,7 +141,12 @@ class Floor:
             elif action == "void":
                 package = order.packages[-1]
                 state.void(order_ref, package.package_id)
-                self._plan(order_ref, "replace", options.second_package_seconds)
+                relabelled = self.plans.get(order_ref, ShippingPlan()).story == "relabelled"
+                self._plan(order_ref, "relabel" if relabelled else "replace", options.second_package_seconds)
+            elif action == "relabel":
+                package = order.packages[-1]
+                tracking = self._tracking(f"{order_ref}:new label", package.carrier)
+                state.relabel(order_ref, package.package_id, tracking)
             elif action == "replace":
                 self._send(order_ref, order.open_units(), parcel="replacement")
 
@@ -165,7 +170,7 @@ class Floor:
         self._send(order_ref, first, parcel="first")
         if order.open_units():
             self._plan(order_ref, "ship_rest", self.options.second_package_seconds)
-        if story == "voided":
+        if story in ("voided", "relabelled"):
             self._plan(order_ref, "void", self.options.second_package_seconds * 2)
 
     def _send(self, order_ref: str, lines: dict[str, int], *, parcel: str) -> None:

@@ -194,6 +194,19 @@ class WarehouseState:
             order.status = PARTIALLY_SHIPPED
             self.add_event("voided", order_ref, package.lines, package)
 
+    def relabel(
+        self, order_ref: str, package_id: str, tracking: str, carrier: str | None = None, service: str | None = None
+    ) -> None:
+        """The voided parcel travels after all: the same box and items, under a new label."""
+        with self.lock:
+            order = self.orders[order_ref]
+            package = next(package for package in order.packages if package.package_id == package_id)
+            if carrier is not None:
+                package.carrier, package.service = carrier, service
+            package.voided, package.tracking_number, package.shipped_at = False, tracking, self.clock.now()
+            order.status = PARTIALLY_SHIPPED if order.open_units() else SHIPPED
+            self.add_event("shipped", order_ref, package.lines, package)
+
     def run_short(self, order_ref: str, lines: dict[str, int]) -> None:
         with self.lock:
             order = self.orders[order_ref]
