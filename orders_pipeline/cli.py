@@ -23,6 +23,7 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_d
 from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, exported_head, verify_export
 from orders_pipeline.compliance.erasure import erase as run_erasure
 from orders_pipeline.compliance.export_targets import ExportUnavailable, open_export_target
+from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
@@ -53,6 +54,7 @@ EXPECTED = (
     AuditExportRefused,
     ExportUnavailable,
     OrdersNotAdopted,
+    QueueUnavailable,
 )
 
 

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
+from orders_pipeline.http.sessions import open_session
 from orders_pipeline.operations.serve import choose_port, stop_tree
 from orders_pipeline.settings import project_root
 from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE
@@ -165,7 +166,8 @@ def _await(what: str, ready: Any, process: subprocess.Popen[bytes], log: Path) -
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=2).ok
+        with open_session() as session:
+            return session.get(url, timeout=2).ok
     except requests.RequestException:
         return False
 
@@ -253,11 +255,13 @@ def _runs(folder: Path) -> Table:
 
 
 def _get(url: str) -> dict[str, Any]:
-    return requests.get(url, timeout=30).json()
+    with open_session() as session:
+        return session.get(url, timeout=30).json()
 
 
 def _post(url: str) -> None:
-    requests.post(url, timeout=30).raise_for_status()
+    with open_session() as session:
+        session.post(url, timeout=30).raise_for_status()
 
 
 if __name__ == "__main__":

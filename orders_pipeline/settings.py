@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
 
@@ -186,6 +187,8 @@ def _with_value(given: Mapping[str, str | None]) -> dict[str, str]:
 _SECRETS_TRUSTED_SECONDS = 300.0
 _SECRETS_RETRY_SECONDS = 30.0
 _secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
+# What could not be read, since when, and what was told of it: one tick asks for the settings several times.
+_secrets_unread: dict[tuple[str, str], tuple[float, str]] = {}
 
 
 def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str, str] | None:
@@ -197,14 +200,16 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
     read_at, known = _secrets.get(place, (0.0, None))
     if known is not None and time.monotonic() - read_at < _SECRETS_TRUSTED_SECONDS:
         return known
-    import boto3  # slow to import, and most deployments name no secret
-    from botocore.config import Config
+    failed_at, problem = _secrets_unread.get(place, (0.0, ""))
+    if known is None and problem and time.monotonic() - failed_at < _SECRETS_RETRY_SECONDS:
+        problems.append(problem)
+        return None
     from botocore.exceptions import BotoCoreError, ClientError
 
-    # Every sensor waits for this: seconds, not boto3's minutes.
-    patience = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
     try:
-        answer = boto3.client("secretsmanager", config=patience).get_secret_value(SecretId=secret_id)
+        # Every sensor waits for this.
+        manager = aws_client("secretsmanager", connect_seconds=2, read_seconds=5, attempts=2)
+        answer = manager.get_secret_value(SecretId=secret_id)
         fresh = {str(name): str(value) for name, value in json.loads(answer["SecretString"]).items()}
     except (BotoCoreError, ClientError, KeyError, AttributeError, ValueError) as error:
         if known is not None:
@@ -212,7 +217,9 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
             _secrets[place] = (time.monotonic() - _SECRETS_TRUSTED_SECONDS + _SECRETS_RETRY_SECONDS, known)
             return known
         # The exception's text could echo the secret's content; its type says enough.
-        problems.append(f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object")
+        problem = f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object"
+        _secrets_unread[place] = (time.monotonic(), problem)
+        problems.append(problem)
         return None
     _secrets[place] = (time.monotonic(), fresh)
     return fresh

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.connect import dagster_database_url, orders_database_url
@@ -138,6 +139,7 @@ def manager(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[object]
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("orders_pipeline.settings._secrets", {})
+    monkeypatch.setattr("orders_pipeline.settings._secrets_unread", {})
 
     def store(content: object) -> str:
         client: Any = boto3.client("secretsmanager")
@@ -175,8 +177,29 @@ def test_the_manager_is_asked_once_in_a_while_and_what_it_said_outlives_its_abse
     def asked(*arguments: object, **named: object) -> None:
         pytest.fail("a manager that is away holds up no second tick")
 
-    monkeypatch.setattr("boto3.client", asked)
+    monkeypatch.setattr("orders_pipeline.settings.aws_client", asked)
     assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
+
+
+def test_a_manager_that_was_away_from_the_start_is_asked_once_in_a_while_too(
+    manager: Callable[[object], str], monkeypatch: pytest.MonkeyPatch
+):
+    values = {**COMPLETE, "ORDERS_SECRETS_ARN": manager(SECRET)}
+    asked: list[str] = []
+
+    def away(service: str, **_: object) -> None:
+        asked.append(service)
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("orders_pipeline.settings.aws_client", away)
+        # One tick reads the settings several times; each would wait for the time-outs.
+        for _ in range(3):
+            with pytest.raises(SettingsError, match="ORDERS_SECRETS_ARN could not be read"):
+                load_settings(values).require_amazon()
+    assert asked == ["secretsmanager"]
+    monkeypatch.setattr("orders_pipeline.settings._SECRETS_RETRY_SECONDS", 0.0)
+    assert load_settings(values).require_amazon().client_secrets[0].get_secret_value()
 
 
 @pytest.mark.parametrize("content", [None, ["a list"], "text"])

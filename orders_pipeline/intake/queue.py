@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from orders_pipeline.http.aws import aws_client
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 # SQS's own maximum for one receive.
 RECEIVE_BATCH = 10
+LONGEST_POLL_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one call may take."""
+
+    connect_seconds: float
+    read_seconds: float
+    attempts: int
+
+    @property
+    def longest(self) -> float:
+        """At worst, with the waits between the attempts."""
+        return self.attempts * (self.connect_seconds + self.read_seconds) + self.attempts - 1
+
+
+# A tick waits for these, and has 60 s in all (defs.intake). Who only deletes has time: what is not deleted comes again.
+CALLS = {"receive": Patience(2, LONGEST_POLL_SECONDS + 4, 2), "change": Patience(2, 5, 1)}
+# Of the codes and names of failures that new credentials, or other rights, would mend.
+_ABOUT_CREDENTIALS = ("Credential", "Token", "AccessDenied", "AccessKey", "Signature", "Unauthorized", "Profile", "SSO")
+_CODE = re.compile(r"[A-Za-z0-9_.]{1,80}")
 _QUEUE_HOST = re.compile(r"^sqs\.([a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -42,21 +67,32 @@ class QueueDepth:
     delayed: int
 
 
+class QueueUnavailable(Exception):
+    """SQS did not do what was asked. `code` is its own word for why, or the failure's name."""
+
+    def __init__(self, code: str, what_to_do: str) -> None:
+        self.code = code
+        self.what_to_do = what_to_do
+        super().__init__(f"SQS does not serve the queue ({code}). {what_to_do}")
+
+
 class NotificationQueue:
-    """Thread-safe. Raises botocore's ClientError or BotoCoreError: the tick fails and nothing is deleted."""
+    """Thread-safe. Raises QueueUnavailable and nothing else. Nothing is sent before the first call."""
 
     def __init__(self, queue_url: str, *, client: Any | None = None) -> None:
         self._queue_url = queue_url
-        self._client: SQSClient = client if client is not None else _client(queue_url)
+        self._given = client
+        self._clients: dict[str, SQSClient] = {}
 
     def receive(self, *, wait_seconds: int) -> list[QueueMessage]:
-        """Up to ten messages; waits (long poll, at most 20 s) only while the queue is empty."""
-        answer = self._client.receive_message(
-            QueueUrl=self._queue_url,
-            MaxNumberOfMessages=RECEIVE_BATCH,
-            WaitTimeSeconds=wait_seconds,
-            MessageSystemAttributeNames=["SentTimestamp"],
-        )
+        """Up to ten messages; waits (long poll, at most 10 s) only while the queue is empty."""
+        with self._asking("receive") as client:
+            answer = client.receive_message(
+                QueueUrl=self._queue_url,
+                MaxNumberOfMessages=RECEIVE_BATCH,
+                WaitTimeSeconds=min(wait_seconds, LONGEST_POLL_SECONDS),
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
         return [
             QueueMessage(
                 message_id=message.get("MessageId", ""),
@@ -71,47 +107,78 @@ class NotificationQueue:
         """Delete up to ten; return how many SQS could not delete. Those come again, and are recognised."""
         if not messages:
             return 0
-        answer = self._client.delete_message_batch(
-            QueueUrl=self._queue_url,
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": message.receipt_handle} for index, message in enumerate(messages)
-            ],
-        )
+        entries: Any = [
+            {"Id": str(index), "ReceiptHandle": message.receipt_handle} for index, message in enumerate(messages)
+        ]
+        with self._asking("change") as client:
+            answer = client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return len(answer.get("Failed", []))
 
     def attributes(self) -> dict[str, str]:
         """Everything that SQS tells about the queue: its ARN, policy, encryption, redrive and time-outs."""
-        answer = self._client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
+        with self._asking("change") as client:
+            answer = client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
         return {str(name): value for name, value in answer["Attributes"].items()}
 
     def depth(self) -> QueueDepth:
         """Approximate counts, as SQS tells them."""
-        attributes = self._client.get_queue_attributes(
-            QueueUrl=self._queue_url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesNotVisible",
-                "ApproximateNumberOfMessagesDelayed",
-            ],
-        )["Attributes"]
+        with self._asking("change") as client:
+            attributes = client.get_queue_attributes(
+                QueueUrl=self._queue_url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                ],
+            )["Attributes"]
         return QueueDepth(
             visible=int(attributes.get("ApproximateNumberOfMessages", 0)),
             in_flight=int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0)),
             delayed=int(attributes.get("ApproximateNumberOfMessagesDelayed", 0)),
         )
 
+    @contextmanager
+    def _asking(self, what: str) -> Generator[SQSClient]:
+        from botocore.exceptions import BotoCoreError, ClientError
 
-def _client(queue_url: str) -> SQSClient:
-    import boto3  # 0.4 s: only a process that talks to SQS pays for it
-    from botocore.config import Config
+        try:
+            if self._given is not None:
+                yield self._given
+                return
+            client = self._clients.get(what) or _client(self._queue_url, CALLS[what])
+            self._clients[what] = client
+            yield client
+        except ClientError as error:
+            raise self._unavailable(str(error.response.get("Error", {}).get("Code", ""))) from None
+        except BotoCoreError as error:
+            raise self._unavailable(type(error).__name__) from None
 
+    def _unavailable(self, said: str) -> QueueUnavailable:
+        # Opened anew: credentials that were renewed in a file, or by a login, are found by the next call.
+        self._clients.clear()
+        code = said if _CODE.fullmatch(said) else "unknown"
+        if any(word in code for word in _ABOUT_CREDENTIALS):
+            what_to_do = (
+                "Renew the AWS credentials, or let them have sqs:ReceiveMessage, sqs:DeleteMessage and "
+                "sqs:GetQueueAttributes on this queue."
+            )
+        elif "NonExistentQueue" in code or "QueueDoesNotExist" in code or "Region" in code:
+            what_to_do = "Check AMAZON_SQS_QUEUE_URL and the region."
+        else:
+            what_to_do = "Check this machine's network, AMAZON_SQS_QUEUE_URL and AWS's status page."
+        return QueueUnavailable(code, f"{what_to_do} `orders-pipeline doctor` tells when it is well.")
+
+
+def _client(queue_url: str, patience: Patience) -> SQSClient:
     host = urlsplit(queue_url).hostname or ""
     in_host = _QUEUE_HOST.match(host)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or (in_host[1] if in_host else None)
-    return boto3.client(
+    return aws_client(
         "sqs",
-        region_name=region,
-        config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}),
+        region=region,
+        connect_seconds=patience.connect_seconds,
+        read_seconds=patience.read_seconds,
+        attempts=patience.attempts,
     )
 
 

@@ -6,8 +6,6 @@ attributes tell (amazon.queue_checks).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.amazon.findings import Finding, bad, good
@@ -82,18 +80,10 @@ def _warehouse(deployment: Deployment) -> Finding:
 
 
 def _queue_attributes(deployment: Deployment, findings: list[Finding]) -> dict[str, str] | None:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from orders_pipeline.intake.queue import QueueUnavailable
 
-    look: Callable[[], dict[str, str]] = deployment.queue.attributes
     try:
-        return look()
-    except (BotoCoreError, ClientError) as error:
-        findings.append(
-            bad(
-                "queue",
-                f"SQS does not answer ({type(error).__name__})",
-                "check AMAZON_SQS_QUEUE_URL, AWS_REGION and the AWS credentials, which need sqs:GetQueueAttributes, "
-                "sqs:ReceiveMessage and sqs:DeleteMessage",
-            )
-        )
+        return deployment.queue.attributes()
+    except QueueUnavailable as error:
+        findings.append(bad("queue", f"SQS does not serve it ({error.code})", error.what_to_do))
         return None

@@ -130,7 +130,7 @@ class Queue:
                 region_name=REGION,
                 aws_access_key_id=ACCESS_KEY,
                 aws_secret_access_key=SECRET_KEY,
-                config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30),
+                config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=30, proxies={}),
             )
         return self._client
 

@@ -20,10 +20,9 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, NoReturn
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from orders_pipeline.http.aws import aws_client
 from orders_pipeline.vault.errors import (
     KeyCannotRotate,
     KeyInUse,
@@ -46,10 +45,8 @@ class AwsKmsKeys:
 
     def __init__(self, key_id: str, client: Any = None) -> None:
         self._configured = key_id
-        self._client: Any = client or boto3.client(
-            "kms",
-            config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4}),
-        )
+        # A push, and a tick that parks a message, wait for this.
+        self._client: Any = client or aws_client("kms", connect_seconds=2, read_seconds=5, attempts=3)
         self._guard = Lock()
         self._current: str | None = None
         self._current_until = 0.0

@@ -79,6 +79,7 @@ def account(orders_api: OrdersApi = "2026-01-01", **changes: Any) -> AmazonSetti
         "marketplaces": (MARKETPLACES[MARKETPLACE],),
         "region": "na",
         "queue_url": "https://sqs.us-east-1.amazonaws.com/123456789012/orders",
+        "start_at": None,
         "orders_api": orders_api,
         "spapi_endpoint": ENDPOINT,
         "lwa_endpoint": "https://login.test",

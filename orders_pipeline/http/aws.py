@@ -1,0 +1,31 @@
+"""AWS clients by boto3, found by its own rules (region, credentials, `AWS_ENDPOINT_URL_…`), with time-outs of ours.
+
+boto3 waits a minute to connect, a minute for each read, and tries five times: no sensor's tick lasts that long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orders_pipeline.http.hosts import is_loopback
+
+
+def aws_client(
+    service: str, *, region: str | None = None, connect_seconds: float, read_seconds: float, attempts: int
+) -> Any:
+    """A client of one service. Raises botocore's BotoCoreError: no region, say, or a profile that is not there."""
+    import boto3  # 0.4 s: only who talks to AWS pays for it
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=connect_seconds,
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    )
+    # A session of its own: credentials that were renewed in a file are read anew.
+    session: Any = boto3.session.Session()
+    client = session.client(service, region_name=region, config=config)
+    if is_loopback(client.meta.endpoint_url):
+        # A proxy of the environment would be told the messages, and could answer in the endpoint's place.
+        client = session.client(service, region_name=region, config=config.merge(Config(proxies={})))
+    return client
