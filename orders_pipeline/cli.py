@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from orders_pipeline.amazon.errors import AmazonError
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
-from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, exported_head, verify_export
+from orders_pipeline.compliance.audit_copies import anchor_problem, newest_witness
+from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, verify_export
 from orders_pipeline.compliance.erasure import erase as run_erasure
 from orders_pipeline.compliance.export_targets import ExportUnavailable, open_export_target
 from orders_pipeline.intake.queue import QueueUnavailable
@@ -273,21 +274,27 @@ def audit() -> None:
 def audit_verify(path: Path | None) -> None:
     """Recompute the hash chain from its beginning; exit code 1 if it does not hold.
 
-    The log is also held against the newest exported head. With --file no database and no settings are needed.
+    The log is also held against the newest exported head, and its beginning against the export of its day. With --file
+    no database and no settings are needed.
     """
+    outside, problem = "", None
     if path is not None:
         found = verify_export(path.read_bytes())
-        witness = None
     else:
         deployment = Deployment(load_settings())
         target = open_export_target(deployment.settings, s3_client)
-        witness = exported_head(target, deployment.database.now().date())
-        found = deployment.audit.verify(witnesses=[witness] if witness else [])
+        witness = newest_witness(target, deployment.database.now().date())
+        found = deployment.audit.verify(witnesses=[witness.end] if witness else [])
+        problem = anchor_problem(deployment.database, target)
+        if witness is not None and deployment.audit.disagreeing([witness.end]):
+            problem = f"it disagrees with {witness.where}: entry {witness.end.entry_id} is gone, or another."
+        outside = "entries are as they were exported." if witness else "nothing was exported yet."
     if found.ok:
         _out.print(f"The chain holds: {found.entries} entries" + (f", head {_head(found)}." if found.head else "."))
         if path is None:
-            seen = f"entry {witness.entry_id} is still what was exported" if witness else "nothing was exported yet"
-            _out.print(f"Held against the export: {seen}.")
+            _out.print(f"Held against the exports: {problem or outside}")
+        if problem is not None:
+            sys.exit(1)
         return
     place = "a line of the file" if found.first_bad is None else f"entry {found.first_bad}"
     _out.print(f"The chain breaks at {place}: {found.why}.")

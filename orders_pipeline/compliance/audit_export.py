@@ -1,8 +1,5 @@
 """Copies of the audit log outside its database: a file a UTC day, and what it proves about the log from then on.
 
-Belongs here: exporting a day that is over, reading it back, holding the log against what was exported. Elsewhere: a
-line's form and its proof (vault.audit_lines), where files are kept (export_targets), showing it (defs.audit_exports).
-
 Two files a day, and neither is ever written over:
 `audit-2026-11-21.jsonl.gz`, the entries in the chain's order, and `audit-2026-11-21.manifest.json`, written after it,
 with the chain's head at the end of the day. A head that is kept elsewhere is what a chain lacks by itself: with it a
@@ -15,15 +12,15 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import IO
 
-from orders_pipeline.compliance import rules
-from orders_pipeline.compliance.export_targets import ExportTarget, ExportUnavailable
-from orders_pipeline.compliance.outcome import CheckOutcome
+from orders_pipeline.compliance.export_targets import ExportTarget
 from orders_pipeline.store import audit as queries
 from orders_pipeline.store.audit import ChainEnd
 from orders_pipeline.store.database import Database
@@ -31,11 +28,12 @@ from orders_pipeline.vault.audit import AuditLog, AuditVerification
 from orders_pipeline.vault.audit_lines import verify_lines
 
 FORMAT = "orders_pipeline audit export 1"
-# What the check looks back at; older days were looked at before, and the newest head vouches for all before it.
-DAYS_LOOKED_AT = 40
-# The nightly export, and two hours for it to be late.
-EXPORT_PATIENCE = timedelta(hours=26)
+CONTENT, MANIFEST = "jsonl.gz", "manifest.json"
 _SPOOLED_BYTES = 8 << 20
+# An entry has at most some four kilobytes (vault.audit bounds each field).
+_LINE_BYTES = 64 << 10
+_NO_EXPORT = "(not an audit export)"
+_NAME = re.compile(r"audit-(\d{4}-\d{2}-\d{2})\.(jsonl\.gz|manifest\.json)")
 
 
 class AuditExportRefused(Exception):
@@ -61,11 +59,11 @@ class Manifest:
 
 
 def content_name(day: date) -> str:
-    return f"audit-{day.isoformat()}.jsonl.gz"
+    return f"audit-{day.isoformat()}.{CONTENT}"
 
 
 def manifest_name(day: date) -> str:
-    return f"audit-{day.isoformat()}.manifest.json"
+    return f"audit-{day.isoformat()}.{MANIFEST}"
 
 
 def export_day(database: Database, audit: AuditLog, target: ExportTarget, day: date) -> Manifest:
@@ -114,59 +112,40 @@ def read_manifest(target: ExportTarget, day: date) -> Manifest | None:
         return None
     try:
         manifest = Manifest(**json.loads(content))
-        bytes.fromhex(manifest.head_hash)
+        is_one = _is_manifest_of(manifest, day)
     except (TypeError, ValueError):
-        raise AuditExportRefused(f"{manifest_name(day)} in {target.where} is not a manifest: it was altered.") from None
+        is_one, manifest = False, None
+    if not is_one:
+        raise AuditExportRefused(
+            f"{manifest_name(day)} in {target.where} is not the manifest of that day: it was altered."
+        )
     return manifest
+
+
+def _is_manifest_of(manifest: Manifest, day: date) -> bool:
+    numbers = (manifest.entries, manifest.head_entry)
+    if manifest.day != day.isoformat() or any(type(number) is not int or number < 0 for number in numbers):
+        return False
+    return len(bytes.fromhex(manifest.head_hash)) == (32 if manifest.head_entry else 0)
 
 
 def verify_export(content: bytes, after: ChainEnd | None = None) -> AuditVerification:
     """Prove a day's file by itself: that nothing in it was changed, left out or put in between."""
-    return verify_lines(_lines(content), after)
+    return verify_lines(lines_of(content), after)
 
 
-def exported_head(target: ExportTarget, today: date) -> ChainEnd | None:
-    """The newest head that was exported before today: a witness for all of the chain until then. None: there is none.
-
-    Raises AuditExportRefused, ExportUnavailable.
-    """
-    for back in range(1, DAYS_LOOKED_AT + 1):
-        manifest = read_manifest(target, today - timedelta(days=back))
-        if manifest is not None:
-            return manifest.head
-    return None
+def days_of(names: Iterable[str], suffix: str) -> set[date]:
+    """The days of the files with that ending, among all that are there."""
+    found = (_NAME.fullmatch(name) for name in names)
+    return {day for name in found if name and name[2] == suffix and (day := day_named(name[1])) is not None}
 
 
-def audit_is_exported(database: Database, target: ExportTarget) -> CheckOutcome:
-    """Every day of the last weeks is kept outside the database too, and the log still says what was exported."""
-    now = database.now()
-    with database.transaction() as connection:
-        oldest = queries.oldest_at(connection)
-    last = (now - EXPORT_PATIENCE).date() - timedelta(days=1)
-    first = max(oldest.date() if oldest else now.date(), last - timedelta(days=DAYS_LOOKED_AT - 1))
-    expected = missing = different = 0
-    problem = ""
+def day_named(text: str) -> date | None:
+    """The day, written as in a file's name; None for what is no day."""
     try:
-        for day in _days(first, last):
-            expected += 1
-            manifest = read_manifest(target, day)
-            missing += manifest is None
-            if manifest is not None and manifest.head is not None:
-                with database.transaction() as connection:
-                    different += queries.entry_end(connection, manifest.head.entry_id) != manifest.head
-    except (ExportUnavailable, AuditExportRefused) as error:
-        problem = f" {error}"
-    return CheckOutcome(
-        name="audit_is_exported",
-        passed=not missing and not different and not problem,
-        severity="ERROR" if different else "WARN",
-        description=f"Of the last {expected} days {missing} are not in {target.where}, and {different} end in another "
-        f"entry than the log now has.{problem}",
-        what_to_do="Missing: materialize their partitions of audit_exports. Another entry: the log was changed since; "
-        "treat it as an incident (24 hours; runbook, 'Audit').",
-        source=rules.LOG_RETENTION,
-        numbers={"days": expected, "missing": missing, "different": different, "reachable": not problem},
-    )
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _write(database: Database, audit: AuditLog, day: date, file: IO[bytes]) -> Manifest:
@@ -207,7 +186,7 @@ def _write(database: Database, audit: AuditLog, day: date, file: IO[bytes]) -> M
 def _compare(target: ExportTarget, day: date, manifest: Manifest) -> None:
     there = target.get(content_name(day))
     digest = hashlib.sha256()
-    for line in _lines(there or b""):
+    for line in lines_of(there or b""):
         digest.update(f"{line}\n".encode())
     if digest.hexdigest() != manifest.lines_sha256:
         raise AuditExportRefused(
@@ -216,20 +195,19 @@ def _compare(target: ExportTarget, day: date, manifest: Manifest) -> None:
         )
 
 
-def _lines(content: bytes) -> list[str]:
+def lines_of(content: bytes) -> Iterator[str]:
+    """The lines of a day's file, a few kilobytes at a time: what was put in its place may be of any size."""
     try:
-        # By line feeds only: an entry may hold other characters that Python takes for the end of a line.
-        return gzip.decompress(content).decode("utf-8").split("\n")[:-1]
-    except (OSError, EOFError, ValueError):
-        return ["(not an audit export)"]
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+            # By line feeds only: an entry may hold other characters that Python takes for the end of a line.
+            while line := unpacked.readline(_LINE_BYTES):
+                if not line.endswith(b"\n"):
+                    yield _NO_EXPORT
+                    return
+                yield line[:-1].decode("utf-8")
+    except (OSError, EOFError, ValueError, zlib.error):
+        yield _NO_EXPORT
 
 
 def _encoded(manifest: Manifest) -> bytes:
     return (json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n").encode()
-
-
-def _days(first: date, last: date) -> Iterator[date]:
-    day = first
-    while day <= last:
-        yield day
-        day += timedelta(days=1)

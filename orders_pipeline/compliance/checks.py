@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance import rules
+from orders_pipeline.compliance.audit_copies import DAYS_NEVER_PURGED, Witness
 from orders_pipeline.compliance.client_secret import secret_life, take_expiry_notices
 from orders_pipeline.compliance.kept import every_kept, sellers_with_data
 from orders_pipeline.compliance.outcome import CheckOutcome
@@ -27,12 +28,11 @@ from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
-from orders_pipeline.store.audit import ChainEnd
+from orders_pipeline.store.audit_structure import audit_structure
 from orders_pipeline.store.compliance import count_other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.erasures import overdue_erasures
 from orders_pipeline.store.evidence import (
-    AUDIT_LOCKS,
     EvidencePage,
     audit_keeping,
     connection_is_protected,
@@ -47,11 +47,11 @@ from orders_pipeline.vault.rotation import unsettled_shreds
 
 # A nightly run, and two hours for it to be late.
 ONE_RUN = timedelta(hours=26)
-# The policy's month is not longer than this.
-TWELVE_MONTHS = timedelta(days=365)
 AUDIT_AT_MOST = timedelta(days=731 + 31)
 VERIFY_PAGE = 2_000
 EVIDENCE_PAGE = 10_000
+# Of what is wrong, so many are named: a person needs the first ones.
+SHOWN = 5
 # Followed by the end, and by the day of Amazon's that was passed.
 ENDING_ALERT = "client_secret.ends:"
 SECRET_WARN_DAYS = 30
@@ -192,13 +192,27 @@ def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutc
     )
 
 
-def audit_chain_is_intact(audit: AuditLog, witnesses: Sequence[ChainEnd] = ()) -> CheckOutcome:
-    """Every entry follows from the one before it, and every entry that was witnessed elsewhere is still there."""
-    verified = audit.verify(witnesses=witnesses)
+def audit_chain_is_intact(
+    database: Database, audit: AuditLog, witnesses: Sequence[Witness] = (), *, anchor_problem: str | None = None
+) -> CheckOutcome:
+    """Every entry follows from the one before it, and every entry that was witnessed elsewhere is still there.
+
+    `anchor_problem`: what is wrong with where the log begins, as its copies have it.
+    """
+    verified = audit.verify(witnesses=[witness.end for witness in witnesses])
+    absent = set(audit.disagreeing([witness.end for witness in witnesses]))
+    # Nothing younger is purged by age, whatever the log says about its own beginning.
+    young = database.now() - timedelta(days=DAYS_NEVER_PURGED)
+    against = [witness for witness in witnesses if witness.end in absent]
+    cut = [witness for witness in against if witness.seen_at > young]
     why = "" if verified.ok else f" Entry {verified.first_bad}: {verified.why}."
+    if against and (cut or not verified.ok):
+        why += f" It disagrees with {'; '.join(sorted(witness.where for witness in against)[:SHOWN])}."
+    if anchor_problem is not None:
+        why += f" {anchor_problem}"
     return CheckOutcome(
         name="audit_chain_is_intact",
-        passed=verified.ok,
+        passed=verified.ok and not cut and anchor_problem is None,
         severity="ERROR",
         description=f"{verified.entries} entries were recomputed, and {len(witnesses)} compared with what was kept "
         f"outside.{why}",
@@ -207,6 +221,7 @@ def audit_chain_is_intact(audit: AuditLog, witnesses: Sequence[ChainEnd] = ()) -
         numbers={
             "entries": verified.entries,
             "witnesses": len(witnesses),
+            "witnesses_against": len(against),
             "first_bad": verified.first_bad or 0,
             "head": verified.head.entry_id if verified.head else 0,
         },
@@ -217,30 +232,28 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
     """Nothing younger than 12 months was forgotten, nothing can be, and nothing is kept past 24 months."""
     now = database.now()
     with database.transaction() as connection:
-        keeping = audit_keeping(connection)
-    too_early = (
-        keeping.newest_purged_at is not None
-        and keeping.purged_at is not None
-        and keeping.newest_purged_at > keeping.purged_at - TWELVE_MONTHS
-    )
-    begins = (keeping.first_id in (None, 1) or keeping.newest_purged_at is not None) and not keeping.is_missed
+        keeping, structure = audit_keeping(connection), audit_structure(connection)
+    begins = (keeping.first_id in (None, 1) or keeping.was_purged) and not keeping.is_missed
     too_old = keeping.oldest_at is not None and keeping.oldest_at < now - AUDIT_AT_MOST
     days = (now - keeping.oldest_at).days if keeping.oldest_at else 0
     return CheckOutcome(
         name="audit_log_is_kept",
-        passed=keeping.locks == AUDIT_LOCKS and begins and not too_early and not too_old,
+        passed=not structure.differences and begins and not keeping.wrong_anchors and not too_old,
         severity="ERROR",
-        description=f"The log goes back {days} days. {keeping.locks} of {AUDIT_LOCKS} locks against changes are in "
-        f"place; entries of the last 12 months were purged: {_yes(too_early)}; its beginning is accounted for: "
-        f"{_yes(begins)}; older than 24 months: {_yes(too_old)}.",
-        what_to_do="A lock that is missing, or other than it was written (audit.sql), is an incident. What is too old "
-        "is purged by a login of orders_pipeline_retention.",
+        description=f"The log goes back {days} days. {structure.held} of {structure.declared} definitions that keep it "
+        f"from changes are as they were written"
+        + _listed(structure.differences)
+        + f"; entries of the last 12 months were purged: {_yes(keeping.wrong_anchors > 0)}; its beginning is accounted "
+        f"for: {_yes(begins)}; older than 24 months: {_yes(too_old)}.",
+        what_to_do="A definition that is missing, other, or not ours is an incident (runbook, 'Audit'). What is too "
+        "old is purged by a login of orders_pipeline_retention.",
         source=rules.LOG_RETENTION,
         numbers={
             "days": days,
-            "locks": keeping.locks,
-            "locks_declared": AUDIT_LOCKS,
-            "purged_too_early": too_early,
+            "definitions_as_written": structure.held,
+            "definitions_declared": structure.declared,
+            "differences": len(structure.differences),
+            "purged_too_early": keeping.wrong_anchors,
             "beginning_accounted_for": begins,
             "past_24_months": too_old,
         },
@@ -366,6 +379,11 @@ def _count_missing(database: Database, page_of: Callable[[Connection, str], Evid
         looked_at, missing, broken = looked_at + page.looked_at, missing + page.missing, broken + page.broken
         after = page.last
     return looked_at, missing, broken
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    """The first of them; how many more there are is in the numbers."""
+    return f" ({'; '.join(sentences[:SHOWN])})" if sentences else ""
 
 
 def _yes(value: bool) -> str:

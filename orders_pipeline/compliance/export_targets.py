@@ -3,7 +3,8 @@
 Belongs here: putting a file where there is none, and reading it back. Elsewhere: what is in it (audit_export).
 
 Keep it where who runs the pipeline's database cannot write: a bucket with Object Lock (compliance mode, two years) in
-an account of the auditor's; a folder only protects from the database. The role needs s3:PutObject and s3:GetObject.
+an account of the auditor's; a folder only protects from the database. The role needs
+s3:PutObject, s3:GetObject and s3:ListBucket.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class ExportTarget(Protocol):
 
     def get(self, name: str) -> bytes | None:
         """The file's content; None if there is none. Raises ExportUnavailable."""
+        ...
+
+    def names(self) -> set[str]:
+        """The names of all files that are there. Raises ExportUnavailable."""
         ...
 
 
@@ -75,6 +80,14 @@ class FolderTarget:
             return (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self._unavailable("read", error) from error
+
+    def names(self) -> set[str]:
+        try:
+            return {path.name for path in self._folder.iterdir()}
+        except FileNotFoundError:
+            return set()
         except OSError as error:
             raise self._unavailable("read", error) from error
 
@@ -127,6 +140,19 @@ class S3Target:
             raise self._unavailable("read", _code(error)) from error
         except BotoCoreError as error:
             raise self._unavailable("read", type(error).__name__) from error
+
+    def names(self) -> set[str]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            return {
+                str(found["Key"]).removeprefix(self._prefix) for page in pages for found in page.get("Contents", ())
+            }
+        except ClientError as error:
+            raise self._unavailable("listed", _code(error)) from error
+        except BotoCoreError as error:
+            raise self._unavailable("listed", type(error).__name__) from error
 
     def _unavailable(self, what: str, code: str) -> ExportUnavailable:
         return ExportUnavailable(

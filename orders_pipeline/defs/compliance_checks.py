@@ -10,12 +10,13 @@ https://docs.dagster.io/guides/test/asset-checks
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
 from orders_pipeline.compliance import checks, leak_scan
-from orders_pipeline.compliance.audit_export import audit_is_exported, exported_head
+from orders_pipeline.compliance.audit_copies import Witness, anchor_problem, audit_is_exported, newest_witness
 from orders_pipeline.compliance.check_alerts import alert_on
 from orders_pipeline.compliance.dagster_history import history_is_pruned
 from orders_pipeline.compliance.outcome import CheckOutcome, could_not_look
@@ -46,8 +47,10 @@ RETENTION_CHECKS = {
 }
 HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are forgotten in time."}
 
-# Heads of the log that earlier materializations showed: Dagster keeps them in another database.
+# Heads of the log that earlier runs showed, of each asset: Dagster keeps them in another database.
 HEADS_REMEMBERED = 10
+EVENTS_A_PAGE = 50
+PAGES_REMEMBERED = 40
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
 Looks = Mapping[str, Callable[[], CheckOutcome]]
@@ -69,15 +72,16 @@ def audit_log_checks(
     database, audit, seller_id = store.database(), store.audit(), store.seller_id()
 
     def chain() -> CheckOutcome:
-        witnesses = _remembered_heads(context.instance)
-        exported = exported_head(audit_export.target(), database.now().date())
-        return checks.audit_chain_is_intact(audit, [*witnesses, *([exported] if exported else [])])
+        target = audit_export.target()
+        exported = newest_witness(target, database.now().date())
+        witnesses = [*([exported] if exported else []), *_remembered_heads(context.instance)]
+        return checks.audit_chain_is_intact(database, audit, witnesses, anchor_problem=anchor_problem(database, target))
 
     looks: Looks = {
         "audit_chain_is_intact": chain,
         "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, seller_id=seller_id),
         "audit_log_is_kept": lambda: checks.audit_log_is_kept(database),
-        "audit_is_exported": lambda: audit_is_exported(database, audit_export.target()),
+        "audit_is_exported": lambda: audit_is_exported(database, audit, audit_export.target()),
     }
     yield from _evaluate(context, database, seller_id, looks)
 
@@ -153,13 +157,35 @@ def _evaluate(
             )
 
 
-def _remembered_heads(instance: dg.DagsterInstance) -> list[ChainEnd]:
-    records = instance.fetch_materializations(dg.AssetKey("pii_access_log"), limit=HEADS_REMEMBERED).records
-    heads: list[ChainEnd] = []
-    for record in records:
-        materialization = record.asset_materialization
-        shown = materialization.metadata.get("head") if materialization else None
-        # Anybody may report a materialization in the UI, without a head or with any text for one.
-        if shown is not None and (head := _HEAD.fullmatch(str(shown.value))):
-            heads.append(ChainEnd(int(head[1]), bytes.fromhex(head[2])))
+def _remembered_heads(instance: dg.DagsterInstance) -> list[Witness]:
+    """Heads that runs of ours have shown. Only hints: whoever can write Dagster's database can make or remove them."""
+    heads: list[Witness] = []
+    for asset in ("pii_access_log", "audit_exports"):
+        heads += _heads_of(instance, dg.AssetKey(asset))
+    return heads
+
+
+def _heads_of(instance: dg.DagsterInstance, asset: dg.AssetKey) -> list[Witness]:
+    heads: list[Witness] = []
+    cursor: str | None = None
+    for _ in range(PAGES_REMEMBERED):
+        page = instance.fetch_materializations(asset, limit=EVENTS_A_PAGE, cursor=cursor)
+        for record in page.records:
+            materialization = record.asset_materialization
+            shown = materialization.metadata.get("head") if materialization else None
+            # What anybody reported by hand, in the UI or by its API, has no run: it is passed over, however much of it.
+            if not record.run_id or shown is None or not (head := _HEAD.fullmatch(str(shown.value))):
+                continue
+            heads.append(
+                Witness(
+                    ChainEnd(int(head[1]), bytes.fromhex(head[2])),
+                    datetime.fromtimestamp(record.timestamp, UTC),
+                    f"what Dagster remembers of run {record.run_id[:8]} (a hint: its database can be written)",
+                )
+            )
+            if len(heads) == HEADS_REMEMBERED:
+                return heads
+        if not page.has_more:
+            break
+        cursor = page.cursor
     return heads

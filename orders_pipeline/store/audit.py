@@ -72,6 +72,14 @@ class ChainEnd:
     entry_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The newest entry that was purged, and when it had been written, as the database says."""
+
+    end: ChainEnd
+    newest_at: datetime
+
+
 def append(connection: Connection, entry: Mapping[str, Any]) -> int:
     """Append one entry; its number. Holds the chain lock until the transaction ends."""
     return connection.execute(_APPEND, dict(entry)).scalar_one()
@@ -90,9 +98,12 @@ def append_for_each(
     return connection.execute(_APPEND_FOR_EACH, values).rowcount
 
 
-def newest_anchor(connection: Connection) -> ChainEnd | None:
+def newest_anchor(connection: Connection) -> Anchor | None:
     """Where the log now begins, if its head was ever purged."""
-    return _end(connection, "select entry_id, entry_hash from audit.anchors order by entry_id desc limit 1", {})
+    row = connection.execute(
+        text("select entry_id, entry_hash, newest_at from audit.anchors order by entry_id desc limit 1")
+    ).one_or_none()
+    return None if row is None else Anchor(ChainEnd(row.entry_id, bytes(row.entry_hash)), row.newest_at)
 
 
 def head(connection: Connection) -> ChainEnd | None:
@@ -100,9 +111,24 @@ def head(connection: Connection) -> ChainEnd | None:
     return _end(connection, "select entry_id, entry_hash from audit.entries order by entry_id desc limit 1", {})
 
 
-def entry_end(connection: Connection, entry_id: int) -> ChainEnd | None:
-    """The hash that one entry carries."""
-    return _end(connection, "select entry_id, entry_hash from audit.entries where entry_id = :id", {"id": entry_id})
+def entry_hashes(connection: Connection, entry_ids: Sequence[int]) -> dict[int, bytes]:
+    """The hashes that these entries carry, of those that are there."""
+    rows = connection.execute(
+        text("select entry_id, entry_hash from audit.entries where entry_id = any(:ids)"), {"ids": list(entry_ids)}
+    )
+    return {row.entry_id: bytes(row.entry_hash) for row in rows}
+
+
+def exported_days(connection: Connection) -> set[str]:
+    """The days that the log says were exported (YYYY-MM-DD). What else stands in such an entry is no day."""
+    return set(
+        connection.execute(
+            text(
+                "select distinct detail->>'day' from audit.entries where action = 'export_audit' "
+                r"and detail->>'day' ~ '^\d{4}-\d{2}-\d{2}$'"
+            )
+        ).scalars()
+    )
 
 
 def destroyed_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:

@@ -6,11 +6,9 @@ client secrets. Elsewhere: what an answer means (compliance.checks). All of it o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.resources import files
 
 from sqlalchemy import Connection, text
 
@@ -82,84 +80,32 @@ def _page(connection: Connection, statement: str, limit: int, values: dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class AuditKeeping:
-    """What stands between the audit log and its forgetting. `locks` counts those that are on, and as they were written.
+    """How far the audit log reaches back, and what was purged of it.
 
-    `is_missed`: it is empty, and should not be: there is data that it must have entries about.
+    `wrong_anchors` counts those that stand for an entry younger than 12 months, or that say they were made later than
+    now. `is_missed`: the log is empty, and there is data that it must have entries about.
     """
 
     oldest_at: datetime | None
     first_id: int | None
-    newest_purged_at: datetime | None
-    purged_at: datetime | None
+    was_purged: bool
+    wrong_anchors: int
     is_missed: bool
-    locks: int
-
-
-# The triggers of migrations/sql/audit.sql, by table and name, with their functions. Those that refuse are always on.
-_LOCKS = {
-    ("entries", "chain"): "chain",
-    ("entries", "no_update"): "refuse",
-    ("entries", "no_truncate"): "refuse",
-    ("entries", "no_delete"): "refuse_young_or_unanchored",
-    ("anchors", "check_anchor"): "check_anchor",
-    ("anchors", "no_update"): "refuse",
-    ("anchors", "no_delete"): "refuse",
-    ("anchors", "no_truncate"): "refuse",
-}
-_PURGE = "purge_before"
-# In the order in which the migrations run them: the last that defines a function counts.
-_AUDIT_SQL = ("audit.sql", "audit_lock.sql")
-# Each trigger, and the one function that may delete.
-AUDIT_LOCKS = len(_LOCKS) + 1
 
 
 def audit_keeping(connection: Connection) -> AuditKeeping:
     row = connection.execute(
         text(
             "select (select at from audit.entries order by entry_id limit 1), "
-            "(select min(entry_id) from audit.entries), "
-            "(select max(newest_at) from audit.anchors), (select max(purged_at) from audit.anchors), "
+            "(select min(entry_id) from audit.entries), exists (select from audit.anchors), "
+            # By row, and never by a time that the row itself says and that is still to come.
+            "(select count(*) from audit.anchors where purged_at > clock_timestamp() "
+            "or newest_at > purged_at - interval '12 months' or newest_at > clock_timestamp() - interval '12 months'), "
             "not exists (select from audit.entries) and (exists (select from vault.records) "
             "or exists (select from pipeline.wms_orders))"
         )
     ).one()
-    return AuditKeeping(*row, locks=_locks_as_written(connection))
-
-
-def _locks_as_written(connection: Connection) -> int:
-    written = _functions_as_written()
-    triggers = connection.execute(
-        text(
-            "select c.relname, t.tgname, t.tgenabled, p.proname, p.prosrc from pg_trigger t "
-            "join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace "
-            "join pg_proc p on p.oid = t.tgfoid where n.nspname = 'audit' and not t.tgisinternal"
-        )
-    )
-    triggers = list(triggers)
-    # One that is not ours can drop an entry before the chain numbers it, and leave no gap.
-    strangers = sum((row.relname, row.tgname) not in _LOCKS for row in triggers)
-    locks = sum(
-        _LOCKS.get((row.relname, row.tgname)) == row.proname
-        and row.tgenabled in ("OA" if row.tgname == "chain" else "A")
-        and row.prosrc == written[row.proname]
-        for row in triggers
-    )
-    purge = connection.execute(
-        text(
-            "select p.prosrc from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
-            "where n.nspname = 'audit' and p.proname = :name"
-        ),
-        {"name": _PURGE},
-    ).scalars()
-    rules = connection.execute(text("select count(*) from pg_rules where schemaname = 'audit'")).scalar_one()
-    return max(0, locks + (list(purge) == [written[_PURGE]]) - strangers - rules)
-
-
-def _functions_as_written() -> dict[str, str]:
-    """The bodies of the audit log's functions, by name: what stands in the database must be these, to the letter."""
-    folder = files("orders_pipeline.store.migrations") / "sql"
-    sql = "".join((folder / name).read_text("utf-8") for name in _AUDIT_SQL)
-    return dict(re.findall(r"create (?:or replace )?function audit\.(\w+)\(.*?\$\$(.*?)\$\$", sql, re.DOTALL))
+    return AuditKeeping(*row)
 
 
 # --- roles

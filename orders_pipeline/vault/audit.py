@@ -154,6 +154,12 @@ class AuditLog:
         with self._database.transaction() as connection:
             return _verify(connection, {witness.entry_id: witness.entry_hash for witness in witnesses})
 
+    def disagreeing(self, witnesses: Sequence[ChainEnd]) -> list[ChainEnd]:
+        """Those of the witnesses whose entry the log does not have as it was seen, purged ones included."""
+        with self._database.transaction() as connection:
+            there = queries.entry_hashes(connection, [witness.entry_id for witness in witnesses])
+        return [witness for witness in witnesses if there.get(witness.entry_id) != witness.entry_hash]
+
     def export(self, day: date) -> Iterator[str]:
         """One JSON line an entry, of one UTC day, streamed. No line holds a buyer's data."""
         with self._database.transaction() as connection:
@@ -172,7 +178,8 @@ class AuditLog:
 
 
 def _verify(connection: Connection, witnesses: Mapping[int, bytes]) -> AuditVerification:
-    begins_after = queries.newest_anchor(connection) or ChainEnd(0, GENESIS)
+    anchor = queries.newest_anchor(connection)
+    begins_after = anchor.end if anchor is not None else ChainEnd(0, GENESIS)
     expected_id, expected_hash, entries = begins_after.entry_id + 1, begins_after.entry_hash, 0
     missing = {number for number in witnesses if number >= expected_id}
 

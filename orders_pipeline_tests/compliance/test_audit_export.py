@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.compliance.audit_copies import audit_is_exported, newest_witness
 from orders_pipeline.compliance.audit_export import (
     AuditExportRefused,
-    audit_is_exported,
     content_name,
     export_day,
-    exported_head,
     manifest_name,
     read_manifest,
     verify_export,
@@ -123,15 +122,15 @@ def test_a_log_that_was_cut_off_or_recomputed_is_shown_by_what_was_exported(
 ):
     target = FolderTarget(tmp_path / "audit")
     export_day(database, audit, target, yesterday)
-    assert audit_is_exported(database, target).passed
+    assert audit_is_exported(database, audit, target).passed
     as_superuser(database, tampering)
     recompute_everything(database)
-    witness = exported_head(target, database.now().date())
+    witness = newest_witness(target, database.now().date())
     assert witness is not None
-    assert audit_chain_is_intact(audit).passed, "nobody sees it from inside"
-    assert not audit_chain_is_intact(audit, [witness]).passed
+    assert audit_chain_is_intact(database, audit).passed, "nobody sees it from inside"
+    assert not audit_chain_is_intact(database, audit, [witness]).passed
     write(audit, "111-6", "111-7", "111-8", "111-9")
-    assert not audit_chain_is_intact(audit, [witness]).passed
+    assert not audit_chain_is_intact(database, audit, [witness]).passed
 
 
 def test_missing_days_and_other_heads_turn_the_check_red_each_with_its_count(
@@ -141,16 +140,16 @@ def test_missing_days_and_other_heads_turn_the_check_red_each_with_its_count(
     write_days_ago(database, audit, 2, "111-2", "111-3")
     today = database.now().date()
     days = [today - timedelta(days=back) for back in (3, 2, 1)]
-    outcome = audit_is_exported(database, target)
+    outcome = audit_is_exported(database, audit, target)
     # Yesterday's export may still be on its way; the two days before it may not.
     assert not outcome.passed
     assert outcome.numbers["missing"] == outcome.numbers["days"] >= 1
     for day in days:
         export_day(database, audit, target, day)
-    assert audit_is_exported(database, target).passed
+    assert audit_is_exported(database, audit, target).passed
     as_superuser(database, "update audit.entries set actor = 'user:nobody' where entry_id = 1")
     recompute_everything(database)
-    outcome = audit_is_exported(database, target)
+    outcome = audit_is_exported(database, audit, target)
     assert (outcome.passed, outcome.severity) == (False, "ERROR")
     assert outcome.numbers["different"] >= 1
 
@@ -242,7 +241,7 @@ def test_a_manifest_that_was_altered_is_said_to_be(
     with pytest.raises(AuditExportRefused, match="altered"):
         read_manifest(target, yesterday)
     with pytest.raises(AuditExportRefused, match="altered"):
-        exported_head(target, database.now().date())
+        newest_witness(target, database.now().date())
 
 
 def test_copies_are_for_their_owner_only(database: Database, audit: AuditLog, tmp_path: Path, yesterday: date):

@@ -13,7 +13,14 @@ from orders_pipeline.vault.audit import AuditEntry, AuditLog
 from orders_pipeline_tests.conftest import SELLER
 
 ENTRY = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
-TRIGGERS = "alter table audit.entries {} trigger all; alter table audit.anchors {} trigger all"
+DISABLE = "alter table audit.entries disable trigger all; alter table audit.anchors disable trigger all"
+# To the letter as it was: whoever can switch a trigger off can also leave no trace of it.
+ENABLE = "; ".join(
+    ["alter table audit.entries enable trigger chain"]
+    + [f"alter table audit.entries enable always trigger no_{name}" for name in ("update", "delete", "truncate")]
+    + [f"alter table audit.anchors enable always trigger no_{name}" for name in ("update", "delete", "truncate")]
+    + ["alter table audit.anchors enable always trigger check_anchor"]
+)
 
 
 def write(audit: AuditLog, *order_ids: str) -> None:
@@ -28,15 +35,15 @@ def execute(database: Database, statement: str) -> None:
 def as_superuser(database: Database, statement: str) -> None:
     """Change what must not be changed, with every trigger off."""
     with database.transaction() as connection:
-        connection.exec_driver_sql(TRIGGERS.format("disable", "disable"))
+        connection.exec_driver_sql(DISABLE)
         connection.exec_driver_sql(statement)
-        connection.exec_driver_sql(TRIGGERS.format("enable", "enable"))
+        connection.exec_driver_sql(ENABLE)
 
 
 def recompute_everything(database: Database) -> None:
     """What an attacker with all rights and this source code can do: make the chain fit what they wrote."""
     with database.transaction() as connection:
-        connection.exec_driver_sql(TRIGGERS.format("disable", "disable"))
+        connection.exec_driver_sql(DISABLE)
         previous = bytes(32)
         numbers = connection.execute(text("select entry_id from audit.entries order by entry_id")).scalars().all()
         for number in numbers:
@@ -49,7 +56,7 @@ def recompute_everything(database: Database) -> None:
                 {"previous": previous, "hash": digest, "number": number},
             )
             previous = digest
-        connection.exec_driver_sql(TRIGGERS.format("enable", "enable"))
+        connection.exec_driver_sql(ENABLE)
 
 
 def write_days_ago(database: Database, audit: AuditLog, days: int, *order_ids: str) -> None:
