@@ -3,7 +3,7 @@
 -- An entry's number, time and hashes are set here, whatever the writer sent: gapless numbers, the database's clock, and
 -- entry_hash = sha256(previous_hash || canonical text). One writer at a time (the chain lock), until its transaction ends.
 -- vault/audit.py recomputes the same text with built-in functions only: change neither without the other.
--- chain() and purge_before() are as in audit_lock.sql since migration 0003.
+-- chain() and purge_before() are as in audit_lock.sql since migration 0004.
 
 create function audit.chain() returns trigger language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $$

@@ -1,5 +1,5 @@
 -- The chain lock is a table that only who may append can lock: an advisory lock could be taken by any session.
--- Run by migration 0003. Replaces two functions of audit.sql; all else in them is as it was.
+-- Run by migration 0004. Replaces two functions of audit.sql; all else in them is as it was.
 
 create or replace function audit.chain() returns trigger language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $$
