@@ -110,6 +110,8 @@ class AmazonPorts:
         self.told: list[ShipmentConfirmation] = []
         # Called after the answer was read and before it is given: what changes meanwhile is not in it.
         self.meanwhile: Callable[[str], None] | None = None
+        # Called with each order's JSON before it is read: what Amazon leaves out, or spells differently.
+        self.alter: Callable[[dict[str, Any]], None] | None = None
         self.page_size = 100
         self.searched: list[tuple[SearchWindow, str | None]] = []
 
@@ -182,7 +184,10 @@ class AmazonPorts:
         included += ["RECIPIENT"] if details else []
         included += ["PACKAGES"] if packages and self.api_version != "v0" else []
         rendered = render_order(order, tuple(included), {DIRECT_TO_CONSUMER}, self._state.clock.now())
-        body = Fields(json.loads(json.dumps(rendered)), "order")
+        answer = json.loads(json.dumps(rendered))
+        if self.alter is not None:
+            self.alter(answer)
+        body = Fields(answer, "order")
         read = read_order(body, with_packages="PACKAGES" in included)
         return FetchedOrder(read, read_shipping_details(body) if details else None)
 

@@ -53,6 +53,8 @@ class World:
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     carriers: CarrierTable = field(default_factory=CarrierTable)
     api_version: str = "2026-01-01"
+    # Those that are configured.
+    marketplace_ids: tuple[str, ...] = (MARKETPLACE,)
 
     def __post_init__(self) -> None:
         subscriptions = Subscriptions()
@@ -128,17 +130,25 @@ class World:
         return drain_notifications(self.queue, self.database, self.vault, seller_id=SELLER, wait_seconds=0)
 
     def absorb(self) -> AbsorbTotals:
-        return absorb_events(self.database, seller_id=SELLER)
+        return absorb_events(self.database, seller_id=SELLER, marketplace_ids=self.marketplace_ids)
 
     def fetch(self) -> FetchTotals:
-        return fetch_due_orders(self.ports, self.database, self.vault, seller_id=SELLER)
+        return fetch_due_orders(
+            self.ports, self.database, self.vault, seller_id=SELLER, marketplace_ids=self.marketplace_ids
+        )
 
     def derive(self) -> dict[str, int]:
-        return derive_queue(self.database, self.vault.audit, seller_id=SELLER).changed
+        audit = self.vault.audit
+        return derive_queue(self.database, audit, seller_id=SELLER, marketplace_ids=self.marketplace_ids).changed
 
     def act(self) -> PushTotals:
         work = Pushing(
-            database=self.database, vault=self.vault, audit=self.vault.audit, warehouse=self.wms, seller_id=SELLER
+            database=self.database,
+            vault=self.vault,
+            audit=self.vault.audit,
+            warehouse=self.wms,
+            seller_id=SELLER,
+            marketplace_ids=self.marketplace_ids,
         )
         return act_on_due_orders(work)
 

@@ -182,7 +182,21 @@ class ShippingDetails:
 
     @property
     def is_shippable(self) -> bool:
-        return bool(self.name and (self.address_line1 or self.address_line2) and self.city and self.country_code)
+        """Whether a carrier can find it: who, which door, which country, and where in it.
+
+        No field of an address is required by Amazon's models. Singapore has no city, the Emirates no postal code.
+        """
+        who = self.name or self.company
+        door = self.address_line1 or self.address_line2 or self.address_line3
+        place = self.city or self.postal_code or self.district or self.state_or_region
+        return bool(who and door and place and self.country_code)
+
+    @property
+    def is_hidden(self) -> bool:
+        """The place is there and neither a name nor a door: Amazon shows that much to who lacks the role."""
+        place = self.city or self.state_or_region or self.country_code
+        somebody = self.name or self.company or self.address_line1 or self.address_line2 or self.address_line3
+        return bool(place) and not somebody
 
 
 class OrderParts(Flag):

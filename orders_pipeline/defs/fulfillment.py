@@ -36,7 +36,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     """
     database, seller_id = store.database(), store.seller_id()
     with acting_as(f"run:{context.run.run_id}"):
-        totals = derive_queue(database, store.audit(), seller_id=seller_id)
+        totals = derive_queue(database, store.audit(), seller_id=seller_id, marketplace_ids=store.marketplace_ids())
     with database.transaction() as connection:
         states = queue_by_state(connection, seller_id)
         held = held_orders(connection, seller_id, limit=25)
@@ -77,7 +77,14 @@ def wms_orders(
 ) -> dg.MaterializeResult:
     """What the warehouse accepted, refused, or could no longer stop. Red? See the runbook, "Push"."""
     database, seller_id, vault = store.database(), store.seller_id(), store.vault()
-    work = Pushing(database=database, vault=vault, audit=vault.audit, warehouse=warehouse.client(), seller_id=seller_id)
+    work = Pushing(
+        database=database,
+        vault=vault,
+        audit=vault.audit,
+        warehouse=warehouse.client(),
+        seller_id=seller_id,
+        marketplace_ids=store.marketplace_ids(),
+    )
     with acting_as(f"run:{context.run.run_id}"):
         totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     if totals.account_error:

@@ -48,11 +48,16 @@ def orders_and_shipping_details(
 ) -> Iterator[dg.MaterializeResult]:
     """One step, since one answer of Amazon's holds both."""
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
-    client = amazon.client()
+    client, marketplace_ids = amazon.client(), store.marketplace_ids()
     with acting_as(f"run:{context.run.run_id}"):
-        absorbed = absorb_events(database, seller_id=seller_id)
+        absorbed = absorb_events(database, seller_id=seller_id, marketplace_ids=marketplace_ids)
         fetched = fetch_due_orders(
-            client.orders, database, vault, seller_id=seller_id, deadline_seconds=FETCH_DEADLINE_SECONDS
+            client.orders,
+            database,
+            vault,
+            seller_id=seller_id,
+            marketplace_ids=marketplace_ids,
+            deadline_seconds=FETCH_DEADLINE_SECONDS,
         )
     if fetched.account_error:
         context.log.error(fetched.account_error)
@@ -69,6 +74,7 @@ def orders_and_shipping_details(
             "events_absorbed": absorbed.events,
             "told_without_a_call": absorbed.recorded,
             "nothing_new": absorbed.ignored,
+            "of_other_marketplaces": absorbed.other_marketplaces,
             "fetched": fetched.fetched,
             "failed": fetched.failed,
             "still_to_fetch": due,

@@ -52,6 +52,10 @@ class StoreResource(dg.ConfigurableResource):
         """The seller whose orders these are. Raises SettingsError naming all that is missing."""
         return self.deployment().seller_id
 
+    def marketplace_ids(self) -> tuple[str, ...]:
+        """The marketplaces whose orders are ours to ship. Raises SettingsError."""
+        return self.settings().require_amazon().marketplace_ids
+
     def database(self) -> Database:
         """Raises EmbeddedPostgresError when the embedded server is not running."""
         return self.deployment().database

@@ -6,6 +6,7 @@ Elsewhere: asking (push). Every transaction here locks the order before its queu
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -43,6 +44,7 @@ class Pushing:
     audit: AuditLog
     warehouse: WarehousePort
     seller_id: str
+    marketplace_ids: Collection[str]
 
 
 def lock_order_and_entry(connection: Connection, seller_id: str, order_id: str) -> QueueEntry | None:

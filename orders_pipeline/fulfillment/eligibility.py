@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from orders_pipeline.amazon.order import IN_STORE_PICK_UP, LABEL_PROGRAMS, MERCHANT, OrderStatus
+from orders_pipeline.amazon.order import AMAZON, IN_STORE_PICK_UP, LABEL_PROGRAMS, MERCHANT, OrderStatus
 from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
@@ -21,6 +21,10 @@ TRANSPARENCY_CODES = "transparency_codes"
 REGULATED = "regulated"
 NO_SKU = "no_sku"
 UNKNOWN_STATUS = "unknown_status"
+UNKNOWN_FULFILLER = "unknown_fulfiller"
+UNKNOWN_MARKETPLACE = "unknown_marketplace"
+MARKETPLACE_NOT_CONFIGURED = "marketplace_not_configured"
+CANCELLATION_TOLD = "cancellation_told"
 
 # A person may ship in spite of these. The others are not a matter of judgement: without an address nothing can be sent,
 # and what Amazon ships or hands over itself is not the warehouse's.
@@ -33,6 +37,7 @@ class Wanted(Enum):
     """What Amazon's state asks of the warehouse."""
 
     NOTHING = "nothing"  # not ours, or not yet
+    OUTSIDE = "outside"  # of a marketplace that is not configured: never queued
     SHIP = "ship"
     HOLD = "hold"
     CANCEL = "cancel"
@@ -69,6 +74,10 @@ class OrderFacts:
     forgotten: bool = False
     # Purchased before the pipeline began here, and not adopted: an old process may be shipping it.
     awaits_adoption: bool = False
+    # Whether its marketplace is configured; None where Amazon names none.
+    configured: bool | None = True
+    # A message said that it is cancelled, and Amazon was not asked since.
+    cancellation_told: bool = False
     # Reasons that a person has looked at, and decided to ship all the same.
     waived: frozenset[str] = frozenset()
 
@@ -81,7 +90,7 @@ class Decision:
 
 def decide(facts: OrderFacts) -> Decision:
     """Decide from the facts alone. A status that we do not know is held, so that a person sees it."""
-    if facts.fulfilled_by != MERCHANT:
+    if facts.fulfilled_by == AMAZON:
         return Decision(Wanted.NOTHING)
     if facts.status == OrderStatus.CANCELLED:
         return Decision(Wanted.CANCEL)
@@ -99,10 +108,19 @@ def decide(facts: OrderFacts) -> Decision:
     open_items = [item for item in facts.items if item.to_ship > 0]
     if not open_items:
         return Decision(Wanted.NOTHING)
+    if facts.configured is False:
+        return Decision(Wanted.OUTSIDE)
     if facts.awaits_adoption:
         # Alone: until a person says that it is ours, nothing else about it is asked or waited for.
         return Decision(Wanted.HOLD, (PURCHASED_BEFORE_START,))
     reasons: list[str] = []
+    if facts.fulfilled_by != MERCHANT:
+        # Absent, or a word that we do not know: it may be Amazon's to ship.
+        reasons.append(UNKNOWN_FULFILLER)
+    if facts.configured is None:
+        reasons.append(UNKNOWN_MARKETPLACE)
+    if facts.cancellation_told:
+        reasons.append(CANCELLATION_TOLD)
     if facts.cancellation_requested:
         reasons.append(BUYER_ASKS_TO_CANCEL)
     if not facts.has_address:
@@ -117,5 +135,5 @@ def decide(facts: OrderFacts) -> Decision:
         reasons.append(TRANSPARENCY_CODES)
     if any(not item.has_sku for item in open_items):
         reasons.append(NO_SKU)
-    standing = tuple(reason for reason in reasons if reason not in facts.waived)
+    standing = tuple(reason for reason in reasons if reason not in facts.waived & WAIVABLE)
     return Decision(Wanted.HOLD, standing) if standing else Decision(Wanted.SHIP)

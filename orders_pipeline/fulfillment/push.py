@@ -283,7 +283,7 @@ def _look_again(connection: Connection, work: Pushing, order_id: str, seen_at: d
         pass
     elif row.parked_at is not None:
         delay = LONGEST_RETRY
-    elif decide(order_facts(connection, work.seller_id, row)).wanted is not Wanted.SHIP:
+    elif decide(order_facts(connection, work.seller_id, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
         mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
     elif row.fetched_at is None or database_now(connection) - row.fetched_at > FRESH_FOR:
         request_fetch(connection, seller_id=work.seller_id, order_id=order_id)

@@ -6,17 +6,25 @@ Belongs here: applying a decision to a fulfillment order, and every change of it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Connection
 
-from orders_pipeline.fulfillment.eligibility import Decision, ItemFacts, OrderFacts, Wanted, decide
+from orders_pipeline.amazon.order import AMAZON
+from orders_pipeline.fulfillment.eligibility import (
+    MARKETPLACE_NOT_CONFIGURED,
+    Decision,
+    ItemFacts,
+    OrderFacts,
+    Wanted,
+    decide,
+)
 from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
 from orders_pipeline.store.account_starts import awaits_adoption
-from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
+from orders_pipeline.store.alerts import close_alerts, raise_alert
 from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.store.erasures import to_be_forgotten
 from orders_pipeline.store.fulfillment import (
@@ -32,6 +40,7 @@ from orders_pipeline.store.fulfillment import (
     warehouse_report,
 )
 from orders_pipeline.store.orders import item_rows
+from orders_pipeline.store.other_marketplaces import set_other_marketplace
 from orders_pipeline.store.workers import apart, where_from
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
 
@@ -40,6 +49,9 @@ ORDERS_A_BATCH = 100
 DEFECT_ALERT = "order.defect:"
 # Alerts that are about an order on its way; nobody needs them once it has ended.
 _ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
+# These are about an order that need not be in the queue.
+_ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller")
+_NOT_AT_THE_WAREHOUSE = frozenset({State.QUEUED, State.HELD, State.REFUSED})
 _EVENTS = {
     Wanted.SHIP: Event.SHIP,
     Wanted.HOLD: Event.HOLD,
@@ -57,8 +69,13 @@ class QueueTotals:
     changed: dict[str, int] = field(default_factory=dict)
 
 
-def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> QueueTotals:
-    """Bring the queue in line with every order that changed. Safe beside other processes doing the same."""
+def derive_queue(
+    database: Database, audit: AuditLog, *, seller_id: str, marketplace_ids: Collection[str]
+) -> QueueTotals:
+    """Bring the queue in line with every order that changed. Safe beside other processes doing the same.
+
+    Orders of other marketplaces than these are never queued.
+    """
     totals = QueueTotals()
     while True:
         with database.transaction() as connection:
@@ -69,7 +86,7 @@ def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> Queu
             decided: list[str] = []
             for row in rows:
                 totals.orders += 1
-                outcome = apart(connection, partial(_derive_or_tell, connection, seller_id, row))
+                outcome = apart(connection, partial(_derive_or_tell, connection, seller_id, row, marketplace_ids))
                 if isinstance(outcome, Exception):
                     _alert_defect(connection, seller_id, row.order_id, outcome)
                     continue
@@ -85,7 +102,7 @@ def derive_queue(database: Database, audit: AuditLog, *, seller_id: str) -> Queu
             audit.record_many(connection, entries)
 
 
-def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFacts:
+def order_facts(connection: Connection, seller_id: str, row: AnyRow, marketplace_ids: Collection[str]) -> OrderFacts:
     """What the decision about one order is made from."""
     return OrderFacts(
         status=row.status,
@@ -97,6 +114,8 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow) -> OrderFac
         forgotten=bool(to_be_forgotten(connection, seller_id, [row.order_id])),
         waived=frozenset(row.waived_holds),
         awaits_adoption=awaits_adoption(connection, seller_id, row),
+        configured=None if row.marketplace_id is None else row.marketplace_id in marketplace_ids,
+        cancellation_told=row.cancellation_told_at is not None,
         items=tuple(
             ItemFacts(
                 ordered=item.quantity_ordered,
@@ -170,10 +189,12 @@ def tell_of_state(connection: Connection, seller_id: str, order_id: str, before:
     close_alerts(connection, seller_id=seller_id, keys=over)
 
 
-def _derive_or_tell(connection: Connection, seller_id: str, row: AnyRow) -> tuple[str | None, list[AuditEntry]]:
+def _derive_or_tell(
+    connection: Connection, seller_id: str, row: AnyRow, marketplace_ids: Collection[str]
+) -> tuple[str | None, list[AuditEntry]]:
     entries: list[AuditEntry] = []
     try:
-        return _derive(connection, seller_id, row, entries), entries
+        return _derive(connection, seller_id, row, entries, marketplace_ids), entries
     except IllegalTransition as error:
         _tell_of_impossible(connection, seller_id, row.order_id, error)
         return None, entries
@@ -192,14 +213,29 @@ def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: 
     )
 
 
-def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[AuditEntry]) -> str | None:
-    decision = decide(order_facts(connection, seller_id, row))
+def _derive(
+    connection: Connection,
+    seller_id: str,
+    row: AnyRow,
+    entries: list[AuditEntry],
+    marketplace_ids: Collection[str],
+) -> str | None:
+    facts = order_facts(connection, seller_id, row, marketplace_ids)
+    decision = decide(facts)
     entry = lock_queue_entry(connection, seller_id, row.order_id)
     if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
-        # It was given up here before it was over at Amazon; now it is.
-        close_alert(connection, seller_id=seller_id, key=f"order.erased:{row.order_id}")
+        # It was given up here, or asked about, before it was over at Amazon; now it is.
+        over = [f"order.{kind}:{row.order_id}" for kind in _ALERTS_UNTIL_IT_IS_OVER]
+        close_alerts(connection, seller_id=seller_id, keys=over)
     if entry is None:
+        if decision.wanted is Wanted.OUTSIDE:
+            set_other_marketplace(connection, seller_id=seller_id, order_id=row.order_id)
         return _enter(connection, seller_id, row, decision, entries)
+    if decision.wanted is Wanted.OUTSIDE:
+        decision = _no_longer_configured(facts, entry)
+    elif facts.fulfilled_by == AMAZON and State(entry.state) in _NOT_AT_THE_WAREHOUSE:
+        # It was held until Amazon said who ships it: Amazon does.
+        decision = Decision(Wanted.CLOSE)
     if decision.wanted is Wanted.NOTHING:
         # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
         return _take_report(connection, seller_id, entry, entries)
@@ -211,6 +247,13 @@ def _derive(connection: Connection, seller_id: str, row: AnyRow, entries: list[A
     entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
     reported = _take_report(connection, seller_id, entry, entries)
     return reported or (after.value if after.value != before else None)
+
+
+def _no_longer_configured(facts: OrderFacts, entry: QueueEntry) -> Decision:
+    """What the warehouse has is brought to its end; what it has not waits for the marketplace to be configured."""
+    if State(entry.state) in _NOT_AT_THE_WAREHOUSE:
+        return Decision(Wanted.HOLD, (MARKETPLACE_NOT_CONFIGURED,))
+    return decide(replace(facts, configured=True))
 
 
 def _wake(connection: Connection, seller_id: str, entry: QueueEntry, state: State, decision: Decision) -> None:

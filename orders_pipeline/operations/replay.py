@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from orders_pipeline.fulfillment.replay import replay_fulfillment
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
+from orders_pipeline.store.order_questions import believe_amazon
 from orders_pipeline.store.orders import insert_unknown_order, request_fetch
 from orders_pipeline.store.replay import parked_orders, retry_packages
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
@@ -72,6 +73,7 @@ def recover_order(database: Database, audit: AuditLog, *, seller_id: str, order_
             fulfilled_by="UNKNOWN",
             last_updated_at=None,
         )
+        believe_amazon(connection, seller_id=seller_id, order_id=order_id)
         request_fetch(connection, seller_id=seller_id, order_id=order_id)
         entries: list[AuditEntry] = []
         state = replay_fulfillment(connection, seller_id, order_id, entries)

@@ -10,44 +10,30 @@ is missing, a revoked authorisation) ends the batch, gives every lease back, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
-from typing import Any
 
 from sqlalchemy import Connection
 
 from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, AmazonNotFound, LimitNotBefore
-from orders_pipeline.amazon.order import (
-    AMAZON,
-    MERCHANT,
-    NOT_FOR_THE_WAREHOUSE,
-    Order,
-    OrderParts,
-    OrdersPort,
-    OrderStatus,
-    ShippingDetails,
-)
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_to_bytes
+from orders_pipeline.amazon.order import AMAZON, OrderParts, OrdersPort
+from orders_pipeline.orders.addresses import review_addresses
 from orders_pipeline.orders.plan import FINAL
+from orders_pipeline.orders.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
 from orders_pipeline.store.account_starts import awaits_adoption
-from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert
-from orders_pipeline.store.database import AnyRow, Database, database_now
-from orders_pipeline.store.erasures import may_be_stored, to_be_forgotten
+from orders_pipeline.store.alerts import close_alerts_about, raise_alert
+from orders_pipeline.store.database import Database, database_now
+from orders_pipeline.store.erasures import to_be_forgotten
 from orders_pipeline.store.orders import (
     FetchClaim,
     claim_due_fetches,
     fail_fetch,
-    item_rows,
-    lose_address,
     order_row,
     postpone_due_fetches,
     release_fetch,
-    request_fetch,
-    save_fetched_order,
-    settle_fetch,
 )
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.access import Vault
@@ -58,19 +44,10 @@ FETCH_LEASE = timedelta(minutes=1)
 FETCH_WORKERS = 4
 # 30 s, 1 min, 2 min … 1 h: some nine hours in all before an order is parked.
 FIRST_RETRY, LONGEST_RETRY, FETCH_ATTEMPTS = timedelta(seconds=30), timedelta(hours=1), 15
-# An address can lag minutes behind the status, and was blank for days in 2021 (facts/peers.md §2, 23, 28).
-ADDRESS_RETRY, LONGEST_ADDRESS_RETRY = timedelta(seconds=30), timedelta(hours=2)
 # An account that is refused is asked again every few minutes: a person mends it, nothing else does.
 ACCOUNT_RETRY = timedelta(minutes=5)
 # Followed by the kind of refusal; any success closes all of them.
 ACCOUNT_ALERT = "amazon.account:"
-SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
-# In these states the warehouse has not got the address, or not surely: a push may have to be repeated.
-_NEEDS_DETAILS = frozenset({None, "queued", "pushing", "held", "refused"})
-# In these the warehouse has the order, and ships what it was told.
-_AT_THE_WAREHOUSE = frozenset({"pushing", "accepted", "hold_asked", "holding", "release"})
-# After its delivery window: by then the retention destroys the details of an order that still waits, each night anew.
-DETAILS_OF_USE = timedelta(days=28)
 # An error that nobody expected is tried a few times: it may be the order's state of the moment.
 DEFECT_ATTEMPTS = 4
 
@@ -104,10 +81,14 @@ def fetch_due_orders(
     vault: Vault,
     *,
     seller_id: str,
+    marketplace_ids: Collection[str],
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> FetchTotals:
-    """Look at every order that is due, several at a time, until none is or the deadline or the quota ends it."""
+    """Look at every order that is due, several at a time, until none is or the deadline or the quota ends it.
+
+    Buyers' details are asked for, and kept, of orders of these marketplaces alone.
+    """
     totals = FetchTotals()
     started = clock()
     stop = Event()
@@ -120,7 +101,7 @@ def fetch_due_orders(
 
             def look(claim: FetchClaim) -> FetchTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _look(orders, database, vault, seller_id, claim, remaining, stop)
+                return _look(orders, database, vault, seller_id, marketplace_ids, claim, remaining, stop)
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
@@ -138,6 +119,7 @@ def _wait_or_go_on(database: Database, seller_id: str, totals: FetchTotals) -> N
             postpone_due_fetches(connection, seller_id=seller_id, until=totals.not_before)
         elif totals.fetched:
             close_alerts_about(connection, seller_id=seller_id, prefix=ACCOUNT_ALERT)
+        review_addresses(connection, seller_id)
 
 
 def _look(
@@ -145,6 +127,7 @@ def _look(
     database: Database,
     vault: Vault,
     seller_id: str,
+    marketplace_ids: Collection[str],
     claim: FetchClaim,
     deadline_seconds: float,
     stop: Event,
@@ -154,9 +137,10 @@ def _look(
         _give_back(database, seller_id, claim, None)
         return totals
     needs_details = (
-        claim.queue_state in _NEEDS_DETAILS
+        claim.queue_state in NEEDS_DETAILS
         and claim.status not in FINAL
         and claim.fulfilled_by != AMAZON
+        and (claim.marketplace_id is None or claim.marketplace_id in marketplace_ids)
         and details_are_of_use(claim.programs, claim.deliver_by, claim.claimed_at)
     )
     if needs_details:
@@ -195,105 +179,20 @@ def _look(
         _defect(database, seller_id, claim, error, totals)
         return totals
     try:
+        kept = Answer(answer.order, answer.shipping_details, needs_details)
         with database.transaction() as connection:
-            _save(connection, vault, seller_id, claim, answer.order, answer.shipping_details, needs_details, totals)
+            has_address = save_answer(connection, vault, seller_id, claim, kept, marketplace_ids)
     except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
         _defect(database, seller_id, claim, error, totals)
         return totals
     totals.fetched += 1
+    totals.without_address += not has_address
     return totals
-
-
-def _save(
-    connection: Connection,
-    vault: Vault,
-    seller_id: str,
-    claim: FetchClaim,
-    order: Order,
-    details: ShippingDetails | None,
-    asked_for_details: bool,
-    totals: FetchTotals,
-) -> None:
-    values = order_values(seller_id, order)
-    if asked_for_details:
-        values["has_address"] = details is not None and details.is_shippable
-    before = to_ship_by_item(item_rows(connection, seller_id, order.order_id))
-    taken = save_fetched_order(connection, values, item_values(seller_id, order))
-    settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
-    merged = order_row(connection, seller_id, order.order_id)
-    close_alert(connection, seller_id=seller_id, key=f"order.parked:{order.order_id}")
-    if taken and claim.queue_state in _AT_THE_WAREHOUSE:
-        _tell_of_fewer_pieces(connection, seller_id, order, before)
-    to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
-    if not (taken and to_ship) or merged is None:
-        return
-    now = database_now(connection)
-    if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
-        return
-    if not may_be_stored(connection, seller_id, order.order_id) or awaits_adoption(connection, seller_id, merged):
-        # Its erasure was asked for while the answer was on its way, or an old process ships it: it goes no further.
-        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
-        return
-    if not asked_for_details:
-        if claim.queue_state in _NEEDS_DETAILS:
-            # It was told to be over, or Amazon's to ship, and is ours to ship after all.
-            request_fetch(connection, seller_id=seller_id, order_id=order.order_id)
-        return
-    if details is not None and details.is_shippable:
-        vault.store(
-            connection,
-            seller_id=seller_id,
-            kind=SHIPPING_DETAILS,
-            subject_id=order.order_id,
-            plaintext=shipping_details_to_bytes(details),
-            expires_at=order.deliver_by,
-        )
-        close_alert(connection, seller_id=seller_id, key=f"order.no_address:{order.order_id}")
-        return
-    totals.without_address += 1
-    # As long again as it has been waiting already: each wait is twice the one before. Before it was to ship, or known
-    # here, nobody waited for its address.
-    waiting = now - max(merged.first_seen_at, order.last_updated_at)
-    request_fetch(
-        connection,
-        seller_id=seller_id,
-        order_id=order.order_id,
-        delay=min(max(ADDRESS_RETRY, waiting), LONGEST_ADDRESS_RETRY),
-    )
 
 
 def _awaits_adoption(connection: Connection, seller_id: str, order_id: str) -> bool:
     known = order_row(connection, seller_id, order_id)
     return known is not None and awaits_adoption(connection, seller_id, known)
-
-
-def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, now: datetime) -> bool:
-    """Whether a warehouse of ours could need to know where this order goes. If not, it is neither asked nor kept."""
-    if programs & NOT_FOR_THE_WAREHOUSE:
-        return False
-    return deliver_by is None or now < deliver_by + DETAILS_OF_USE
-
-
-def to_ship_by_item(items: Sequence[AnyRow]) -> dict[str, int]:
-    """How many pieces of each line are ordered, as our rows have it; none of a cancelled line."""
-    return {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in items}
-
-
-def _tell_of_fewer_pieces(connection: Connection, seller_id: str, order: Order, before: dict[str, int]) -> None:
-    """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
-    now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
-    fewer = sorted(item_id for item_id, pieces in before.items() if now.get(item_id, 0) < pieces)
-    if not fewer or order.status == OrderStatus.CANCELLED:
-        return
-    raise_alert(
-        connection,
-        seller_id=seller_id,
-        key=f"order.fewer_pieces:{order.order_id}",
-        severity="error",
-        message=f"Of order {order.order_id} the warehouse has more than is ordered: at Amazon, item "
-        f"{', '.join(fewer)} was cancelled, in part or all, after the push.",
-        what_to_do="Tell the warehouse not to ship these pieces.",
-    )
 
 
 def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception, totals: FetchTotals) -> None:
@@ -352,47 +251,3 @@ def _give_back(
     due_at = not_before or database.now() + delay
     with database.transaction() as connection:
         release_fetch(connection, seller_id=seller_id, order_id=claim.order_id, due_at=due_at)
-
-
-def order_values(seller_id: str, order: Order) -> dict[str, Any]:
-    """The columns of `orders` that an answer of Amazon's sets."""
-    return {
-        "seller_id": seller_id,
-        "order_id": order.order_id,
-        "marketplace_id": order.marketplace_id,
-        "status": order.status,
-        "fulfilled_by": order.fulfilled_by,
-        "service_level": order.service_level,
-        "programs": sorted(order.programs),
-        "total_amount": order.total.amount if order.total else None,
-        "total_currency": order.total.currency if order.total else None,
-        "purchased_at": order.purchased_at,
-        "last_updated_at": order.last_updated_at,
-        "earliest_ship_at": order.earliest_ship_at,
-        "ship_by": order.ship_by,
-        "deliver_by": order.deliver_by,
-        "cancellation_requested": order.cancellation_requested,
-    }
-
-
-def item_values(seller_id: str, order: Order) -> list[dict[str, Any]]:
-    """The rows of `order_items` for an answer of Amazon's."""
-    return [
-        {
-            "seller_id": seller_id,
-            "order_id": order.order_id,
-            "order_item_id": item.order_item_id,
-            "position": position,
-            "sku": item.sku,
-            "asin": item.asin,
-            "title": item.title,
-            "quantity_ordered": item.quantity_ordered,
-            "quantity_fulfilled": item.quantity_fulfilled,
-            "unit_price": item.unit_price.amount if item.unit_price else None,
-            "currency": item.unit_price.currency if item.unit_price else None,
-            "programs": sorted(item.programs),
-            "cancellation_requested": item.cancellation_requested,
-            "cancelled": item.cancelled,
-        }
-        for position, item in enumerate(order.items)
-    ]

@@ -38,6 +38,14 @@ def claim_stale_orders(connection: Connection, seller_id: str, limit: int) -> Se
     return list(connection.execute(statement))
 
 
+def queue_states(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, str]:
+    """The state of each of these orders that is in the queue."""
+    statement = select(fulfillment_queue.c.order_id, fulfillment_queue.c.state).where(
+        fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id.in_(order_ids)
+    )
+    return {row.order_id: row.state for row in connection.execute(statement)}
+
+
 def mark_derived(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
     connection.execute(
         update(orders)

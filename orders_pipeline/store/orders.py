@@ -11,10 +11,12 @@ from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
-from orders_pipeline.store.schema import fulfillment_queue, order_items, orders
+from orders_pipeline.store.fulfillment import queue_states
+from orders_pipeline.store.schema import order_items, orders
 
 # Canonical statuses (amazon.order) that an event sets by itself and that an older answer must not take back.
 CANCELLED = "CANCELLED"
+UNKNOWN_FULFILLER = "UNKNOWN"
 TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")
 
 
@@ -31,6 +33,9 @@ class FetchClaim:
     deliver_by: datetime | None
     claimed_at: datetime
     queue_state: str | None
+    marketplace_id: str | None
+    rechecks: int
+    verification: str | None
 
 
 def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, AnyRow]:
@@ -53,6 +58,7 @@ def insert_unknown_order(
     status: str,
     fulfilled_by: str,
     last_updated_at: datetime | None,
+    other_marketplace: bool = False,
 ) -> bool:
     """Make an order known from what an event told; False (and nothing done) if another process was first."""
     statement = (
@@ -64,6 +70,7 @@ def insert_unknown_order(
             status=status,
             fulfilled_by=fulfilled_by,
             last_updated_at=last_updated_at,
+            other_marketplace=other_marketplace,
             queue_stale=True,
         )
         .on_conflict_do_nothing()
@@ -75,30 +82,44 @@ def insert_unknown_order(
 def record_told_status(
     connection: Connection, *, seller_id: str, order_id: str, status: str, changed_at: datetime | None
 ) -> None:
-    """Take over a status that an event told. Cancelled is final: a look that was still to come is not needed."""
+    """Take over a status that an event told, without asking Amazon."""
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
-        .values(
-            status=status,
-            last_updated_at=func.greatest(orders.c.last_updated_at, changed_at),
-            queue_stale=True,
-            **({"fetch_due_at": None, "parked_at": None, "park_reason": None} if status == CANCELLED else {}),
-        )
+        .values(status=status, last_updated_at=func.greatest(orders.c.last_updated_at, changed_at), queue_stale=True)
     )
 
 
-def request_fetch(connection: Connection, *, seller_id: str, order_id: str, delay: timedelta = timedelta()) -> None:
-    """Ask for a look at Amazon. An order that was parked gets another chance: something about it has changed."""
+def request_fetch(
+    connection: Connection,
+    *,
+    seller_id: str,
+    order_id: str,
+    delay: timedelta = timedelta(),
+    told_at: datetime | None = None,
+    marketplace_id: str | None = None,
+) -> None:
+    """Ask for a look at Amazon. An order that was parked gets another chance: something about it has changed.
+
+    A fetch that is due earlier stays so. `told_at`: the change that the answer has to show; `marketplace_id`: as a
+    message has it, for an order that Amazon was never asked about.
+    """
+    never_fetched = orders.c.fetched_at.is_(None)
+    more: dict[str, Any] = {} if delay else {"rechecks": 0}
+    if told_at is not None:
+        more["told_at"] = func.greatest(orders.c.told_at, told_at)
+    if marketplace_id is not None:
+        more["marketplace_id"] = case((never_fetched, marketplace_id), else_=orders.c.marketplace_id)
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
         .values(
-            fetch_due_at=func.clock_timestamp() + delay,
+            fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
             fetch_requests=orders.c.fetch_requests + 1,
             fetch_attempts=case((orders.c.parked_at.is_not(None), 0), else_=orders.c.fetch_attempts),
             parked_at=None,
             park_reason=None,
+            **more,
         )
     )
 
@@ -108,7 +129,12 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
     due = (
         select(orders.c.order_id)
         .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
-        .order_by(orders.c.ship_by.asc().nulls_last(), orders.c.fetch_due_at)
+        # Whether to stop an order cannot wait for the others.
+        .order_by(
+            orders.c.cancellation_told_at.asc().nulls_last(),
+            orders.c.ship_by.asc().nulls_last(),
+            orders.c.fetch_due_at,
+        )
         .limit(limit)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -125,19 +151,14 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             orders.c.fulfilled_by,
             orders.c.programs,
             orders.c.deliver_by,
+            orders.c.marketplace_id,
+            orders.c.rechecks,
+            orders.c.verification,
             func.clock_timestamp().label("claimed_at"),
         )
     )
     rows = list(connection.execute(claimed))
-    states = {
-        row.order_id: row.state
-        for row in connection.execute(
-            select(fulfillment_queue.c.order_id, fulfillment_queue.c.state).where(
-                fulfillment_queue.c.seller_id == seller_id,
-                fulfillment_queue.c.order_id.in_([row.order_id for row in rows]),
-            )
-        )
-    }
+    states = queue_states(connection, seller_id, [row.order_id for row in rows])
     return [
         FetchClaim(
             order_id=row.order_id,
@@ -149,6 +170,9 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             deliver_by=row.deliver_by,
             claimed_at=row.claimed_at,
             queue_state=states.get(row.order_id),
+            marketplace_id=row.marketplace_id,
+            rechecks=row.rechecks,
+            verification=row.verification,
         )
         for row in rows
     ]
@@ -197,13 +221,25 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     new = statement.excluded
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("seller_id", "order_id")}
     # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
-    # that is taken over without asking. A cancellation stays whatever its time: it is final, and may have come without.
-    told_later = and_(orders.c.status.in_(TOLD_WITHOUT_ASKING), orders.c.last_updated_at > new.last_updated_at)
-    changed["status"] = case((or_(orders.c.status == CANCELLED, told_later), orders.c.status), else_=new.status)
-    changed["last_updated_at"] = func.greatest(orders.c.last_updated_at, new.last_updated_at)
+    # that is taken over without asking; a cancellation too, until an answer that is not older than it says otherwise.
+    told_later = or_(
+        and_(
+            orders.c.fetched_at.is_not(None),
+            orders.c.status.in_(TOLD_WITHOUT_ASKING),
+            orders.c.last_updated_at > new.last_updated_at,
+        ),
+        and_(orders.c.status == CANCELLED, orders.c.told_at > new.last_updated_at),
+    )
+    changed["status"] = case((told_later, orders.c.status), else_=new.status)
+    # What an earlier answer said of who ships outlives one that says nothing of it.
+    unsaid = and_(new.fulfilled_by == UNKNOWN_FULFILLER, orders.c.fetched_at.is_not(None))
+    changed["fulfilled_by"] = case((unsaid, orders.c.fulfilled_by), else_=new.fulfilled_by)
+    # The time that a message told counts until the first answer.
+    newest = func.greatest(orders.c.last_updated_at, new.last_updated_at)
+    changed["last_updated_at"] = case((orders.c.fetched_at.is_(None), new.last_updated_at), else_=newest)
     statement = statement.on_conflict_do_update(
         index_elements=[orders.c.seller_id, orders.c.order_id],
-        set_={**changed, "fetched_at": func.clock_timestamp(), "queue_stale": True},
+        set_={**changed, "fetched_at": func.clock_timestamp(), "queue_stale": True, "other_marketplace": False},
         # The newest state wins, not the newest arrival; an equal one is taken again (it may hold more parts).
         where=or_(
             orders.c.fetched_at.is_(None),

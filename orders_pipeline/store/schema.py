@@ -119,7 +119,16 @@ search_windows = Table(
     _count("events_new"),
     _time_now("started_at"),
     _time("finished_at"),
-    Index("ix_search_windows_open", "seller_id", "purpose", postgresql_where=text("finished_at is null")),
+    # How often in a row its search failed, and when it was given up for that.
+    _count("failures"),
+    Column("last_error", Text),
+    _time("given_up_at"),
+    Index(
+        "ix_search_windows_open",
+        "seller_id",
+        "purpose",
+        postgresql_where=text("finished_at is null and given_up_at is null"),
+    ),
     UniqueConstraint("seller_id", "purpose", "updated_after", "updated_before"),
     schema="pipeline",
 )
@@ -174,9 +183,23 @@ orders = Table(
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
     # A person's word that an order from before the start is ours to ship (store.account_starts).
     _time("adopted_at"),
+    # The newest time of a change that an event told and no answer has shown yet.
+    _time("told_at"),
+    # A message told that the order is cancelled; Amazon has not been seen to say so.
+    _time("cancellation_told_at"),
+    # Answers in a row that left a question open (older than the event, no word on who ships).
+    _count("rechecks"),
+    # Of a marketplace that is not configured: neither fetched nor queued until it is.
+    Column("other_marketplace", Boolean, nullable=False, server_default=text("false")),
+    # When Amazon last gave an address that can be shipped to; whether its last answer showed no more than the place.
+    _time("address_at"),
+    Column("address_hidden", Boolean, nullable=False, server_default=text("false")),
+    Column("verification", Text, comment="of regulated items: Amazon's word"),
+    Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
     Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
     Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),
+    Index("ix_orders_other_marketplace", "seller_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     schema="pipeline",
 )
 

@@ -26,7 +26,7 @@ from orders_pipeline.vault.open_keys import open_key_provider
 from orders_pipeline.wms.connect import open_warehouse
 from orders_pipeline.wms.warehouse import WarehouseUnavailable
 from orders_pipeline_tests.compliance.conftest import KIND, PutOrder, WarehouseInMemory, kept_ids
-from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 
@@ -109,7 +109,7 @@ def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_n
     assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
     assert kept_ids(database) == set()
     assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
-    derive_queue(database, vault.audit, seller_id=SELLER)
+    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
     gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'forget'"
     assert one(database, gave_up) == 6
@@ -157,7 +157,7 @@ def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
         insert_erasure(connection, SELLER, order_id)
     totals = apply_retention(database, vault, warehouse, seller_id=SELLER, settle=False)
     assert totals.erasures_finished == 1
-    derive_queue(database, vault.audit, seller_id=SELLER)
+    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
     states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
     if order_id is None:
         assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0

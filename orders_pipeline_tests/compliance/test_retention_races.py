@@ -22,7 +22,7 @@ from orders_pipeline.store.fulfillment import begin_push, record_answer
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.wms.warehouse import WarehouseUnavailable
 from orders_pipeline_tests.compliance.conftest import PutOrder, WarehouseInMemory, kept_ids
-from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World, open_world
 
 
@@ -103,7 +103,7 @@ def test_an_order_that_is_erased_before_it_is_known_is_looked_at_once_and_never_
     world.drain()
     world.absorb()
     for _ in range(3):
-        fetch_due_orders(world.ports, world.database, world.vault, seller_id=SELLER, deadline_seconds=2.0)
+        _fetch(world)
         world.derive()
         world.act()
     assert len(world.ports.asked) == 1
@@ -120,7 +120,7 @@ def test_an_order_that_is_erased_while_its_push_is_in_flight_is_given_up_and_ask
     world.ports.asked.clear()
     for _ in range(3):
         world.make_due()
-        fetch_due_orders(world.ports, world.database, world.vault, seller_id=SELLER, deadline_seconds=2.0)
+        _fetch(world)
         world.derive()
         world.act()
     assert len(world.ports.asked) <= 3
@@ -302,3 +302,15 @@ def test_a_request_that_meets_a_lock_holds_up_nobody_elses_data(
     assert kept_ids(database) == {"held"}
     apply_retention(database, vault, warehouse, seller_id=SELLER)
     assert kept_ids(database) == set()
+
+
+def _fetch(world: World) -> None:
+    """One batch that ends soon, however often the same order comes due."""
+    fetch_due_orders(
+        world.ports,
+        world.database,
+        world.vault,
+        seller_id=SELLER,
+        marketplace_ids=(MARKETPLACE,),
+        deadline_seconds=2.0,
+    )

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from orders_pipeline.amazon.order import Order, OrderItem
 from orders_pipeline.orders.absorb import absorb_events
-from orders_pipeline.orders.fetch import item_values, order_values
+from orders_pipeline.orders.order_rows import item_values, order_values
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events
 from orders_pipeline.store.orders import item_rows, order_row, save_fetched_order
-from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 TOLD_AS = {
@@ -64,7 +64,7 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     for index, (kind, step) in enumerate(arrivals):
         if kind == "told":
             _tell(shared, order_id, life[step], step, index)
-            absorb_events(shared, seller_id=SELLER)
+            absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
         elif _known(shared, order_id):
             _answer(shared, order_id, life[step], step)
     row = _row(shared, order_id)
@@ -78,7 +78,7 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
 def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
     order_id = f"117-0000000-{next(numbers):07d}"
     _tell(shared, order_id, "UNSHIPPED", 0, 0)
-    absorb_events(shared, seller_id=SELLER)
+    absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
     for step in [*arrivals, again]:
         _answer(shared, order_id, "UNSHIPPED", step)
     row = _row(shared, order_id)
