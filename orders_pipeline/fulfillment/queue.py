@@ -283,7 +283,9 @@ def _what_left(connection: Connection, seller_id: str, entry: QueueEntry) -> lis
     report = warehouse_report(connection, seller_id, entry.order_id)
     if report.units_left:
         # What it cancelled of an order that left in part is no longer the order's state: the parcel is on its way.
-        return [Event.ALL_LEFT if report.units_left >= report.units_ordered else Event.PACKAGE_LEFT]
+        # v0 shows no pieces of a cancelled order at all: then the warehouse is asked what it can still stop.
+        all_left = report.units_left >= report.units_ordered > 0
+        return [Event.ALL_LEFT if all_left else Event.PACKAGE_LEFT]
     if report.cancelled_by_warehouse:
         return [Event.WAREHOUSE_CANCELLED]
     return [Event.NOTHING_LEFT] if State(entry.state) is State.SHIPPED else []

@@ -223,8 +223,10 @@ def warehouse_report(connection: Connection, seller_id: str, order_id: str) -> W
     row = connection.execute(
         text(
             "select "
-            "(select coalesce(sum(quantity_ordered), 0) from pipeline.order_items "
-            " where seller_id = :seller_id and order_id = :order_id and not cancelled) as units_ordered, "
+            # Of a cancelled order every item is: what the warehouse was asked for is still what was ordered.
+            "(select coalesce(sum(i.quantity_ordered), 0) from pipeline.order_items i "
+            " join pipeline.orders o using (seller_id, order_id) where seller_id = :seller_id "
+            " and order_id = :order_id and (not i.cancelled or o.status = 'CANCELLED')) as units_ordered, "
             "(select coalesce(sum((line->>'quantity')::int), 0) from pipeline.shipment_confirmations, "
             " jsonb_array_elements(lines) as line "
             " where seller_id = :seller_id and order_id = :order_id and state not in ('voided', 'replaced')) "

@@ -4,8 +4,8 @@ a marketplace that is not configured, an address that is hidden, a verification;
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
