@@ -33,6 +33,7 @@ from orders_pipeline.operations.serve import InstanceFileMissing, prepare_store,
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode, MigrationBlocked
+from orders_pipeline.untrusted_text import escaped
 from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
@@ -190,9 +191,9 @@ def reveal(order_id: str, reason: str) -> None:
         seller_id=deployment.seller_id, kind=SHIPPING_DETAILS, subject_id=order_id, purpose=reason
     )
     details = shipping_details_from_bytes(content)
-    # Straight to the terminal, past every log.
+    # Straight to the terminal, past every log; with nothing in it that a terminal would obey.
     for name, value in details.plain_fields():
-        click.echo(f"{name}: {value}")
+        click.echo(f"{name}: {escaped(value)}")
 
 
 @main.command()

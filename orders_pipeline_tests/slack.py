@@ -17,6 +17,7 @@ class Slack(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
         self.told: list[str] = []
+        self.bodies: list[dict[str, object]] = []
         self.status = 200
 
     @classmethod
@@ -45,6 +46,7 @@ class _Hook(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if slack.status == 200:
             slack.told.append(body["text"])
+            slack.bodies.append(body)
         self.send_response(slack.status)
         self.end_headers()
 

@@ -30,6 +30,8 @@ from orders_pipeline.store.order_events import NewOrderEvent, insert_order_event
 from orders_pipeline.vault.access import Vault
 
 PARKED_MESSAGE = "parked_message"
+# Followed by the type.
+NOT_AN_ORDER_CHANGE = "not an order change"
 # A parked body holds a postal code at most; whoever mends the cause has two weeks to replay it.
 PARKED_MESSAGE_LIFE = timedelta(days=14)
 
@@ -98,7 +100,7 @@ def _record(
             continue
         if isinstance(notification, OtherNotification):
             told_type = notification.notification_type
-            to_park.append((message, f"not an order change: {told_type}", told_type))
+            to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {told_type}", told_type))
         elif notification.seller_id != seller_id:
             to_park.append((message, "another seller's", ORDER_CHANGE))
         else:
@@ -173,7 +175,8 @@ def _park(
         raise_alert(
             connection,
             seller_id=seller_id,
-            key=f"message.parked:{reason}",
+            # By kind of reason: whoever can write to the queue must not be able to open alerts without end.
+            key=f"message.parked:{reason.partition(':')[0]}",
             severity="warning",
             message=f"A message on the queue was set aside: {reason}.",
             what_to_do="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then "

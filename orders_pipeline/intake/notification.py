@@ -22,6 +22,10 @@ from orders_pipeline.vault.audit import is_order_id
 ORDER_CHANGE = "ORDER_CHANGE"
 # Matched in full: `$` would let a trailing line break through.
 _WORD = re.compile(r"[A-Za-z0-9_.: -]{1,64}")
+# Amazon's own spelling of a type. It is shown to people, and anybody who can write to the queue can write one.
+_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+# More than any order holds; the rest of a longer list is left out, as what an order holds is fetched.
+MOST_ITEMS, MOST_PROGRAMS, LARGEST_NUMBER = 300, 30, 1_000_000
 
 
 class MalformedNotification(Exception):
@@ -64,7 +68,7 @@ def parse_notification(body: str) -> OrderChange | OtherNotification:
     if notification_type is None:
         raise MalformedNotification("no NotificationType")
     if notification_type != ORDER_CHANGE:
-        return OtherNotification(notification_type[:100] if _WORD.fullmatch(notification_type) else "unreadable type")
+        return OtherNotification(notification_type if _TYPE.fullmatch(notification_type) else "unreadable type")
     payload = _object(_get(envelope, "Payload"), "Payload")
     change = _object(_get(payload, "OrderChangeNotification"), "Payload.OrderChangeNotification")
     order_id, seller_id = _text(_get(change, "AmazonOrderId")), _text(_get(change, "SellerId"))
@@ -107,18 +111,18 @@ def _details(summary: Mapping[str, Any], trigger: Mapping[str, Any]) -> dict[str
         if (word := _word(_get(summary, name))) is not None:
             details[name] = word
     for name in ("NumberOfItemsShipped", "NumberOfItemsUnshipped"):
-        if isinstance(value := _get(summary, name), int):
-            details[name] = value
+        if (number := _number(_get(summary, name))) is not None:
+            details[name] = number
     for name in ("OrderPrograms", "ShippingPrograms"):
         values = _get(summary, name)
         if isinstance(values, list):
-            details[name] = [word for value in values if (word := _word(value)) is not None]
+            details[name] = [word for value in values[:MOST_PROGRAMS] if (word := _word(value)) is not None]
     # A free text of Amazon's, such as "Buyer Requested Cancel"; anything longer or stranger is not kept.
     if (reason := _word(_get(trigger, "ChangeReason"))) is not None:
         details["ChangeReason"] = reason
     items = _get(summary, "OrderItems")
     if isinstance(items, list):
-        details["OrderItems"] = [_item(item) for item in items if isinstance(item, dict)]
+        details["OrderItems"] = [_item(item) for item in items[:MOST_ITEMS] if isinstance(item, dict)]
     return details
 
 
@@ -128,7 +132,8 @@ def _item(item: Mapping[str, Any]) -> dict[str, object]:
         if (word := _word(_get(item, name))) is not None:
             kept[name] = word
     for name in ("Quantity", "QuantityShipped", "IsBuyerRequestedCancel"):
-        if isinstance(value := _get(item, name), (int, bool)):
+        value = _get(item, name)
+        if isinstance(value, bool) or (value := _number(value)) is not None:
             kept[name] = value
     return kept
 
@@ -169,6 +174,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) <= LARGEST_NUMBER else None
 
 
 def _word(value: object) -> str | None:

@@ -14,6 +14,7 @@ from orders_pipeline.http.replies import NoReply, exchange
 from orders_pipeline.http.sessions import open_session
 from orders_pipeline.store.alerts import claim_undelivered_alerts, mark_alert_delivered
 from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.untrusted_text import escaped
 from orders_pipeline.vault.redaction import redact
 
 # From the connection to the last byte; Slack answers "ok".
@@ -49,7 +50,17 @@ def deliver_alerts(database: Database, *, seller_id: str, slack_webhook_url: Sec
 
 
 def _text(alert: AnyRow) -> str:
-    return redact(f"[{alert.severity}] {alert.message} What to do: {alert.what_to_do}")
+    # Cleaned when it was raised; an earlier release stored alerts as they were.
+    return escaped(redact(f"[{alert.severity}] {alert.message} What to do: {alert.what_to_do}"))
+
+
+def _slack_message(text: str) -> dict[str, str | bool]:
+    """Text that Slack shows and nothing else: it calls nobody, formats nothing, and is no link.
+
+    Parts of it were written by a warehouse or by Amazon. `<`, `>` and `&` are Slack's own markup.
+    """
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", "[:]//")
+    return {"text": shown, "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def _post(url: SecretStr, text: str) -> None:
@@ -59,7 +70,7 @@ def _post(url: SecretStr, text: str) -> None:
                 session,
                 "POST",
                 url.get_secret_value(),
-                json_body={"text": text},
+                json_body=_slack_message(text),
                 timeouts=(SLACK_SECONDS, SLACK_SECONDS),
                 total_seconds=SLACK_SECONDS,
                 largest_bytes=LARGEST_ANSWER_BYTES,

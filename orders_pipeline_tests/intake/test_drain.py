@@ -99,6 +99,20 @@ def test_a_message_without_an_id_is_recognised_by_that_of_the_queue(world: World
     assert world.drain().duplicates == 1
 
 
+def test_types_that_nobody_heard_of_open_one_alert_and_a_name_is_no_type(world: World):
+    types = [f"NEVER_HEARD_OF_{number}" for number in range(8)]
+    hostile = ["Canary Quillfeather", "X" * 9_000, "<!channel>", "A\u202eB", "\ud800", ["A"], {"A": 1}]
+    world.queue.send(*(json.dumps({"NotificationType": one}) for one in (*types, *hostile)))
+    world.drain()
+    assert world.drain().received == 0
+    parked = world.rows("pipeline.parked_messages", "notification_type, reason")
+    assert len(parked) == len(types) + len(hostile)
+    assert {row.notification_type for row in parked} == {*types, "unreadable type", None}
+    alerts = world.rows("pipeline.alerts", "key, message")
+    assert [row.key for row in alerts] == ["message.parked:no NotificationType", "message.parked:not an order change"]
+    assert "Quillfeather" not in world.everything_stored()
+
+
 def test_what_cannot_be_read_is_parked_encrypted_alerted_and_taken_off_the_queue(world: World):
     broken = _message(1)[:-2]
     other = json.dumps({"NotificationType": "NEVER_HEARD_OF", "Payload": {"postal": POSTAL_CODE}})

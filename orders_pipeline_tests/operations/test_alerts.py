@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import random
+import string
 from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
 
 from orders_pipeline.operations.alerts import AlertNotDelivered, deliver_alerts
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.alerts import close_alert, close_alerts, open_alerts, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.hostile_server import HostileServer, answer
@@ -85,3 +87,38 @@ def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.L
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
         assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 1
     assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(database: Database, slack: Slack):
+    with database.transaction() as connection:
+        raise_alert(
+            connection,
+            seller_id=SELLER,
+            key="package.refused:1",
+            severity="error",
+            message="Carrier '<!channel> <http://evil.example|track> & co\x1b[2J\u202e' "
+            "see https://evil.example/x or mailto:a@b.example" + "x" * 9_000,
+            what_to_do="Mend it.",
+        )
+    deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    (told,) = slack.told
+    assert "&lt;!channel&gt; &lt;http" in told
+    assert " &amp; co" in told
+    assert not any(harm in told for harm in ("<", ">", "://", "\x1b", "\u202e", "@"))
+    assert len(told) < 3_000
+    assert slack.bodies[0] | {"text": ""} == {
+        "text": "", "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False,
+    }  # fmt: skip
+
+
+def test_the_subject_of_an_alert_is_never_too_long_for_an_index_and_closes_by_the_same_key(database: Database):
+    chance = random.Random(3)
+    key = "package.held:" + "".join(chance.choice(string.ascii_letters) for _ in range(9_000))
+    assert _raise(database, key)
+    assert not _raise(database, key)
+    assert _raise(database, key + "x"), "another subject"
+    with database.transaction() as connection:
+        (first, second) = open_alerts(connection, SELLER)
+        assert {len(first.key), len(second.key)} == {len("package.held:") + 32}
+        assert close_alerts(connection, seller_id=SELLER, keys=[key]) == 1
+        assert close_alert(connection, seller_id=SELLER, key=key + "x")

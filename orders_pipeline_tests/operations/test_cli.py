@@ -175,11 +175,15 @@ def test_a_person_may_read_an_address_for_a_reason_that_is_written_down_and_have
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     sandbox.subscribe(sandbox.seller_id)
     order = sandbox.add_order(status="UNSHIPPED")
+    # Whatever a buyer wrote: it must not clear the reader's screen, or turn its text around.
+    order.address.name = "Ann\x1b[2J\u202eQuillfeather"
     with dg.DagsterInstance.ephemeral() as instance:
         Pipeline(instance).tick("drain_notifications_sensor")
     street = sandbox.warehouse.orders[order.order_id].ship_to["address_line1"]
     shown = CliRunner().invoke(main, ["reveal", order.order_id, "--reason", "the carrier asked for the street"])
     assert street in shown.output
+    assert "name: Ann\\x1b[2J\\u202eQuillfeather" in shown.output
+    assert not {"\x1b", "\u202e"} & set(shown.output)
     with database.transaction() as connection:
         written = connection.execute(
             text("select actor, purpose from audit.entries where action = 'reveal' order by entry_id desc limit 1")
