@@ -68,6 +68,7 @@ def open_amazon(
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
     clock: Callable[[], datetime] | None = None,
+    time_observer: Callable[[datetime], None] | None = None,
 ) -> AmazonClient:
     """Put the client together. Nothing is sent: the first call obtains the first token."""
     timing = Timing(sleep=sleep, monotonic=monotonic, now=clock or _utc_now)
@@ -80,7 +81,7 @@ def open_amazon(
         region=settings.region,
         timing=timing,
     )
-    amazon_clock = AmazonClock(timing)
+    amazon_clock = AmazonClock(timing, observer=time_observer)
     transport = Transport(
         endpoint=settings.spapi_endpoint,
         seller_id=settings.seller_id,

@@ -53,6 +53,8 @@ class AmazonClock:
     timing: Timing
     offset: timedelta = field(default=timedelta(0))
     known: bool = False
+    # Hears the time of each answer: whoever compares another clock with it.
+    observer: Callable[[datetime], None] | None = None
 
     def now(self) -> datetime:
         return self.timing.now() + self.offset
@@ -72,3 +74,5 @@ class AmazonClock:
         agrees = self.known and abs(seen - self.offset) < DATE_RESOLUTION
         self.offset = max(seen, self.offset) if agrees else seen
         self.known = True
+        if self.observer is not None:
+            self.observer(told.astimezone(UTC))

@@ -29,6 +29,7 @@ from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.audit_structure import audit_structure
+from orders_pipeline.store.clocks import now_for_retention
 from orders_pipeline.store.compliance import count_other_records_due, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.erasures import overdue_erasures
@@ -63,7 +64,7 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
 
     Of every seller whose data are in this database, also of one that it no longer serves.
     """
-    now = database.now()
+    now = now_for_retention(database)
     late: Counter[Rule] = Counter()
     kept = past_limit = at_warehouse = waiting = waiting_long = 0
     for seller in sellers_with_data(database, seller_id):
@@ -114,7 +115,7 @@ def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome
             asked, late = overdue_erasures(connection, seller, older_than=timedelta(hours=24))
         still_open, overdue = still_open + asked, overdue + late
     unsettled = unsettled_shreds(database)
-    waits = unsettled.since is not None and unsettled.since < database.now() - ONE_RUN
+    waits = unsettled.since is not None and unsettled.since < now_for_retention(database) - ONE_RUN
     return CheckOutcome(
         name="erased_within_the_day",
         passed=not overdue and not waits,

@@ -16,11 +16,13 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.amazon.order import AMAZON
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.database_clock import mend_times
 from orders_pipeline.compliance.kept import kept, next_kept
 from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.compliance.settlement import settle_or_alert
 from orders_pipeline.compliance.shredding import ShredTotals, purpose, shred_due, tell_of_unshipped
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.store.clocks import now_for_retention
 from orders_pipeline.store.compliance import other_records_by, warehouse_erasures_waiting
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.erasures import (
@@ -120,7 +122,15 @@ def carry_out(
         _bar(database, vault, seller_id, [asked.order_id])
         with database.transaction() as connection:
             orders = kept(connection, seller_id, [asked.order_id])
-        shred_due(database, vault, seller_id=seller_id, orders=orders, at=database.now(), totals=shreds, reason=reason)
+        shred_due(
+            database,
+            vault,
+            seller_id=seller_id,
+            orders=orders,
+            at=now_for_retention(database),
+            totals=shreds,
+            reason=reason,
+        )
     else:
         _bar_all(database, vault, seller_id, asked.asked_at)
         _shred_all(database, vault, seller_id, shreds, reason)
@@ -172,7 +182,15 @@ def _shred_all(database: Database, vault: Vault, seller_id: str, shreds: ShredTo
         if not page:
             return
         asked = [order for order in page if order.due.rule is Rule.ERASURE_ASKED]
-        shred_due(database, vault, seller_id=seller_id, orders=asked, at=database.now(), totals=shreds, reason=reason)
+        shred_due(
+            database,
+            vault,
+            seller_id=seller_id,
+            orders=asked,
+            at=now_for_retention(database),
+            totals=shreds,
+            reason=reason,
+        )
         after = page[-1].order_id
 
 
@@ -199,6 +217,8 @@ def _shred_others(
 def _ask(
     database: Database, vault: Vault, seller_id: str, order_id: str | None, reason: str, *, everything: bool
 ) -> Erasure:
+    # A time that is still to come would leave its order out of what is asked.
+    mend_times(database, vault.audit)
     with database.transaction() as connection:
         erasure_id = insert_erasure(connection, seller_id, order_id, everything=everything)
         asked = erasure(connection, erasure_id)

@@ -74,6 +74,7 @@ def _kept(row: AnyRow) -> KeptOrder:
         status=row.status,
         fulfilled_by=row.fulfilled_by,
         kept_since=row.kept_since,
+        first_kept_at=row.first_kept_at,
         purchased_at=row.purchased_at,
         ship_by=row.ship_by,
         deliver_by=row.deliver_by,
@@ -86,10 +87,10 @@ def _kept(row: AnyRow) -> KeptOrder:
     )
     return KeptOrder(
         order_id=row.order_id,
-        in_vault=row.stored_at is not None,
+        in_vault=row.in_vault,
         at_warehouse=row.at_warehouse,
-        erase_asked=row.erase_due_at is not None,
+        erase_asked=row.erase_asked,
         kept_since=row.kept_since,
         bought_at=row.purchased_at or row.kept_since,
-        due=due(facts),
+        due=due(facts, row.now),
     )

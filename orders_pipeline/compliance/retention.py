@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.compliance.database_clock import mend_times
 from orders_pipeline.compliance.erasure import carry_out
 from orders_pipeline.compliance.kept import every_kept, next_kept
 from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
@@ -26,6 +27,7 @@ from orders_pipeline.compliance.shredding import ShredTotals, each_alone_if_need
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store.audit import count_before, may_purge
+from orders_pipeline.store.clocks import now_for_retention
 from orders_pipeline.store.compliance import (
     count_kept,
     count_other_records_due,
@@ -92,6 +94,7 @@ class RetentionTotals:
     warehouse_waiting: int = 0
     purged: Counter[str] = field(default_factory=Counter[str])
     failed: int = 0
+    times_mended: int = 0
     settled: int = 0
     unsettled: int = 0
     erasures_finished: int = 0
@@ -108,6 +111,7 @@ class RetentionTotals:
         self.warehouse_failed += other.warehouse_failed
         self.warehouse_waiting += other.warehouse_waiting
         self.failed += other.failed
+        self.times_mended += other.times_mended
         self.settled += other.settled
         self.unsettled = other.unsettled  # of all sellers, as it is now
         self.erasures_finished += other.erasures_finished
@@ -123,6 +127,7 @@ class RetentionTotals:
             "warehouse_waiting": self.warehouse_waiting,
             "purged": sum(self.purged.values()),
             "failed": self.failed,
+            "times_mended": self.times_mended,
             "settled": self.settled,
             "unsettled": self.unsettled,
             "erasures_finished": self.erasures_finished,
@@ -148,7 +153,7 @@ def plan_retention(
 
     It takes the warehouse to answer; orders are counted without the rows that go with them.
     """
-    at = at or database.now()
+    at = at or now_for_retention(database)
     counts: Counter[tuple[str, Rule]] = Counter()
     rows: list[PlannedRow] = []
 
@@ -196,6 +201,7 @@ def apply_retention(
     """
     ends = clock() + deadline_seconds
     totals = RetentionTotals()
+    totals.times_mended = mend_times(database, vault.audit)
     _go_on_with_erasures(database, vault, seller_id, totals)
     _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends, tell)
     _shred_others(database, vault, seller_id, totals, lambda: clock() < ends)
@@ -246,7 +252,7 @@ def _shred_orders(
 ) -> None:
     with database.transaction() as connection:
         progress = Progress("orders looked at", count_kept(connection, seller_id, SHIPPING_DETAILS), tell)
-    at = database.now()
+    at = now_for_retention(database)
     shreds = ShredTotals()
     after = ""
     while True:
@@ -268,7 +274,7 @@ def _shred_orders(
 def _shred_others(
     database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
 ) -> None:
-    at = database.now()
+    at = now_for_retention(database)
     while goes_on():
         with database.transaction() as connection:
             due = other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH)
@@ -297,7 +303,7 @@ def _shred_others(
 def _purge_orders(
     database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
 ) -> None:
-    now = database.now()
+    now = now_for_retention(database)
     cutoff = now - NON_PII_LIFE
     with database.transaction() as connection:
         left_at = seller_left_at(connection, seller_id)
@@ -331,7 +337,7 @@ def _purge_audit_log(database: Database, vault: Vault, totals: RetentionTotals, 
     if not goes_on():
         totals.unfinished = True
         return
-    cutoff = database.now() - AUDIT_LIFE
+    cutoff = now_for_retention(database) - AUDIT_LIFE
     with database.transaction() as connection:
         old = count_before(connection, cutoff)
         totals.audit_purge_refused = bool(old) and not may_purge(connection)

@@ -53,6 +53,8 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "vault_keys.keys_lock": _WRITE,
         "vault_keys.fingerprint_lock": _WRITE,
         "audit.chain_lock": _APPEND,
+        "pipeline.clock_readings": _WRITE,
+        "pipeline.work_done": _WRITE,
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,
         "vault_keys.data_keys": _REWRAP,
@@ -68,6 +70,8 @@ READER_SEES = ("action", "actor", "at", "entry_id", "order_id", "outcome", "sell
 DECLARED_BESIDES: dict[tuple[str, str], str] = {
     **{(READER, f"audit.entries.{column}"): "SELECT" for column in READER_SEES},
     (RETENTION, "audit.purge_before()"): "EXECUTE",
+    (RETENTION, "vault.records.stored_at"): "UPDATE",
+    (RETENTION, "vault.records.first_stored_at"): "UPDATE",
     **{(role, f"schema {schema}"): "USAGE" for role in (APP, RETENTION) for schema in SCHEMAS},
     (READER, "schema pipeline"): "USAGE",
     (READER, "schema audit"): "USAGE",

@@ -13,6 +13,7 @@ from orders_pipeline.compliance.export_targets import ExportUnavailable
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
+from orders_pipeline.operations.overdue import AUDIT_EXPORT, work_is_done
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.audit import exported_days
 from orders_pipeline.store.embedded import EmbeddedPostgresError
@@ -46,6 +47,9 @@ def audit_exports(
         except (AuditExportRefused, ExportUnavailable) as error:
             refused = isinstance(error, AuditExportRefused)
             raise dg.Failure(description=str(error), allow_retries=not refused) from None
+    if day >= store.database().now().date() - timedelta(days=1):
+        # An older day is a backfill's.
+        work_is_done(store.database(), seller_id=store.seller_id(), work=AUDIT_EXPORT)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": manifest.entries,

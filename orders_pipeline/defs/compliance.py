@@ -18,6 +18,7 @@ from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import table
+from orders_pipeline.operations.overdue import RETENTION, WAREHOUSE_ERASURES, work_is_done
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.compliance import count_by_action, erasures_due_now
 from orders_pipeline.store.database import Database
@@ -102,6 +103,8 @@ def pii_retention(
             totals.add(
                 apply_retention(database, vault, warehouse.client_or_none(), seller_id=seller, tell=context.log.info)
             )
+        if not totals.unfinished:
+            work_is_done(database, seller_id=seller_id, work=RETENTION)
     return dg.MaterializeResult(
         metadata={
             **totals.as_metadata(),
@@ -154,6 +157,7 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource,
                 database, store.audit(), client, seller_id=seller_id, deadline_seconds=ends - time.monotonic()
             )
             erased, failed = erased + totals.erased, failed + totals.failed
+        work_is_done(database, seller_id=store.seller_id(), work=WAREHOUSE_ERASURES)
     context.add_output_metadata({"erased": erased, "failed": failed})
 
 
@@ -172,11 +176,14 @@ def erase_at_warehouse_job() -> None:
 )
 def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
     try:
-        database = store.database()
+        seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with database.transaction() as connection:
         due = erasures_due_now(connection)
+    if not due:
+        # Then to have looked is all the work.
+        work_is_done(database, seller_id=seller_id, work=WAREHOUSE_ERASURES)
     return dg.RunRequest() if due else dg.SkipReason("The warehouse owes nothing that is due.")
 
 

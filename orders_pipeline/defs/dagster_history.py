@@ -12,6 +12,7 @@ from pydantic import Field
 from orders_pipeline.compliance.dagster_history import KEEP_DAYS, history_sizes, prune_history
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.tables import table
+from orders_pipeline.operations.overdue import HISTORY, work_is_done
 from orders_pipeline.store.connect import dagster_database_url
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import acting_as
@@ -41,6 +42,7 @@ def dagster_history(
         with acting_as(f"run:{context.run.run_id}"):
             totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
         sizes = history_sizes(dagster)
+        work_is_done(store.database(), seller_id=store.seller_id(), work=HISTORY)
     finally:
         dagster.close()
     return dg.MaterializeResult(

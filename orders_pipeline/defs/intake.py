@@ -18,6 +18,7 @@ from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
 from orders_pipeline.intake.sweep import looks_back_to, sweep_orders
+from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.account_starts import note_start
 from orders_pipeline.store.database import Database
@@ -106,6 +107,8 @@ def order_sweeps(
     with database.transaction() as connection:
         results = list(sweep_results(connection, seller_id))
         not_before = looks_back_to(connection, seller_id)
+    if swept.search.finished:
+        work_is_done(database, seller_id=seller_id, work=SWEEP)
     return dg.MaterializeResult(
         check_results=results,
         metadata={

@@ -5,11 +5,13 @@ Belongs here: the assets of group `operations`.
 
 import dagster as dg
 
+from orders_pipeline.compliance.database_clock import alert_on_clock
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.operations.alerts import deliver_alerts
+from orders_pipeline.operations.overdue import REPORTS, alert_on_overdue_work, work_is_done
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.alerts import close_alert, open_alert_keys, open_alerts, raise_alert
 from orders_pipeline.store.board import board, board_rows
@@ -36,6 +38,7 @@ def order_board(store: StoreResource) -> dg.MaterializeResult:
         numbers = board(connection, seller_id)
         rows = board_rows(connection, seller_id)
         alerts = open_alerts(connection, seller_id)
+    work_is_done(database, seller_id=seller_id, work=REPORTS)
     return dg.MaterializeResult(
         metadata={
             "to_ship": numbers.to_ship,
@@ -98,6 +101,8 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     _close_alerts_of_mended_jobs(context.instance, database, seller_id)
+    alert_on_clock(database, seller_id=seller_id)
+    alert_on_overdue_work(database, seller_id=seller_id)
     slack = store.settings().slack_webhook_url
     delivered = deliver_alerts(database, seller_id=seller_id, slack_webhook_url=slack)
     return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import Connection
 
@@ -25,6 +25,7 @@ from orders_pipeline.intake.notification import (
 )
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
 from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.store.compliance import PARKED_MESSAGE_LIFE
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, insert_parked_message, partition_day
 from orders_pipeline.vault.access import Vault
@@ -33,7 +34,6 @@ PARKED_MESSAGE = "parked_message"
 # Followed by the type.
 NOT_AN_ORDER_CHANGE = "not an order change"
 # A parked body holds a postal code at most; whoever mends the cause has two weeks to replay it.
-PARKED_MESSAGE_LIFE = timedelta(days=14)
 
 
 @dataclass(slots=True)

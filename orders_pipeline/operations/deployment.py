@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from orders_pipeline.compliance.database_clock import amazon_time_observer
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.connect import orders_database_url
 from orders_pipeline.store.database import Database
@@ -95,7 +96,8 @@ class Deployment:
         from orders_pipeline.amazon.client import open_amazon  # requests: only who calls Amazon pays for its import
 
         audit = _AmazonAudit(self._vault.audit, account.seller_id)
-        return open_amazon(account, self._database, self._keys, audit)
+        observer = amazon_time_observer(self._database)
+        return open_amazon(account, self._database, self._keys, audit, time_observer=observer)
 
     @cached_property
     def _warehouse(self) -> WarehousePort:

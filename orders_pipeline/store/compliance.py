@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
+from orders_pipeline.store.clocks import RETENTION_NOW
 from orders_pipeline.store.database import AnyRow
 from orders_pipeline.store.schema import vault_records
 
@@ -85,18 +86,30 @@ _NEXT_PAGE = f"""
 # Each join by the order's own key (lateral, limit 1): a page costs the same whether a thousand orders are kept or a
 # million, whatever the planner thinks of the tables' sizes.
 _THESE_ORDERS = "select unnest(cast(:order_ids as text[])) as order_id"
+
+
+def _readable(column: str) -> str:
+    """SQL: the time as Python can read it. PostgreSQL knows infinity, and one such row would fail all."""
+    return f"case when {column} is not null then greatest(least({column}, '2200-01-01'), '1990-01-01') end"
+
+
 # The warehouse's clock is not believed: a parcel left between its purchase and our hearing of it.
 _LEFT_AT = "greatest(least(coalesce(c.shipped_at, c.reported_at), c.reported_at), o.purchased_at)"
 # Amazon was told of a parcel that will not travel, and nothing has taken its place.
 _TOLD_IN_VAIN = "c.state = 'voided' and c.sends > 0"
 _KEPT = f"""
-select page.order_id, r.stored_at, w.order_id is not null and {KEPT_THERE} as at_warehouse, w.erase_due_at,
+select page.order_id, r.stored_at is not null as in_vault, w.order_id is not null and {KEPT_THERE} as at_warehouse,
+  w.erase_due_at is not null as erase_asked,
   o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
-  coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, o.purchased_at, o.ship_by, o.deliver_by, o.delivered_at,
-  coalesce(r.stored_at, w.sent_at, w.first_attempt_at) as kept_since,
-  q.state as queue_state, q.changed_at as queue_changed_at,
-  p.left_at, coalesce(p.unsettled, 0) as unsettled,
-  (select min(e.asked_at) from pipeline.erasures e where e.seller_id = :seller_id and (e.order_id = page.order_id
+  coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, {_readable("o.purchased_at")} as purchased_at,
+  {_readable("o.ship_by")} as ship_by, {_readable("o.deliver_by")} as deliver_by,
+  {_readable("o.delivered_at")} as delivered_at,
+  {_readable("coalesce(r.stored_at, w.sent_at, w.first_attempt_at)")} as kept_since,
+  {_readable("least(r.first_stored_at, w.first_attempt_at)")} as first_kept_at,
+  q.state as queue_state, {_readable("q.changed_at")} as queue_changed_at,
+  {_readable("p.left_at")} as left_at, coalesce(p.unsettled, 0) as unsettled, {RETENTION_NOW} as now,
+  (select {_readable("min(e.asked_at)")} from pipeline.erasures e where e.seller_id = :seller_id
+   and (e.order_id = page.order_id
    or e.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= e.asked_at))
    as erasure_asked_at
 from page
@@ -142,10 +155,13 @@ def kept_orders(connection: Connection, seller_id: str, kind: str, order_ids: Se
     return list(connection.execute(text(f"with page as ({_THESE_ORDERS}) {_KEPT}"), values))
 
 
+# A message that was set aside stays two weeks at most, whatever its row says of its end.
+PARKED_MESSAGE_LIFE = timedelta(days=14)
+_OTHERS_END = "least(r.expires_at, p.replayed_at, r.first_stored_at + :life)"
 _OTHERS_DUE = (
     "from vault.records r left join pipeline.parked_messages p on r.kind = 'parked_message' "
     "and p.seller_id = r.seller_id and p.parked_id::text = r.subject_id "
-    "where r.seller_id = :seller_id and r.kind <> :order_kind and least(r.expires_at, p.replayed_at) <= :at"
+    f"where r.seller_id = :seller_id and r.kind <> :order_kind and {_OTHERS_END} <= :at"
 )
 
 
@@ -156,10 +172,10 @@ def other_records_due(
     return list(
         connection.execute(
             text(
-                "select r.kind, r.subject_id, least(r.expires_at, p.replayed_at) as due_at "
+                f"select r.kind, r.subject_id, {_readable(_OTHERS_END)} as due_at "
                 f"{_OTHERS_DUE} order by due_at limit :limit"
             ),
-            {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit},
+            {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit, "life": PARKED_MESSAGE_LIFE},
         )
     )
 
@@ -183,7 +199,7 @@ def count_other_records_due(connection: Connection, seller_id: str, *, order_kin
     """How many `other_records_due` there are."""
     return connection.execute(
         text(f"select count(*) {_OTHERS_DUE}"),  # our own constant
-        {"seller_id": seller_id, "order_kind": order_kind, "at": at},
+        {"seller_id": seller_id, "order_kind": order_kind, "at": at, "life": PARKED_MESSAGE_LIFE},
     ).scalar_one()
 
 

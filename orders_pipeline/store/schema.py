@@ -379,6 +379,27 @@ client_secrets = Table(
     schema="pipeline",
 )
 
+# What the clock of Amazon's newest answer said, and the database's clock at that moment.
+clock_readings = Table(
+    "clock_readings",
+    metadata,
+    Column("source", Text, primary_key=True, comment="amazon"),
+    _time("told_at", nullable=False),
+    _time_now("read_at"),
+    schema="pipeline",
+)
+
+# Work that starts by itself: since when it is looked for, and when it was last done.
+work_done = Table(
+    "work_done",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("work", Text, primary_key=True, comment="retention, checks, audit_export, …"),
+    _time_now("watched_since"),
+    _time("done_at"),
+    schema="pipeline",
+)
+
 # Who may do what in the database, as it was when last looked at: what differs now goes into the audit log.
 database_grants = Table(
     "database_grants",
@@ -445,6 +466,7 @@ vault_records = Table(
     Column("ciphertext", LargeBinary, nullable=False),
     _time_now("stored_at"),
     _time("expires_at"),
+    _time_now("first_stored_at"),
     UniqueConstraint("key_reference"),
     Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at is not null")),
     schema="vault",

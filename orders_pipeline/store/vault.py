@@ -92,6 +92,7 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
             "(seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext, expires_at) "
             "values (:seller_id, :kind, :subject_id, :reference, :version, :nonce, :ciphertext, :expires_at) "
             "on conflict (seller_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
+            # When it was first stored stays: a content that is stored again and again is not kept for ever.
             "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
             "stored_at = clock_timestamp() returning r.key_reference"
         ),

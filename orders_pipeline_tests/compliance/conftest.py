@@ -155,7 +155,8 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
 def age(connection: Connection, order_id: str, days: float) -> None:
     """Have the details been stored that long ago."""
     connection.exec_driver_sql(
-        "update vault.records set stored_at = clock_timestamp() - make_interval(secs => %(seconds)s) "
+        "update vault.records set stored_at = clock_timestamp() - make_interval(secs => %(seconds)s), "
+        "first_stored_at = clock_timestamp() - make_interval(secs => %(seconds)s) "
         "where subject_id = %(order_id)s",
         {"seconds": days * 86_400, "order_id": order_id},
     )

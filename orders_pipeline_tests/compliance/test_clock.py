@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders_pipeline.compliance.clock import LIMIT, LIMIT_MARGIN, KeptDetails, due
+from orders_pipeline.compliance.clock import KEPT_AT_MOST, LIMIT, LIMIT_MARGIN, WINDOW_AT_MOST, KeptDetails, due
 from orders_pipeline.compliance.rules import SOURCES, WORDS, Rule
 
 DAY = timedelta(days=1)
@@ -55,6 +55,9 @@ def closed(**changes: Any) -> KeptDetails:
         # … but never past thirty days after the parcel left, which is before its delivery.
         (closed(deliver_by=BOUGHT + 60 * DAY), "read_back", 1 + 28, 1 + 28),
         (facts(status="SHIPPED", queue_state=None), "read_back", 13, 13),
+        # Shipped, and no package says when (v0, or confirmed by hand): nothing is delivered before it is bought.
+        (facts(status="SHIPPED", queue_state=None, deliver_by=BOUGHT + 30 * DAY), "read_back", 28, 28),
+        (facts(status="SHIPPED", queue_state="accepted", deliver_by=BOUGHT + 10 * DAY), "hard_limit", 28, 28),
         # Something is still open: thirty days after delivery, less the two that a failing run may take.
         (closed(unsettled_packages=1, delivered_at=BOUGHT + 3 * DAY), "hard_limit", 3 + 28, 3 + 28),
         (closed(unsettled_packages=1), "hard_limit", 1 + 28, 1 + 28),
@@ -84,7 +87,7 @@ def closed(**changes: Any) -> KeptDetails:
     ],
 )
 def test_each_order_goes_when_its_rule_says(known: KeptDetails, rule: str, days: float, warehouse_days: float):
-    decided = due(known)
+    decided = due(known, NOW)
     assert (decided.rule, decided.due_at, decided.warehouse_due_at) == (
         rule,
         BOUGHT + days * DAY,
@@ -92,6 +95,7 @@ def test_each_order_goes_when_its_rule_says(known: KeptDetails, rule: str, days:
     )
 
 
+NOW = BOUGHT + 91 * DAY
 days = st.integers(-5, 90).map(lambda number: BOUGHT + number * DAY)
 maybe = st.none() | days
 any_facts = st.builds(
@@ -114,7 +118,7 @@ any_facts = st.builds(
 
 @given(any_facts)
 def test_nothing_is_due_after_the_hard_limit_unless_it_was_fetched_after_it(known: KeptDetails):
-    decided = due(known)
+    decided = due(known, NOW)
     latest = max(decided.limit - LIMIT_MARGIN, known.kept_since)
     assert decided.due_at <= latest
     assert decided.warehouse_due_at <= latest
@@ -124,7 +128,7 @@ def test_nothing_is_due_after_the_hard_limit_unless_it_was_fetched_after_it(know
 @given(any_facts.filter(lambda known: known.delivered_at is not None))
 def test_the_hard_limit_is_never_later_than_thirty_days_after_a_known_delivery(known: KeptDetails):
     assert known.delivered_at is not None
-    assert due(known).limit == known.delivered_at + LIMIT
+    assert due(known, NOW).limit == min(known.delivered_at, known.kept_since + WINDOW_AT_MOST) + LIMIT
 
 
 def rest_is_to_come(known: KeptDetails) -> bool:
@@ -141,14 +145,44 @@ left_and_nothing_to_come = any_facts.filter(
 @given(left_and_nothing_to_come, st.integers(0, 40))
 def test_whenever_a_parcel_arrives_after_it_left_thirty_days_are_kept(known: KeptDetails, days_on_the_way: int):
     assert known.left_at is not None
-    assert due(known).limit <= known.left_at + days_on_the_way * DAY + LIMIT
+    assert due(known, NOW).limit <= known.left_at + days_on_the_way * DAY + LIMIT
+
+
+absurd = st.none() | st.datetimes(timezones=st.just(UTC))
+absurd_facts = st.builds(
+    KeptDetails,
+    order_known=st.booleans(),
+    status=st.sampled_from(STATUSES),
+    fulfilled_by=st.sampled_from(["MERCHANT", "AMAZON", "UNKNOWN"]),
+    kept_since=st.datetimes(timezones=st.just(UTC)),
+    first_kept_at=absurd,
+    purchased_at=absurd,
+    ship_by=absurd,
+    deliver_by=absurd,
+    delivered_at=absurd,
+    left_at=absurd,
+    unsettled_packages=st.integers(0, 2),
+    queue_state=st.sampled_from(STATES),
+    queue_changed_at=absurd,
+    erasure_asked_at=absurd,
+)
+
+
+@given(absurd_facts)
+def test_whatever_times_are_stored_all_is_due_so_many_days_after_it_was_first_kept(known: KeptDetails):
+    decided = due(known, NOW)
+    first_kept = min(known.first_kept_at or known.kept_since, NOW)
+    # What was stored anew after that is due from then on, and no time that is still to come is believed.
+    # (And what lies further back than twenty years is due since then.)
+    latest = max(first_kept + KEPT_AT_MOST, min(known.kept_since, NOW), NOW - 19 * 365 * DAY)
+    assert decided.due_at <= decided.warehouse_due_at <= latest
 
 
 @given(any_facts)
 def test_what_was_asked_to_be_forgotten_is_due_at_once_everywhere(known: KeptDetails):
     if known.erasure_asked_at is None:
         return
-    decided = due(known)
+    decided = due(known, NOW)
     assert decided.rule is Rule.ERASURE_ASKED
     assert decided.due_at == decided.warehouse_due_at <= max(known.erasure_asked_at, known.kept_since)
 

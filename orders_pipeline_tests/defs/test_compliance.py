@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from orders_pipeline.definitions import build_defs, default_resources
 from orders_pipeline.defs.compliance_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
+from orders_pipeline.operations.overdue import SCHEDULED
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import AuditLog
@@ -98,6 +99,28 @@ def test_after_an_ordinary_day_every_check_is_green(pipeline: Pipeline, database
             assert "Policy" in str(evaluation.metadata["source"].value) or "Login" in str(
                 evaluation.metadata["source"].value
             )
+
+
+def _done(database: Database) -> set[str]:
+    with database.transaction() as connection:
+        return set(connection.execute(text("select work from pipeline.work_done where done_at is not null")).scalars())
+
+
+def test_each_work_that_starts_by_itself_notes_that_it_was_done_and_nothing_less_does(
+    pipeline: Pipeline, database: Database
+):
+    dry = {"ops": {"pii_retention": {"config": {"dry_run": True}}}}
+    job = pipeline.repository.get_job("check_compliance")
+    assert job.execute_in_process(instance=pipeline.instance, run_config=dry).success
+    assert _done(database) >= {"retention_checks", "audit_checks"}
+    assert "retention" not in _done(database)
+    for name in ("check_compliance", "prune_history", "sweep_orders", "refresh_reports"):
+        assert pipeline.run(name)
+    _ticked(pipeline, "frequent_warehouse_erasures", datetime.now(UTC))
+    (request,) = _ticked(pipeline, "nightly_audit_export", datetime.now(UTC))
+    export = pipeline.repository.get_job("export_audit_log")
+    assert export.execute_in_process(instance=pipeline.instance, partition_key=request.partition_key).success
+    assert _done(database) == {one.work for one in SCHEDULED}
 
 
 def test_an_auditor_evaluates_one_check_without_anything_being_shredded(pipeline: Pipeline, database: Database):

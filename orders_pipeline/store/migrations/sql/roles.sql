@@ -75,6 +75,11 @@ begin
         vault_keys.keys_lock, vault_keys.fingerprint_lock to orders_pipeline_retention;
       grant select, insert on audit.chain_lock to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.clock_readings') is not null then
+      grant insert, update on pipeline.clock_readings, pipeline.work_done to orders_pipeline_retention;
+      -- A stored time that is still to come is put in its place.
+      grant update (stored_at, first_stored_at) on vault.records to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;

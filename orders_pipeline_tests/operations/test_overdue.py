@@ -1,0 +1,65 @@
+"""A run that never was is an alert until the work is done; a fresh installation is left alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.definitions import build_defs
+from orders_pipeline.operations.overdue import OVERDUE_ALERT, SCHEDULED, alert_on_overdue_work, work_is_done
+from orders_pipeline.store.alerts import open_alert_keys
+from orders_pipeline.store.database import Database
+from orders_pipeline_tests.conftest import SELLER
+
+EVERYTHING = sorted(one.work for one in SCHEDULED)
+
+
+def look(database: Database) -> list[str]:
+    alert_on_overdue_work(database, seller_id=SELLER)
+    with database.transaction() as connection:
+        keys = open_alert_keys(connection, SELLER, prefix=OVERDUE_ALERT)
+    return sorted(key.removeprefix(OVERDUE_ALERT) for key in keys)
+
+
+def pass_by(database: Database, time: timedelta) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            text("update pipeline.work_done set watched_since = watched_since - :time, done_at = done_at - :time"),
+            {"time": time},
+        )
+
+
+def test_a_fresh_installation_owes_nothing_until_its_first_run_is_due(database: Database):
+    assert look(database) == []
+    pass_by(database, timedelta(minutes=50))
+    assert look(database) == []
+    pass_by(database, timedelta(hours=25))
+    assert look(database) == ["reports", "sweep", "warehouse_erasures"]
+
+
+@pytest.mark.parametrize("work", EVERYTHING)
+def test_each_work_that_was_not_done_is_an_alert_until_it_is_done(database: Database, work: str):
+    look(database)
+    for one in EVERYTHING:
+        work_is_done(database, seller_id=SELLER, work=one)
+    assert look(database) == []
+    # The daemon was down for three days; when it is back, all of it is overdue at once.
+    pass_by(database, timedelta(days=3))
+    assert look(database) == EVERYTHING
+    work_is_done(database, seller_id=SELLER, work=work)
+    assert look(database) == [one for one in EVERYTHING if one != work]
+
+
+def test_a_work_that_says_it_was_done_tomorrow_is_not_believed(database: Database):
+    look(database)
+    pass_by(database, timedelta(days=3))
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.work_done set done_at = clock_timestamp() + interval '1 year'"))
+    assert look(database) == EVERYTHING
+
+
+def test_every_schedule_is_watched():
+    schedules = {schedule.name for schedule in build_defs().schedules or []}
+    assert {one.schedule for one in SCHEDULED} == schedules
