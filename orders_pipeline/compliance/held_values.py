@@ -34,20 +34,23 @@ class HeldValues:
     fingerprints: set[str] = field(default_factory=set[str], repr=False)
     # Python's own hash, keyed for this process only: asked first, since it costs a thousandth.
     quick: set[int] = field(default_factory=set[int], repr=False)
+    # Of the first word of each: most words of a text begin nothing.
+    beginnings: set[int] = field(default_factory=set[int], repr=False)
     records: int = 0
     unreadable: int = 0
 
     def add(self, value: str) -> None:
         for words in tell_tales(value):
             self.quick.add(hash(words))
+            self.beginnings.add(hash(words.split(" ", 1)[0]))
             self.fingerprints.add(self.vault.fingerprint(words.encode()))
 
     def holds_any_of(self, words: list[str]) -> bool:
         """Whether some words in a row are one of the values."""
-        quick = self.quick
-        if not quick:
-            return False
+        quick, beginnings = self.quick, self.beginnings
         for start, first in enumerate(words):
+            if hash(first) not in beginnings:
+                continue
             joined = first
             if hash(joined) in quick and is_telling(joined) and self._is_held(joined):
                 return True

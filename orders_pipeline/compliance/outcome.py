@@ -6,7 +6,7 @@ Belongs here: the shape. Elsewhere: the checks (checks, leak_scan), showing them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["WARN", "ERROR"]
@@ -17,7 +17,7 @@ class CheckOutcome:
     """`severity` says how bad it is if it did not pass. `numbers` are numbers only: Dagster keeps them in clear.
 
     `description` says what was looked at and found; `what_to_do` is for when it did not pass; `source` is the rule that
-    it shows the keeping of.
+    it shows the keeping of. `notes` are sentences of ours, which name places and never what is in them.
     """
 
     name: str
@@ -27,6 +27,7 @@ class CheckOutcome:
     what_to_do: str
     source: str
     numbers: Mapping[str, int | float | bool]
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def told(self) -> str:
         """What a person reads: the finding, and what to do if it did not pass."""

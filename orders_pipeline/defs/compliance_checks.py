@@ -20,6 +20,7 @@ from orders_pipeline.compliance.audit_copies import Witness, anchor_problem, aud
 from orders_pipeline.compliance.check_alerts import alert_on
 from orders_pipeline.compliance.dagster_history import history_is_pruned
 from orders_pipeline.compliance.database_clock import clocks_are_believable
+from orders_pipeline.compliance.leak_files import secret_files
 from orders_pipeline.compliance.outcome import CheckOutcome, could_not_look
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.operations.overdue import AUDIT_CHECKS, work_is_done
@@ -47,7 +48,7 @@ RETENTION_CHECKS = {
     "roles_are_as_declared": "The database's roles can do what they were given, and no more; nobody else can anything.",
     "tls_on_every_endpoint": "Every endpoint is https with TLS 1.2 or newer, or on this machine.",
     "client_secret_is_young": "The Login with Amazon client secret is younger than 180 days.",
-    "no_copies_in_clear": "No buyer's data lies in clear in any table, in Dagster's storage, or in a file.",
+    "no_copies_in_clear": "No buyer's data lies in clear, or merely encoded, in a table, Dagster's storage, or a file.",
 }
 HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are forgotten in time."}
 
@@ -104,6 +105,8 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
             seller_id=seller_id,
             dagster_url=dagster_url,
             dagster_home=Path(home) if home else None,
+            data_dir=settings.data_dir,
+            secret_files=secret_files(settings, os.environ),
             tell=context.log.info,
         )
         return outcome
@@ -158,7 +161,7 @@ def _evaluate(
                 passed=outcome.passed,
                 severity=dg.AssetCheckSeverity[outcome.severity],
                 description=outcome.told(),
-                metadata={**outcome.as_metadata(), "source": outcome.source},
+                metadata={**outcome.as_metadata(), **outcome.notes, "source": outcome.source},
             )
     # One that an auditor asked for is not the nightly work.
     if work is not None and looks.keys() <= chosen.keys():

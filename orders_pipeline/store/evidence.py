@@ -6,7 +6,7 @@ client secrets. Elsewhere: what an answer means (compliance.checks). All of it o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -248,43 +248,3 @@ def newest_records(connection: Connection, seller_id: str, kind: str, *, since: 
             {"seller_id": seller_id, "kind": kind, "since": since, "limit": limit},
         ).scalars()
     )
-
-
-def text_columns(connection: Connection, without_schemas: Sequence[str]) -> dict[tuple[str, str], list[str]]:
-    """The columns of each table that can hold text, by (schema, table)."""
-    rows = connection.execute(
-        text(
-            "select n.nspname, c.relname, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid "
-            "join pg_namespace n on n.oid = c.relnamespace join pg_type t on t.oid = a.atttypid "
-            "where c.relkind in ('r', 'p', 'm') and a.attnum > 0 and not a.attisdropped "
-            "and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname <> all(:without) "
-            "and n.nspname not like 'pg_toast%' and (t.typcategory = 'S' or t.typname in "
-            "('json', 'jsonb', 'xml', '_text', '_varchar', 'hstore')) order by 1, 2, a.attnum"
-        ),
-        {"without": list(without_schemas)},
-    )
-    columns: dict[tuple[str, str], list[str]] = {}
-    for schema, table, column in rows:
-        columns.setdefault((schema, table), []).append(column)
-    return columns
-
-
-def texts_of(
-    connection: Connection, schema: str, table: str, columns: Sequence[str], page: int
-) -> Iterator[Sequence[AnyRow]]:
-    """The rows of a table as text, streamed in pages, the newest first where the table has a running number."""
-    quote = connection.dialect.identifier_preparer.quote
-    chosen = ", ".join(f"cast({quote(column)} as text)" for column in columns)
-    number = connection.execute(
-        text(
-            "select a.attname from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n "
-            "on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0] "
-            "where i.indisprimary and i.indnatts = 1 and a.atttypid in (20, 23) "
-            "and n.nspname = :schema and c.relname = :table"
-        ),
-        {"schema": schema, "table": table},
-    ).scalar_one_or_none()
-    newest_first = f" order by {quote(number)} desc" if number else ""
-    statement = f"select {chosen} from {quote(schema)}.{quote(table)}{newest_first}"  # noqa: S608  # quoted names
-    rows = connection.execution_options(yield_per=page).execute(text(statement))
-    yield from rows.partitions(page)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,9 @@ from sqlalchemy import Engine, event, text
 
 from orders_pipeline.compliance.checks import every_reading_is_audited
 from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
-from orders_pipeline.compliance.leak_scan import (
-    HELD_VALUE,
-    LeakScan,
-    dagster_folders,
-    no_copies_in_clear,
-    scan_for_leaks,
-)
+from orders_pipeline.compliance.leak_files import dagster_folders
+from orders_pipeline.compliance.leak_findings import HELD_VALUE, MAY_NOT_BE_READ, LeakScan
+from orders_pipeline.compliance.leak_scan import no_copies_in_clear, scan_for_leaks
 from orders_pipeline.compliance.leak_shapes import shapes_in, tell_tales
 from orders_pipeline.compliance.roles import APP
 from orders_pipeline.store.alerts import raise_alert
@@ -236,7 +234,8 @@ def test_each_shape_is_known(leak: str, kind: str):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("Ada", []), ("48104", []), ("Ito-O'Neil", ["ito o neil"]), ("+1 555-0142-311", ["1 555 0142 311"]),
+        ("Ada", []), ("48104", []), ("Ito-O'Neil", ["ito o neil"]),
+        ("+1 555-0142-311", ["15550142311", "1 555 0142 311"]),
         ("canary-x7f3", ["canary x7f3"]), ("CANARYX7F3", ["canaryx7f3"]),
         ("Happy birthday! See you on Sunday", [
             "happy birthday see you", "birthday see you on", "see you on sunday",
@@ -303,6 +302,10 @@ def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database
     with database.transaction() as connection:
         connection.execute(text("create table public.somebodys (note text)"))
         connection.execute(text("insert into public.somebodys values ('a')"))
+        connection.execute(text("create table public.some_rows (note text)"))
+        connection.execute(text("alter table public.some_rows enable row level security"))
+        connection.execute(text(f"grant select on public.some_rows to {APP}"))
+        connection.execute(text("select lo_from_bytea(0, 'whatever')"))
     reader = AsRole(database_url, APP)
     try:
         with reader.engine.connect() as connection:
@@ -310,7 +313,97 @@ def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database
         scan = scan_for_leaks(_as(reader), HeldValues(vault))
     finally:
         reader.close()
-    assert scan.not_readable >= 1
+    assert scan.not_looked_at["table public.somebodys", MAY_NOT_BE_READ] == 1
+    assert scan.not_looked_at["table public.some_rows", MAY_NOT_BE_READ] == 1, "a policy hides rows"
+    assert scan.not_looked_at["table pg_largeobject", "large objects are not looked through"] == 1
+
+
+def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
+    database: Database, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = tmp_path / "data"
+    (data / "postgres" / "base").mkdir(parents=True)
+    (data / "postgres" / "PG_VERSION").write_text("18")
+    (data / "keyring.json").write_text('{"keys": []}')
+    (data / "token").write_text("Atzr|IwEBIABCDEF")
+    (data / "day.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(range(256)))
+    (data / "shut").mkdir()
+    (data / "elsewhere").symlink_to(tmp_path)
+    # As root nothing is shut: the refusal is what is simulated.
+    really = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "pyproject.toml").write_text("")
+    outcome, _ = no_copies_in_clear(
+        database, vault, seller_id=SELLER, dagster_home=home, data_dir=data,
+        secret_files=[data / "keyring.json", data / "token", data / "no such"],
+    )  # fmt: skip
+    assert (outcome.passed, outcome.severity) == (False, "WARN")
+    assert outcome.notes["not_looked_at"] == "file day.zst (zstd is not opened); folder shut (it may not be read)"
+    assert outcome.notes["not_looked_at"] in outcome.description
+    for left_out in (
+        "vault and vault_keys", "keyring.json, token", "1 symbolic link", "DAGSTER_HOME is a repository",
+        "PostgreSQL's own data files", "other databases", "what the processes print",
+    ):  # fmt: skip
+        assert left_out in outcome.notes["left_out"]
+    assert (
+        "PostgreSQL's log: it is on its own server"
+        in no_copies_in_clear(database, vault, seller_id=SELLER, data_dir=home)[0].notes["left_out"]
+    )
+
+
+def test_the_embedded_servers_own_log_is_looked_at(database: Database, vault: Vault, postgres: EmbeddedPostgres):
+    leaked = f"Quentin Quiverwood {uuid.uuid4().hex[:8]}"
+    values = HeldValues(vault)
+    values.add(leaked)
+    with database.transaction() as connection:
+        connection.execute(text(f"do $$ begin raise log 'cannot deliver to {leaked}'; end $$"))
+    scan = scan_for_leaks(database, values, folders=[postgres.data_folder.parent])
+    assert found(scan) == {("file postgres/log", HELD_VALUE)}
+
+
+def test_a_buyers_name_as_a_files_name_is_found_and_not_shown(database: Database, vault: Vault, tmp_path: Path):
+    values = HeldValues(vault)
+    values.add(NAME)
+    (tmp_path / "label for Canary%20Quillfeather.pdf").write_bytes(b"")
+    scan = scan_for_leaks(database, values, folders=[tmp_path])
+    assert found(scan) == {("the name of a file", HELD_VALUE)}
+    assert "Quillfeather" not in str(scan)
+
+
+def test_one_table_that_cannot_be_looked_at_stops_no_other(database: Database, vault: Vault):
+    values = HeldValues(vault)
+    values.add(NAME)
+    with database.transaction() as connection:
+        connection.execute(text("create table public.a_broken (x int, note text generated always as (x::text) stored)"))
+        connection.execute(text("create table public.locked (note text)"))
+        connection.execute(text("create table public.zz (note text)"))
+        connection.execute(text("insert into public.zz values (:name)"), {"name": NAME})
+    with database.transaction() as connection:
+        connection.execute(text("lock table public.locked in access exclusive mode"))
+        scan = scan_for_leaks(_impatient(database), values)
+    assert set(scan.not_looked_at) == {("table public.locked", "LockNotAvailable")}
+    assert found(scan) == {("table public.zz.note", HELD_VALUE)}
+
+
+def _impatient(database: Database) -> Database:
+    """On connections of its own that wait for a lock a moment only."""
+    other = Database(database.engine.url.render_as_string(hide_password=False))
+
+    @event.listens_for(other.engine, "connect")
+    def set_timeout(connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("set lock_timeout = '50ms'")
+        connection.commit()
+
+    return other
 
 
 def _as(database: AsRole) -> Database:
