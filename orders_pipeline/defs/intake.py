@@ -15,7 +15,9 @@ from orders_pipeline.defs.partitions import daily
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
 from orders_pipeline.defs.runs import request_unless_active
 from orders_pipeline.defs.tables import NOTHING, duration, table
+from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
+from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, NotificationQueue, QueueUnavailable
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
 from orders_pipeline.intake.sweep import looks_back_to, sweep_orders
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
@@ -28,9 +30,6 @@ from orders_pipeline.store.pending import pending_work
 from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:operations"]
-# A tick is cut off after 60 s and would go on unseen: long poll and drain together stay well below.
-LONG_POLL_SECONDS = 10
-DRAIN_BUDGET_SECONDS = 20.0
 QUEUE_OBSERVED_EVERY_SECONDS = 60
 
 order_notifications = dg.AssetSpec(
@@ -153,6 +152,7 @@ hourly_sweep = dg.ScheduleDefinition(
 def drain_notifications_sensor(
     context: dg.SensorEvaluationContext, store: StoreResource, queue: QueueResource
 ) -> dg.SensorResult | dg.SkipReason:
+    tick = Tick()
     try:
         seller_id = store.seller_id()
         notifications = queue.queue()
@@ -169,26 +169,17 @@ def drain_notifications_sensor(
             vault,
             seller_id=seller_id,
             # While work waits for a run, a long poll would only make it wait longer.
-            wait_seconds=1 if waiting.for_sync else LONG_POLL_SECONDS,
-            budget_seconds=DRAIN_BUDGET_SECONDS,
+            wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
+            budget_seconds=tick.left_to_begin(),
         )
     events: list[dg.AssetMaterialization | dg.AssetObservation] = [
         dg.AssetMaterialization("order_events", partition=day.isoformat(), metadata=_drain_metadata(totals))
         for day in sorted(totals.days)
     ]
     cursor = context.cursor
-    if time.time() - float(cursor or 0) > QUEUE_OBSERVED_EVERY_SECONDS:
-        depth = notifications.depth()
-        events.append(
-            dg.AssetObservation(
-                "order_notifications",
-                metadata={
-                    "messages": depth.visible,
-                    "in_flight": depth.in_flight,
-                    "oldest_read_now": duration(_age(totals)),
-                },
-            )
-        )
+    observed_long_ago = time.time() - float(cursor or 0) > QUEUE_OBSERVED_EVERY_SECONDS
+    if observed_long_ago and totals.unavailable is None and tick.left_to_begin() > 0:
+        events.extend(_observed(notifications, totals))
         cursor = str(int(time.time()))
     with database.transaction() as connection:
         work = pending_work(connection, seller_id)
@@ -197,11 +188,27 @@ def drain_notifications_sensor(
         run_requests=requests,
         asset_events=events,
         cursor=cursor,
-        skip_reason=None if requests or events else dg.SkipReason(_why_idle(work.for_sync)),
+        skip_reason=None if requests or events else dg.SkipReason(_why_idle(work.for_sync, totals)),
     )
 
 
-def _why_idle(pending: int) -> str:
+def _observed(queue: NotificationQueue, totals: DrainTotals) -> list[dg.AssetObservation]:
+    try:
+        depth = queue.depth()
+    except QueueUnavailable:
+        # It was read a moment ago: only the counting failed, and is tried again in a minute.
+        return []
+    metadata = {
+        "messages": depth.visible,
+        "in_flight": depth.in_flight,
+        "oldest_read_now": duration(_age(totals)),
+    }
+    return [dg.AssetObservation("order_notifications", metadata=metadata)]
+
+
+def _why_idle(pending: int, totals: DrainTotals) -> str:
+    if totals.unavailable is not None:
+        return str(totals.unavailable)
     return f"{pending} pieces of work are in the run under way." if pending else "Nothing came, nothing is due."
 
 

@@ -10,6 +10,7 @@ from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
+from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.alerts import deliver_alerts
 from orders_pipeline.operations.overdue import REPORTS, alert_on_overdue_work, work_is_done
 from orders_pipeline.settings import SettingsError
@@ -96,6 +97,7 @@ hourly_reports = dg.ScheduleDefinition(
     "are on `order_board` too.",
 )
 def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
+    tick = Tick()
     try:
         seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
@@ -104,7 +106,9 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     alert_on_clock(database, seller_id=seller_id)
     alert_on_overdue_work(database, seller_id=seller_id)
     slack = store.settings().slack_webhook_url
-    delivered = deliver_alerts(database, seller_id=seller_id, slack_webhook_url=slack)
+    delivered = deliver_alerts(
+        database, seller_id=seller_id, slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
+    )
     return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")
 
 

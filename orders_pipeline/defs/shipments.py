@@ -13,17 +13,17 @@ from orders_pipeline.defs.orders import limits_table
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.tables import NOTHING, duration, table
+from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
 from orders_pipeline.shipments.packages import absorb_shipments
-from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.shipments.poll import poll_or_alert
 from orders_pipeline.shipments.read_back import read_back_due_packages
 from orders_pipeline.shipments.states import UNCONFIRMED
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.pending import pending_work
 from orders_pipeline.store.shipments import confirmations_by_state, shipments_by_kind
 from orders_pipeline.vault.audit import acting_as
-from orders_pipeline.wms.warehouse import WarehouseError
 
 CONFIRM_DEADLINE_SECONDS = 45.0
 
@@ -35,14 +35,18 @@ def wms_shipments(
     """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
     database, seller_id = store.database(), store.seller_id()
     with acting_as(f"run:{context.run.run_id}"):
-        polled = poll_shipments(warehouse.client(), database, seller_id=seller_id)
+        # Without the warehouse, what it told before is taken up all the same, and told to Amazon.
+        polled = poll_or_alert(warehouse.client, database, seller_id=seller_id)
         absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
+    if polled.unreachable:
+        context.log.error(polled.unreachable)
     with database.transaction() as connection:
         kinds = shipments_by_kind(connection, seller_id)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(int(row.events) for row in kinds),
             "polled": polled.events,
+            "unreachable": polled.unreachable or NOTHING,
             "new": polled.new,
             "delivered_again": polled.duplicates,
             "unreadable": polled.unreadable,
@@ -124,21 +128,16 @@ confirm_shipments = dg.define_asset_job(
 def poll_warehouse_sensor(
     context: dg.SensorEvaluationContext, store: StoreResource, warehouse: WarehouseResource
 ) -> dg.SensorResult | dg.SkipReason:
+    tick = Tick()
     try:
-        seller_id = store.seller_id()
-        database, client = store.database(), warehouse.client()
+        seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    unreachable: str | None = None
-    try:
-        poll_shipments(client, database, seller_id=seller_id, max_pages=10)
-    except WarehouseError as error:
-        # Packages that are known already are confirmed all the same.
-        unreachable = str(error)
+    polled = poll_or_alert(warehouse.client, database, seller_id=seller_id, budget_seconds=tick.left_to_begin())
     with database.transaction() as connection:
         work = pending_work(connection, seller_id)
     requests = request_unless_active(context.instance, database, "confirm_shipments") if work.for_confirm else []
-    idle = unreachable or (
+    idle = polled.unreachable or (
         f"{work.for_confirm} packages are in the run under way." if work.for_confirm else "No package is due."
     )
     return dg.SensorResult(run_requests=requests, skip_reason=None if requests else dg.SkipReason(idle))

@@ -23,8 +23,8 @@ from orders_pipeline.intake.notification import (
     OtherNotification,
     parse_notification,
 )
-from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
-from orders_pipeline.store.alerts import raise_alert
+from orders_pipeline.intake.queue import NotificationQueue, QueueMessage, QueueUnavailable
+from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.compliance import PARKED_MESSAGE_LIFE
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, insert_parked_message, partition_day
@@ -33,7 +33,7 @@ from orders_pipeline.vault.access import Vault
 PARKED_MESSAGE = "parked_message"
 # Followed by the type.
 NOT_AN_ORDER_CHANGE = "not an order change"
-# A parked body holds a postal code at most; whoever mends the cause has two weeks to replay it.
+UNAVAILABLE_ALERT = "queue.unavailable"
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ class DrainTotals:
     undeleted: int = 0
     days: set[date] = field(default_factory=set)
     oldest_sent_at: datetime | None = None
+    unavailable: QueueUnavailable | None = None
 
     def as_metadata(self) -> dict[str, int]:
         return {
@@ -70,20 +71,52 @@ def drain_notifications(
 ) -> DrainTotals:
     """Drain until the queue is empty or the budget is spent; wait (long poll) only for the first message.
 
-    Raises what the queue or the database raises; nothing that was not committed has been deleted by then.
+    A queue that is away is an alert until it is read again, and no reason to stop: `unavailable` says why. Raises what
+    the database raises; nothing that was not committed has been deleted by then.
     """
     totals = DrainTotals()
+    try:
+        _drain(queue, database, vault, seller_id, totals, wait_seconds, budget_seconds, clock)
+    except QueueUnavailable as error:
+        totals.unavailable = error
+    with database.transaction() as connection:
+        if totals.unavailable is None:
+            close_alert(connection, seller_id=seller_id, key=UNAVAILABLE_ALERT)
+        else:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=UNAVAILABLE_ALERT,
+                severity="error",
+                message=f"Notifications cannot be read: SQS does not serve the queue ({totals.unavailable.code}).",
+                what_to_do=f"{totals.unavailable.what_to_do} Known orders go on, and hourly sweeps find others.",
+            )
+    return totals
+
+
+def _drain(
+    queue: NotificationQueue,
+    database: Database,
+    vault: Vault,
+    seller_id: str,
+    totals: DrainTotals,
+    wait_seconds: int,
+    budget_seconds: float,
+    clock: Callable[[], float],
+) -> None:
     started = clock()
     wait = wait_seconds
-    while True:
-        messages = queue.receive(wait_seconds=wait)
-        if not messages:
-            return totals
+    while messages := queue.receive(wait_seconds=wait):
         wait = 0
         _record(messages, database, vault, seller_id, totals)
-        totals.undeleted += queue.delete(messages)
+        try:
+            totals.undeleted += queue.delete(messages)
+        except QueueUnavailable:
+            # They come again, and are recognised.
+            totals.undeleted += len(messages)
+            raise
         if clock() - started >= budget_seconds:
-            return totals
+            return
 
 
 def _record(

@@ -5,14 +5,18 @@ Belongs here: paging through the events. Elsewhere: what an event means for a pa
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.shipments import insert_shipment_events, save_cursor, warehouse_cursor
-from orders_pipeline.wms.warehouse import ShipmentEvent, WarehousePort
+from orders_pipeline.wms.warehouse import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
 
 EVENTS_A_PAGE = 200
+UNREAD_ALERT = "warehouse.shipments_unread"
 CURSOR_ALERT = "warehouse.unreadable_cursor"
 
 
@@ -24,16 +28,72 @@ class PollTotals:
     events: int = 0
     new: int = 0
     unreadable: int = 0
+    # Why the warehouse could not be asked; None if it could.
+    unreachable: str | None = None
 
     @property
     def duplicates(self) -> int:
         return self.events - self.new
 
 
-def poll_shipments(warehouse: WarehousePort, database: Database, *, seller_id: str, max_pages: int = 50) -> PollTotals:
-    """Read every event after the stored cursor. Raises WarehouseError; what was read before is kept."""
+def poll_or_alert(
+    open_warehouse: Callable[[], WarehousePort],
+    database: Database,
+    *,
+    seller_id: str,
+    budget_seconds: float = 30.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> PollTotals:
+    """As `poll_shipments`; a warehouse that is away is an alert until it is read again, and no reason to stop."""
+    try:
+        totals = _polled(open_warehouse(), database, seller_id, budget_seconds, clock)
+    except (WarehouseError, SettingsError) as error:
+        with database.transaction() as connection:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=UNREAD_ALERT,
+                severity="error",
+                message=f"The warehouse's shipments cannot be read. {error}",
+                what_to_do="Check the warehouse's status, WMS_BASE_URL and WMS_TOKEN (`orders-pipeline doctor`). Known "
+                "packages are told to Amazon meanwhile; nobody hears of those that leave now.",
+            )
+        return PollTotals(unreachable=str(error))
+    with database.transaction() as connection:
+        close_alert(connection, seller_id=seller_id, key=UNREAD_ALERT)
+    return totals
+
+
+def _polled(
+    warehouse: WarehousePort, database: Database, seller_id: str, budget_seconds: float, clock: Callable[[], float]
+) -> PollTotals:
+    started = clock()
+    try:
+        return poll_shipments(warehouse, database, seller_id=seller_id, budget_seconds=budget_seconds, clock=clock)
+    except WarehouseUnavailable:
+        left = budget_seconds - (clock() - started)
+        if left <= budget_seconds / 2:
+            raise
+        # A connection that broke is no reason to wake anybody.
+        return poll_shipments(warehouse, database, seller_id=seller_id, budget_seconds=left, clock=clock)
+
+
+def poll_shipments(
+    warehouse: WarehousePort,
+    database: Database,
+    *,
+    seller_id: str,
+    max_pages: int = 50,
+    budget_seconds: float = 30.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> PollTotals:
+    """Read the events after the stored cursor, until there are no more. The last page is begun within the budget.
+
+    Raises WarehouseError; what was read before is kept.
+    """
     totals = PollTotals()
-    while totals.pages < max_pages:
+    started = clock()
+    while totals.pages < max_pages and (totals.pages == 0 or clock() - started < budget_seconds):
         with database.transaction() as connection:
             cursor = warehouse_cursor(connection, seller_id)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)

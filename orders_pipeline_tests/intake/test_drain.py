@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
+from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.intake.test_notification import MESSAGE, POSTAL_CODE
@@ -187,3 +188,46 @@ def test_one_call_ends_when_its_time_is_spent(world: World):
     )
     assert totals.received == 30
     assert len(world.queue.waiting) == 20
+
+
+class Unavailable(MemoryQueue):
+    """A queue that fails the calls that it is told to fail."""
+
+    def __init__(self, *failing: str) -> None:
+        super().__init__()
+        self.failing = set(failing)
+
+    def receive(self, *, wait_seconds: int) -> Any:
+        if "receive" in self.failing:
+            raise QueueUnavailable("ExpiredToken", "Renew the AWS credentials.")
+        return super().receive(wait_seconds=wait_seconds)
+
+    def delete(self, messages: Any) -> int:
+        if "delete" in self.failing:
+            raise QueueUnavailable("ExpiredToken", "Renew the AWS credentials.")
+        return super().delete(messages)
+
+
+def test_a_queue_that_is_away_is_one_alert_until_it_is_read_again(world: World):
+    queue = world.queue = Unavailable("receive")
+    queue.send(_message(1))
+    for _ in range(3):
+        assert str(world.drain().unavailable).startswith("SQS does not serve the queue (ExpiredToken)")
+    [alert] = world.rows("pipeline.alerts", "key, times_seen, message, what_to_do", "closed_at is null")
+    assert (alert.key, alert.times_seen) == ("queue.unavailable", 3)
+    assert "Renew the AWS credentials." in alert.what_to_do
+    queue.failing.clear()
+    totals = world.drain()
+    assert (totals.unavailable, totals.new_events) == (None, 1)
+    assert world.alerts() == {}
+
+
+def test_what_was_recorded_before_the_queue_went_away_counts_and_comes_again_as_known(world: World):
+    queue = world.queue = Unavailable("delete")
+    queue.send(*(_message(number) for number in range(12)))
+    totals = world.drain()
+    assert (totals.new_events, totals.undeleted, totals.unavailable is None) == (10, 10, False)
+    queue.failing.clear()
+    queue.reappear()
+    totals = world.drain()
+    assert (totals.new_events, totals.duplicates) == (2, 10)

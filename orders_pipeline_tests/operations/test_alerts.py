@@ -82,6 +82,21 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
     assert "the-secret" not in f"{refused.value}{caplog.text}"
 
 
+def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):
+    for number in range(5):
+        _raise(database, f"order.refused:{number}")
+    # Each message takes ten seconds of this clock, as a Slack that hangs would.
+    ticks = iter(range(0, 1000, 10))
+    counts = [
+        deliver_alerts(
+            database, seller_id=SELLER, slack_webhook_url=slack.url, budget_seconds=18, clock=lambda: next(ticks)
+        )
+        for _ in range(3)
+    ]
+    assert counts == [2, 2, 1]
+    assert len(slack.told) == 5
+
+
 def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.LogCaptureFixture):
     _raise(database)
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):

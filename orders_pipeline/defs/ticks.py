@@ -1,0 +1,27 @@
+"""How long a sensor's tick may take.
+
+Dagster waits 60 s for it. A tick that takes longer goes on unseen, while its requests for runs and its cursor are
+thrown away: a dependency that hangs would then stop all that the sensor asks for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+GIVEN_UP_AFTER_SECONDS = 60.0
+# What waits for somebody else is begun before this, but for the first such call of a tick. From here the longest that
+# any of them takes still fits: a receive and a delete at SQS, a page of the warehouse's, a message to Slack.
+BEGIN_BEFORE_SECONDS = 18.0
+
+
+class Tick:
+    """One tick of a sensor, from its first line on; made before the settings are read, which may wait too."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = clock()
+
+    def left_to_begin(self) -> float:
+        """The seconds within which calls may still be begun, never negative."""
+        return max(0.0, BEGIN_BEFORE_SECONDS - (self._clock() - self._begun))

@@ -1,0 +1,108 @@
+"""Reading the warehouse's events takes a bounded time, and a warehouse that is away is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.shipments.poll import PollTotals, poll_or_alert
+from orders_pipeline.store.database import Database
+from orders_pipeline.wms.warehouse import (
+    ShipmentEvent,
+    ShipmentPage,
+    WarehouseError,
+    WarehousePort,
+    WarehouseUnauthorized,
+    WarehouseUnavailable,
+)
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+
+class SlowClock:
+    """A clock on which each page takes as long as the warehouse may take for one."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class EndlessWarehouse:
+    """There is always another page."""
+
+    def __init__(self, clock: SlowClock, *, page_takes: float) -> None:
+        self.pages = 0
+        self._clock = clock
+        self._page_takes = page_takes
+
+    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
+        self.pages += 1
+        self._clock.now += self._page_takes
+        event = ShipmentEvent(
+            f"E{self.pages}", "shipped", f"111-0000000-{self.pages:07d}", "P", None, None, None, None, (("1", 1),)
+        )
+        return ShipmentPage((event,), str(self.pages))
+
+
+@pytest.mark.parametrize(
+    ("page_takes", "budget", "pages"), [(25.0, 18.0, 1), (10.0, 18.0, 2), (1.0, 18.0, 18), (25.0, 0.0, 1)]
+)
+def test_the_last_page_is_begun_within_the_budget(database: Database, page_takes: float, budget: float, pages: int):
+    clock = SlowClock()
+    warehouse = EndlessWarehouse(clock, page_takes=page_takes)
+    totals = poll_or_alert(lambda: warehouse, database, seller_id=SELLER, budget_seconds=budget, clock=clock)  # type: ignore[arg-type]
+    assert (totals.pages, totals.new, totals.unreachable) == (pages, pages, None)
+
+
+def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> PollTotals:
+    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, seller_id=SELLER)
+
+
+def _settings_are_missing() -> WarehousePort:
+    raise SettingsError(("missing WMS_TOKEN",))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tries"), [(WarehouseUnavailable("The warehouse answered 503."), 2), (WarehouseUnauthorized("401"), 1)]
+)
+def test_a_warehouse_that_is_away_is_one_alert_until_it_is_read_again(
+    world: World, trouble: WarehouseError, tries: int
+):
+    order_id = world.accepted()
+    world.ship(order_id)
+    world.faults.fail("poll", trouble, times=3 * tries)
+    for _ in range(3):
+        assert _poll(world).unreachable == str(trouble)
+    [alert] = world.rows("pipeline.alerts", "key, times_seen", "closed_at is null")
+    assert (alert.key, alert.times_seen) == ("warehouse.shipments_unread", 3)
+    assert _poll(world).new == 1
+    assert world.alerts() == {}
+
+
+def test_a_connection_that_broke_once_wakes_nobody(world: World):
+    world.faults.fail("poll", WarehouseUnavailable("The connection broke."))
+    assert _poll(world).unreachable is None
+    assert world.rows("pipeline.alerts") == []
+
+
+def test_settings_that_are_missing_are_told_the_same_way(world: World):
+    assert "WMS_TOKEN" in str(_poll(world, _settings_are_missing).unreachable)
+    assert "WMS_TOKEN" in world.alerts()["warehouse.shipments_unread"].message
+
+
+def test_a_warehouse_that_hangs_is_not_asked_twice(database: Database):
+    clock = SlowClock()
+    asked: Iterator[int] = iter(range(10))
+
+    class Hanging:
+        def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
+            next(asked)
+            clock.now += 25
+            raise WarehouseUnavailable("not whole within 25 s")
+
+    poll_or_alert(Hanging, database, seller_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
+    assert next(asked) == 1
