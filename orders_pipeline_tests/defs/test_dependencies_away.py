@@ -1,0 +1,159 @@
+"""What is away holds up only what needs it, is one alert, and is forgotten when it is back: through the sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from orders_pipeline.sandbox.amazon.state import AmazonOptions
+from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.store.alerts import open_alerts
+from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline_tests.hostile_server import HostileServer, answer
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+
+# Nobody listens there.
+CLOSED = "http://127.0.0.1:9"
+DRAIN, POLL = "drain_notifications_sensor", "poll_warehouse_sensor"
+EXPIRED = answer(
+    b'{"__type": "com.amazonaws.sqs#ExpiredToken", "message": "The security token is expired"}',
+    "403 Forbidden",
+    Content_Type="application/x-amz-json-1.0",
+)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    options = AmazonOptions(listing_delay_seconds=0)
+    with Sandbox(time_scale=1000, amazon=options, floor=FloorOptions(automatic=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def pipeline(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    # Nobody waits for a message that a test does not send.
+    monkeypatch.setattr("orders_pipeline.defs.intake.LONGEST_POLL_SECONDS", 0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(instance)
+
+
+def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
+    with database.transaction() as connection:
+        return {row.key: row for row in open_alerts(connection, sandbox.seller_id)}
+
+
+def due_now(database: Database) -> None:
+    with database.transaction() as connection:
+        for table in ("fulfillment_queue", "shipment_confirmations"):
+            connection.execute(
+                text(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
+            )
+
+
+def accepted_order(sandbox: Sandbox, pipeline: Pipeline) -> str:
+    order_id = sandbox.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert sandbox.warehouse.orders[order_id].status == "accepted"
+    return order_id
+
+
+def listed_by_now(sandbox: Sandbox, order_id: str) -> None:
+    sandbox.amazon.orders[order_id].last_updated -= timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("trouble", ["away", "credentials"])
+def test_without_sqs_what_a_sweep_found_is_pushed_and_packages_are_confirmed(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch, trouble: str
+):
+    shipped = accepted_order(sandbox, pipeline)
+    sandbox.floor.ship_now(shipped)
+    lost = sandbox.add_order(status="UNSHIPPED", notify=False).order_id
+    listed_by_now(sandbox, lost)
+    with HostileServer.answering(EXPIRED) as refusing, monkeypatch.context() as away:
+        away.setenv("AWS_ENDPOINT_URL_SQS", refusing.url if trouble == "credentials" else CLOSED)
+        # Other settings: a deployment of its own, with clients of its own.
+        away.setenv("ORDERS_START_AT", "2020-01-01T00:00:00Z")
+        assert pipeline.run("sweep_orders")
+        for _ in range(3):
+            pipeline.tick(DRAIN)
+        assert sandbox.warehouse.orders[lost].status == "accepted"
+        pipeline.tick(POLL)
+        assert len(sandbox.amazon.orders[shipped].packages) == 1
+        told = alerts(database, sandbox)
+        assert told.keys() == {"queue.unavailable"}
+        assert told["queue.unavailable"].times_seen == 3
+        if trouble == "credentials":
+            assert "Renew the AWS credentials" in told["queue.unavailable"].what_to_do
+        later = sandbox.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert sandbox.warehouse.orders[later].status == "accepted"
+    assert alerts(database, sandbox) == {}
+    assert pipeline.failed_runs == []
+
+
+def test_without_the_warehouse_known_packages_are_told_to_amazon_and_orders_are_read(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    order_id = accepted_order(sandbox, pipeline)
+    sandbox.floor.ship_now(order_id)
+    warehouse = RestWarehouse(sandbox.warehouse_url, SecretStr(WAREHOUSE_TOKEN))
+    poll_shipments(warehouse, database, seller_id=sandbox.seller_id)
+    warehouse.close()
+    with monkeypatch.context() as away:
+        away.setenv("WMS_BASE_URL", CLOSED)
+        other = sandbox.add_order(status="UNSHIPPED").order_id
+        for _ in range(2):
+            pipeline.tick(POLL)
+            pipeline.tick(DRAIN)
+        assert len(sandbox.amazon.orders[order_id].packages) == 1
+        told = alerts(database, sandbox)
+        assert told.keys() == {"warehouse.shipments_unread"}
+        assert "WMS_BASE_URL" in told["warehouse.shipments_unread"].what_to_do
+        # As a person would start it.
+        assert pipeline.run("confirm_shipments")
+    due_now(database)
+    pipeline.tick(DRAIN)
+    pipeline.tick(POLL)
+    assert sandbox.warehouse.orders[other].status == "accepted"
+    assert alerts(database, sandbox) == {}
+    assert pipeline.failed_runs == []
+
+
+@pytest.mark.parametrize("endpoint", ["AMAZON_LWA_ENDPOINT", "AMAZON_SPAPI_ENDPOINT"])
+def test_without_amazon_the_queue_and_the_warehouse_are_read_and_known_orders_are_pushed(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch, endpoint: str
+):
+    shipped = accepted_order(sandbox, pipeline)
+    sandbox.warehouse.faults.add("error_503", "put_order", times=1)
+    known = sandbox.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert known not in sandbox.warehouse.orders
+    sandbox.floor.ship_now(shipped)
+    unheard = sandbox.add_order(status="UNSHIPPED").order_id
+    with monkeypatch.context() as away:
+        away.setenv(endpoint, CLOSED)
+        # A token that was obtained before would do for an hour.
+        if endpoint == "AMAZON_LWA_ENDPOINT":
+            away.setenv("AMAZON_LWA_REFRESH_TOKEN", "Atzr|another-authorisation")
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        due_now(database)
+        pipeline.tick(DRAIN)
+        assert sandbox.warehouse.orders[known].status == "accepted"
+        pipeline.tick(POLL)
+        with database.transaction() as connection:
+            count = "select (select count(*) from pipeline.order_events), (select count(*) from pipeline.wms_shipments)"
+            assert tuple(connection.execute(text(count)).one()) == (3, 1)
+    assert unheard not in sandbox.warehouse.orders
+    assert pipeline.failed_runs == []
