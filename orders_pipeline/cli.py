@@ -28,8 +28,9 @@ from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
+from orders_pipeline.operations.processes import WebOptions
 from orders_pipeline.operations.replay import recover_order, replay_parked
-from orders_pipeline.operations.serve import InstanceFileMissing, prepare_store, serve
+from orders_pipeline.operations.serve import InstanceFileMissing, choose_port, prepare_store, serve
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.migrate import DatabaseNewerThanCode, MigrationBlocked
@@ -37,6 +38,10 @@ from orders_pipeline.untrusted_text import escaped
 from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
+from orders_pipeline.web.access import Listening, open_access
+from orders_pipeline.web.sessions import SessionKeyError
+from orders_pipeline.web.users import NameNotUsable, PasswordTooWeak, UsersFileError, user_line
+from orders_pipeline.web.visitor import Role
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -57,6 +62,10 @@ EXPECTED = (
     ExportUnavailable,
     OrdersNotAdopted,
     QueueUnavailable,
+    UsersFileError,
+    SessionKeyError,
+    PasswordTooWeak,
+    NameNotUsable,
 )
 
 
@@ -85,12 +94,40 @@ def main() -> None:
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the Dagster UI (default: PORT, or 3000).")
+@click.option("--host", help="Address that the UI listens on (default: ORDERS_WEB_LISTEN, or 127.0.0.1).")
+@click.option("--read-only", is_flag=True, help="The UI shows everything, and nobody changes anything there.")
 @_told
-def up(port: int | None) -> None:
+def up(port: int | None, host: str | None, read_only: bool) -> None:
     """Start what is missing and run Dagster in the foreground, until SIGTERM or Ctrl-C."""
     settings = load_settings()
     settings.require_complete()
-    sys.exit(serve(settings, port=port, tell=_errors.print))
+    web = WebOptions(host or settings.web.listen, choose_port(port), read_only)
+    # Before anything is started: a port that would let anybody in is refused with a sentence.
+    open_access(settings.web, Listening(web.address, web.port), settings.data_dir)
+    sys.exit(serve(settings, web, tell=_errors.print))
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the UI.")
+@click.option("--host", help="Address that the UI listens on (default: ORDERS_WEB_LISTEN, or 127.0.0.1).")
+@click.option("-w", "--workspace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--read-only", is_flag=True, help="The UI shows everything, and nobody changes anything there.")
+@_told
+def web(port: int, host: str | None, workspace: Path | None, read_only: bool) -> None:
+    """Serve the guarded Dagster UI alone, where daemon and code server are processes of their own."""
+    from orders_pipeline.web.process import serve_web  # Dagster: only who serves it waits for it
+
+    serve_web(host=host, port=port, workspace=workspace, read_only=read_only)
+
+
+@main.command("web-user")
+@click.argument("name")
+@click.option("--role", type=click.Choice([*Role]), default=Role.OPERATOR, show_default=True)
+@click.password_option(help="Asked for, if it is not given; a shell's history keeps what is.")
+@_told
+def web_user(name: str, role: str, password: str) -> None:
+    """Make a person's line for ORDERS_WEB_USERS_FILE: it holds a hash of the password, never the password."""
+    click.echo(user_line(name, Role(role), password))
 
 
 @main.command()

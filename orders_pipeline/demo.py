@@ -28,7 +28,8 @@ from rich.table import Table
 from sqlalchemy import create_engine, text
 
 from orders_pipeline.http.sessions import open_session
-from orders_pipeline.operations.serve import choose_port, stop_tree
+from orders_pipeline.operations.processes import stop_tree
+from orders_pipeline.operations.serve import choose_port
 from orders_pipeline.settings import project_root
 from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE
 from orders_pipeline.store.embedded import find_embedded, postgres_folder, start_embedded
@@ -121,6 +122,7 @@ def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[
         **os.environ,
         **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
         **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "ORDERS_AUDIT_EXPORT", "SLACK_WEBHOOK_URL"), ""),
+        **dict.fromkeys(("ORDERS_WEB_LISTEN", "ORDERS_WEB_USERS_FILE", "ORDERS_WEB_PROXY_HEADER"), ""),
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),
         "DAGSTER_HOME": str(home),

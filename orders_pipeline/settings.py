@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
+from orders_pipeline.web_settings import WebSettings, read_web
 
 OrdersApi = Literal["2026-01-01", "v0"]
 WarehouseAdapter = Literal["rest", "tryton"]
@@ -99,6 +100,7 @@ class Settings(_Frozen):
     # A folder or s3://bucket/prefix; None: a folder in the data folder.
     audit_export: str | None
     slack_webhook_url: SecretStr | None
+    web: WebSettings = WebSettings()
     problems: tuple[str, ...] = ()
     # ORDERS_SECRETS_ARN is set and could not be read: whatever it names is unknown, not absent.
     secrets_unread: bool = False
@@ -169,6 +171,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         kms_key_id=values.get("ORDERS_KMS_KEY_ID") or None,
         audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
+        web=read_web(values, problems),
         problems=tuple(problems),
         secrets_unread=secrets is None,
     )
@@ -228,7 +231,7 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
 def _with_files(values: dict[str, str], problems: list[str]) -> dict[str, str]:
     resolved = dict(values)
     secret_names = (*AMAZON_REQUIRED, "WMS_TOKEN", "WMS_BASE_URL", "ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL",
-                    "SLACK_WEBHOOK_URL", "AMAZON_LWA_CLIENT_SECRET_PREVIOUS")  # fmt: skip
+                    "SLACK_WEBHOOK_URL", "AMAZON_LWA_CLIENT_SECRET_PREVIOUS", "ORDERS_WEB_REPORT_TOKEN")  # fmt: skip
     for name in secret_names:
         path = values.get(f"{name}_FILE")
         if not path or values.get(name):

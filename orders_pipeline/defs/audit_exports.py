@@ -10,6 +10,7 @@ import dagster as dg
 
 from orders_pipeline.compliance.audit_export import AuditExportRefused, content_name, export_day
 from orders_pipeline.compliance.export_targets import ExportUnavailable
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -41,7 +42,7 @@ def audit_exports(
     """
     day = date.fromisoformat(context.partition_key)
     target = audit_export.target()
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         try:
             manifest = export_day(store.database(), store.audit(), target, day)
         except (AuditExportRefused, ExportUnavailable) as error:

@@ -15,6 +15,7 @@ from orders_pipeline.compliance.kept import sellers_with_data
 from orders_pipeline.compliance.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
 from orders_pipeline.compliance.role_changes import alert_on_role_changes
 from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import table
@@ -54,7 +55,7 @@ def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> d
     is the newest entry: kept here, outside the log, it shows if the log's end is ever cut off.
     """
     seller_id, database, audit = store.seller_id(), store.database(), store.audit()
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         changes = alert_on_role_changes(database, audit, seller_id=seller_id)
     head = audit.head()
     with database.transaction() as connection:
@@ -93,7 +94,7 @@ def pii_retention(
     """
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
     everybody = sellers_with_data(database, seller_id)
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         if config.dry_run:
             plans = [plan_retention(database, seller_id=seller) for seller in everybody]
             return dg.MaterializeResult(metadata=_planned(plans))
@@ -150,7 +151,7 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource,
     erased = failed = 0
     with database.transaction() as connection:
         sellers = erasures_due_now(connection)
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
         for seller_id in sellers:
             totals = erase_at_warehouse(

@@ -22,6 +22,7 @@ from orders_pipeline.compliance.dagster_history import history_is_pruned
 from orders_pipeline.compliance.database_clock import clocks_are_believable
 from orders_pipeline.compliance.leak_files import secret_files
 from orders_pipeline.compliance.outcome import CheckOutcome, could_not_look
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.operations.overdue import AUDIT_CHECKS, work_is_done
 from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHECKS_WORK
@@ -144,7 +145,7 @@ def _evaluate(
     context: dg.AssetCheckExecutionContext, database: Database, seller_id: str, looks: Looks, *, work: str | None = None
 ) -> Iterator[dg.AssetCheckResult]:
     chosen = {key.name: key for key in context.selected_asset_check_keys}
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         for name, look in looks.items():
             if name not in chosen:
                 continue

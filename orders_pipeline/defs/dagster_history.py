@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from orders_pipeline.compliance.dagster_history import KEEP_DAYS, history_sizes, prune_history
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.overdue import HISTORY, work_is_done
@@ -39,7 +40,7 @@ def dagster_history(
     """
     dagster = Database(dagster_database_url(store.settings()), pool_size=1)
     try:
-        with acting_as(f"run:{context.run.run_id}"):
+        with acting_as(actor_of(context)):
             totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
         sizes = history_sizes(dagster)
         work_is_done(store.database(), seller_id=store.seller_id(), work=HISTORY)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_results, wms_orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
@@ -35,7 +36,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     wait. What waits is listed with its reason and its deadline.
     """
     database, seller_id = store.database(), store.seller_id()
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         totals = derive_queue(database, store.audit(), seller_id=seller_id, marketplace_ids=store.marketplace_ids())
     with database.transaction() as connection:
         states = queue_by_state(connection, seller_id)
@@ -85,7 +86,7 @@ def wms_orders(
         seller_id=seller_id,
         marketplace_ids=store.marketplace_ids(),
     )
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     if totals.account_error:
         context.log.error(totals.account_error)

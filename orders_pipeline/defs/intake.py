@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from orders_pipeline.amazon.order import Priority
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import SWEEP_CHECKS, sweep_results
 from orders_pipeline.defs.partitions import daily
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource
@@ -66,7 +67,7 @@ def order_events(
     if window is not None:
         with database.transaction() as connection:
             window = resumed_window(connection, seller_id, "backfill", window)
-        with acting_as(f"run:{context.run.run_id}"):
+        with acting_as(actor_of(context)):
             totals = search_events(
                 client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL
             )
@@ -96,7 +97,7 @@ def order_sweeps(
     database, seller_id = store.database(), store.seller_id()
     with database.transaction() as connection:
         note_start(connection, seller_id, amazon.settings().start_at)
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         swept = sweep_orders(
             amazon.client().orders,
             database,

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from orders_pipeline.compliance.erasure import erase
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
 from orders_pipeline.fulfillment.eligibility import BUYER_ASKS_TO_CANCEL, REGULATED, TRANSPARENCY_CODES
@@ -100,11 +101,9 @@ class AskedBy(Enum):
 
 
 class EraseConfig(dg.Config):
-    """Whose data to erase: one order's, or every buyer's of the seller."""
+    """Whose data to erase: one order's. A whole seller's is for the command line alone (`erase --seller`)."""
 
-    order_id: str | None = None
-    whole_seller: bool = False
-    everything: bool = Field(False, description="With whole_seller: what identifies nobody as well (the seller left).")
+    order_id: str
     asked_by: AskedBy
 
 
@@ -113,14 +112,11 @@ def erase_buyers_data(
     context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource, warehouse: WarehouseResource
 ) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
-    order_id = (config.order_id or "").strip()
-    if bool(order_id) == config.whole_seller:
-        raise dg.Failure(description="Name one order_id, or whole_seller: true.", allow_retries=False)
-    order_id = _order_id(order_id) if order_id else ""
-    with acting_as(f"run:{context.run.run_id}"):
+    order_id = _order_id(config.order_id)
+    with acting_as(actor_of(context)):
         totals = erase(
             store.database(), store.vault(), warehouse.client_or_none(), seller_id=store.seller_id(),
-            order_id=order_id or None, everything=config.everything, reason=f"asked by: {config.asked_by.value}",
+            order_id=order_id, reason=f"asked by: {config.asked_by.value}",
         )  # fmt: skip
     if not totals.complete:
         raise dg.Failure(
@@ -133,7 +129,7 @@ def erase_buyers_data(
 
 @dg.job(name="erase", executor_def=dg.in_process_executor)
 def erase_job() -> None:
-    """Forget one buyer, or all of a seller's, because Amazon, the buyer or the seller asked."""
+    """Forget one buyer, because Amazon, the buyer or the seller asked."""
     erase_buyers_data()
 
 
@@ -141,7 +137,7 @@ def erase_job() -> None:
 def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, store: StoreResource) -> None:
     """Write down a person's decision; the next run of `sync_orders` follows it."""
     order_id = _order_id(config.order_id)
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         try:
             release_hold(
                 store.database(),
@@ -164,7 +160,7 @@ def release_hold_job() -> None:
 @dg.op(out=dg.Out(dg.Nothing))
 def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """Check settings, database, keys, warehouse, queue and Amazon; fail with what to do if anything is wrong."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         findings = examine(store.deployment())
     shown = table(
         ["subject", "ok", "detail", "what_to_do"], [(f.subject, f.ok, f.detail, f.what_to_do or None) for f in findings]
@@ -182,7 +178,7 @@ def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> 
 @dg.op(out=dg.Out(dg.Nothing))
 def subscribe_to_order_changes(context: dg.OpExecutionContext, amazon: AmazonResource, queue: QueueResource) -> None:
     """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         report = amazon.client().notifications.subscribe(queue.queue().attributes()["QueueArn"])
     context.add_output_metadata(
         {
@@ -196,7 +192,7 @@ def subscribe_to_order_changes(context: dg.OpExecutionContext, amazon: AmazonRes
 @dg.op(out=dg.Out(dg.Nothing))
 def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, store: StoreResource) -> None:
     """Make parked orders due again; the next runs of the other jobs do the work."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         totals = replay_parked(
             store.database(),
             store.audit(),
@@ -210,7 +206,7 @@ def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, s
 @dg.op(out=dg.Out(dg.Nothing))
 def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, store: StoreResource) -> None:
     """Fetch any order by its id and bring it into line."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         packages = recover_order(
             store.database(), store.audit(), seller_id=store.seller_id(), order_id=_order_id(config.order_id)
         )
@@ -220,7 +216,7 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
 @dg.op(out=dg.Out(dg.Nothing))
 def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, store: StoreResource) -> None:
     """Make orders from before the start ours; the next run of `sync_orders` ships them."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         try:
             totals = adopt_orders(
                 store.database(),
@@ -237,7 +233,7 @@ def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, stor
 @dg.op(out=dg.Out(dg.Nothing))
 def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """A new key-encryption key, everything under it, the older ones destroyed; resumable, while the pipeline runs."""
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         rotation = rotate_keys(
             store.database(), store.vault().keys, store.audit(), purpose="keys rotate", tell=context.log.info
         )

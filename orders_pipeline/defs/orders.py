@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import ORDERS_CHECKS, orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
@@ -49,7 +50,7 @@ def orders_and_shipping_details(
     """One step, since one answer of Amazon's holds both."""
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
     client, marketplace_ids = amazon.client(), store.marketplace_ids()
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         absorbed = absorb_events(database, seller_id=seller_id, marketplace_ids=marketplace_ids)
         fetched = fetch_due_orders(
             client.orders,

@@ -7,6 +7,7 @@ Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), pr
 import dagster as dg
 
 from orders_pipeline.amazon.carriers import load_overrides
+from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import CONFIRMATION_CHECKS, confirmation_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.orders import limits_table
@@ -34,7 +35,7 @@ def wms_shipments(
 ) -> dg.MaterializeResult:
     """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
     database, seller_id = store.database(), store.seller_id()
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         # Without the warehouse, what it told before is taken up all the same, and told to Amazon.
         polled = poll_or_alert(warehouse.client, database, seller_id=seller_id)
         absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
@@ -83,7 +84,7 @@ def shipment_confirmations(
         seller_id=seller_id,
         default_marketplace_id=account.marketplace_ids[0],
     )
-    with acting_as(f"run:{context.run.run_id}"):
+    with acting_as(actor_of(context)):
         sent = confirm_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
         read = read_back_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
     for error in {sent.account_error, read.account_error} - {None}:

@@ -1,7 +1,6 @@
 """`orders-pipeline up`: start what is missing, run Dagster in the foreground, stop all that was started.
 
-Belongs here: the order of starting and stopping. Elsewhere: the embedded server (store.embedded), the schema
-(store.migrate). In a deployment the ordinary Dagster processes run instead, and `prepare_store` is all they need.
+In a deployment the ordinary Dagster processes run instead, and `prepare_store` is all they need.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.operations.processes import DagsterProcesses, ProcessEnded, WebOptions
 from orders_pipeline.settings import Settings, project_root
 from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
 from orders_pipeline.store.database import Database
@@ -26,8 +23,6 @@ from orders_pipeline.store.migrate import ensure_database_exists, upgrade
 from orders_pipeline.vault.audit import AuditLog, acting_as
 
 DEFAULT_PORT = 3000
-# `dagster dev` needs up to ten seconds to end its daemon and its code server; then nobody is asked any more.
-STOP_PATIENCE_SECONDS = 25
 
 
 class InstanceFileMissing(Exception):
@@ -66,41 +61,35 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
     return server if server is not None and server.started_here else None
 
 
-def serve(settings: Settings, *, port: int | None, tell: Callable[[str], None]) -> int:
-    """Run Dagster in the foreground until it ends or SIGTERM or SIGINT comes; its exit code (0 when asked to stop)."""
+def serve(settings: Settings, web: WebOptions, *, tell: Callable[[str], None]) -> int:
+    """Run Dagster in the foreground until a part of it ends or SIGTERM or SIGINT comes; 0 when asked to stop."""
     home = dagster_home()
-    chosen = choose_port(port)
     # Before anything is started: a signal from here on is remembered, and stops all of it.
     stop = _StopRequest()
     started = prepare_store(settings)
-    process: subprocess.Popen[bytes] | None = None
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "ORDERS_DATA_DIR": str(settings.data_dir),
+        # More runs a tick than Dagster's five: alerts follow failures without lagging behind.
+        "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "25",
+    }
     try:
-        if stop.asked:
-            return 0
-        environment = {
-            **os.environ,
-            "DAGSTER_HOME": str(home),
-            "ORDERS_DATA_DIR": str(settings.data_dir),
-            # More runs a tick than Dagster's five: alerts follow failures without lagging behind.
-            "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "25",
-        }
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_root() / "workspace.yaml")]
-        command += ["-h", "127.0.0.1", "-p", str(chosen)]
-        tell(f"Dagster UI: http://127.0.0.1:{chosen}  (data in {settings.data_dir})")
-        process = subprocess.Popen(command, env=environment, cwd=project_root(), start_new_session=True)  # noqa: S603
-        stop.wakes(process)
-        while process.poll() is None:
-            try:
-                process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                if stop.asked:
-                    break
+        with DagsterProcesses(environment, web, stop.asked, tell) as processes:
+            tell(f"Dagster UI: http://{web.address}:{web.port}  (data in {settings.data_dir})")
+            while not stop.asked.wait(1):
+                if ended := processes.ended():
+                    tell(ended)
+                    return 1
                 if started is not None:
                     _bring_back(settings, tell)
-        return 0 if stop.asked else process.returncode or 0
+            return 0
+    except ProcessEnded as error:
+        if stop.asked.is_set():
+            return 0
+        tell(str(error))
+        return 1
     finally:
-        if process is not None:
-            stop_tree(process.pid)
         if started is not None:
             started.stop()
 
@@ -148,48 +137,13 @@ def choose_port(wanted: int | None) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
-def stop_tree(pid: int, patience_seconds: float = STOP_PATIENCE_SECONDS) -> None:
-    """Stop a process and everything that it started, gently first. A tree, because runs have groups of their own."""
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    try:
-        root.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-        root.send_signal(signal.SIGTERM)
-    except psutil.NoSuchProcess:
-        pass
-    psutil.wait_procs([root], timeout=patience_seconds)
-    alive = [process for process in tree if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    for process in alive:
-        _quietly(process.terminate)
-    _, alive = psutil.wait_procs(alive, timeout=5)
-    for process in alive:
-        _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=5)
-
-
-def _quietly(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except psutil.NoSuchProcess:
-        return
-
-
 class _StopRequest:
-    """Remembers SIGTERM and SIGINT, and passes the first on to the child, so that waiting for it ends."""
+    """Remembers SIGTERM and SIGINT."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self.asked = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._take)
 
-    def wakes(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
     def _take(self, number: int, frame: object) -> None:
-        self.asked = True
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.asked.set()

@@ -38,6 +38,8 @@ from orders_pipeline.vault.redaction import redact
 DetailValue = int | str | bool | None
 
 GENESIS = bytes(32)
+# A run's tag: who started it by hand. Set by the guard of the UI alone, which drops what a client says of it.
+PERSON_TAG = "orders_pipeline/person"
 # An entry says that something happened, not what was in it.
 DETAIL_TEXT_CHARACTERS = 120
 DETAIL_FIELDS = 12
@@ -48,13 +50,14 @@ PURGE_STEP = 20_000
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 # Amazon's own, and what tests make up: never words, which could be somebody's name.
 _ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_ACTOR = re.compile(r"(run|job|user):[^\s]{1,120}")
+_ACTOR = re.compile(r"(run|job|user|person):[^\s]{1,120}")
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _actor: ContextVar[str | None] = ContextVar("orders_pipeline_actor", default=None)
 
 
 @contextmanager
 def acting_as(actor: str) -> Generator[None]:
-    """Who acts from here on: `run:<dagster run id>`, `job:<name>` or `user:<os user>`."""
+    """Who acts from here on: `run:<dagster run id>`, `job:<name>`, `user:<os user>` or a `person_actor`."""
     token = _actor.set(_checked_actor(actor))
     try:
         yield
@@ -65,6 +68,18 @@ def acting_as(actor: str) -> Generator[None]:
 def current_actor() -> str:
     """Who acts: as set by `acting_as`, else the operating system's user."""
     return _actor.get() or f"user:{_os_user()}"
+
+
+def is_person(name: str) -> bool:
+    """Whether this can be the name by which a person logs in: nothing that separates an actor's parts is in it."""
+    return bool(_PERSON.fullmatch(name))
+
+
+def person_actor(name: str, run_id: str | None = None) -> str:
+    """A person who logged in to the UI, and the run that they started there."""
+    if not is_person(name):
+        raise AuditRefused("A person's name is made of letters, digits and . _ @ + -.")
+    return f"person:{name}/run:{run_id}" if run_id else f"person:{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +270,7 @@ def checked_order_id(order_id: str) -> str:
 
 def _checked_actor(actor: str) -> str:
     if not _ACTOR.fullmatch(actor):
-        raise AuditRefused("An actor is run:<id>, job:<name> or user:<name>.")
+        raise AuditRefused("An actor is run:<id>, job:<name>, user:<name> or person:<name>.")
     return actor
 
 

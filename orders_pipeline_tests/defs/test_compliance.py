@@ -16,7 +16,7 @@ from orders_pipeline.defs.compliance_checks import EXPORT_CHECKS, HISTORY_CHECKS
 from orders_pipeline.operations.overdue import SCHEDULED
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.store.database import Database
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.audit import PERSON_TAG, AuditLog
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 from orders_pipeline_tests.vault.tampering import as_superuser, recompute_everything, write_days_ago
 
@@ -222,33 +222,61 @@ def test_the_warehouse_is_asked_again_between_two_nights_and_only_while_it_owes_
     assert _ticked(pipeline, "frequent_warehouse_erasures", now) == []
 
 
-@pytest.mark.parametrize("whole_seller", [False, True])
 def test_a_request_to_erase_is_a_job_that_says_whose_it_is_and_takes_no_free_text(
-    pipeline: Pipeline, sandbox: Sandbox, database: Database, whole_seller: bool
+    pipeline: Pipeline, sandbox: Sandbox, database: Database
 ):
     order_id = next(iter(sandbox.warehouse.orders))
-    config: dict[str, Any] = {"asked_by": "AMAZON"}
-    config |= {"whole_seller": True} if whole_seller else {"order_id": order_id}
-    job = pipeline.repository.get_job("erase")
-    result = job.execute_in_process(
-        instance=pipeline.instance, run_config={"ops": {"erase_buyers_data": {"config": config}}}
-    )
+    result = _erase(pipeline, {"asked_by": "AMAZON", "order_id": order_id})
     assert result.success
-    erased = {name for name, order in sandbox.warehouse.orders.items() if order.erased}
-    assert erased == (set(sandbox.warehouse.orders) if whole_seller else {order_id})
+    assert {name for name, order in sandbox.warehouse.orders.items() if order.erased} == {order_id}
+    assert _who_asked(database) == (f"run:{result.run_id}", "asked by: amazon")
+
+
+def test_no_job_erases_a_whole_seller_or_replaces_the_keys(pipeline: Pipeline, sandbox: Sandbox):
+    order_id = next(iter(sandbox.warehouse.orders))
+    for more in (
+        {"whole_seller": True},
+        {"whole_seller": True, "order_id": order_id},
+        {"everything": True},
+        {},
+        {"order_id": " "},
+    ):
+        try:
+            assert not _erase(pipeline, {"asked_by": "BUYER", **more}).success, more
+        except dg.DagsterInvalidConfigError:
+            continue
+    assert not any(order.erased for order in sandbox.warehouse.orders.values())
+    names = {job.name for job in pipeline.repository.get_all_jobs()}
+    assert not any("seller" in name or "replace" in name or "lost" in name for name in names), names
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [("maria", "person:maria/run:"), ("", "run:"), ("eve run:1", "run:"), ("eve/run:1", "run:")],
+)
+def test_a_run_that_a_person_started_by_hand_names_them_in_the_audit_log(
+    pipeline: Pipeline, sandbox: Sandbox, database: Database, tag: str, expected: str
+):
+    order_id = next(iter(sandbox.warehouse.orders))
+    result = _erase(pipeline, {"asked_by": "BUYER", "order_id": order_id}, tags={PERSON_TAG: tag})
+    assert _who_asked(database) == (f"{expected}{result.run_id}", "asked by: buyer")
+
+
+def _erase(pipeline: Pipeline, config: dict[str, Any], tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+    return pipeline.repository.get_job("erase").execute_in_process(
+        instance=pipeline.instance,
+        run_config={"ops": {"erase_buyers_data": {"config": config}}},
+        tags=tags,
+        raise_on_error=False,
+    )
+
+
+def _who_asked(database: Database) -> tuple[str, str]:
     with database.transaction() as connection:
         asked = connection.execute(
             text("select actor, purpose from audit.entries where action = 'erase' and outcome = 'requested'")
         ).one()
-    assert asked.actor == f"run:{result.run_id}"
-    assert asked.purpose == "asked by: amazon"
-    both = {"asked_by": "BUYER", "whole_seller": True, "order_id": order_id}
-    refused = job.execute_in_process(
-        instance=pipeline.instance,
-        run_config={"ops": {"erase_buyers_data": {"config": both}}},
-        raise_on_error=False,
-    )
-    assert not refused.success
+    return asked.actor, asked.purpose
 
 
 def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, database: Database):

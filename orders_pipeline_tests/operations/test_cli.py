@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
 from orders_pipeline.cli import main
-from orders_pipeline.operations.serve import stop_tree
+from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 from orders_pipeline.store.database import Database

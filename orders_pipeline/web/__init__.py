@@ -1,0 +1,1 @@
+"""The web port: the Dagster UI behind a guard, in one process."""

@@ -1,0 +1,124 @@
+"""How people are known: not at all (this machine alone), by a login, or by the header of an authenticating proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.vault.audit import is_person
+from orders_pipeline.web.origins import Refusal
+from orders_pipeline.web.sessions import Session, Sessions
+from orders_pipeline.web.users import UsersFile, UsersFileError
+from orders_pipeline.web.visitor import Role, Visitor
+from orders_pipeline.web_settings import IpNetwork, WebSettings, problem_with_listening
+
+
+class Access(Protocol):
+    """Who sent this request: a visitor, or why nobody is let in by it."""
+
+    def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal: ...
+
+
+class LoginRequired(Refusal):
+    """The person may log in, and ask again."""
+
+
+class OpenAccess:
+    """Whoever reaches the port, which is on loopback. Nobody is known by name."""
+
+    def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
+        return Visitor(None, Role.OPERATOR)
+
+
+class LoginAccess:
+    """Who has a session of a person that is still in the users file, with the password that it was begun with."""
+
+    def __init__(self, users: UsersFile, sessions: Sessions, cookie: str) -> None:
+        self.users = users
+        self.sessions = sessions
+        self.cookie = cookie
+
+    def session(self, scope: Mapping[str, Any]) -> Session | None:
+        # https has a name of its own, which no page of another host can set (the prefix __Host-).
+        cookies = HTTPConnection(dict(scope)).cookies
+        value = cookies.get(f"__Host-{self.cookie}") or cookies.get(self.cookie)
+        return self.sessions.read(value) if value else None
+
+    def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
+        session = self.session(scope)
+        if session is None:
+            return LoginRequired("Log in first: /login", status=401)
+        try:
+            user = self.users.find(session.name)
+        except UsersFileError as error:
+            return Refusal(str(error), status=503)
+        if user is None or user.fingerprint != session.fingerprint:
+            return LoginRequired("Log in again: /login", status=401)
+        return Visitor(user.name, user.role)
+
+
+class ProxyAccess:
+    """Whom the proxy names. Its header is believed from the proxy's own address alone, and without it nobody gets in.
+
+    With a users file the person must be in it, and has the role of its line; without one, everybody whom the proxy lets
+    through may operate.
+    """
+
+    def __init__(self, header: str, networks: tuple[IpNetwork, ...], users: UsersFile | None) -> None:
+        self._header = header
+        self._networks = networks
+        self._users = users
+
+    def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
+        if not self._is_proxy(scope.get("client")):
+            return Refusal("The UI is reached through its proxy only (ORDERS_WEB_PROXY_ADDRESSES).")
+        names = Headers(scope=dict(scope)).getlist(self._header)
+        if len(names) != 1 or not is_person(names[0]):
+            # Two: the proxy passed on what the client had sent, beside its own.
+            return Refusal(f"The proxy must set {self._header} once, to the person's name.", status=401)
+        if self._users is None:
+            return Visitor(names[0], Role.OPERATOR)
+        try:
+            user = self._users.find(names[0])
+        except UsersFileError as error:
+            return Refusal(str(error), status=503)
+        return Visitor(user.name, user.role) if user else Refusal("This person is not in ORDERS_WEB_USERS_FILE.")
+
+    def _is_proxy(self, peer: tuple[str, int] | None) -> bool:
+        try:
+            address = ipaddress.ip_address(peer[0] if peer else "")
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to listen, checked."""
+
+    address: str
+    port: int
+
+
+def open_access(settings: WebSettings, listening: Listening, data_dir: Path) -> Access:
+    """Raises SettingsError, UsersFileError or SessionKeyError where the UI would not be safe to serve."""
+    people_are_known = bool(settings.users_file or settings.proxy_header)
+    if problem := problem_with_listening(listening.address, settings.hostnames, people_are_known):
+        raise SettingsError((problem,))
+    users = UsersFile(settings.users_file) if settings.users_file else None
+    if users is not None:
+        users.check()
+    if settings.proxy_header:
+        return ProxyAccess(settings.proxy_header, settings.proxy_networks, users)
+    if users is not None:
+        # Cookies are shared by all ports of a host: two checkouts side by side keep theirs apart by name.
+        return LoginAccess(users, Sessions(data_dir), f"orders_pipeline_{listening.port}")
+    return OpenAccess()

@@ -1,0 +1,67 @@
+"""What people do at the web port, in the audit log: logins, refused logins, logouts, and every change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Protocol
+
+from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.vault.audit import person_actor
+
+# Names that nobody has: one entry a minute says how many were tried, so that nobody can fill the log from outside.
+_UNKNOWN_NAMES_EVERY_SECONDS = 60.0
+_WEB = "job:web"
+_logger = logging.getLogger("orders_pipeline.web")
+
+
+class Journal(Protocol):
+    """Each call raises if the entry could not be written: then what it tells of does not happen."""
+
+    def logged_in(self, name: str) -> None: ...
+
+    def login_refused(self, name: str | None, outcome: str) -> None: ...
+
+    def logged_out(self, name: str) -> None: ...
+
+    def changes(self, name: str, mutation: str) -> None: ...
+
+
+class AuditJournal:
+    """In this deployment's audit log."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._guard = threading.Lock()
+        self._unknown = 0
+        self._unknown_told_at: float | None = None
+
+    def logged_in(self, name: str) -> None:
+        self._record("web_login", person_actor(name), "login", "succeeded")
+
+    def login_refused(self, name: str | None, outcome: str) -> None:
+        """`name` is None where nobody is called that: what was typed could be a password."""
+        _logger.warning("A login was refused (%s).", outcome)
+        if name is not None:
+            self._record("web_login", _WEB, "login", outcome, name=name)
+            return
+        with self._guard:
+            self._unknown += 1
+            now = time.monotonic()
+            if self._unknown_told_at is not None and now - self._unknown_told_at < _UNKNOWN_NAMES_EVERY_SECONDS:
+                return
+            tries, self._unknown, self._unknown_told_at = self._unknown, 0, now
+        self._record("web_login", _WEB, "login", "unknown_name", tries=tries)
+
+    def logged_out(self, name: str) -> None:
+        self._record("web_logout", person_actor(name), "logout", "done")
+
+    def changes(self, name: str, mutation: str) -> None:
+        self._record("web_change", person_actor(name), "asked for in the UI", "requested", mutation=mutation)
+
+    def _record(self, action: str, actor: str, purpose: str, outcome: str, **detail: str | int) -> None:
+        self._deployment.audit.record(
+            None, action=action, seller_id=self._deployment.seller_id, purpose=purpose, outcome=outcome, actor=actor,
+            detail=detail,
+        )  # fmt: skip

@@ -1,0 +1,26 @@
+"""The guarded UI as a process of its own: what `orders-pipeline up` starts, and `orders-pipeline web` is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.settings import load_settings, project_root
+from orders_pipeline.web.access import Listening, open_access
+from orders_pipeline.web.journal import AuditJournal
+from orders_pipeline.web.server import serve_ui
+
+
+def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only: bool) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError, UsersFileError or SessionKeyError."""
+    settings = load_settings()
+    settings.require_complete()
+    listening = Listening(host or settings.web.listen, port)
+    serve_ui(
+        settings.web,
+        open_access(settings.web, listening, settings.data_dir),
+        AuditJournal(Deployment(settings)),
+        listening,
+        workspace or project_root() / "workspace.yaml",
+        read_only=read_only,
+    )

@@ -1,0 +1,36 @@
+"""Who a request comes from, as the guard found out; the rest of the process reads it from the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+_SCOPE_KEY = "orders_pipeline.visitor"
+
+
+class Role(StrEnum):
+    """What a person may do: a viewer sees everything that the UI shows, and changes nothing."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`name` is None where nobody logs in. `may_change` holds for this one request: never for a GET or a websocket."""
+
+    name: str | None
+    role: Role
+    may_change: bool = False
+
+
+def attach(scope: Any, visitor: Visitor) -> None:
+    scope[_SCOPE_KEY] = visitor
+
+
+def visitor_of(scope: Mapping[str, Any]) -> Visitor | None:
+    """None for a request that did not come through the guard."""
+    found = scope.get(_SCOPE_KEY)
+    return found if isinstance(found, Visitor) else None
