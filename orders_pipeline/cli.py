@@ -122,7 +122,9 @@ def web(port: int, host: str | None, workspace: Path | None, read_only: bool) ->
 
 @main.command("web-user")
 @click.argument("name")
-@click.option("--role", type=click.Choice([*Role]), default=Role.OPERATOR, show_default=True)
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), default=Role.OPERATOR.value, show_default=True
+)
 @click.password_option(help="Asked for, if it is not given; a shell's history keeps what is.")
 @_told
 def web_user(name: str, role: str, password: str) -> None:
