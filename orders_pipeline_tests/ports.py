@@ -16,6 +16,7 @@ from orders_pipeline.amazon.fields import Fields
 from orders_pipeline.amazon.order import FetchedOrder, Order, OrderParts, Priority, SearchPage, SearchWindow
 from orders_pipeline.amazon.orders_v2026 import STATE_DATA
 from orders_pipeline.amazon.orders_v2026_wire import read_order, read_shipping_details
+from orders_pipeline.amazon.search_entries import read_entries
 from orders_pipeline.amazon.shipment import ShipmentConfirmation
 from orders_pipeline.amazon.shipments_v0 import confirmation_body, ship_date
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
@@ -159,9 +160,10 @@ class AmazonPorts:
                 ),
                 key=lambda order: order.last_updated,
             )
-            page = tuple(self.read(order, OrderParts.STATE).order for order in found[start : start + self.page_size])
+            entries = [self._rendered(order, (*STATE_DATA,)) for order in found[start : start + self.page_size]]
+        page, unreadable = read_entries(entries, "orderId", lambda entry: read_order(entry, with_packages=False))
         end = start + self.page_size
-        return SearchPage(page, str(end) if end < len(found) else None, window.updated_before)
+        return SearchPage(page, str(end) if end < len(found) else None, window.updated_before, unreadable)
 
     def confirm_shipment(self, confirmation: ShipmentConfirmation, *, deadline_seconds: float = 20.0) -> None:
         self._faults.strike("confirm", confirmation.order_id)
@@ -183,13 +185,16 @@ class AmazonPorts:
         details, packages = OrderParts.SHIPPING_DETAILS in parts, OrderParts.PACKAGES in parts
         included += ["RECIPIENT"] if details else []
         included += ["PACKAGES"] if packages and self.api_version != "v0" else []
-        rendered = render_order(order, tuple(included), {DIRECT_TO_CONSUMER}, self._state.clock.now())
+        body = self._rendered(order, tuple(included))
+        read = read_order(body, with_packages="PACKAGES" in included)
+        return FetchedOrder(read, read_shipping_details(body) if details else None)
+
+    def _rendered(self, order: SandboxOrder, included: tuple[str, ...]) -> Fields:
+        rendered = render_order(order, included, {DIRECT_TO_CONSUMER}, self._state.clock.now())
         answer = json.loads(json.dumps(rendered))
         if self.alter is not None:
             self.alter(answer)
-        body = Fields(answer, "order")
-        read = read_order(body, with_packages="PACKAGES" in included)
-        return FetchedOrder(read, read_shipping_details(body) if details else None)
+        return Fields(answer, "order")
 
 
 class WarehousePorts:

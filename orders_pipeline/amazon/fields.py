@@ -19,6 +19,8 @@ from orders_pipeline.vault.personal import PersonalText
 
 logger = logging.getLogger(__name__)
 
+# PostgreSQL stores neither: one such character would fail a whole transaction.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 # No order costs more; beyond, arithmetic would fail instead of reading.
 _MOST_DIGITS = 15
@@ -50,14 +52,19 @@ class Fields:
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return None if value is None else self._unreadable(name)
-        return str(value) or None
+        text = str(value)
+        if _UNSTORABLE.search(text):
+            return self._unreadable(name)
+        return text or None
 
     def required_text(self, name: str) -> str:
         return self.text(name) or self._missing(name)
 
     def personal(self, name: str) -> PersonalText | None:
         """A buyer's text, masked from here on; blank counts as absent."""
-        text = self.text(name)
+        value = self._values.get(name)
+        # What no database takes is left out of an address, and the rest is kept.
+        text = _UNSTORABLE.sub("", value) if isinstance(value, str) else self.text(name)
         return PersonalText(text) if text and text.strip() else None
 
     def time(self, name: str) -> datetime | None:
@@ -111,7 +118,9 @@ class Fields:
 
     def texts(self, name: str) -> list[str]:
         values = self._values.get(name)
-        return [value for value in values if isinstance(value, str) and value] if isinstance(values, list) else []
+        if not isinstance(values, list):
+            return []
+        return [value for value in values if isinstance(value, str) and value and not _UNSTORABLE.search(value)]
 
     def money(self, amount: str, currency: str) -> Money | None:
         number, code = self.text(amount), self.text(currency)

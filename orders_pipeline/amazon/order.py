@@ -234,12 +234,21 @@ class SearchWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableEntry:
+    """An entry of a listing that cannot be read, its id where that can, and the field that is the problem."""
+
+    order_id: str | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPage:
     """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark."""
 
     orders: tuple[Order, ...]
     next_page_token: str | None
     listed_until: datetime | None
+    unreadable: tuple[UnreadableEntry, ...] = ()
 
 
 class OrdersPort(Protocol):

@@ -47,6 +47,7 @@ from orders_pipeline.amazon.orders_v0_wire import read_order, read_shipping_deta
 from orders_pipeline.amazon.orders_v2026 import PAGE_SIZE, SEARCH_HOLDBACK, iso, page_token_error
 from orders_pipeline.amazon.page_tokens import PageToken, next_page_token, read_page_token
 from orders_pipeline.amazon.restricted_calls import restricted_call
+from orders_pipeline.amazon.search_entries import read_entries
 from orders_pipeline.amazon.timing import Deadline
 from orders_pipeline.amazon.transport import AccessTokens, Request, Transport
 
@@ -206,14 +207,16 @@ class OrdersV0:
         except AmazonBadRequest as error:
             raise page_token_error(error) if token else error from None
         payload = Fields(answer.body, "answer").part("payload")
-        orders = self._read(
+        orders, unreadable = self._read(
             V0_GET_ORDERS,
             answer,
-            lambda payload: tuple(read_order(order, []) for order in payload.required_parts("Orders")),
+            lambda payload: read_entries(
+                payload.required_parts("Orders"), "AmazonOrderId", lambda order: read_order(order, [])
+            ),
         )
         next_token = next_page_token(
             payload.text("NextToken"),
-            [order.order_id for order in orders],
+            [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
             before=before,
             now=self._transport.clock.now(),
             previous=token,
@@ -221,7 +224,7 @@ class OrdersV0:
             seller_id=self._transport.seller_id,
             request_id=answer.request_id,
         )
-        return SearchPage(orders, next_token, payload.time("LastUpdatedBefore") or before)
+        return SearchPage(orders, next_token, payload.time("LastUpdatedBefore") or before, unreadable)
 
     def _payload(
         self, operation: Operation, order_id: str, tokens: AccessTokens, priority: Priority, deadline: Deadline

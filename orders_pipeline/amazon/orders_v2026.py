@@ -25,6 +25,7 @@ from orders_pipeline.amazon.order import (
 from orders_pipeline.amazon.orders_v2026_wire import read_order, read_shipping_details
 from orders_pipeline.amazon.page_tokens import PageToken, next_page_token, read_page_token
 from orders_pipeline.amazon.restricted_calls import restricted_call
+from orders_pipeline.amazon.search_entries import read_entries
 from orders_pipeline.amazon.timing import Deadline
 from orders_pipeline.amazon.transport import AccessTokens, Request, Transport
 
@@ -143,15 +144,17 @@ class OrdersV2026:
             raise page_token_error(error) if token else error from None
         body = Fields(answer.body, "answer")
         try:
-            orders = tuple(
-                read_order(order, with_packages=False, strict=False) for order in body.required_parts("orders")
+            orders, unreadable = read_entries(
+                body.required_parts("orders"),
+                "orderId",
+                lambda order: read_order(order, with_packages=False, strict=False),
             )
             listed_until = body.time("lastUpdatedBefore")
         except FieldProblem as problem:
             raise self._protocol_error(SEARCH_ORDERS, answer, str(problem)) from None
         next_token = next_page_token(
             body.part("pagination").text("nextToken"),
-            [order.order_id for order in orders],
+            [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
             before=before,
             now=self._transport.clock.now(),
             previous=token,
@@ -159,7 +162,7 @@ class OrdersV2026:
             seller_id=self._transport.seller_id,
             request_id=answer.request_id,
         )
-        return SearchPage(orders, next_token, listed_until or before)
+        return SearchPage(orders, next_token, listed_until or before, unreadable)
 
     def _protocol_error(self, operation: Operation, answer: Answer, problem: str) -> AmazonError:
         return protocol_error(operation, self._transport.seller_id, answer.request_id, problem)

@@ -20,7 +20,7 @@ from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, NotificationQueue, QueueUnavailable
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
-from orders_pipeline.intake.sweep import looks_back_to, sweep_orders
+from orders_pipeline.intake.sweep import looks_back_to, review_given_up, sweep_orders
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.account_starts import note_start
@@ -28,6 +28,7 @@ from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgresError
 from orders_pipeline.store.order_events import count_by_day
 from orders_pipeline.store.pending import pending_work
+from orders_pipeline.store.search_windows import given_up_searches
 from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:operations"]
@@ -71,6 +72,9 @@ def order_events(
             totals = search_events(
                 client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL
             )
+    if totals.finished:
+        with database.transaction() as connection:
+            review_given_up(connection, seller_id)
     if not totals.finished:
         wait = max((totals.resume_at or database.now()) - database.now(), timedelta(seconds=1))
         context.log.info(
@@ -106,6 +110,7 @@ def order_sweeps(
         )
     with database.transaction() as connection:
         results = list(sweep_results(connection, seller_id))
+        given_up = given_up_searches(connection, seller_id)
         not_before = looks_back_to(connection, seller_id)
     if swept.search.finished:
         work_is_done(database, seller_id=seller_id, work=SWEEP)
@@ -114,6 +119,10 @@ def order_sweeps(
         metadata={
             **swept.search.as_metadata(),
             "missed": swept.missed,
+            "given_up": table(
+                ["from", "until", "failures", "error", "given_up_at"],
+                [(w.updated_after, w.updated_before, w.failures, w.last_error, w.given_up_at) for w in given_up],
+            ),
             "from": swept.window.updated_after.isoformat() if swept.window else NOTHING,
             "until": swept.window.updated_before.isoformat() if swept.window else NOTHING,
             "not_further_back_than": (

@@ -18,6 +18,8 @@ from orders_pipeline.store.alerts import close_alert, open_alert_keys, open_aler
 from orders_pipeline.store.board import board, board_rows
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgresError
+from orders_pipeline.store.order_events import parked_messages_by_reason
+from orders_pipeline.store.other_marketplaces import other_marketplace_orders
 
 # Followed by the job's name.
 FAILED_RUN_ALERT = "run.failed:"
@@ -39,6 +41,8 @@ def order_board(store: StoreResource) -> dg.MaterializeResult:
         numbers = board(connection, seller_id)
         rows = board_rows(connection, seller_id)
         alerts = open_alerts(connection, seller_id)
+        others = other_marketplace_orders(connection, seller_id)
+        parked = parked_messages_by_reason(connection, seller_id)
     work_is_done(database, seller_id=seller_id, work=REPORTS)
     return dg.MaterializeResult(
         metadata={
@@ -50,6 +54,14 @@ def order_board(store: StoreResource) -> dg.MaterializeResult:
             "board": table(
                 ["amazon_status", "fulfillment_state", "orders", "next_ship_by", "oldest"],
                 [(r.status, r.state, r.orders, r.next_ship_by, duration(r.oldest_seconds)) for r in rows],
+            ),
+            "marketplaces_not_configured": table(
+                ["marketplace", "fulfilled_by", "status", "orders", "newest"],
+                [(r.marketplace_id, r.fulfilled_by, r.status, r.orders, r.newest) for r in others],
+            ),
+            "parked_messages": table(
+                ["type", "reason", "messages", "newest"],
+                [(r.notification_type, r.reason, r.messages, r.newest) for r in parked],
             ),
             "alerts": table(
                 ["severity", "what", "what_to_do", "since", "times"],

@@ -25,7 +25,7 @@ def replay_fulfillment(
     if entry is None:
         return None
     state = State(entry.state)
-    if state is State.REFUSED:
+    if state in (State.REFUSED, State.CANCELLED):
         state = change_state(connection, seller_id, entry, Event.REPLAY, entries)
     elif state in ACTIONABLE:
         update_queue_entry(

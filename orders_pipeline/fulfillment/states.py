@@ -149,6 +149,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.CANCELLED, E.PACKAGE_LEFT): S.TOO_LATE,
     (S.CANCELLED, E.ALL_LEFT): S.TOO_LATE,
     (S.CANCELLED, E.WAREHOUSE_CANCELLED): S.CANCELLED,
+    # A person says that it lives: it waits for Amazon's word.
+    (S.CANCELLED, E.REPLAY): S.HELD,
     # Only a hold came too late, and it is no longer wanted.
     (S.TOO_LATE, E.SHIP): S.ACCEPTED,
     (S.TOO_LATE, E.HOLD): S.TOO_LATE,

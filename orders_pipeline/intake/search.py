@@ -17,9 +17,11 @@ from sqlalchemy import Connection
 
 from orders_pipeline.amazon.errors import AmazonBadRequest, LimitNotBefore
 from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow
+from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
 from orders_pipeline.store.search_windows import open_search, restart_search, save_page, unfinished_search
+from orders_pipeline.untrusted_text import bounded_id
 
 # Amazon lists an order up to two minutes after it changed; a window that ends later misses it for good.
 SEARCH_HOLDBACK = timedelta(minutes=3)
@@ -34,6 +36,7 @@ class SearchTotals:
     pages: int = 0
     orders_seen: int = 0
     events_new: int = 0
+    unreadable: int = 0
     finished: bool = False
     resume_at: datetime | None = None
 
@@ -42,6 +45,7 @@ class SearchTotals:
             "pages": self.pages,
             "orders_seen": self.orders_seen,
             "events_new": self.events_new,
+            "unreadable_entries": self.unreadable,
             "finished": self.finished,
             "resume_at": self.resume_at.isoformat() if self.resume_at else "",
         }
@@ -122,9 +126,12 @@ def search_events(
                 new = record(connection, page.orders)
             else:
                 new = record_orders(connection, seller_id, purpose, page.orders)
-            search = save_page(connection, search, page.next_page_token, len(page.orders), new)
+            new += park_entries(connection, seller_id, purpose, page.unreadable)
+            entries = len(page.orders) + len(page.unreadable)
+            search = save_page(connection, search, page.next_page_token, entries, new)
         totals.pages += 1
-        totals.orders_seen += len(page.orders)
+        totals.orders_seen += entries
+        totals.unreadable += len(page.unreadable)
         totals.events_new += new
     totals.finished = search.finished
     return totals
@@ -141,11 +148,11 @@ def record_orders(connection: Connection, seller_id: str, source: str, found: Se
             deduplication_key=f"updated:{order.last_updated_at.isoformat()}",
             published_at=order.last_updated_at,
             partition_day=partition_day(order.last_updated_at, now),
-            marketplace_id=order.marketplace_id,
+            marketplace_id=bounded_id(order.marketplace_id),
             change_type="Search",
             level="OrderLevel",
-            status_told=order.status,
-            fulfilled_by_told=order.fulfilled_by,
+            status_told=bounded_id(order.status),
+            fulfilled_by_told=bounded_id(order.fulfilled_by),
             changed_at=order.last_updated_at,
             details={},
         )

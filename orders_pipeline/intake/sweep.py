@@ -12,12 +12,33 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow, canonical_status
+from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.amazon.order import (
+    AMAZON,
+    UNKNOWN_FULFILLER,
+    Order,
+    OrdersPort,
+    OrderStatus,
+    Priority,
+    SearchWindow,
+    canonical_status,
+)
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
+from orders_pipeline.intake.unreadable_entries import close_unreadable
 from orders_pipeline.store.account_starts import account_start
+from orders_pipeline.store.alerts import close_alerts_about, open_alert_keys, raise_alert
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.orders import known_states
-from orders_pipeline.store.search_windows import latest_finished_until, unfinished_search
+from orders_pipeline.store.known_orders import KnownOrder, known_orders
+from orders_pipeline.store.search_windows import (
+    fail_search,
+    give_up_search,
+    given_up_searches,
+    given_up_until,
+    latest_finished_until,
+    settle_given_up,
+    unfinished_search,
+)
+from orders_pipeline.store.workers import concerns_all, where_from
 
 SWEEP = "sweep"
 # Lists miss orders for minutes up to half a day (facts/peers.md §2, 16): each sweep looks back over the one before, and
@@ -25,6 +46,12 @@ SWEEP = "sweep"
 OVERLAP = timedelta(hours=1)
 LONG_OVERLAP = timedelta(hours=24)
 FIRST_LOOK_BACK = timedelta(hours=24)
+# A window that fails is tried hourly: what is wrong with it alone shows within three hours. Amazon's own outages strike
+# every window, and are waited for.
+WINDOW_ATTEMPTS, OUTAGE_ATTEMPTS = 3, 24
+# Followed by the window.
+GIVEN_UP_ALERT = "search.given_up:"
+_TO_SHIP = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
 @dataclass(slots=True)
@@ -38,12 +65,18 @@ class SweepTotals:
 
 
 def sweep_window(
-    last_until: datetime | None, now: datetime, marketplace_ids: tuple[str, ...], not_before: datetime | None = None
+    last_until: datetime | None,
+    now: datetime,
+    marketplace_ids: tuple[str, ...],
+    not_before: datetime | None = None,
+    *,
+    after_gap: datetime | None = None,
 ) -> SearchWindow | None:
     """From an hour (once a day: a day) before the last sweep's end, up to what Amazon lists by now.
 
     `not_before`: the account's first start, before which an old process did the work. None while Amazon lists nothing
-    that is later than that.
+    that is later than that. `after_gap`: the end of a window that was given up in the last hours; the hourly sweep
+    does not look back into it.
     """
     end = now - SEARCH_HOLDBACK
     if last_until is None:
@@ -51,6 +84,8 @@ def sweep_window(
     else:
         first_of_the_day = last_until.date() != end.date()
         start = last_until - (LONG_OVERLAP if first_of_the_day else OVERLAP)
+        if after_gap is not None and not first_of_the_day:
+            start = max(start, after_gap)
     start = max(start, not_before or start)
     return SearchWindow(start, end, marketplace_ids) if start < end else None
 
@@ -67,23 +102,47 @@ def looks_back_to(connection: Connection, seller_id: str) -> datetime | None:
 def sweep_orders(
     orders: OrdersPort, database: Database, *, seller_id: str, marketplace_ids: tuple[str, ...]
 ) -> SweepTotals:
-    """Search, and feed what was missed as order events; an unfinished sweep goes on first. Raises AmazonError."""
+    """Search, and feed what was missed as order events; an unfinished sweep goes on first. Raises AmazonError.
+
+    A window that fails again and again is given up, and the next one begins at once.
+    """
+    with database.transaction() as connection:
+        unfinished = unfinished_search(connection, seller_id, SWEEP)
+    try:
+        swept = _sweep(orders, database, seller_id, marketplace_ids)
+    except (LimitNotBefore, AmazonAuthError):
+        # The account's trouble, not the window's.
+        raise
+    except Exception as error:
+        if concerns_all(error) or not _give_up(database, seller_id, error):
+            raise
+        swept = _sweep(orders, database, seller_id, marketplace_ids)
+    with database.transaction() as connection:
+        review_given_up(connection, seller_id)
+        if swept.search.finished and not swept.search.unreadable and unfinished is None:
+            close_unreadable(connection, seller_id)
+    return swept
+
+
+def _sweep(orders: OrdersPort, database: Database, seller_id: str, marketplace_ids: tuple[str, ...]) -> SweepTotals:
     with database.transaction() as connection:
         unfinished = unfinished_search(connection, seller_id, SWEEP)
         last_until = latest_finished_until(connection, seller_id, SWEEP)
         not_before = looks_back_to(connection, seller_id)
+        gap = given_up_until(connection, seller_id, SWEEP)
     if unfinished is not None:
         window = SearchWindow(
             unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
         )
     else:
-        window = sweep_window(last_until, database.now(), marketplace_ids, not_before)
+        window = sweep_window(last_until, database.now(), marketplace_ids, not_before, after_gap=gap)
         if window is None:
             return SweepTotals(SearchTotals(finished=True), None)
     missed: set[str] = set()
 
     def record(connection: Connection, found: Sequence[Order]) -> int:
-        news = _not_told(connection, seller_id, found)
+        known = known_orders(connection, seller_id, [order.order_id for order in found])
+        news = [order for order in found if is_missed(order, known.get(order.order_id))]
         missed.update(order.order_id for order in news)
         return record_orders(connection, seller_id, SWEEP, news)
 
@@ -93,7 +152,70 @@ def sweep_orders(
     return SweepTotals(search=search, window=window, missed=len(missed))
 
 
-def _not_told(connection: Connection, seller_id: str, found: Sequence[Order]) -> list[Order]:
-    """Those that are unknown, or whose status we do not know. A newer time alone tells nothing that matters here."""
-    known = known_states(connection, seller_id, [order.order_id for order in found])
-    return [order for order in found if canonical_status(order.status) != known.get(order.order_id)]
+def is_missed(order: Order, known: KnownOrder | None) -> bool:
+    """Whether the listing tells what matters and was not told: a status, a request to cancel, fewer pieces, a deadline.
+
+    A newer time alone tells nothing, except where the listing has no items (v0): then any change may be theirs.
+    """
+    if known is None:
+        return True
+    status = canonical_status(order.status)
+    if status != known.status:
+        return True
+    if order.fulfilled_by not in (known.fulfilled_by, UNKNOWN_FULFILLER):
+        return True
+    if known.fetch_is_due or AMAZON in (order.fulfilled_by, known.fulfilled_by) or status not in _TO_SHIP:
+        return False
+    if not known.fetched or known.last_updated_at is None:
+        return True
+    if order.last_updated_at < known.last_updated_at:
+        # The listing lags behind what was read.
+        return False
+    if not order.items:
+        return order.last_updated_at > known.last_updated_at
+    pieces = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
+    return (
+        order.cancellation_requested != known.cancellation_requested
+        or pieces != known.pieces
+        or order.ship_by != known.ship_by
+    )
+
+
+def _give_up(database: Database, seller_id: str, error: Exception) -> bool:
+    """Count the failure of the window that is open; True once it is given up for it."""
+    with database.transaction() as connection:
+        search = unfinished_search(connection, seller_id, SWEEP)
+        if search is None:
+            return False
+        told = str(error) if isinstance(error, AmazonError) else f"a defect of this program: {where_from(error)}"
+        failures = fail_search(connection, search.window_id, told)
+        outage = isinstance(error, AmazonError) and error.retryable
+        if failures < (OUTAGE_ATTEMPTS if outage else WINDOW_ATTEMPTS):
+            return False
+        give_up_search(connection, search.window_id)
+        review_given_up(connection, seller_id)
+    return True
+
+
+def review_given_up(connection: Connection, seller_id: str) -> None:
+    """Close the alerts of given-up windows that were searched since; raise those of the others."""
+    settle_given_up(connection, seller_id)
+    keys: list[str] = []
+    open_keys = set(open_alert_keys(connection, seller_id, prefix=GIVEN_UP_ALERT))
+    for row in given_up_searches(connection, seller_id):
+        key = f"{GIVEN_UP_ALERT}{row.window_id}"
+        keys.append(key)
+        if key in open_keys:
+            continue
+        days = sorted({row.updated_after.date().isoformat(), row.updated_before.date().isoformat()})
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=key,
+            severity="error",
+            message=f"The search for changes from {row.updated_after:%Y-%m-%d %H:%M} to "
+            f"{row.updated_before:%Y-%m-%d %H:%M} UTC failed {row.failures} times and was given up: {row.last_error}",
+            what_to_do=f"The next window goes on. Materialize the partitions {', '.join(days)} of `order_events` to "
+            "search it again; the alert closes when that, or the sweep after midnight, has read it.",
+        )
+    close_alerts_about(connection, seller_id=seller_id, prefix=GIVEN_UP_ALERT, but=keys)

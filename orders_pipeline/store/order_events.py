@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.store.database import AnyRow
@@ -146,5 +146,25 @@ def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -
         .where(order_events.c.seller_id == seller_id, order_events.c.partition_day.in_(days))
         .group_by(order_events.c.partition_day, order_events.c.source)
         .order_by(order_events.c.partition_day, order_events.c.source)
+    )
+    return list(connection.execute(statement))
+
+
+def parked_messages_by_reason(connection: Connection, seller_id: str, limit: int = 20) -> Sequence[AnyRow]:
+    """(notification_type, reason, messages, newest) of what was set aside in the last two weeks, most first."""
+    statement = (
+        select(
+            parked_messages.c.notification_type,
+            parked_messages.c.reason,
+            func.count().label("messages"),
+            func.max(parked_messages.c.parked_at).label("newest"),
+        )
+        .where(
+            parked_messages.c.seller_id == seller_id,
+            parked_messages.c.parked_at > func.clock_timestamp() - text("interval '14 days'"),
+        )
+        .group_by(parked_messages.c.notification_type, parked_messages.c.reason)
+        .order_by(text("messages desc"))
+        .limit(limit)
     )
     return list(connection.execute(statement))

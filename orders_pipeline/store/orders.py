@@ -298,14 +298,6 @@ def lose_address(connection: Connection, *, seller_id: str, order_id: str) -> No
     )
 
 
-def known_states(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, str]:
-    """The status that is stored for each of these orders that is known."""
-    statement = select(orders.c.order_id, orders.c.status).where(
-        orders.c.seller_id == seller_id, orders.c.order_id.in_(order_ids)
-    )
-    return {row.order_id: row.status for row in connection.execute(statement)}
-
-
 def order_row(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
     statement = select(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
     return connection.execute(statement).one_or_none()

@@ -1,52 +1,191 @@
-"""Which window a sweep searches, and how far back it may look."""
+"""What only a sweep saw is news; what it cannot read is set aside; a window that always fails is given up."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from orders_pipeline.intake.search import SEARCH_HOLDBACK
-from orders_pipeline.intake.sweep import FIRST_LOOK_BACK, LONG_OVERLAP, OVERLAP, looks_back_to, sweep_window
-from orders_pipeline.store.account_starts import note_start
+from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonUnavailable
+from orders_pipeline.amazon.order import Order, OrderItem, Priority
+from orders_pipeline.intake.search import day_window, search_events
+from orders_pipeline.intake.sweep import WINDOW_ATTEMPTS, SweepTotals, is_missed, sweep_orders, sweep_window
+from orders_pipeline.store.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
 
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-END = NOW - SEARCH_HOLDBACK
-HOUR = timedelta(hours=1)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ITEM = OrderItem("1", 3, 0)
+ORDER = Order("115-1", MARKETPLACE, "UNSHIPPED", "MERCHANT", NOON, NOON, (ITEM,), ship_by=NOON)
+KNOWN = KnownOrder("UNSHIPPED", "MERCHANT", NOON - timedelta(hours=1), True, False, False, False, NOON, {"1": 3})
+REFUSED = AmazonBadRequest("searchOrders answered 400", operation="searchOrders", status=400)
+
+
+@pytest.fixture(autouse=True)
+def _listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orders_pipeline.intake.sweep.SEARCH_HOLDBACK", timedelta(seconds=-5))
+
+
+def _sweep(world: World) -> SweepTotals:
+    return sweep_orders(world.ports, world.database, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+
+
+def test_a_buyers_request_that_only_the_sweep_saw_holds_the_order_at_the_warehouse(world: World):
+    order_id = world.accepted()
+    world.amazon.request_cancellation(order_id, notify=False)
+    assert _sweep(world).missed == 1
+    world.sync()
+    assert world.state(order_id) == "holding"
+    assert _sweep(world).missed == 0
+
+
+def test_a_partial_cancellation_that_only_the_sweep_saw_is_pushed_with_fewer_pieces_or_told(world: World):
+    accepted, waiting = world.accepted(quantities=(3,)), world.order(quantities=(3,), hear=False)
+    world.amazon.withhold_address(waiting, 3600)
+    world.hear()
+    world.sync()
+    for order_id in (accepted, waiting):
+        world.amazon.orders[order_id].items[0].quantity = 1
+        world.amazon.change_status(order_id, "UNSHIPPED", notify=False)
+    # Nothing else would ask for it before the sweep does.
+    world.sql("update pipeline.orders set fetch_due_at = null")
+    world.clock.advance(timedelta(hours=2))
+    assert _sweep(world).missed == 2
+    world.sync()
+    assert "order.fewer_pieces" in world.alerts()
+    assert [row.quantity_ordered for row in world.rows("pipeline.order_items", "order_id, quantity_ordered")] == [1, 1]
+    assert world.state(waiting) == "accepted"
 
 
 @pytest.mark.parametrize(
-    ("last_until", "not_before", "start"),
+    ("change", "known", "missed"),
     [
-        (None, None, END - FIRST_LOOK_BACK),
-        (END - HOUR, None, END - HOUR - OVERLAP),
-        (END - 13 * HOUR, None, END - 13 * HOUR - LONG_OVERLAP),
-        # The first start bounds the first sweep, and the overlap of every later one.
-        (None, END - HOUR, END - HOUR),
-        (END - HOUR, END - 1.5 * HOUR, END - 1.5 * HOUR),
-        (END - 13 * HOUR, END - 20 * HOUR, END - 20 * HOUR),
-        (END - HOUR, END - 48 * HOUR, END - HOUR - OVERLAP),
+        ({}, {}, False),
+        ({}, {"status": "PENDING"}, True),
+        ({}, {"fulfilled_by": "AMAZON"}, True),
+        ({"fulfilled_by": "UNKNOWN"}, {}, False),
+        ({}, {"fetched": False}, True),
+        ({}, {"fetched": False, "fetch_is_due": True}, False),
+        ({}, {"cancellation_requested": True}, True),
+        ({"items": (replace(ITEM, cancellation_requested=True),)}, {}, True),
+        ({"items": (replace(ITEM, quantity_ordered=2),)}, {}, True),
+        ({"items": (replace(ITEM, cancelled=True),)}, {}, True),
+        ({"ship_by": NOON + timedelta(days=1)}, {}, True),
+        # An older listing than what was read, or an order that is over.
+        ({"items": (replace(ITEM, quantity_ordered=2),)}, {"last_updated_at": NOON + timedelta(hours=1)}, False),
+        ({"status": "SHIPPED", "items": ()}, {"status": "SHIPPED"}, False),
+        # v0 lists no items: any change may be theirs.
+        ({"items": ()}, {}, True),
+        ({"items": ()}, {"last_updated_at": NOON}, False),
     ],
 )
-def test_a_sweep_overlaps_the_one_before_and_never_looks_back_past_the_first_start(
-    last_until: datetime | None, not_before: datetime | None, start: datetime
+def test_a_listing_is_news_where_it_tells_what_matters(change: dict[str, Any], known: dict[str, Any], missed: bool):
+    assert is_missed(replace(ORDER, **change), replace(KNOWN, **known)) is missed
+
+
+def _break(world: World, order_id: str, **fields: Any) -> None:
+    def alter(body: dict[str, Any]) -> None:
+        if body["orderId"] == order_id:
+            for name, value in fields.items():
+                body[name] = value
+
+    world.ports.alter = alter
+
+
+@pytest.mark.parametrize(
+    ("fields", "has_id"),
+    [
+        ({"lastUpdatedTime": "yesterday"}, True),
+        ({"orderItems": "none"}, True),
+        ({"fulfillment": {"fulfillmentStatus": "A\x00B"}, "lastUpdatedTime": None}, True),
+        ({"orderId": "x" * 9000}, False),
+        ({"orderId": None}, False),
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_set_aside_with_its_id_and_the_sweep_goes_on(
+    world: World, fields: dict[str, Any], has_id: bool
 ):
-    window = sweep_window(last_until, NOW, (MARKETPLACE,), not_before)
-    assert window is not None
-    assert (window.updated_after, window.updated_before) == (start, END)
+    bad, good = world.order(hear=False), world.order(hear=False)
+    world.notified.clear()
+    _break(world, bad, **fields)
+    swept = _sweep(world)
+    assert (swept.search.finished, swept.search.unreadable) == (True, 1)
+    (parked,) = world.rows("pipeline.parked_messages", "message_id, reason")
+    assert (bad in parked.message_id) is has_id
+    assert "search.unreadable_entries" in world.alerts()
+    assert (bad in world.alerts()["search.unreadable_entries"].message) is has_id
+    world.ports.alter = None
+    world.sync()
+    assert world.state(good) == "accepted"
+    if has_id:
+        assert world.state(bad) == "accepted", "fetched by its id"
+    _sweep(world)
+    assert "search.unreadable_entries" not in world.alerts()
 
 
-def test_right_after_the_first_start_there_is_nothing_to_search_yet():
-    assert sweep_window(None, NOW, (MARKETPLACE,), NOW - timedelta(minutes=1)) is None
+def test_texts_that_no_database_takes_neither_stop_the_page_nor_the_order(world: World):
+    order_id = world.order(hear=False)
+    world.notified.clear()
+
+    def alter(body: dict[str, Any]) -> None:
+        body["salesChannel"]["marketplaceName"] = "\x00"
+        body["orderItems"][0]["product"]["title"] = "\ud800"
+        body["fulfillment"]["fulfillmentServiceLevel"] = "A\x00"
+        if "recipient" in body:
+            body["recipient"]["deliveryAddress"]["name"] = "N\x00 N"
+
+    world.ports.alter = alter
+    assert _sweep(world).missed == 1
+    world.sync()
+    assert world.state(order_id) == "accepted"
 
 
-def test_with_orders_start_at_the_sweep_looks_back_as_far_as_ever_since_what_it_finds_waits(world: World):
-    with world.database.transaction() as connection:
-        first = note_start(connection, SELLER, None).first_started_at
-        assert looks_back_to(connection, SELLER) == first
-        note_start(connection, SELLER, NOW)
-        assert looks_back_to(connection, SELLER) is None
-        # The first start is remembered, whatever the setting becomes.
-        assert note_start(connection, SELLER, None).first_started_at == first
+def test_a_window_that_always_fails_is_given_up_told_and_the_next_begins_after_it(world: World):
+    world.order(hear=False)
+    world.faults.fail("search_orders", REFUSED, times=WINDOW_ATTEMPTS)
+    for _ in range(WINDOW_ATTEMPTS - 1):
+        with pytest.raises(AmazonBadRequest):
+            _sweep(world)
+    assert world.alerts() == {}
+    first = world.ports.searched
+    swept = _sweep(world)
+    assert swept.search.finished
+    assert first == world.ports.searched
+    (given_up,) = world.rows("pipeline.search_windows", "updated_before, failures", "given_up_at is not null")
+    assert given_up.failures == WINDOW_ATTEMPTS
+    assert swept.window is not None
+    assert swept.window.updated_after == given_up.updated_before
+    alert = world.alerts()["search.given_up"]
+    assert "order_events" in alert.what_to_do
+    # A person has the days searched again: then it is made good.
+    end = datetime.now(UTC) + timedelta(minutes=10)
+    for day in (end - timedelta(days=1), end):
+        window = day_window(day.date(), end + timedelta(days=1), (MARKETPLACE,))
+        assert window is not None
+        search_events(
+            world.ports, world.database, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+        )
+    _sweep(world)
+    assert "search.given_up" not in world.alerts()
+
+
+def test_an_outage_of_amazons_gives_no_window_up(world: World):
+    away = AmazonUnavailable("searchOrders answered 503", operation="searchOrders", status=503)
+    world.faults.fail("search_orders", away, times=WINDOW_ATTEMPTS + 2)
+    for _ in range(WINDOW_ATTEMPTS + 2):
+        with pytest.raises(AmazonUnavailable):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    assert world.rows("pipeline.search_windows", "window_id, failures", "given_up_at is not null") == []
+
+
+def test_only_the_sweep_after_midnight_looks_back_into_what_was_given_up():
+    last, gap = NOON - timedelta(hours=1), NOON - timedelta(minutes=70)
+    hourly = sweep_window(last, NOON, (MARKETPLACE,), after_gap=gap)
+    assert hourly is not None
+    assert hourly.updated_after == gap
+    daily = sweep_window(last - timedelta(days=1), NOON, (MARKETPLACE,), after_gap=gap)
+    assert daily is not None
+    assert daily.updated_after == last - timedelta(days=2)

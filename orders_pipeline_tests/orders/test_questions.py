@@ -145,3 +145,20 @@ def test_a_person_who_recovers_an_order_gets_what_amazon_shows_whatever_was_told
     recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
     _later(world, 2)
     assert world.state(order_id) == "accepted"
+
+
+def test_a_person_recovers_an_order_that_was_given_up_here_and_lives_at_amazon(world: World):
+    world.ports.alter = lambda body: body["fulfillment"].update(fulfillmentStatus="CANCELLED")
+    order_id = world.order(hear=False)
+    world.amazon.withhold_address(order_id, 1)
+    world.hear()
+    world.sync()
+    world.sql(
+        "insert into pipeline.fulfillment_queue (seller_id, order_id, state) "
+        "select seller_id, order_id, 'cancelled' from pipeline.orders"
+    )
+    world.ports.alter = None
+    world.clock.advance(timedelta(seconds=5))
+    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    _later(world, 2)
+    assert world.state(order_id) == "accepted"

@@ -1,0 +1,71 @@
+"""What becomes of an entry of a search that cannot be read: it is set aside, and its order asked for by its id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from orders_pipeline.amazon.order import UnreadableEntry
+from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.store.database import database_now
+from orders_pipeline.store.order_events import (
+    NewOrderEvent,
+    insert_order_events,
+    insert_parked_message,
+    partition_day,
+)
+
+ALERT = "search.unreadable_entries"
+IDS_SHOWN = 5
+
+
+def park_entries(connection: Connection, seller_id: str, purpose: str, entries: Sequence[UnreadableEntry]) -> int:
+    """Set these entries aside, once a day each; how many orders are to be fetched by their ids for it."""
+    if not entries:
+        return 0
+    now = database_now(connection)
+    today = partition_day(now, now).isoformat()
+    events: list[NewOrderEvent] = []
+    for entry in entries:
+        subject = entry.order_id or "without id " + hashlib.sha256(entry.problem.encode()).hexdigest()[:12]
+        insert_parked_message(
+            connection,
+            seller_id=seller_id,
+            message_id=f"{purpose}:{today}:{subject}",
+            notification_type="search entry",
+            reason=entry.problem[:200],
+            body_bytes=0,
+        )
+        if entry.order_id is not None:
+            # The listing's word cannot be read; what the order itself says may be. If not, the order is parked.
+            events.append(
+                NewOrderEvent(
+                    seller_id=seller_id,
+                    order_id=entry.order_id,
+                    source=purpose,
+                    deduplication_key=f"unreadable:{today}",
+                    published_at=now,
+                    partition_day=partition_day(now, now),
+                    change_type="Search",
+                    details={},
+                )
+            )
+    ids = sorted({entry.order_id for entry in entries if entry.order_id is not None})
+    named = ", ".join(ids[:IDS_SHOWN]) + (" and others" if len(ids) > IDS_SHOWN else "") if ids else "none has an id"
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=ALERT,
+        severity="warning",
+        message=f"{len(entries)} entries of a search cannot be read ({named}). The rest of the page is recorded.",
+        what_to_do="Orders with an id are fetched one by one. For those without, see pipeline.parked_messages and "
+        "Seller Central, and report Amazon's answer as a defect.",
+    )
+    return len(insert_order_events(connection, events))
+
+
+def close_unreadable(connection: Connection, seller_id: str) -> None:
+    """A whole sweep could be read: whatever could not be before is over."""
+    close_alert(connection, seller_id=seller_id, key=ALERT)

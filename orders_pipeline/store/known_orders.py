@@ -1,0 +1,51 @@
+"""Queries of what a listing of Amazon's is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOrder:
+    """What the store has of one order. `pieces`: ordered of each item, none of a cancelled one."""
+
+    status: str
+    fulfilled_by: str
+    last_updated_at: datetime | None
+    fetched: bool
+    fetch_is_due: bool
+    other_marketplace: bool
+    cancellation_requested: bool
+    ship_by: datetime | None
+    pieces: dict[str, int]
+
+
+def known_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, KnownOrder]:
+    """Those of these orders that are known, by id."""
+    rows = connection.execute(
+        text(
+            "select o.*, (select jsonb_object_agg(i.order_item_id, "
+            "case when i.cancelled then 0 else i.quantity_ordered end) from pipeline.order_items i "
+            "where i.seller_id = o.seller_id and i.order_id = o.order_id) as pieces "
+            "from pipeline.orders o where o.seller_id = :seller_id and o.order_id = any(:order_ids)"
+        ),
+        {"seller_id": seller_id, "order_ids": list(order_ids)},
+    )
+    return {
+        row.order_id: KnownOrder(
+            status=row.status,
+            fulfilled_by=row.fulfilled_by,
+            last_updated_at=row.last_updated_at,
+            fetched=row.fetched_at is not None,
+            fetch_is_due=row.fetch_due_at is not None,
+            other_marketplace=row.other_marketplace,
+            cancellation_requested=row.cancellation_requested,
+            ship_by=row.ship_by,
+            pieces=row.pieces or {},
+        )
+        for row in rows
+    }
