@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from orders_pipeline.http.aws import aws_client
+from orders_pipeline.intake.queue_region import region_of_queue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -44,7 +44,6 @@ CALLS = {"receive": Patience(2, LONGEST_POLL_SECONDS + 4, 2), "change": Patience
 # Of the codes and names of failures that new credentials, or other rights, would mend.
 _ABOUT_CREDENTIALS = ("Credential", "Token", "AccessDenied", "AccessKey", "Signature", "Unauthorized", "Profile", "SSO")
 _CODE = re.compile(r"[A-Za-z0-9_.]{1,80}")
-_QUEUE_HOST = re.compile(r"^sqs\.([a-z0-9-]+)\.amazonaws\.com")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +162,19 @@ class NotificationQueue:
                 "sqs:GetQueueAttributes on this queue."
             )
         elif "NonExistentQueue" in code or "QueueDoesNotExist" in code or "Region" in code:
-            what_to_do = "Check AMAZON_SQS_QUEUE_URL and the region."
+            what_to_do = "Check AMAZON_SQS_QUEUE_URL: it names the queue and its region."
         else:
             what_to_do = "Check this machine's network, AMAZON_SQS_QUEUE_URL and AWS's status page."
         return QueueUnavailable(code, f"{what_to_do} `orders-pipeline doctor` tells when it is well.")
 
 
 def _client(queue_url: str, patience: Patience) -> SQSClient:
-    host = urlsplit(queue_url).hostname or ""
-    in_host = _QUEUE_HOST.match(host)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or (in_host[1] if in_host else None)
+    # AWS_REGION is where the keys and buckets are; a queue of another region is not found there. Without either, the
+    # profile's region counts, as boto3 reads it.
+    in_environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return aws_client(
         "sqs",
-        region=region,
+        region=region_of_queue(queue_url) or in_environment,
         connect_seconds=patience.connect_seconds,
         read_seconds=patience.read_seconds,
         attempts=patience.attempts,
