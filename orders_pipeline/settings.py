@@ -21,7 +21,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.in_transit import clear_endpoints, database_address
 from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
+from orders_pipeline.secret_files import exposure
 from orders_pipeline.web_settings import WebSettings, read_web
 
 OrdersApi = Literal["2026-01-01", "v0"]
@@ -36,6 +38,7 @@ AMAZON_REQUIRED = (
     "AMAZON_SQS_QUEUE_URL",
 )
 WAREHOUSE_REQUIRED = ("WMS_BASE_URL", "WMS_TOKEN")
+DATABASES = ("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL")
 
 
 class SettingsError(Exception):
@@ -102,8 +105,11 @@ class Settings(_Frozen):
     slack_webhook_url: SecretStr | None
     web: WebSettings = WebSettings()
     problems: tuple[str, ...] = ()
-    # ORDERS_SECRETS_ARN is set and could not be read: whatever it names is unknown, not absent.
-    secrets_unread: bool = False
+    # Those of the problems that forbid every use: a default may not stand in for what is wrong, nothing may be sent in
+    # clear, and a secret that others can read is not used.
+    refusals: tuple[str, ...] = ()
+    # What is accepted, and should be mended.
+    warnings: tuple[str, ...] = ()
 
     def require_amazon(self) -> AmazonSettings:
         """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""
@@ -117,10 +123,10 @@ class Settings(_Frozen):
             raise SettingsError(self.problems)
         return self.warehouse
 
-    def require_secrets(self) -> None:
-        """Raises SettingsError while ORDERS_SECRETS_ARN cannot be read: no default may stand in for what it names."""
-        if self.secrets_unread:
-            raise SettingsError(self.problems)
+    def require_usable(self) -> None:
+        """Raises SettingsError while anything forbids every use, of the database, the keys and all else."""
+        if self.refusals:
+            raise SettingsError(self.refusals)
 
     def require_complete(self) -> None:
         """Raises SettingsError unless everything that `up` and `doctor` need is there."""
@@ -143,9 +149,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Never raises for a missing or wrong setting: see `Settings.problems`, so that the definitions load without any.
     """
     problems: list[str] = []
-    given = _read_environment() if environ is None else _with_value(environ)
-    values = _with_files(given, problems)
-    secrets = _secrets_manager(values, problems)
+    refusals: list[str] = []
+    warnings: list[str] = []
+    given = _read_environment(warnings) if environ is None else _with_value(environ)
+    refusals += [f"{name} must be https (http is accepted on loopback only)" for name in clear_endpoints(given)]
+    values = _with_files(given, problems, refusals, warnings)
+    secrets = None if refusals else _secrets_manager(values, refusals)
     # What is set for this deployment alone wins over the shared secret.
     values = {**(secrets or {}), **values}
     missing = [name for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED) if not values.get(name)]
@@ -153,32 +162,42 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         problems.append("missing " + ", ".join(missing))
     amazon = _amazon(values, problems) if secrets is not None else None
     warehouse = _warehouse(values, problems) if secrets is not None else None
-    database_url = _database_url("ORDERS_DATABASE_URL", values, problems)
-    dagster_postgres_url = _database_url("DAGSTER_POSTGRES_URL", values, problems)
+    databases = {
+        # libpq reads its own variables, from the process's environment.
+        name: database_address(name, values, os.environ if environ is None else environ, refusals, warnings)
+        for name in DATABASES
+    }
     slack = values.get("SLACK_WEBHOOK_URL")
-    if slack:
-        _check_url("SLACK_WEBHOOK_URL", slack, problems)
+    if slack and not _check_url("SLACK_WEBHOOK_URL", slack, problems):
+        slack = None
     keyring_file = values.get("ORDERS_KEYRING_FILE")
     if keyring_file and values.get("ORDERS_KMS_KEY_ID"):
         problems.append("ORDERS_KEYRING_FILE and ORDERS_KMS_KEY_ID are both set: choose one")
+    if refusals:
+        amazon = warehouse = None
     return Settings(
         amazon=amazon,
         warehouse=warehouse,
-        database_url=SecretStr(database_url) if database_url else None,
-        dagster_postgres_url=SecretStr(dagster_postgres_url) if dagster_postgres_url else None,
+        database_url=databases["ORDERS_DATABASE_URL"],
+        dagster_postgres_url=databases["DAGSTER_POSTGRES_URL"],
         data_dir=_data_dir(values),
         keyring_file=Path(keyring_file).expanduser() if keyring_file else None,
         kms_key_id=values.get("ORDERS_KMS_KEY_ID") or None,
         audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
         web=read_web(values, problems),
-        problems=tuple(problems),
-        secrets_unread=secrets is None,
+        problems=(*problems, *refusals),
+        refusals=tuple(refusals),
+        warnings=tuple(warnings),
     )
 
 
-def _read_environment() -> dict[str, str]:
-    return {**_with_value(dotenv_values(project_root() / ".env")), **_with_value(os.environ)}
+def _read_environment(warnings: list[str]) -> dict[str, str]:
+    file = project_root() / ".env"
+    if file.is_file() and (open_to_others := exposure(".env", file)):
+        # Only warned of: a copy of .env.example has the usual mode, and may hold no secret.
+        warnings.append(open_to_others.sentence)
+    return {**_with_value(dotenv_values(file)), **_with_value(os.environ)}
 
 
 def _with_value(given: Mapping[str, str | None]) -> dict[str, str]:
@@ -194,7 +213,7 @@ _secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
 _secrets_unread: dict[tuple[str, str], tuple[float, str]] = {}
 
 
-def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str, str] | None:
+def _secrets_manager(values: Mapping[str, str], refusals: list[str]) -> dict[str, str] | None:
     """The names and values of ORDERS_SECRETS_ARN; {} if it is not set, None if it cannot be read and never was."""
     secret_id = values.get("ORDERS_SECRETS_ARN")
     if not secret_id:
@@ -205,7 +224,7 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
         return known
     failed_at, problem = _secrets_unread.get(place, (0.0, ""))
     if known is None and problem and time.monotonic() - failed_at < _SECRETS_RETRY_SECONDS:
-        problems.append(problem)
+        refusals.append(problem)
         return None
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -222,27 +241,35 @@ def _secrets_manager(values: Mapping[str, str], problems: list[str]) -> dict[str
         # The exception's text could echo the secret's content; its type says enough.
         problem = f"ORDERS_SECRETS_ARN could not be read ({type(error).__name__}): it must be a JSON object"
         _secrets_unread[place] = (time.monotonic(), problem)
-        problems.append(problem)
+        refusals.append(problem)
         return None
     _secrets[place] = (time.monotonic(), fresh)
     return fresh
 
 
-def _with_files(values: dict[str, str], problems: list[str]) -> dict[str, str]:
+def _with_files(
+    values: dict[str, str], problems: list[str], refusals: list[str], warnings: list[str]
+) -> dict[str, str]:
     resolved = dict(values)
-    secret_names = (*AMAZON_REQUIRED, "WMS_TOKEN", "WMS_BASE_URL", "ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL",
-                    "SLACK_WEBHOOK_URL", "AMAZON_LWA_CLIENT_SECRET_PREVIOUS", "ORDERS_WEB_REPORT_TOKEN")  # fmt: skip
+    secret_names = (*AMAZON_REQUIRED, "WMS_TOKEN", "WMS_BASE_URL", *DATABASES, "SLACK_WEBHOOK_URL",
+                    "AMAZON_LWA_CLIENT_SECRET_PREVIOUS", "ORDERS_WEB_REPORT_TOKEN")  # fmt: skip
     for name in secret_names:
         path = values.get(f"{name}_FILE")
         if not path or values.get(name):
             continue
+        # Without its address another database would be taken for this one: the embedded one, which is empty.
+        found_wrong = refusals if name in DATABASES else problems
         try:
-            resolved[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
+            file = Path(path).expanduser()
+            open_to_others = exposure(f"{name}_FILE", file)
+            if open_to_others is not None:
+                (refusals if open_to_others.refused else warnings).append(open_to_others.sentence)
+            resolved[name] = file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            problems.append(f"{name}_FILE cannot be read ({error.strerror})")
+            found_wrong.append(f"{name}_FILE cannot be read ({error.strerror})")
         except UnicodeError:
             # Without the error: it carries the file's bytes.
-            problems.append(f"{name}_FILE cannot be read (it is not UTF-8 text)")
+            found_wrong.append(f"{name}_FILE cannot be read (it is not UTF-8 text)")
     return resolved
 
 
@@ -261,6 +288,9 @@ def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | 
     queue_url = values.get("AMAZON_SQS_QUEUE_URL", "")
     if queue_url.endswith(".fifo"):
         problems.append("AMAZON_SQS_QUEUE_URL names a FIFO queue: Amazon delivers to standard queues only")
+    if queue_url and not queue_url.startswith("/"):
+        # A path alone is a queue behind AWS_ENDPOINT_URL_SQS.
+        _check_url("AMAZON_SQS_QUEUE_URL", queue_url, problems)
     if any(not values.get(name) for name in AMAZON_REQUIRED) or len(problems) > before or region is None:
         return None
     secrets = [values["AMAZON_LWA_CLIENT_SECRET"]]
@@ -333,39 +363,15 @@ def _warehouse(values: Mapping[str, str], problems: list[str]) -> WarehouseSetti
     )
 
 
-def _check_url(name: str, url: str, problems: list[str]) -> None:
+def _check_url(name: str, url: str, problems: list[str]) -> bool:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problems.append(f"{name} is not an http(s) URL")
     elif parts.scheme == "http" and not is_loopback(url):
         problems.append(f"{name} must be https (http is accepted on loopback only)")
-
-
-def _database_url(name: str, values: Mapping[str, str], problems: list[str]) -> str | None:
-    url = values.get(name)
-    if not url:
-        return None
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
-        problems.append(f"{name} must be a postgresql:// URL")
-        return None
-    if not _is_one_address(url):
-        problems.append(f"{name} cannot be read: percent-encode what is special in its password (@ is %40, : is %3A)")
-        return None
-    # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql:// (facts/dagster §0.2).
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _is_one_address(url: str) -> bool:
-    """Whether the URL has one reading: a bare @ or : in a password would become a part of the host."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return False
-    return "@" not in (parsed.host or "")
+    else:
+        return True
+    return False
 
 
 def _audit_export(values: Mapping[str, str], problems: list[str]) -> str | None:

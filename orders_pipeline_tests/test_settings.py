@@ -73,6 +73,10 @@ def test_each_required_variable_is_required_and_empty_is_missing(name: str):
         ({"AMAZON_REGION": "mars"}, "use na, eu or fe"),
         ({"AMAZON_ORDERS_API": "v1"}, "use 2026-01-01 or v0"),
         ({"WMS_BASE_URL": "http://warehouse.example"}, "WMS_BASE_URL must be https"),
+        ({"AMAZON_SQS_QUEUE_URL": "http://sqs.us-east-1.amazonaws.com/1/orders"}, "AMAZON_SQS_QUEUE_URL must be https"),
+        ({"AMAZON_SQS_QUEUE_URL": "orders"}, "AMAZON_SQS_QUEUE_URL is not an http"),
+        ({"AWS_ENDPOINT_URL_SQS": "http://sqs.internal:9324"}, "AWS_ENDPOINT_URL_SQS must be https"),
+        ({"AWS_ENDPOINT_URL": "http://10.0.0.1"}, "AWS_ENDPOINT_URL must be https"),
         ({"AMAZON_SPAPI_ENDPOINT": "http://10.0.0.1"}, "AMAZON_SPAPI_ENDPOINT must be https"),
         ({"WMS_ADAPTER": "pigeon"}, "use rest or tryton"),
         ({"AMAZON_SQS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/1/orders.fifo"}, "FIFO"),
@@ -104,9 +108,9 @@ def test_during_a_rotation_the_new_secret_is_tried_before_the_old():
 
 
 def test_the_database_driver_is_always_named():
-    settings = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://u:p@db/orders"})
+    settings = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://u:p@localhost/orders"})
     assert settings.database_url is not None
-    assert settings.database_url.get_secret_value() == "postgresql+psycopg2://u:p@db/orders"
+    assert settings.database_url.get_secret_value() == "postgresql+psycopg2://u:p@localhost/orders"
 
 
 def test_no_secret_is_in_the_settings_text_or_in_an_error():
@@ -231,7 +235,7 @@ def test_a_password_that_would_become_a_part_of_the_host_is_refused_and_not_repe
     told = " ".join(settings.problems)
     assert "percent-encode" in told
     assert "Horse" not in told
-    encoded = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://shop:Correct%40Horse9@db.internal/x"})
+    encoded = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://shop:Correct%40Horse9@localhost/x"})
     assert encoded.problems == ()
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
 from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance import rules
@@ -25,6 +24,7 @@ from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.roles import differences
 from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.settings import Settings
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
@@ -303,7 +303,7 @@ def tls_on_every_endpoint(
     with database.transaction() as connection:
         if not connection_is_protected(connection):
             bare.append("ORDERS_DATABASE_URL")
-    if dagster_url is not None and not database_url_is_protected(dagster_url):
+    if dagster_url is not None and not is_encrypted(dagster_url, environ):
         bare.append("DAGSTER_POSTGRES_URL")
     modern = ssl.create_default_context().minimum_version >= ssl.TLSVersion.TLSv1_2
     return CheckOutcome(
@@ -321,17 +321,6 @@ def tls_on_every_endpoint(
             "tls_1_2_or_newer": modern,
         },
     )
-
-
-def database_url_is_protected(url: str) -> bool:
-    """Whether a connection made from this URL is encrypted, or stays on the machine."""
-    parsed = make_url(url)
-    host = parsed.host or parsed.query.get("host") or ""
-    if isinstance(host, tuple):
-        host = host[0]
-    if not host or host.startswith("/") or is_loopback(f"http://{host}"):
-        return True
-    return parsed.query.get("sslmode") in ("require", "verify-ca", "verify-full")
 
 
 def client_secret_is_young(database: Database, vault: Vault, settings: Settings) -> CheckOutcome:

@@ -16,6 +16,7 @@ def aws_client(
     """A client of one service. Raises botocore's BotoCoreError: no region, say, or a profile that is not there."""
     import boto3  # 0.4 s: only who talks to AWS pays for it
     from botocore.config import Config
+    from botocore.exceptions import InvalidConfigError
 
     config = Config(
         connect_timeout=connect_seconds,
@@ -25,6 +26,9 @@ def aws_client(
     # A session of its own: credentials that were renewed in a file are read anew.
     session: Any = boto3.session.Session()
     client = session.client(service, region_name=region, config=config)
+    if not client.meta.endpoint_url.startswith("https://") and not is_loopback(client.meta.endpoint_url):
+        # From a profile: what the environment names has been refused by the settings.
+        raise InvalidConfigError(error_msg=f"the endpoint of {service} must be https, or on this machine")
     if is_loopback(client.meta.endpoint_url):
         # A proxy of the environment would be told the messages, and could answer in the endpoint's place.
         client = session.client(service, region_name=region, config=config.merge(Config(proxies={})))

@@ -19,8 +19,9 @@ from orders_pipeline.wms.warehouse import WarehouseError
 def examine(deployment: Deployment) -> list[Finding]:
     """Every finding, good or bad. Raises SettingsError if settings are missing: nothing else can be said then."""
     deployment.settings.require_complete()
-    findings = [_database(deployment)]
-    if not findings[0].ok:
+    findings = [good("settings", f"accepted, but: {warning}") for warning in deployment.settings.warnings]
+    findings.append(_database(deployment))
+    if not findings[-1].ok:
         return findings
     for part in (_keys, _warehouse):
         findings.append(part(deployment))

@@ -35,7 +35,7 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
     Raises EmbeddedPostgresError, DatabaseNewerThanCode, MigrationBlocked, or SQLAlchemy's OperationalError for a server
     that is away.
     """
-    settings.require_secrets()
+    settings.require_usable()
     server: EmbeddedPostgres | None = None
     if settings.database_url is None:
         server = start_embedded(settings.data_dir)
@@ -66,6 +66,8 @@ def serve(settings: Settings, web: WebOptions, *, tell: Callable[[str], None]) -
     home = dagster_home()
     # Before anything is started: a signal from here on is remembered, and stops all of it.
     stop = _StopRequest()
+    for warning in settings.warnings:
+        tell(f"Warning: {warning}")
     started = prepare_store(settings)
     environment = {
         **os.environ,

@@ -17,7 +17,7 @@ DAGSTER_DATABASE = "dagster"
 
 def orders_database_url(settings: Settings) -> str:
     """SQLAlchemy URL of the orders' database. Raises EmbeddedPostgresError when the embedded server is not running."""
-    settings.require_secrets()
+    settings.require_usable()
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return _embedded_url(settings, ORDERS_DATABASE)
@@ -25,7 +25,7 @@ def orders_database_url(settings: Settings) -> str:
 
 def dagster_database_url(settings: Settings) -> str:
     """SQLAlchemy URL of Dagster's storage: DAGSTER_POSTGRES_URL, or a database `dagster` in the orders' server."""
-    settings.require_secrets()
+    settings.require_usable()
     if settings.dagster_postgres_url is not None:
         return settings.dagster_postgres_url.get_secret_value()
     if settings.database_url is not None:

@@ -16,7 +16,7 @@ def open_key_provider(settings: Settings, may_be_made: Callable[[], bool] = lamb
 
     Raises SettingsError while the settings that would name the keys cannot be read.
     """
-    settings.require_secrets()
+    settings.require_usable()
     if settings.kms_key_id:
         from orders_pipeline.vault.kms import AwsKmsKeys  # boto3 is slow to import, and most deployments need none
 

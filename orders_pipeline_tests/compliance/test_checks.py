@@ -14,7 +14,6 @@ from orders_pipeline.compliance.checks import (
     audit_chain_is_intact,
     audit_log_is_kept,
     client_secret_is_young,
-    database_url_is_protected,
     every_reading_is_audited,
     every_record_opens,
     nothing_past_its_time,
@@ -22,6 +21,7 @@ from orders_pipeline.compliance.checks import (
 )
 from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.retention import apply_retention
+from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.store.alerts import open_alert_keys
 from orders_pipeline.store.database import Database
@@ -176,7 +176,6 @@ def test_a_lock_of_the_audit_log_that_is_off_or_a_head_that_is_gone_are_found(da
         ({}, {}, 0),
         ({}, {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9324"}, 0),
         ({}, {"AWS_ENDPOINT_URL_SQS": "http://sqs.internal:9324"}, 1),
-        ({"AMAZON_SQS_QUEUE_URL": "http://sqs.us-east-1.amazonaws.com/1/q"}, {}, 1),
     ],
 )
 def test_an_endpoint_in_clear_is_named(
@@ -198,7 +197,7 @@ def test_an_endpoint_in_clear_is_named(
     ],
 )
 def test_a_database_elsewhere_needs_tls_that_cannot_be_talked_out_of(url: str, protected: bool):
-    assert database_url_is_protected(url) is protected
+    assert is_encrypted(url, {}) is protected
 
 
 @pytest.mark.parametrize(
