@@ -11,7 +11,7 @@ class ThreadedServer:
     """A moto server on a free port; entering it gives its URL."""
 
     def __enter__(self) -> str:
-        self._server = ThreadedMotoServer(port=0, verbose=False)
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
         return f"http://{host}:{port}"
