@@ -173,6 +173,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     keyring_file = values.get("ORDERS_KEYRING_FILE")
     if keyring_file and values.get("ORDERS_KMS_KEY_ID"):
         problems.append("ORDERS_KEYRING_FILE and ORDERS_KMS_KEY_ID are both set: choose one")
+    web = read_web(values, problems)
+    if web.users_file is not None and web.users_file.is_file():
+        _check_exposure("ORDERS_WEB_USERS_FILE", web.users_file, refusals, warnings)
     if refusals:
         amazon = warehouse = None
     return Settings(
@@ -185,7 +188,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         kms_key_id=values.get("ORDERS_KMS_KEY_ID") or None,
         audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
-        web=read_web(values, problems),
+        web=web,
         problems=(*problems, *refusals),
         refusals=tuple(refusals),
         warnings=tuple(warnings),
@@ -261,9 +264,7 @@ def _with_files(
         found_wrong = refusals if name in DATABASES else problems
         try:
             file = Path(path).expanduser()
-            open_to_others = exposure(f"{name}_FILE", file)
-            if open_to_others is not None:
-                (refusals if open_to_others.refused else warnings).append(open_to_others.sentence)
+            _check_exposure(f"{name}_FILE", file, refusals, warnings)
             resolved[name] = file.read_text(encoding="utf-8").strip()
         except OSError as error:
             found_wrong.append(f"{name}_FILE cannot be read ({error.strerror})")
@@ -271,6 +272,11 @@ def _with_files(
             # Without the error: it carries the file's bytes.
             found_wrong.append(f"{name}_FILE cannot be read (it is not UTF-8 text)")
     return resolved
+
+
+def _check_exposure(name: str, file: Path, refusals: list[str], warnings: list[str]) -> None:
+    if open_to_others := exposure(name, file):
+        (refusals if open_to_others.refused else warnings).append(open_to_others.sentence)
 
 
 def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | None:

@@ -49,11 +49,12 @@ def test_a_secret_that_others_can_read_or_change_is_refused_with_what_to_run(sec
         assert said
         assert said in found.sentence
         assert f"chmod 600 {secret.resolve()}" in found.sentence
-    settings = load_settings({"WMS_TOKEN_FILE": str(secret)})
-    assert (settings.refusals == ()) is (said is None)
-    if said:
-        with pytest.raises(SettingsError, match="WMS_TOKEN_FILE"):
-            settings.require_usable()
+    for setting in ("WMS_TOKEN_FILE", "ORDERS_WEB_USERS_FILE"):
+        settings = load_settings({setting: str(secret)})
+        assert (settings.refusals == ()) is (said is None)
+        if said:
+            with pytest.raises(SettingsError, match=setting):
+                settings.require_usable()
 
 
 def test_a_folder_that_nobody_else_may_enter_keeps_what_is_in_it_closed(secret: Path):
