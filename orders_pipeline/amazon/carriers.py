@@ -26,6 +26,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from orders_pipeline.marketplaces import MARKETPLACES
+from orders_pipeline.untrusted_text import LONGEST_TEXT, is_bounded
 
 OTHER = "Other"
 # India took it away in 2021 (facts/peers.md §2, 14).
@@ -33,6 +34,10 @@ REFUSING_OTHER = frozenset({"A21TJRUUN4KGV"})
 TABLE_FILE = "carriers.csv"
 COLUMNS = ("carrier", "service", "country", "code", "method")
 ANY = "*"
+LARGEST_FILE_BYTES = 1024 * 1024
+_SEPARATORS = (",", ";", "\t")
+# Excel's own first line, which says what separates the columns.
+_EXCELS_OWN_LINE = re.compile(r"sep=.", re.IGNORECASE)
 
 # Shapes of tracking numbers, where a carrier has few of them. A mismatch is a warning: carriers add shapes.
 _TRACKING: dict[str, re.Pattern[str]] = {
@@ -133,16 +138,31 @@ def tracking_warning(code: str, tracking_number: str) -> str | None:
     return None
 
 
-def load_overrides(data_dir: Path) -> CarrierTable:
-    """The user's own table; empty if there is none. Raises CarrierTableError for one that cannot be read."""
+def read_overrides(data_dir: Path) -> str | None:
+    """The text of the user's own table; None if there is none. Raises CarrierTableError for what is no text."""
     path = data_dir / TABLE_FILE
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE_BYTES + 1)
     except FileNotFoundError:
-        return CarrierTable()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CarrierTableError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8.") from error
-    return read_table(text.splitlines(), str(path))
+        return None
+    except OSError as error:
+        raise CarrierTableError(f"{path} cannot be read ({type(error).__name__}): look at its rights.") from error
+    if len(raw) > LARGEST_FILE_BYTES:
+        raise CarrierTableError(f"{path} is larger than {LARGEST_FILE_BYTES // 1024} KB: it is no carrier table.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # Which other encoding it is can only be guessed, and a wrong guess is a carrier that nobody knows.
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise CarrierTableError(
+            f"{path}, line {line}: not UTF-8. Save it as UTF-8 (in Excel: 'CSV UTF-8')."
+        ) from error
+
+
+def read_override_table(text: str, data_dir: Path) -> CarrierTable:
+    """The user's own table from its text. Raises CarrierTableError naming line and column."""
+    return read_table(text.splitlines(), str(data_dir / TABLE_FILE))
 
 
 @cache
@@ -154,21 +174,27 @@ def shipped_table() -> CarrierTable:
 
 
 def read_table(lines: Iterable[str], where: str) -> CarrierTable:
-    """Read a table: the columns of COLUMNS, `#` for a comment, `*` or nothing for any service or country."""
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    """Read a table: the columns of COLUMNS, `#` for a comment, `*` or nothing for any service or country.
+
+    Separated by commas, by semicolons (Excel, where the comma is the decimal sign) or by tabs.
+    """
+    numbered = [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#") and not _EXCELS_OWN_LINE.fullmatch(line.strip())
+    ]
     if not numbered:
-        return CarrierTable()
-    header = tuple(column.strip().lower() for column in next(csv.reader([numbered[0][1]])))
-    if header != COLUMNS:
-        raise CarrierTableError(f"{where}, line {numbered[0][0]}: the columns must be {','.join(COLUMNS)}.")
+        raise CarrierTableError(
+            f"{where} is empty: give at least the line {','.join(COLUMNS)}. That line alone means that there are no "
+            "carriers of your own."
+        )
+    first, header = numbered[0]
+    separator = next((one for one in _SEPARATORS if _columns(header, one, where, first) == COLUMNS), None)
+    if separator is None:
+        raise CarrierTableError(f"{where}, line {first}: the columns must be {','.join(COLUMNS)}.")
     rows: dict[tuple[str, str, str], CarrierRow] = {}
     for number, line in numbered[1:]:
-        cells = [cell.strip() for cell in next(csv.reader([line]))]
-        if len(cells) != len(COLUMNS) or not cells[0] or not cells[3]:
-            raise CarrierTableError(
-                f"{where}, line {number}: give the columns {','.join(COLUMNS)}; carrier and code must not be empty."
-            )
-        row = CarrierRow(cells[0], cells[1] or ANY, cells[2].upper() or ANY, cells[3], cells[4] or None)
+        row = _row(_cells(line, separator, where, number), where, number)
         service = ANY if row.service == ANY else _normalised(row.service)
         key = (_normalised(row.carrier), service, row.country)
         if key in rows:
@@ -177,6 +203,33 @@ def read_table(lines: Iterable[str], where: str) -> CarrierTable:
             )
         rows[key] = row
     return CarrierTable(rows)
+
+
+def _columns(line: str, separator: str, where: str, number: int) -> tuple[str, ...]:
+    return tuple(column.lower() for column in _cells(line, separator, where, number))
+
+
+def _cells(line: str, separator: str, where: str, number: int) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as error:
+        raise CarrierTableError(f"{where}, line {number} cannot be read ({error}).") from error
+
+
+def _row(cells: list[str], where: str, number: int) -> CarrierRow:
+    if len(cells) != len(COLUMNS):
+        raise CarrierTableError(
+            f"{where}, line {number} has {len(cells)} columns; give {len(COLUMNS)}: {','.join(COLUMNS)}."
+        )
+    for column, cell in zip(COLUMNS, cells, strict=True):
+        if column in ("carrier", "code") and not cell:
+            raise CarrierTableError(f"{where}, line {number}: the column {column} must not be empty.")
+        if not is_bounded(cell):
+            raise CarrierTableError(
+                f"{where}, line {number}: the column {column} is longer than {LONGEST_TEXT} characters, or holds "
+                "characters that cannot be seen."
+            )
+    return CarrierRow(cells[0], cells[1] or ANY, cells[2].upper() or ANY, cells[3], cells[4] or None)
 
 
 def _chosen(row: CarrierRow, name: str, service: str | None, marketplace_id: str) -> CarrierChoice:

@@ -6,7 +6,6 @@ Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), pr
 
 import dagster as dg
 
-from orders_pipeline.amazon.carriers import load_overrides
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import CONFIRMATION_CHECKS, confirmation_results
 from orders_pipeline.defs.intake import OWNERS
@@ -16,6 +15,7 @@ from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.settings import SettingsError
+from orders_pipeline.shipments.carriers_in_use import carriers_in_use
 from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline.shipments.poll import poll_or_alert
@@ -80,7 +80,7 @@ def shipment_confirmations(
         audit=store.audit(),
         shipments=client.shipments,
         orders=client.orders,
-        carrier_overrides=load_overrides(store.settings().data_dir),
+        carrier_overrides=carriers_in_use(database, data_dir=store.settings().data_dir, seller_id=seller_id),
         seller_id=seller_id,
         default_marketplace_id=account.marketplace_ids[0],
     )

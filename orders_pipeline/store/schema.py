@@ -350,6 +350,16 @@ shipment_confirmations = Table(
     schema="pipeline",
 )
 
+# The user's carriers.csv as it could last be read: it stays in use while the file cannot be.
+carrier_files = Table(
+    "carrier_files",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    _time_now("read_at"),
+    schema="pipeline",
+)
+
 # --- compliance
 
 # What Amazon or a buyer asked to forget: kept as the proof, and so that it is not fetched again. Without the reason in
@@ -467,6 +477,13 @@ vault_records = Table(
     _time_now("stored_at"),
     _time("expires_at"),
     _time_now("first_stored_at"),
+    Column(
+        "value_hashes",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="keyed hashes of words of the content, to recognise them elsewhere",
+    ),
     UniqueConstraint("key_reference"),
     Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at is not null")),
     schema="vault",

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from orders_pipeline.amazon.carriers import (
     OTHER,
+    CarrierTable,
     CarrierTableError,
-    load_overrides,
+    read_override_table,
+    read_overrides,
     resolve_carrier,
     shipped_table,
     tracking_warning,
@@ -66,6 +68,12 @@ def test_a_parcel_without_a_carrier_is_held(carrier: str | None) -> None:
     assert resolve_carrier(carrier, None, US).held
 
 
+def _load(folder: Path) -> CarrierTable:
+    text = read_overrides(folder)
+    assert text is not None
+    return read_override_table(text, folder)
+
+
 def test_the_users_own_table_comes_first_by_service_and_by_country(tmp_path: Path) -> None:
     (tmp_path / "carriers.csv").write_text(
         "\ufeff# ours\ncarrier,service,country,code,method\n"
@@ -76,7 +84,7 @@ def test_the_users_own_table_comes_first_by_service_and_by_country(tmp_path: Pat
         "our own van,,,Other,\n",
         encoding="utf-8",
     )
-    table = load_overrides(tmp_path)
+    table = _load(tmp_path)
     assert resolve_carrier("cycle couriers", None, US, table).code == "OnTrac"
     assert resolve_carrier("Cycle-Couriers", "Express", DE, table).shipping_method == "OnTrac Sunrise"
     assert resolve_carrier("CYCLE COURIERS", "slow", DE, table).code == "GLS"
@@ -87,7 +95,7 @@ def test_the_users_own_table_comes_first_by_service_and_by_country(tmp_path: Pat
 
 
 def test_without_a_table_of_the_users_there_are_no_overrides(tmp_path: Path) -> None:
-    assert load_overrides(tmp_path).rows == {}
+    assert read_overrides(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -95,14 +103,38 @@ def test_without_a_table_of_the_users_there_are_no_overrides(tmp_path: Path) -> 
     [
         ("carrier,code\nups,UPS\n", "line 1: the columns must be"),
         ("carrier,service,country,code,method\nups,,,,\n", "line 2"),
-        ("carrier,service,country,code,method\nups,UPS\n", "line 2"),
+        ("carrier,service,country,code,method\nups,UPS\n", "line 2 has 2 columns"),
+        ("carrier,service,country,code,method\n\nups,,,,\n", "line 3: the column code must not be empty"),
+        ("carrier;service;country;code;method\nups;UPS\n", "line 2 has 2 columns"),
+        ("carrier;code\nups;UPS\n", "line 1: the columns must be carrier,service,country,code,method"),
+        ("carrier|service|country|code|method\nups|||UPS|\n", "line 1: the columns must be"),
+        ("c\0arrier,service,country,code,method\n", "line 1"),
+        ("carrier,service,country,code,method\nups,,,U\u202ePS,\n", "line 2: the column code"),
+        ("carrier,service,country,code,method\n" + "u" * 200 + ",,,UPS,\n", "line 2: the column carrier"),
+        ("", "is empty"),
+        ("# nothing\n\n", "is empty"),
         ("carrier,service,country,code,method\nups,,,UPS,\nU.P.S,,,UPSMI,\n", "line 3"),
     ],
 )
 def test_a_table_that_cannot_be_read_names_the_line(tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "carriers.csv").write_text(content, encoding="utf-8")
     with pytest.raises(CarrierTableError, match=problem):
-        load_overrides(tmp_path)
+        _load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "carrier;service;country;code;method\nCycle Couriers;;;OnTrac;\n",
+        "\ufeffCarrier;Service;Country;Code;Method\r\nCycle Couriers;;;OnTrac;\r\n",
+        "sep=;\r\ncarrier;service;country;code;method\r\n\"Cycle Couriers\";;;OnTrac;\r\n",
+        "carrier\tservice\tcountry\tcode\tmethod\nCycle Couriers\t\t\tOnTrac\t\n",
+    ],
+    ids=["semicolons", "with a mark and Windows lines", "with Excel's own line", "tabs"],
+)
+def test_a_table_that_excel_separated_otherwise_is_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "carriers.csv").write_text(content, encoding="utf-8")
+    assert resolve_carrier("cycle couriers", None, US, _load(tmp_path)).code == "OnTrac"
 
 
 def test_every_code_of_the_table_is_one_that_amazon_takes_letter_for_letter() -> None:
