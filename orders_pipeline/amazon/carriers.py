@@ -155,9 +155,7 @@ def read_overrides(data_dir: Path) -> str | None:
     except UnicodeDecodeError as error:
         # Which other encoding it is can only be guessed, and a wrong guess is a carrier that nobody knows.
         line = raw.count(b"\n", 0, error.start) + 1
-        raise CarrierTableError(
-            f"{path}, line {line}: not UTF-8. Save it as UTF-8 (in Excel: 'CSV UTF-8')."
-        ) from error
+        raise CarrierTableError(f"{path}, line {line}: not UTF-8. Save it as UTF-8 (in Excel: 'CSV UTF-8').") from error
 
 
 def read_override_table(text: str, data_dir: Path) -> CarrierTable:

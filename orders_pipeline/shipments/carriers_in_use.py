@@ -35,21 +35,20 @@ def carriers_in_use(database: Database, *, data_dir: Path, seller_id: str) -> Ca
         last_good = last_good_text(connection, path)
         try:
             text = read_overrides(data_dir)
-            if text is None and last_good is None:
-                close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
-                return CarrierTable()
-            if text is None:
-                raise CarrierTableError(
-                    f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there "
-                    "with nothing but the line of the columns."
-                )
-            table = read_override_table(text, data_dir)
+            table = CarrierTable() if text is None else read_override_table(text, data_dir)
         except CarrierTableError as error:
             _alert(connection, seller_id, str(error), in_use=last_good is not None)
             return CarrierTable() if last_good is None else read_override_table(last_good, data_dir)
-        if last_good is not None and _is_being_written(data_dir, text, last_good):
+        if text is None and last_good is not None:
+            gone = (
+                f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
+                "nothing but the line of the columns."
+            )
+            _alert(connection, seller_id, gone, in_use=True)
             return read_override_table(last_good, data_dir)
-        if text != last_good:
+        if text is not None and last_good is not None and _is_being_written(data_dir, text, last_good):
+            return read_override_table(last_good, data_dir)
+        if text is not None and text != last_good:
             keep_good_text(connection, path, text)
         close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
         return table

@@ -127,7 +127,7 @@ def test_a_table_that_cannot_be_read_names_the_line(tmp_path: Path, content: str
     [
         "carrier;service;country;code;method\nCycle Couriers;;;OnTrac;\n",
         "\ufeffCarrier;Service;Country;Code;Method\r\nCycle Couriers;;;OnTrac;\r\n",
-        "sep=;\r\ncarrier;service;country;code;method\r\n\"Cycle Couriers\";;;OnTrac;\r\n",
+        'sep=;\r\ncarrier;service;country;code;method\r\n"Cycle Couriers";;;OnTrac;\r\n',
         "carrier\tservice\tcountry\tcode\tmethod\nCycle Couriers\t\t\tOnTrac\t\n",
     ],
     ids=["semicolons", "with a mark and Windows lines", "with Excel's own line", "tabs"],

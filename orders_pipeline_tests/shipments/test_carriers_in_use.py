@@ -30,7 +30,7 @@ def _codes(database: Database, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        ("carrier;code\nCycle Couriers;OnTrac\n".encode(), "line 1: the columns must be"),
+        (b"carrier;code\nCycle Couriers;OnTrac\n", "line 1: the columns must be"),
         (GOOD.encode("utf-16"), "line 1: not UTF-8"),
         ((GOOD + "Colis Privé,,,Colis Prive,\n").encode("cp1252"), "line 4: not UTF-8"),
         ((HEAD + "Cycle Couriers,,,On").encode(), "line 2 has 4 columns"),

@@ -18,7 +18,8 @@ STATEMENTS = (
          path text not null, content text not null, read_at timestamptz not null default clock_timestamp(),
          constraint pk_carrier_files primary key (path))""",
     "alter table vault.records add column value_hashes text[] not null default '{}'",
-    "comment on column vault.records.value_hashes is 'keyed hashes of words of the content, to recognise them elsewhere'",
+    """comment on column vault.records.value_hashes
+         is 'keyed hashes of words of the content, to recognise them elsewhere'""",
     """update pipeline.alerts set closed_at = clock_timestamp()
          where closed_at is null and (key ~ '^carrier[.]unknown:' or key ~ '^message[.]parked:.*:')""",
 )
