@@ -60,8 +60,9 @@ def orders_and_shipping_details(
             marketplace_ids=marketplace_ids,
             deadline_seconds=FETCH_DEADLINE_SECONDS,
         )
-    if fetched.account_error:
-        context.log.error(fetched.account_error)
+    for error in (fetched.account_error, fetched.keys_error):
+        if error:
+            context.log.error(error)
     with database.transaction() as connection:
         statuses = count_by_status(connection, seller_id)
         due, parked, overdue = fetch_backlog(connection, seller_id)

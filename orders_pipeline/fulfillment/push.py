@@ -52,6 +52,7 @@ from orders_pipeline.store.orders import item_rows, lose_address, mark_queue_sta
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.audit import AuditEntry, current_actor
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
+from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
 from orders_pipeline.wms.warehouse import (
     FulfillmentOrder,
     PushResult,
@@ -95,7 +96,7 @@ def act_on_due_orders(
     """Do every action that is due, several at a time, until none is or the deadline has come."""
     totals = PushTotals()
     started = clock()
-    stop = StopFlag()
+    stop, no_keys = StopFlag(), StopFlag()
     with ThreadPoolExecutor(PUSH_WORKERS, thread_name_prefix="push") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
             with work.database.transaction() as connection:
@@ -104,7 +105,7 @@ def act_on_due_orders(
                 break
 
             def act(order_id: str) -> tuple[str, str | None]:
-                return _act_safely(work, order_id, stop)
+                return _act_safely(work, order_id, stop, no_keys)
 
             for outcome, account_error in over_each(pool, act, due):
                 totals.count(outcome)
@@ -112,12 +113,14 @@ def act_on_due_orders(
     with work.database.transaction() as connection:
         if totals.account_error is not None:
             postpone_due_actions(connection, seller_id=work.seller_id, delay=UNAUTHORIZED_RETRY)
-        elif totals.outcomes.keys() - {"postponed", "nothing", "gone", "retry", "parked"}:
+        elif totals.outcomes.keys() - {"postponed", "no_keys", "nothing", "gone", "retry", "parked"}:
             close_alerts_about(connection, seller_id=work.seller_id, prefix=UNREACHABLE_ALERT)
+        if "accepted" in totals.outcomes and not no_keys.is_set():
+            close_keys_alert(connection, work.seller_id)
     return totals
 
 
-def _act_safely(work: Pushing, order_id: str, stop: StopFlag) -> tuple[str, str | None]:
+def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag) -> tuple[str, str | None]:
     if stop.is_set():
         _postpone(work, order_id, timedelta())
         return "postponed", None
@@ -130,6 +133,9 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag) -> tuple[str, str 
             # Settled by another process. Under the lock: an action that comes meanwhile must not be unscheduled.
             schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=None)
             return "nothing", None
+    if no_keys.is_set() and state is State.QUEUED:
+        _postpone(work, order_id, KEYS_RETRY)
+        return "no_keys", None
     try:
         return _act(work, order_id, state, entry.hold_reasons, entry.attempts), None
     except WarehouseUnauthorized as error:
@@ -148,9 +154,16 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag) -> tuple[str, str 
     except WarehouseError as error:
         allowed = ACTION_ATTEMPTS if isinstance(error, WarehouseUnavailable) else 1
         return failed(work, order_id, state, str(error), attempts_allowed=allowed), None
+    except KeyProviderUnavailable as error:
+        # Nothing was sent: addresses cannot be opened. Holds, releases and cancellations need none.
+        no_keys.set()
+        _postpone(work, order_id, KEYS_RETRY)
+        with work.database.transaction() as connection:
+            raise_keys_alert(connection, work.seller_id, error)
+        return "no_keys", None
     except Exception as error:
         # One order's defect is that order's alone.
-        if concerns_all(error) or isinstance(error, KeyProviderUnavailable):
+        if concerns_all(error):
             raise
         defect = f"a defect of this program: {where_from(error)}"
         return failed(work, order_id, state, defect, attempts_allowed=DEFECT_ATTEMPTS), None

@@ -29,6 +29,8 @@ from orders_pipeline.store.compliance import PARKED_MESSAGE_LIFE
 from orders_pipeline.store.database import Database, database_now
 from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, insert_parked_message, partition_day
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.errors import KeyProviderUnavailable
+from orders_pipeline.vault.key_alerts import close_keys_alert, raise_keys_alert
 
 PARKED_MESSAGE = "parked_message"
 # Followed by the type.
@@ -108,12 +110,13 @@ def _drain(
     wait = wait_seconds
     while messages := queue.receive(wait_seconds=wait):
         wait = 0
-        _record(messages, database, vault, seller_id, totals)
+        kept = _record(messages, database, vault, seller_id, totals)
+        totals.undeleted += len(messages) - len(kept)
         try:
-            totals.undeleted += queue.delete(messages)
+            totals.undeleted += queue.delete(kept)
         except QueueUnavailable:
             # They come again, and are recognised.
-            totals.undeleted += len(messages)
+            totals.undeleted += len(kept)
             raise
         if clock() - started >= budget_seconds:
             return
@@ -121,8 +124,11 @@ def _drain(
 
 def _record(
     messages: Sequence[QueueMessage], database: Database, vault: Vault, seller_id: str, totals: DrainTotals
-) -> None:
-    """One transaction for one receive; after it, every message of it may be deleted."""
+) -> Sequence[QueueMessage]:
+    """Commit what the messages say; those of them that may be deleted now.
+
+    What cannot be read is sealed and set aside. While the keys are away it stays on the queue, and holds up no order.
+    """
     changes: list[tuple[OrderChange, QueueMessage]] = []
     to_park: list[tuple[QueueMessage, str, str | None]] = []
     for message in messages:
@@ -142,7 +148,17 @@ def _record(
         now = database_now(connection)
         events = [_event(change, message, now) for change, message in changes]
         new_days = insert_order_events(connection, events)
-        parked = _park(connection, vault, seller_id, to_park, now)
+    kept, parked = messages, 0
+    try:
+        if to_park:
+            with database.transaction() as connection:
+                parked = _park(connection, vault, seller_id, to_park, now)
+                if parked:
+                    close_keys_alert(connection, seller_id)
+    except KeyProviderUnavailable as error:
+        kept = [message for _, message in changes]
+        with database.transaction() as connection:
+            raise_keys_alert(connection, seller_id, error)
     totals.received += len(messages)
     totals.parked += parked
     totals.new_events += len(new_days)
@@ -151,6 +167,7 @@ def _record(
     for message in messages:
         if message.sent_at and (totals.oldest_sent_at is None or message.sent_at < totals.oldest_sent_at):
             totals.oldest_sent_at = message.sent_at
+    return kept
 
 
 def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrderEvent:

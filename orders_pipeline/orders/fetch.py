@@ -37,7 +37,8 @@ from orders_pipeline.store.orders import (
 )
 from orders_pipeline.store.workers import concerns_all, over_each, where_from
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.errors import AuditRefused, VaultError
+from orders_pipeline.vault.errors import AuditRefused, KeyProviderUnavailable, VaultError
+from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
 
 # Longer than one look can take (the deadline of a batch is 45 s); a process that died gives its orders back after this.
 FETCH_LEASE = timedelta(minutes=1)
@@ -62,6 +63,8 @@ class FetchTotals:
     without_address: int = 0
     not_before: datetime | None = None
     account_error: str | None = None
+    with_details: int = 0
+    keys_error: str | None = None
     errors: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: FetchTotals) -> None:
@@ -71,6 +74,8 @@ class FetchTotals:
         self.without_address += other.without_address
         self.not_before = other.not_before or self.not_before
         self.account_error = other.account_error or self.account_error
+        self.with_details += other.with_details
+        self.keys_error = other.keys_error or self.keys_error
         for name, count in other.errors.items():
             self.errors[name] = self.errors.get(name, 0) + count
 
@@ -91,7 +96,7 @@ def fetch_due_orders(
     """
     totals = FetchTotals()
     started = clock()
-    stop = Event()
+    stop, no_keys = Event(), Event()
     with ThreadPoolExecutor(FETCH_WORKERS, thread_name_prefix="fetch") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
             with database.transaction() as connection:
@@ -101,7 +106,7 @@ def fetch_due_orders(
 
             def look(claim: FetchClaim) -> FetchTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _look(orders, database, vault, seller_id, marketplace_ids, claim, remaining, stop)
+                return _look(orders, database, vault, seller_id, marketplace_ids, claim, remaining, stop, no_keys)
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
@@ -119,6 +124,8 @@ def _wait_or_go_on(database: Database, seller_id: str, totals: FetchTotals) -> N
             postpone_due_fetches(connection, seller_id=seller_id, until=totals.not_before)
         elif totals.fetched:
             close_alerts_about(connection, seller_id=seller_id, prefix=ACCOUNT_ALERT)
+        if totals.with_details and totals.keys_error is None:
+            close_keys_alert(connection, seller_id)
         review_addresses(connection, seller_id)
 
 
@@ -131,6 +138,7 @@ def _look(
     claim: FetchClaim,
     deadline_seconds: float,
     stop: Event,
+    no_keys: Event,
 ) -> FetchTotals:
     totals = FetchTotals()
     if stop.is_set():
@@ -149,6 +157,9 @@ def _look(
             needs_details = not to_be_forgotten(connection, seller_id, [claim.order_id]) and not _awaits_adoption(
                 connection, seller_id, claim.order_id
             )
+    if needs_details and no_keys.is_set():
+        _give_back(database, seller_id, claim, None, delay=KEYS_RETRY)
+        return totals
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
         answer = orders.get_order(claim.order_id, parts, deadline_seconds=deadline_seconds)
@@ -182,10 +193,19 @@ def _look(
         kept = Answer(answer.order, answer.shipping_details, needs_details)
         with database.transaction() as connection:
             has_address = save_answer(connection, vault, seller_id, claim, kept, marketplace_ids)
+    except KeyProviderUnavailable as error:
+        # Only what is to be sealed has to wait: a cancellation of what the warehouse has goes on.
+        no_keys.set()
+        totals.keys_error = str(error)
+        _give_back(database, seller_id, claim, None, delay=KEYS_RETRY)
+        with database.transaction() as connection:
+            raise_keys_alert(connection, seller_id, error)
+        return totals
     except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
         _defect(database, seller_id, claim, error, totals)
         return totals
     totals.fetched += 1
+    totals.with_details += needs_details and answer.shipping_details is not None
     totals.without_address += not has_address
     return totals
 

@@ -17,6 +17,8 @@ from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.vault.errors import KeyProviderUnavailable
+from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.wms.rest import RestWarehouse
 from orders_pipeline_tests.hostile_server import HostileServer, answer
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
@@ -60,6 +62,9 @@ def due_now(database: Database) -> None:
             connection.execute(
                 text(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
             )
+        connection.execute(
+            text("update pipeline.orders set fetch_due_at = clock_timestamp() where fetch_due_at is not null")
+        )
 
 
 def accepted_order(sandbox: Sandbox, pipeline: Pipeline) -> str:
@@ -156,4 +161,32 @@ def test_without_amazon_the_queue_and_the_warehouse_are_read_and_known_orders_ar
             count = "select (select count(*) from pipeline.order_events), (select count(*) from pipeline.wms_shipments)"
             assert tuple(connection.execute(text(count)).one()) == (3, 1)
     assert unheard not in sandbox.warehouse.orders
+    assert pipeline.failed_runs == []
+
+
+def test_without_keys_cancellations_reach_the_warehouse_and_new_orders_wait(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    at_the_warehouse = accepted_order(sandbox, pipeline)
+    sandbox.warehouse.faults.add("error_503", "put_order", times=1)
+    sealed = sandbox.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    with monkeypatch.context() as away:
+
+        def unavailable(*_: object) -> None:
+            raise KeyProviderUnavailable("AWS KMS did not serve the key (EndpointConnectionError).")
+
+        away.setattr(LocalKeyring, "wrap", unavailable)
+        away.setattr(LocalKeyring, "unwrap", unavailable)
+        new = sandbox.add_order(status="UNSHIPPED").order_id
+        sandbox.amazon.change_status(at_the_warehouse, "CANCELLED")
+        due_now(database)
+        pipeline.tick(DRAIN)
+        assert sandbox.warehouse.orders[at_the_warehouse].status == "cancelled"
+        assert not {sealed, new} & sandbox.warehouse.orders.keys()
+        assert alerts(database, sandbox).keys() == {"vault.keys_unavailable"}
+    due_now(database)
+    pipeline.tick(DRAIN)
+    assert {sandbox.warehouse.orders[one].status for one in (sealed, new)} == {"accepted"}
+    assert alerts(database, sandbox) == {}
     assert pipeline.failed_runs == []

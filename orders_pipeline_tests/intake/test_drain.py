@@ -13,6 +13,8 @@ from sqlalchemy.exc import OperationalError
 from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
 from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.store.database import Database
+from orders_pipeline.vault.errors import KeyProviderUnavailable
+from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.intake.test_notification import MESSAGE, POSTAL_CODE
 from orders_pipeline_tests.ports import MemoryQueue
@@ -231,3 +233,22 @@ def test_what_was_recorded_before_the_queue_went_away_counts_and_comes_again_as_
     queue.reappear()
     totals = world.drain()
     assert (totals.new_events, totals.duplicates) == (2, 10)
+
+
+def test_while_the_keys_are_away_what_cannot_be_read_stays_on_the_queue_and_holds_up_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as away:
+
+        def unavailable(*_: object) -> None:
+            raise KeyProviderUnavailable("AWS KMS did not serve the key (EndpointConnectionError).")
+
+        away.setattr(LocalKeyring, "wrap", unavailable)
+        world.queue.send(_message(1), "not json", _message(2))
+        totals = world.drain()
+    assert (totals.new_events, totals.parked, totals.undeleted) == (2, 0, 1)
+    assert [message.body for message in world.queue.in_flight] == ["not json"]
+    assert "AWS KMS" in world.alerts()["vault.keys_unavailable"].message
+    world.queue.reappear()
+    assert world.drain().parked == 1
+    assert world.alerts().keys() == {"message.parked"}
