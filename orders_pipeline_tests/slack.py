@@ -12,13 +12,14 @@ from pydantic import SecretStr
 
 
 class Slack(ThreadingHTTPServer):
-    """A webhook that keeps what it is told; `status` is what it answers."""
+    """A webhook that keeps what it is told; `status` is what it answers, 400 to a text that has what it `refuses`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
         self.told: list[str] = []
         self.bodies: list[dict[str, object]] = []
         self.status = 200
+        self.refuses: str | None = None
 
     @classmethod
     @contextmanager
@@ -44,10 +45,11 @@ class _Hook(BaseHTTPRequestHandler):
         slack = self.server
         assert isinstance(slack, Slack)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if slack.status == 200:
+        status = 400 if slack.refuses and slack.refuses in body["text"] else slack.status
+        if status == 200:
             slack.told.append(body["text"])
             slack.bodies.append(body)
-        self.send_response(slack.status)
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

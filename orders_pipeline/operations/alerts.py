@@ -24,13 +24,16 @@ SLACK_SECONDS = 10.0
 LARGEST_ANSWER_BYTES = 64 * 1024
 # A storm of alerts is delivered over several calls: Slack takes about one message a second.
 ALERTS_A_CALL = 20
+# A webhook that is gone or forbidden answers otherwise (403, 404, 410).
+_REFUSES_THE_TEXT = (400, 413, 422)
+REFUSED_TEXT = "[error] An alert has a text that Slack does not take. It is on the order board, and in the log."
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 
 logger = logging.getLogger("orders_pipeline.alerts")
 
 
 class AlertNotDelivered(Exception):
-    """Slack refused or did not answer; the alert is in the log, and is sent again."""
+    """Slack refused or did not answer; the alert stays on the board, and is sent again."""
 
 
 def deliver_alerts(
@@ -55,7 +58,7 @@ def deliver_alerts(
             alert = alerts[0]
             text = _text(alert)
             if slack_webhook_url is not None:
-                _post(slack_webhook_url, text)
+                _tell_slack(slack_webhook_url, text)
             logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
             mark_alert_delivered(connection, alert.alert_id)
         delivered += 1
@@ -76,7 +79,16 @@ def _slack_message(text: str) -> dict[str, str | bool]:
     return {"text": shown, "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 
-def _post(url: SecretStr, text: str) -> None:
+def _tell_slack(url: SecretStr, text: str) -> None:
+    status = _post(url, text)
+    if status in _REFUSES_THE_TEXT:
+        # This one text's fault: the alerts behind it must not wait for it for ever.
+        status = _post(url, REFUSED_TEXT)
+    if not 200 <= status < 300:
+        raise AlertNotDelivered(f"Slack answered {status}: check SLACK_WEBHOOK_URL; it is tried again.")
+
+
+def _post(url: SecretStr, text: str) -> int:
     try:
         with open_session() as session:
             reply = exchange(
@@ -94,5 +106,4 @@ def _post(url: SecretStr, text: str) -> None:
         raise AlertNotDelivered(
             f"Slack answered {reply.status}, a redirect to {host}, which is not followed: check SLACK_WEBHOOK_URL."
         )
-    if not 200 <= reply.status < 300:
-        raise AlertNotDelivered(f"Slack answered {reply.status}: check SLACK_WEBHOOK_URL; it is tried again.")
+    return reply.status

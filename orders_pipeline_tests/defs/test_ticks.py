@@ -15,7 +15,8 @@ MARGIN_SECONDS = 2.0
 
 def test_the_longest_tick_of_each_sensor_ends_in_time():
     queue = CALLS["receive"].longest + CALLS["change"].longest
-    for calls in (queue, TOTAL_SECONDS, SLACK_SECONDS):
+    # A text that Slack refuses is told in other words.
+    for calls in (queue, TOTAL_SECONDS, 2 * SLACK_SECONDS):
         # The first is always begun; the last is begun at the end of the budget.
         begun_at = max(SETTINGS_SECONDS, BEGIN_BEFORE_SECONDS)
         assert begun_at + calls + MARGIN_SECONDS <= GIVEN_UP_AFTER_SECONDS

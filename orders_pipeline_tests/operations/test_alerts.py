@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from orders_pipeline.operations.alerts import AlertNotDelivered, deliver_alerts
+from orders_pipeline.operations.alerts import REFUSED_TEXT, AlertNotDelivered, deliver_alerts
 from orders_pipeline.store.alerts import close_alert, close_alerts, open_alerts, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
@@ -80,6 +80,18 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
         server.answer = lambda _: [answer(b"ok")]
         assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook) == 1
     assert "the-secret" not in f"{refused.value}{caplog.text}"
+
+
+def test_an_alert_whose_text_slack_refuses_is_told_without_it_and_the_others_are_told(database: Database, slack: Slack):
+    _raise(database, "first")
+    _raise(database, "second")
+    slack.refuses = "Mend it"
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert slack.told == [REFUSED_TEXT, REFUSED_TEXT]
+    _raise(database, "third")
+    slack.status = 404
+    with pytest.raises(AlertNotDelivered, match="404"):
+        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
 
 
 def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):
