@@ -157,6 +157,16 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
             "blobs": [record.wrapped_key for record in sealed],
         },
     )
+    # The newest seal of each, as a migration leaves records of format 1.
+    connection.execute(
+        text(
+            "with s as (insert into pipeline.seals (seller_id, kind, subject_id, aad_version) "
+            "select :seller, :kind, subject, 1 from unnest(cast(:ids as text[])) as g(subject) "
+            "returning subject_id, seal_number) update vault.records r set seal_number = s.seal_number from s "
+            "where r.seller_id = :seller and r.kind = :kind and r.subject_id = s.subject_id"
+        ),
+        values,
+    )
 
 
 if __name__ == "__main__":

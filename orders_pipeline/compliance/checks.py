@@ -130,13 +130,14 @@ def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome
 
 def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
     """Every record of the vault authenticates, and its key is wrapped by the key-encryption key in use."""
-    checked = older = 0
+    checked = older = older_format = 0
     refused: list[RecordId] = []
     progress = Progress("records opened", vault.count(), tell)
     after = None
     while True:
         page = vault.verify_batch(after, VERIFY_PAGE)
         checked, older = checked + page.checked, older + page.under_older_key
+        older_format += page.older_format
         refused += page.refused
         progress.advance(page.checked)
         after = page.last
@@ -155,6 +156,7 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
             "records": checked,
             "refused": len(refused),
             "under_older_key": older,
+            "older_format": older_format,
             "keys": len(vault.keys.key_ids()),
             "keyring_of_one_machine": vault.keys.is_local,
         },

@@ -55,6 +55,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "audit.chain_lock": _APPEND,
         "pipeline.clock_readings": _WRITE,
         "pipeline.work_done": _WRITE,
+        "pipeline.seals": _REWRAP,
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,
         "vault_keys.data_keys": _REWRAP,

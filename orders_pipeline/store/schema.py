@@ -464,6 +464,19 @@ amazon_rate_limits = Table(
 
 # --- the vault
 
+# The newest seal of each record, apart from the vault: no other one opens.
+seals = Table(
+    "seals",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("subject_id", Text, primary_key=True),
+    Column("seal_number", BigInteger, Identity(always=True), nullable=False, comment="no two seals have the same"),
+    Column("aad_version", Integer, nullable=False),
+    Index("ix_seals_older_format", "seller_id", "kind", "subject_id", postgresql_where=text("aad_version < 2")),
+    schema="pipeline",
+)
+
 vault_records = Table(
     "records",
     metadata,
@@ -472,6 +485,7 @@ vault_records = Table(
     Column("subject_id", Text, primary_key=True, comment="the order id, or the parked message's id"),
     Column("key_reference", Uuid, nullable=False),
     Column("aad_version", Integer, nullable=False),
+    Column("seal_number", BigInteger, nullable=False, server_default=text("0")),
     Column("nonce", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
     _time_now("stored_at"),

@@ -4,7 +4,9 @@ Belongs here: rows in, rows out; nothing here can open anything. Elsewhere: seal
 (vault.access), rotation (vault.rotation).
 
 A record keeps its key_reference for life; sealing it anew replaces the wrapped key in place, so there is never a key
-of an earlier content. Locks are taken in one order: the record's row, then its key's.
+of an earlier content. Each seal has a number that no other ever had, and `pipeline.seals` remembers the newest of each
+record, apart from the vault: what was put back from a backup, or written past the pipeline, is not the newest, and does
+not open. Locks are taken in one order: the seal's row, the record's, its key's.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class StoredRecord:
     ciphertext: bytes = field(repr=False)
     key_id: str | None
     wrapped_key: bytes | None = field(repr=False)
+    number: int
+    is_newest: bool = True  # its seal is the newest that was made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +88,35 @@ def hold_fingerprint_key(connection: Connection) -> None:
     hold(connection, Lock.FINGERPRINT)
 
 
+def next_seal(connection: Connection, record: RecordId, version: int) -> int:
+    """The number of the seal that is about to be made of this record: from now on the only one that opens."""
+    return connection.execute(
+        text(
+            "insert into pipeline.seals (seller_id, kind, subject_id, aad_version) "
+            "values (:seller_id, :kind, :subject_id, :version) on conflict (seller_id, kind, subject_id) "
+            "do update set seal_number = default, aad_version = excluded.aad_version returning seal_number"
+        ),
+        {"seller_id": record[0], "kind": record[1], "subject_id": record[2], "version": version},
+    ).scalar_one()
+
+
 def put_record(connection: Connection, record: StoredRecord, expires_at: datetime | None) -> None:
     """Store, or replace the content, the nonce and the wrapped key of the record that is there."""
     reference = connection.execute(
         text(
             "insert into vault.records as r "
-            "(seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext, expires_at) "
-            "values (:seller_id, :kind, :subject_id, :reference, :version, :nonce, :ciphertext, :expires_at) "
+            "(seller_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at) "
+            "values (:seller_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at) "
             "on conflict (seller_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
+            "seal_number = excluded.seal_number, "
             # When it was first stored stays: a content that is stored again and again is not kept for ever.
             "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
             "stored_at = clock_timestamp() returning r.key_reference"
         ),
         {
             "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
-            "version": record.version, "nonce": record.nonce, "ciphertext": record.ciphertext, "expires_at": expires_at,
+            "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
+            "expires_at": expires_at,
         },
     ).scalar_one()  # fmt: skip
     connection.execute(
@@ -115,8 +133,10 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
 
 
 _RECORD = (
-    "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key "
+    "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
+    "r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false) "
     "from vault.records r left join vault_keys.data_keys k using (key_reference) "
+    "left join pipeline.seals s on s.seller_id = r.seller_id and s.kind = r.kind and s.subject_id = r.subject_id "
 )
 
 
@@ -142,8 +162,67 @@ def records_after(connection: Connection, after: RecordId | None, limit: int) ->
     return list(_stored(rows))
 
 
+def records_to_reseal(
+    connection: Connection, version: int, after: RecordId | None, limit: int
+) -> tuple[list[StoredRecord], RecordId | None]:
+    """The next records of an older format, their seals locked (what somebody else holds is left out), and where the
+    page after them begins; None: there is none."""
+    seller_id, kind, subject_id = after or ("", "", "")
+    ids = connection.execute(
+        text(
+            "select seller_id, kind, subject_id from pipeline.seals where aad_version < :version "
+            "and (seller_id, kind, subject_id) > (:seller_id, :kind, :subject_id) "
+            "order by seller_id, kind, subject_id limit :limit for update skip locked"
+        ),
+        {"version": version, "seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+    ).all()
+    rows = connection.execute(
+        text(
+            _RECORD + "where (r.seller_id, r.kind, r.subject_id) in (select * from unnest(cast(:sellers as text[]), "  # noqa: S608
+            "cast(:kinds as text[]), cast(:subjects as text[]))) order by r.seller_id, r.kind, r.subject_id"
+        ),
+        {"sellers": [row[0] for row in ids], "kinds": [row[1] for row in ids], "subjects": [row[2] for row in ids]},
+    )
+    last = (ids[-1].seller_id, ids[-1].kind, ids[-1].subject_id) if ids else None
+    return list(_stored(rows)), last
+
+
+def may_reseal(connection: Connection) -> bool:
+    """Whether this login may write a record's content."""
+    return connection.execute(
+        text(
+            "select has_table_privilege('vault.records', 'UPDATE') and has_table_privilege('pipeline.seals', 'UPDATE')"
+        )
+    ).scalar_one()
+
+
+def put_resealed(connection: Connection, record: StoredRecord) -> None:
+    """The same content under a new seal: neither when it was stored changes, nor when it goes."""
+    connection.execute(
+        text(
+            "with resealed as (update vault.records set aad_version = :version, seal_number = :number, nonce = :nonce, "
+            "ciphertext = :ciphertext where seller_id = :seller_id and kind = :kind and subject_id = :subject_id "
+            "returning key_reference) update vault_keys.data_keys k set key_id = :key_id, wrapped_key = :wrapped_key "
+            "from resealed r where k.key_reference = r.key_reference"
+        ),
+        {
+            "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
+            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id,
+            "key_id": record.key_id, "wrapped_key": record.wrapped_key,
+        },
+    )  # fmt: skip
+
+
 def delete_records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> list[str]:
     """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
+    connection.execute(
+        text(
+            "delete from pipeline.seals where (seller_id, kind, subject_id) in (select seller_id, kind, subject_id "
+            "from pipeline.seals where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects) "
+            "order by subject_id for update)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
     gone, key_ids = connection.execute(
         text(
             "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
@@ -298,4 +377,6 @@ def _stored(rows: Iterable[Any]) -> Iterator[StoredRecord]:
             bytes(row[5]),
             row[6],
             None if row[7] is None else bytes(row[7]),
+            row[8],
+            row[9],
         )

@@ -31,7 +31,7 @@ from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
-from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context, seal
+from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
 from orders_pipeline.vault.keys import KeyProvider
 
@@ -55,8 +55,26 @@ class VerifiedBatch:
 
     checked: int
     under_older_key: int
+    older_format: int
     refused: tuple[RecordId, ...]
     last: RecordId | None
+
+
+def open_record(keys: KeyProvider, record: StoredRecord) -> bytes:
+    """The plaintext of a record as it lies there, for who has accounted for it. Raises VaultError."""
+    if record.key_id is None or record.wrapped_key is None:
+        raise VaultKeyMissing("A record's own key is gone, and so is what it held.")
+    sealed = SealedRecord(
+        record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version, record.number
+    )
+    context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+    plaintext = open_sealed(keys, sealed, context)
+    if not record.is_newest:
+        raise VaultIntegrityError(
+            "A sealed record is not the newest that was stored here: an older one was put back in its place, or it was "
+            "written past the pipeline."
+        )
+    return plaintext
 
 
 class Vault:
@@ -90,7 +108,8 @@ class Vault:
         """Seal and store in the caller's transaction; replaces what is there, with its key."""
         queries.hold_keys(connection)
         context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
-        sealed = seal(self._keys, plaintext, context)
+        number = queries.next_seal(connection, (seller_id, kind, subject_id), NUMBERED)
+        sealed = seal(self._keys, plaintext, context, number=number)
         stored = StoredRecord(
             seller_id,
             kind,
@@ -100,6 +119,7 @@ class Vault:
             sealed.ciphertext,
             sealed.key_id,
             sealed.wrapped_key,
+            sealed.number,
         )
         queries.put_record(connection, stored, expires_at)
 
@@ -196,8 +216,13 @@ class Vault:
                     self._alert_refused(connection, *refused[-1], opened)
         older = sum(record.key_id != current for record in page)
         last = page[-1] if len(page) == limit else None
+        older_format = sum(record.version < NUMBERED for record in page)
         return VerifiedBatch(
-            len(page), older, tuple(refused), (last.seller_id, last.kind, last.subject_id) if last else None
+            len(page),
+            older,
+            older_format,
+            tuple(refused),
+            (last.seller_id, last.kind, last.subject_id) if last else None,
         )
 
     def fingerprint(self, content: bytes) -> str:
@@ -308,11 +333,7 @@ class Vault:
             return error
 
     def _open(self, record: StoredRecord) -> bytes:
-        if record.key_id is None or record.wrapped_key is None:
-            raise VaultKeyMissing("A record's own key is gone, and so is what it held.")
-        sealed = SealedRecord(record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version)
-        context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
-        return open_sealed(self._keys, sealed, context)
+        return open_record(self._keys, record)
 
     def _entry(
         self, action: str, seller_id: str, kind: str, purpose: str, outcome: str, actor: str | None

@@ -5,7 +5,9 @@ Elsewhere: where sealed records are kept and who may open them (access), the wra
 
 The key is used once, so a random 96-bit nonce cannot repeat under it. The context (whose, what, of which order) and the
 format's version are authenticated twice, with the record and with its wrapped key: neither can be moved to another
-order.
+order. A record of the vault carries its seal's number as well (format 2), which is authenticated with its content: an
+older record that is put back in its place has an older number (store.vault). Format 1 has none: Amazon's tokens, which
+live for an hour, and records from before migration 0008.
 """
 
 from __future__ import annotations
@@ -21,19 +23,21 @@ from orders_pipeline.vault.errors import VaultIntegrityError
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey, canonical
 
 VERSION = 1
+NUMBERED = 2
 DATA_KEY_BITS = 256
 NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class SealedRecord:
-    """A record that says nothing without its key-encryption key. `version` is that of the format."""
+    """A record that says nothing without its key-encryption key. `version`: of the format; `number`: its seal's."""
 
     key_id: str
     wrapped_key: bytes = field(repr=False)
     nonce: bytes = field(repr=False)
     ciphertext: bytes = field(repr=False)
     version: int = VERSION
+    number: int = 0
 
 
 def record_context(*, seller_id: str, kind: str, subject_id: str) -> dict[str, str]:
@@ -46,13 +50,14 @@ def token_context(*, application_id: str, seller_id: str, purpose: str) -> dict[
     return {"application_id": application_id, "kind": "amazon_token", "purpose": purpose, "seller_id": seller_id}
 
 
-def seal(keys: KeyProvider, plaintext: bytes, context: Mapping[str, str]) -> SealedRecord:
-    """Encrypt under a fresh key and wrap that key, both bound to the context."""
+def seal(keys: KeyProvider, plaintext: bytes, context: Mapping[str, str], *, number: int | None = None) -> SealedRecord:
+    """Encrypt under a fresh key and wrap that key, both bound to the context; the content to the seal's number too."""
+    version = VERSION if number is None else NUMBERED
     data_key = AESGCM.generate_key(DATA_KEY_BITS)
     nonce = os.urandom(NONCE_BYTES)
-    ciphertext = AESGCM(data_key).encrypt(nonce, plaintext, _authenticated(VERSION, context))
+    ciphertext = AESGCM(data_key).encrypt(nonce, plaintext, _authenticated(version, number or 0, context))
     wrapped = keys.wrap(data_key, context)
-    return SealedRecord(wrapped.key_id, wrapped.blob, nonce, ciphertext)
+    return SealedRecord(wrapped.key_id, wrapped.blob, nonce, ciphertext, version, number or 0)
 
 
 def open_sealed(keys: KeyProvider, sealed: SealedRecord, context: Mapping[str, str]) -> bytes:
@@ -60,16 +65,18 @@ def open_sealed(keys: KeyProvider, sealed: SealedRecord, context: Mapping[str, s
 
     For a buyer's data go through `access.Vault.reveal`, which writes the audit record first.
     """
-    if sealed.version != VERSION:
+    if sealed.version not in (VERSION, NUMBERED):
         raise VaultIntegrityError(f"A sealed record has format {sealed.version}, which this release does not know.")
     data_key = keys.unwrap(WrappedKey(sealed.key_id, sealed.wrapped_key), context)
     try:
-        return AESGCM(data_key).decrypt(sealed.nonce, sealed.ciphertext, _authenticated(sealed.version, context))
+        authenticated = _authenticated(sealed.version, sealed.number, context)
+        return AESGCM(data_key).decrypt(sealed.nonce, sealed.ciphertext, authenticated)
     except (InvalidTag, ValueError) as error:
         raise VaultIntegrityError(
             "A sealed record does not authenticate: it was altered, or belongs to another order."
         ) from error
 
 
-def _authenticated(version: int, context: Mapping[str, str]) -> bytes:
-    return b"orders_pipeline record %d\n" % version + canonical(context)
+def _authenticated(version: int, number: int, context: Mapping[str, str]) -> bytes:
+    seal_number = b"" if version == VERSION else b"seal %d\n" % number
+    return b"orders_pipeline record %d\n" % version + seal_number + canonical(context)

@@ -3,9 +3,9 @@
 Belongs here: the steps and their order, each safe to repeat after a crash, while the pipeline runs.
 Elsewhere: what a provider does to add or destroy a key (keyring, kms); why shredding needs it (access).
 
-Data keys are re-wrapped, never the records encrypted again. Whoever wraps a key holds the keys' lock
-(store.vault.hold_keys) until the row is committed; a key is destroyed only with that lock held alone, and with no row
-left under it.
+Data keys are re-wrapped; a record is encrypted again once only, where its format is of before (reseal_older). Whoever
+wraps a key holds the keys' lock (store.vault.hold_keys) until the row is committed; a key is destroyed only with that
+lock held alone, and with no row left under it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from orders_pipeline.progress import Progress, Tell, silent
 from orders_pipeline.store import vault as queries
 from orders_pipeline.store.audit import destroyed_keys
 from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import KeyUse, UnsettledShred
-from orders_pipeline.vault.access import Vault
+from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord, UnsettledShred
+from orders_pipeline.vault.access import Vault, open_record
 from orders_pipeline.vault.audit import AuditLog
-from orders_pipeline.vault.envelope import record_context, token_context
+from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
 
 REWRAP_BATCH = 2_000
+RESEAL_BATCH = 500
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,9 @@ def finish_rotation(
     tell: Tell = silent,
 ) -> Rotation:
     """Re-wrap what is under older keys and destroy those: also the rest of an interrupted rotation."""
+    resealed = reseal_older(database, keys, audit, purpose=purpose, actor=actor)
+    if resealed:
+        tell(f"{resealed} records of an older format were sealed anew.")
     with database.transaction() as connection:
         current = keys.current_key_id()
         older = [use for key_id, use in queries.key_uses(connection).items() if key_id != current]
@@ -160,6 +164,51 @@ def finish_rotation(
         # Keys that this provider does not have: what they wrap could not be re-wrapped.
         still_used += sorted(queries.key_uses(connection).keys() - {current, *still_used})
     return Rotation(current, rewrapped, tuple(destroyed), tuple(still_used))
+
+
+def reseal_older(
+    database: Database, keys: KeyProvider, audit: AuditLog, *, purpose: str, actor: str | None = None
+) -> int:
+    """Seal records of an older format anew, so that an older one put back is found; how many. Nothing leaves here.
+
+    What does not open stays as it is. A login that may only re-wrap leaves them to the next one that may write.
+    """
+    with database.transaction() as connection:
+        if not queries.may_reseal(connection):
+            return 0
+    resealed = 0
+    after: RecordId | None = None
+    while True:
+        with database.transaction() as connection:
+            queries.hold_keys(connection)
+            page, after = queries.records_to_reseal(connection, NUMBERED, after, RESEAL_BATCH)
+            done = 0
+            for record in page:
+                owner = (record.seller_id, record.kind, record.subject_id)
+                try:
+                    plaintext = open_record(keys, record)
+                except (VaultIntegrityError, VaultKeyMissing) as error:
+                    log.warning("The record %s %s was not sealed anew: %s", record.kind, record.subject_id, error)
+                    continue
+                context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+                number = queries.next_seal(connection, owner, NUMBERED)
+                sealed = seal(keys, plaintext, context, number=number)
+                queries.put_resealed(
+                    connection,
+                    StoredRecord(
+                        *owner, sealed.version, sealed.nonce, sealed.ciphertext, sealed.key_id, sealed.wrapped_key,
+                        sealed.number,
+                    ),
+                )  # fmt: skip
+                done += 1
+            if done:
+                audit.record(
+                    connection, action="reseal", seller_id="*", purpose=purpose, outcome="done", actor=actor,
+                    detail={"records": done},
+                )  # fmt: skip
+        resealed += done
+        if after is None:
+            return resealed
 
 
 def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATCH) -> int:

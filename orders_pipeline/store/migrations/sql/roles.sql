@@ -80,6 +80,10 @@ begin
       -- A stored time that is still to come is put in its place.
       grant update (stored_at, first_stored_at) on vault.records to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.seals') is not null then
+      -- Locked, in their order, before they go with what was shredded.
+      grant update on pipeline.seals to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
