@@ -196,7 +196,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _read_environment(warnings: list[str]) -> dict[str, str]:
-    file = project_root() / ".env"
+    # The demo names an empty file, so that no setting of a real deployment gets into it.
+    file = Path(os.environ.get("ORDERS_ENV_FILE") or project_root() / ".env")
     if file.is_file() and (open_to_others := exposure(".env", file)):
         # Only warned of: a copy of .env.example has the usual mode, and may hold no secret.
         warnings.append(open_to_others.sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -251,3 +252,14 @@ def test_a_blank_line_in_the_environment_hides_no_value_of_the_file(tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WMS_TOKEN", "")
     assert not any("WMS_TOKEN" in problem for problem in load_settings().problems)
+
+
+def test_a_file_that_is_named_takes_the_place_of_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """How `make demo` keeps a real deployment's settings away: they are in .env, and an empty variable hides none."""
+    (tmp_path / "workspace.yaml").touch()
+    (tmp_path / ".env").write_text("ORDERS_DATABASE_URL=postgresql://user@127.0.0.1/real\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERS_DATABASE_URL", "")
+    assert load_settings().database_url is not None
+    monkeypatch.setenv("ORDERS_ENV_FILE", os.devnull)
+    assert load_settings().database_url is None

@@ -11,7 +11,6 @@ from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
-from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from orders_pipeline.compliance.database_clock import amazon_time_observer
@@ -114,7 +113,7 @@ class Deployment:
 
 def _mask_secrets(settings: Settings) -> None:
     """The last net: no secret of this deployment gets past the log filter, whoever writes it."""
-    secrets: list[SecretStr] = [settings.slack_webhook_url] if settings.slack_webhook_url else []
+    secrets = [one for one in (settings.slack_webhook_url, settings.web.report_token) if one is not None]
     if settings.amazon is not None:
         secrets += [*settings.amazon.client_secrets, settings.amazon.refresh_token]
     if settings.warehouse is not None:

@@ -78,7 +78,8 @@ def serve(settings: Settings, web: WebOptions, *, tell: Callable[[str], None]) -
     }
     try:
         with DagsterProcesses(environment, web, stop.asked, tell) as processes:
-            tell(f"Dagster UI: http://{web.address}:{web.port}  (data in {settings.data_dir})")
+            address = f"[{web.address}]" if ":" in web.address else web.address
+            tell(f"Dagster UI: http://{address}:{web.port}  (data in {settings.data_dir})")
             while not stop.asked.wait(1):
                 if ended := processes.ended():
                     tell(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from orders_pipeline.web.users import UsersFile, UsersFileError
 from orders_pipeline.web.visitor import Role, Visitor
 from orders_pipeline.web_settings import IpNetwork, WebSettings, problem_with_listening
 
+_logger = logging.getLogger("orders_pipeline.web")
+
 
 class Access(Protocol):
     """Who sent this request: a visitor, or why nobody is let in by it."""
@@ -28,6 +31,12 @@ class Access(Protocol):
 
 class LoginRequired(Refusal):
     """The person may log in, and ask again."""
+
+
+def users_file_refusal(error: UsersFileError) -> Refusal:
+    """The file's path and lines are for who runs the UI, not for who stands at its door."""
+    _logger.error("Nobody is let in: %s", error)
+    return Refusal("Nobody can be let in: the users file cannot be used. The log of the UI says why.", status=503)
 
 
 class OpenAccess:
@@ -58,7 +67,7 @@ class LoginAccess:
         try:
             user = self.users.find(session.name)
         except UsersFileError as error:
-            return Refusal(str(error), status=503)
+            return users_file_refusal(error)
         if user is None or user.fingerprint != session.fingerprint:
             return LoginRequired("Log in again: /login", status=401)
         return Visitor(user.name, user.role)
@@ -88,7 +97,7 @@ class ProxyAccess:
         try:
             user = self._users.find(names[0])
         except UsersFileError as error:
-            return Refusal(str(error), status=503)
+            return users_file_refusal(error)
         return Visitor(user.name, user.role) if user else Refusal("This person is not in ORDERS_WEB_USERS_FILE.")
 
     def _is_proxy(self, peer: tuple[str, int] | None) -> bool:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from orders_pipeline.web.access import LoginAccess
+from orders_pipeline.web.access import LoginAccess, users_file_refusal
 from orders_pipeline.web.headers import PLAIN_PAGE_POLICY
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.lockout import Lockout
@@ -89,7 +89,8 @@ class Login:
             # Checked in a thread: hashing, and the audit log's database.
             user = await to_thread.run_sync(self._check, form.name, form.password, limiter=self._limiter)
         except UsersFileError as error:
-            return _login_page(form.next, str(error), status=503)
+            refusal = users_file_refusal(error)
+            return _login_page(form.next, refusal.why, status=refusal.status)
         if user is None:
             return _login_page(form.next, _REFUSED, status=401)
         answer = RedirectResponse(form.next, status_code=303)

@@ -108,6 +108,7 @@ class Installation:
             **os.environ,
             **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
             **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "SLACK_WEBHOOK_URL"), ""),
+            "ORDERS_ENV_FILE": os.devnull,
             **settings_of_sandbox,
             "ORDERS_DATA_DIR": str(self.folder),
             "DAGSTER_HOME": str(self._home),

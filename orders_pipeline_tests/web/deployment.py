@@ -66,6 +66,7 @@ def running_up(sandbox: Sandbox, folder: Path, **settings: str) -> Generator[Up]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")},
         **sandbox.environment(),
+        "ORDERS_ENV_FILE": os.devnull,
         "DAGSTER_HOME": str(folder / "home"),
         "ORDERS_DATA_DIR": str(folder / "data"),
         **settings,

@@ -384,6 +384,20 @@ def test_a_users_file_that_cannot_be_trusted_lets_nobody_in(tmp_path: Path, line
         UsersFile(tmp_path / "missing").check()
 
 
+def test_a_users_file_that_breaks_later_is_told_to_the_log_and_not_to_strangers(
+    door: Door, users_file: Path, caplog: pytest.LogCaptureFixture
+):
+    door.log_in()
+    _write(users_file, "maria:admin:-")
+    for answer in (
+        door.client.get("/runs"),
+        door.client.post("/login", data={"name": "maria", "password": PASSWORD}, headers=OWN),
+    ):
+        assert answer.status_code == 503
+        assert str(users_file) not in answer.text
+    assert f"{users_file}, line 1 has an unknown role" in caplog.text
+
+
 @pytest.mark.parametrize("password", ["", "Short-1", "onlylowercaseletters", "lower and spaces", "A" * 600 + "a1"])
 def test_a_password_is_long_and_mixed(password: str):
     with pytest.raises(PasswordTooWeak):
