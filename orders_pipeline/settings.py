@@ -87,6 +87,16 @@ class WarehouseSettings(_Frozen):
     token: SecretStr
 
 
+DatabasePower = Literal["app", "reader", "retention", "owner", "administrator", "extension"]
+
+
+class DatabaseRight(_Frozen):
+    """A role of the database (or an extension) that is meant to be there, and what it is meant to have."""
+
+    who: str
+    right: DatabasePower
+
+
 class Settings(_Frozen):
     """What this deployment is configured to do.
 
@@ -104,6 +114,8 @@ class Settings(_Frozen):
     audit_export: str | None
     slack_webhook_url: SecretStr | None
     web: WebSettings = WebSettings()
+    # Who has power in the database beside this process's own login (compliance.database_rights).
+    database_rights: tuple[DatabaseRight, ...] = ()
     problems: tuple[str, ...] = ()
     # Those of the problems that forbid every use: a default may not stand in for what is wrong, nothing may be sent in
     # clear, and a secret that others can read is not used.
@@ -189,6 +201,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         audit_export=_audit_export(values, problems),
         slack_webhook_url=SecretStr(slack) if slack else None,
         web=web,
+        database_rights=_database_rights(values, problems),
         problems=(*problems, *refusals),
         refusals=tuple(refusals),
         warnings=tuple(warnings),
@@ -379,6 +392,22 @@ def _check_url(name: str, url: str, problems: list[str]) -> bool:
     else:
         return True
     return False
+
+
+def _database_rights(values: Mapping[str, str], problems: list[str]) -> tuple[DatabaseRight, ...]:
+    rights: list[DatabaseRight] = []
+    for part in (part.strip() for part in values.get("ORDERS_DATABASE_RIGHTS", "").split(",")):
+        # By the last colon: a login may have one in its name.
+        who, _, named = part.rpartition(":")
+        right: DatabasePower | None = next((one for one in get_args(DatabasePower) if one == named.strip()), None)
+        if who.strip() and right is not None:
+            rights.append(DatabaseRight(who=who.strip(), right=right))
+        elif part:
+            problems.append(
+                f"ORDERS_DATABASE_RIGHTS has {part!r}: write login:right, with the right one of "
+                + ", ".join(get_args(DatabasePower))
+            )
+    return tuple(rights)
 
 
 def _audit_export(values: Mapping[str, str], problems: list[str]) -> str | None:

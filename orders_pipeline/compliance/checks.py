@@ -19,6 +19,7 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.compliance import rules
 from orders_pipeline.compliance.audit_copies import DAYS_NEVER_PURGED, Witness
 from orders_pipeline.compliance.client_secret import secret_life, take_expiry_notices
+from orders_pipeline.compliance.database_rights import powers_found
 from orders_pipeline.compliance.kept import every_kept, sellers_with_data
 from orders_pipeline.compliance.outcome import CheckOutcome
 from orders_pipeline.compliance.roles import differences
@@ -26,7 +27,7 @@ from orders_pipeline.compliance.rules import Rule
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.progress import Progress, Tell, silent
-from orders_pipeline.settings import Settings
+from orders_pipeline.settings import DatabaseRight, Settings
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.audit_structure import audit_structure
 from orders_pipeline.store.clocks import now_for_retention
@@ -37,7 +38,6 @@ from orders_pipeline.store.evidence import (
     EvidencePage,
     audit_keeping,
     connection_is_protected,
-    is_superuser,
     sent_without_reveal,
     stored_without_call,
 )
@@ -263,26 +263,37 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
     )
 
 
-def roles_are_as_declared(database: Database) -> CheckOutcome:
-    """Each database role may do its work and no more; everybody else, by name or not, may do nothing."""
+def roles_are_as_declared(database: Database, declared: Sequence[DatabaseRight] = ()) -> CheckOutcome:
+    """Each database role may do its work and no more, and nobody else has any power that was not declared."""
     with database.transaction() as connection:
         absent, wrong = differences(connection)
-        unbound = is_superuser(connection)
-    shown = "; ".join(wrong[:5])
+        powers = powers_found(connection, declared)
+    shown = [*wrong[:SHOWN], *powers.undeclared[:SHOWN]]
     return CheckOutcome(
         name="roles_are_as_declared",
-        passed=not absent and not wrong,
-        severity="ERROR" if wrong else "WARN",
-        description=f"{len(wrong)} grants are not as declared{': ' + shown if shown else ''}."
+        passed=not absent and not wrong and not powers.undeclared,
+        severity="ERROR" if shown else "WARN",
+        description=f"{len(wrong)} grants are not as declared, and {len(powers.undeclared)} powers beside them are not "
+        f"declared{': ' + '; '.join(shown) if shown else ''}."
         + (f" Roles that are not there: {', '.join(absent)}." if absent else "")
+        + (f" Members: {', '.join(powers.members)}." if powers.members else "")
         + (
-            " This process is a superuser, bound by no grant: give it a login (docs/compliance.md, 'Roles')."
-            if unbound
+            " This process is bound by no grant, or owns the tables: give it a login of its own "
+            "(docs/compliance.md, 'Roles')."
+            if powers.session_owns or powers.session_unbound
             else ""
         ),
-        what_to_do="Revoke what is too much; for what is missing have an administrator run roles.sql.",
+        what_to_do="Take back what is too much; what is meant to be there belongs into ORDERS_DATABASE_RIGHTS "
+        "(docs/compliance.md, 'Roles'). For what is missing have an administrator run roles.sql.",
         source=rules.LEAST_PRIVILEGE,
-        numbers={"roles_missing": len(absent), "grants_wrong": len(wrong), "superuser": unbound},
+        numbers={
+            "roles_missing": len(absent),
+            "grants_wrong": len(wrong),
+            "powers_undeclared": len(powers.undeclared),
+            "members": len(powers.members),
+            "superuser": powers.session_unbound,
+            "owns_the_tables": powers.session_owns,
+        },
     )
 
 

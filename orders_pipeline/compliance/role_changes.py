@@ -1,7 +1,6 @@
 """Account for every change of who may do what in the database: it goes into the audit log.
 
-Belongs here: what has changed since the last look. Elsewhere: PostgreSQL's lists (store.grants), what each role should
-have (roles). PostgreSQL tells nobody when a role is given or taken away (event triggers do not see it), so it is looked
+PostgreSQL tells nobody when a role is given or taken away (event triggers do not see it), so it is looked
 for: after each migration, every five minutes, and with every compliance run. An entry says when it was seen; who did it
 is in the server's own log.
 """
@@ -16,9 +15,20 @@ from sqlalchemy import Connection
 from orders_pipeline.compliance.roles import ROLES
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.database import Database, database_now
-from orders_pipeline.store.grants import grants, known_grants, memberships, note_grants, powers
+from orders_pipeline.store.grants import (
+    forget_grants,
+    grants,
+    known_grants,
+    lock_known_grants,
+    memberships,
+    note_grants,
+    powers,
+    was_looked_at,
+)
+from orders_pipeline.store.powers import powerful_objects
 from orders_pipeline.store.schema import SCHEMAS
 from orders_pipeline.vault.audit import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
+from orders_pipeline.vault.redaction import redact
 
 # Followed by the day.
 ALERT = "roles.changed:"
@@ -39,18 +49,20 @@ class RoleChanges:
 
 
 def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
-    """Write an audit entry for each right that came or went since the last look. The first look is one entry."""
+    """Write an audit entry for each right that came or went since the last look. The first look tells of all."""
     with database.transaction() as connection:
+        lock_known_grants(connection)
         known = known_grants(connection)
         now = rights(connection)
-        added, gone = sorted(now - known), sorted(known - now)
-        note_grants(connection, added, gone)
-        if known:
-            entries = [_entry("granted", *one) for one in added] + [_entry("revoked", *one) for one in gone]
-        else:
-            entries = [_entry("first_look", "everybody", f"{len(added)} rights")] if added else []
+        told = {right for right, was_told in known.items() if was_told}
+        first_look = not told and not was_looked_at(connection)
+        added, gone = sorted(now - told), sorted(told - now)
+        forget_grants(connection, known.keys() - (told & now))
+        entries = [_entry("first_look" if first_look else "granted", *one) for one in added]
+        entries += [_entry("revoked", *one) for one in gone]
         audit.record_many(connection, entries)
-    return RoleChanges(len(added), len(gone), first_look=not known)
+        note_grants(connection, len(entries))
+    return RoleChanges(len(added), len(gone), first_look=first_look)
 
 
 def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str) -> RoleChanges:
@@ -74,12 +86,15 @@ def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str
 
 
 def rights(connection: Connection) -> set[tuple[str, str]]:
-    """(who, what) of every right on our schemas, as words."""
-    return {
+    """(who, what) of every right on our schemas, as words, and as the audit log writes them."""
+    found = {
         *((row.grantee, _short(f"{row.privileges} on {row.object}")) for row in grants(connection, SCHEMAS)),
         *((row.member, _short(f"member of {row.role}")) for row in memberships(connection, ROLES, SCHEMAS)),
         *((row.role, _short(row.powers)) for row in powers(connection)),
+        *((one.who or "database", _short(str(one))) for one in powerful_objects(connection, SCHEMAS)),
     }
+    # A login may be named like a mail address, which the log masks.
+    return {(redact(who), redact(what)) for who, what in found}
 
 
 def _entry(outcome: str, who: str, what: str) -> AuditEntry:

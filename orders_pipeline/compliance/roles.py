@@ -1,22 +1,14 @@
-"""What each database role may do, as facts: the same that migrations/sql/roles.sql grants.
-
-Belongs here: the declaration and its comparison with the catalog. Elsewhere: granting (roles.sql), the check (checks).
-"""
+"""What each database role may do, as facts: the same that migrations/sql/roles.sql grants."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection
 
-from orders_pipeline.store.evidence import existing_roles, table_privileges
-from orders_pipeline.store.grants import grants
+from orders_pipeline.store.grants import existing_roles, grants, tables
 from orders_pipeline.store.schema import SCHEMAS
 
 APP, READER, RETENTION = "orders_pipeline_app", "orders_pipeline_reader", "orders_pipeline_retention"
 ROLES = (APP, READER, RETENTION)
-# Everybody who may connect: nothing at all.
-EVERYBODY = "public"
 
 _READ = frozenset({"SELECT"})
 _APPEND = frozenset({"SELECT", "INSERT"})
@@ -63,7 +55,6 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "audit.entries": _APPEND,
         "audit.anchors": _READ,
     },
-    EVERYBODY: {},
 }
 # Of an audit entry the reader sees that it happened, not the reason that a person gave, nor the detail.
 READER_SEES = ("action", "actor", "at", "entry_id", "order_id", "outcome", "seller_id")
@@ -82,31 +73,22 @@ DECLARED_BESIDES: dict[tuple[str, str], str] = {
 def differences(connection: Connection) -> tuple[list[str], list[str]]:
     """(roles that are not there, "who on what: has …, should have …" for each grant that is not as declared)."""
     there = existing_roles(connection, ROLES)
-    tables = {
-        (row.role, f"{row.schema}.{row.name}"): frozenset[str](row.privileges)
-        for row in table_privileges(connection, (*there, EVERYBODY), SCHEMAS)
-    }
+    declared = {key: what for key, what in DECLARED_BESIDES.items() if key[0] in there}
+    for name in tables(connection, SCHEMAS):
+        for role in there:
+            if privileges := _declared(role, name):
+                declared[role, name] = ", ".join(sorted(privileges))
+    # Of everybody, by name or not: past the roles a grant would outlive every review of who is a member of what.
+    found = {(row.grantee, row.object): row.privileges for row in grants(connection, SCHEMAS)}
+    both = {key: (found.get(key, "nothing"), declared.get(key, "nothing")) for key in found.keys() | declared.keys()}
     wrong = [
-        f"{role} on {name}: has {_words(privileges)}, should have {_words(declared)}"
-        for (role, name), privileges in tables.items()
-        if privileges != (declared := _declared(role, name))
+        f"{role} on {name}: has {has}, should have {should_have}"
+        for (role, name), (has, should_have) in sorted(both.items())
+        if has != should_have
     ]
-    besides = {key: what for key, what in DECLARED_BESIDES.items() if key[0] in there}
-    for row in grants(connection, SCHEMAS):
-        if (row.grantee, row.object) in tables:
-            continue
-        # By name, past the roles, it would outlive every review of who is a member of what.
-        declared_besides = besides.pop((row.grantee, row.object), "nothing")
-        if row.privileges != declared_besides:
-            wrong.append(f"{row.grantee} on {row.object}: has {row.privileges}, should have {declared_besides}")
-    wrong += [f"{role} on {name}: has nothing, should have {what}" for (role, name), what in besides.items()]
     return [role for role in ROLES if role not in there], wrong
 
 
 def _declared(role: str, table: str) -> frozenset[str]:
     declared = DECLARED[role]
     return declared.get(table, declared.get(table.split(".")[0], _NOTHING))
-
-
-def _words(privileges: Sequence[str] | frozenset[str]) -> str:
-    return ", ".join(sorted(privileges)) or "nothing"

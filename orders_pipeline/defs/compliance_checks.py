@@ -117,7 +117,7 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         "clocks_are_believable": lambda: clocks_are_believable(database),
         "erased_within_the_day": lambda: checks.erased_within_the_day(database, seller_id=seller_id),
         "every_record_opens": lambda: checks.every_record_opens(vault, tell=context.log.info),
-        "roles_are_as_declared": lambda: checks.roles_are_as_declared(database),
+        "roles_are_as_declared": lambda: checks.roles_are_as_declared(database, settings.database_rights),
         "tls_on_every_endpoint": lambda: checks.tls_on_every_endpoint(
             database, settings, os.environ, dagster_url=dagster_url
         ),

@@ -108,42 +108,6 @@ def audit_keeping(connection: Connection) -> AuditKeeping:
     return AuditKeeping(*row)
 
 
-# --- roles
-
-
-def existing_roles(connection: Connection, roles: Sequence[str]) -> list[str]:
-    """Those of the roles that this server has, in the order given."""
-    found = set(
-        connection.execute(text("select rolname from pg_roles where rolname = any(:roles)"), {"roles": list(roles)})
-        .scalars()
-        .all()
-    )
-    return [role for role in roles if role in found]
-
-
-def table_privileges(connection: Connection, roles: Sequence[str], schemas: Sequence[str]) -> Sequence[AnyRow]:
-    """(role, schema, name, privileges) of each table, for roles that exist; `public` is everybody."""
-    return list(
-        connection.execute(
-            text(
-                "select r.role, n.nspname as schema, c.relname as name, array(select p from unnest(array["
-                "'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p "
-                "where has_table_privilege(r.role, c.oid, p)) "
-                "as privileges "
-                "from unnest(cast(:roles as text[])) as r(role) cross join pg_class c "
-                "join pg_namespace n on n.oid = c.relnamespace where n.nspname = any(:schemas) and c.relkind = 'r' "
-                "order by 1, 2, 3"
-            ),
-            {"roles": list(roles), "schemas": list(schemas)},
-        )
-    )
-
-
-def is_superuser(connection: Connection) -> bool:
-    """Whether this connection is bound by no grant at all."""
-    return connection.execute(text("select rolsuper from pg_roles where rolname = current_user")).scalar_one()
-
-
 # --- TLS
 
 

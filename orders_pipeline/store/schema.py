@@ -417,6 +417,7 @@ database_grants = Table(
     Column("who", Text, primary_key=True, comment="a role, or public"),
     Column("what", Text, primary_key=True),
     _time_now("seen_at"),
+    Column("entry_id", BigInteger, comment="the audit entry that told of it"),
     schema="pipeline",
 )
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from orders_pipeline.compliance.checks import roles_are_as_declared
 from orders_pipeline.compliance.role_changes import alert_on_role_changes, note_role_changes
-from orders_pipeline.compliance.roles import APP, READER
+from orders_pipeline.compliance.roles import APP, READER, RETENTION
 from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.audit import AuditLog
@@ -43,13 +43,14 @@ def execute(database: Database, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def test_the_first_look_is_one_entry_and_an_unchanged_database_makes_none(database: Database, audit: AuditLog):
+def test_the_first_look_tells_of_every_right_and_an_unchanged_database_of_none(database: Database, audit: AuditLog):
     first = note_role_changes(database, audit)
     assert first.granted > 30
-    assert [outcome for outcome, _, _ in seen(database, audit)] == ["first_look"]
+    assert {outcome for outcome, _, _ in seen(database, audit)} == {"first_look"}
+    assert ("first_look", RETENTION, "EXECUTE on audit.purge_before()") in seen(database, audit)
     again = note_role_changes(database, audit)
     assert (again.granted, again.revoked) == (0, 0)
-    assert len(seen(database, audit)) == 1
+    assert len(seen(database, audit)) == first.granted
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,13 @@ def test_the_first_look_is_one_entry_and_an_unchanged_database_makes_none(databa
 def test_each_right_that_comes_and_goes_is_an_entry_that_names_who_and_what(
     database: Database, audit: AuditLog, analyst: str, statement: str, undo: str, who: str, what: str
 ):
-    note_role_changes(database, audit)
+    before = note_role_changes(database, audit).granted
     execute(database, statement)
     note_role_changes(database, audit)
-    assert seen(database, audit)[1:] == [("granted", who, what)]
+    assert seen(database, audit)[before:] == [("granted", who, what)]
     execute(database, undo)
     note_role_changes(database, audit)
-    assert seen(database, audit)[2:] == [("revoked", who, what)]
+    assert seen(database, audit)[before + 1 :] == [("revoked", who, what)]
     assert audit.verify().ok
 
 
@@ -145,3 +146,54 @@ def test_a_change_is_on_the_board_for_a_day_at_least_also_when_it_came_right_bef
         alert_on_role_changes(database, audit, seller_id=SELLER)
         assert len(days_on_the_board()) == still_there
     execute(database, f"revoke select on vault.records from {analyst}")
+
+
+FORGED = (
+    "insert into audit.entries (actor, action, seller_id, purpose, outcome, detail) values ('job:x', 'push', '*', 'x', "
+    '\'granted\', \'{"who": "analyst_maria", "what": "SELECT on vault.records"}\'); '
+)
+SEED = "insert into pipeline.database_grants (who, what{}) select 'analyst_maria', 'SELECT on vault.records'{}"
+
+
+@pytest.mark.parametrize(
+    "blinding",
+    [
+        SEED.format("", ""),
+        SEED.format(", entry_id", ", 1"),
+        # Some other entry that names the same.
+        FORGED + SEED.format(", entry_id", ", max(entry_id) from audit.entries"),
+        # Every right is new again: as if nobody had looked yet.
+        "delete from pipeline.database_grants",
+    ],
+)
+def test_who_writes_the_list_of_known_rights_hides_none(
+    database: Database, audit: AuditLog, analyst: str, blinding: str
+):
+    note_role_changes(database, audit)
+    # What the pipeline's own role may do.
+    with database.transaction() as connection:
+        connection.execute(text(f"set local role {APP}"))
+        connection.exec_driver_sql(blinding)
+    execute(database, f"grant select on vault.records to {analyst}")
+    changes = alert_on_role_changes(database, audit, seller_id=SELLER)
+    assert changes.any
+    assert ("granted", analyst, "SELECT on vault.records") in seen(database, audit)
+    with database.transaction() as connection:
+        assert [alert.key for alert in open_alerts(connection, SELLER)] != []
+    assert not alert_on_role_changes(database, audit, seller_id=SELLER).any
+    execute(database, f"revoke select on vault.records from {analyst}")
+
+
+def test_a_login_that_is_named_like_a_mail_address_is_told_of_once(
+    database: Database, audit: AuditLog, postgres_admin: Engine
+):
+    with postgres_admin.connect() as connection:
+        connection.execute(text('create role "maria@example.com" login'))
+    try:
+        note_role_changes(database, audit)
+        execute(database, f'grant {READER} to "maria@example.com"')
+        assert note_role_changes(database, audit).granted == 1
+        assert not note_role_changes(database, audit).any
+    finally:
+        with postgres_admin.connect() as connection:
+            connection.execute(text('drop role "maria@example.com"'))

@@ -253,8 +253,15 @@ def test_the_whole_nightly_job_and_the_doctor_work_under_each_login_that_the_doc
 
 @pytest.fixture(scope="module")
 def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of its own: roles belong to the server, and here there are none yet."""
-    server = start_embedded(tmp_path_factory.mktemp("bare"))
+    """A server of its own: roles belong to the server, and here there are none yet. It may be replicated by rows."""
+    folder = tmp_path_factory.mktemp("bare")
+    server = start_embedded(folder)
+    engine = create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("alter system set wal_level = logical"))
+    engine.dispose()
+    server.stop()
+    server = start_embedded(folder)
     yield server
     server.stop()
 
@@ -285,3 +292,20 @@ def test_a_user_without_the_right_to_make_roles_migrates_and_the_check_says_what
     for opened in (database, other):
         opened.close()
     admin.dispose()
+
+
+def test_a_replication_slot_that_keeps_every_change_is_found(bare_server: EmbeddedPostgres):
+    ensure_database_exists(bare_server.url("replicated"))
+    database = Database(bare_server.url("replicated"))
+    upgrade(database)
+    with database.transaction() as connection:
+        connection.execute(text("select pg_create_logical_replication_slot('leak', 'pgoutput')"))
+    try:
+        outcome = roles_are_as_declared(database)
+        assert not outcome.passed
+        assert "replication slot leak keeps every change" in outcome.description
+    finally:
+        with database.transaction() as connection:
+            connection.execute(text("select pg_drop_replication_slot('leak')"))
+    assert roles_are_as_declared(database).passed
+    database.close()

@@ -32,6 +32,13 @@ begin
     end;
   end loop;
 
+  -- A new function is everybody's to execute. A trigger fires all the same: it asks for no right.
+  revoke execute on all functions in schema pipeline, vault, vault_keys, audit from public;
+  -- Everybody's until PostgreSQL 14: what is made there is found before ours where a name is not qualified.
+  if exists (select from pg_namespace where nspname = 'public' and pg_has_role(current_user, nspowner, 'usage')) then
+    revoke create on schema public from public;
+  end if;
+
   if exists (select from pg_roles where rolname = 'orders_pipeline_app') then
     grant usage on schema pipeline, vault, vault_keys, audit to orders_pipeline_app;
     revoke all on all tables in schema pipeline, vault, vault_keys, audit from orders_pipeline_app;
