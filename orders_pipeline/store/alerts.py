@@ -121,11 +121,11 @@ def open_alert_keys(connection: Connection, seller_id: str, *, prefix: str) -> l
 
 
 def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
-    """Lock alerts that nobody has been told of yet."""
+    """Lock alerts that nobody has been told of yet: the seller's first, then those of a former seller, or of nobody."""
     statement = (
         select(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.delivered_at.is_(None))
-        .order_by(alerts.c.alert_id)
+        .where(alerts.c.delivered_at.is_(None))
+        .order_by(alerts.c.seller_id != seller_id, alerts.c.alert_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

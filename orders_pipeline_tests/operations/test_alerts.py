@@ -47,6 +47,20 @@ def test_an_alert_is_told_once_however_often_it_is_raised_and_again_after_it_was
     assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 1
 
 
+@pytest.mark.parametrize("seller_id", ["AFORMERSELLER1", "*"])
+def test_an_alert_about_a_former_seller_or_about_no_seller_is_told_too(
+    database: Database, slack: Slack, seller_id: str
+):
+    with database.transaction() as connection:
+        raise_alert(
+            connection, seller_id=seller_id, key="erase.failed:1", severity="error", message="It broke.",
+            what_to_do="Mend it.",
+        )  # fmt: skip
+    _raise(database)
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert len(slack.told) == 2
+
+
 def test_while_slack_fails_nothing_is_lost_and_its_address_is_not_told(database: Database, slack: Slack):
     _raise(database, "first")
     _raise(database, "second")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import text
 
 from orders_pipeline.compliance.checks import every_record_opens
+from orders_pipeline.store import migrate
 from orders_pipeline.store.alerts import open_alert_keys
 from orders_pipeline.store.database import Database
 from orders_pipeline.vault.access import Vault
@@ -122,6 +124,25 @@ def test_records_from_before_open_and_the_next_rotation_seals_them_anew(
         "where (s.seller_id, s.kind, s.subject_id) = (r.seller_id, r.kind, r.subject_id)")  # fmt: skip
     with pytest.raises(VaultIntegrityError, match="not the newest"):
         reveal(vault)
+
+
+def test_records_of_the_release_before_open_after_the_migration(
+    database: Database, vault: Vault, keyring: LocalKeyring, put: Put
+):
+    put("111-1", "111-2")
+    for order_id in ("111-1", "111-2"):
+        as_before(database, keyring, order_id)
+    with database.transaction() as connection:
+        configuration = migrate._configuration()  # pyright: ignore[reportPrivateUsage]
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "0005")
+    migrate.upgrade(database)
+    assert reveal(vault) == CANARY + b"111-1"
+    outcome = every_record_opens(vault)
+    assert (outcome.passed, outcome.numbers["older_format"]) == (True, 2)
+    with database.transaction() as connection:
+        kept = "select bool_and(first_stored_at = stored_at) from vault.records where kind = 'shipping_details'"
+        assert connection.execute(text(kept)).scalar_one()
 
 
 def test_what_does_not_open_is_not_sealed_anew_and_stops_no_rotation(
