@@ -69,6 +69,8 @@ class AmazonSettings(_Frozen):
     region: Region
     queue_url: str
     orders_api: OrdersApi
+    # SKUs, or patterns (RX-*), whose orders must be verified before they ship; 2026-01-01 does not say which.
+    regulated_skus: tuple[str, ...] = ()
     # Orders purchased before are pushed only when a person adopts them; None: see store.account_starts.
     start_at: datetime | None
     spapi_endpoint: str
@@ -325,6 +327,9 @@ def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | 
         region=region,
         queue_url=queue_url,
         orders_api=cast(OrdersApi, orders_api),
+        regulated_skus=tuple(
+            part.strip() for part in values.get("AMAZON_REGULATED_SKUS", "").split(",") if part.strip()
+        ),
         start_at=start_at,
         spapi_endpoint=spapi_endpoint.rstrip("/"),
         lwa_endpoint=lwa_endpoint.rstrip("/"),

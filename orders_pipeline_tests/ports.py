@@ -13,7 +13,15 @@ from typing import Any, cast
 
 from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonNotFound
 from orders_pipeline.amazon.fields import Fields
-from orders_pipeline.amazon.order import FetchedOrder, Order, OrderParts, Priority, SearchPage, SearchWindow
+from orders_pipeline.amazon.order import (
+    FetchedOrder,
+    Order,
+    OrderParts,
+    Priority,
+    SearchPage,
+    SearchWindow,
+    Verification,
+)
 from orders_pipeline.amazon.orders_v2026 import STATE_DATA
 from orders_pipeline.amazon.orders_v2026_wire import read_order, read_shipping_details
 from orders_pipeline.amazon.search_entries import read_entries
@@ -108,6 +116,7 @@ class AmazonPorts:
         self._shipments = Shipments(state)
         self.api_version = api_version
         self.asked: list[tuple[str, OrderParts]] = []
+        self.verifications_asked: list[str] = []
         self.told: list[ShipmentConfirmation] = []
         # Called after the answer was read and before it is given: what changes meanwhile is not in it.
         self.meanwhile: Callable[[str], None] | None = None
@@ -134,6 +143,14 @@ class AmazonPorts:
         if self.meanwhile is not None:
             self.meanwhile(order_id)
         return answer
+
+    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
+        self.verifications_asked.append(order_id)
+        self._faults.strike("get_verification", order_id)
+        order = self._state.orders[order_id]
+        if order.verification is None:
+            raise AmazonNotFound("getOrderRegulatedInfo answered 404", operation="getOrderRegulatedInfo", status=404)
+        return Verification(order.verification, order.merchant_reviews, order.dosage_label)
 
     def get_orders(
         self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0

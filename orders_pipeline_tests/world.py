@@ -22,6 +22,7 @@ from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.search import record_orders
 from orders_pipeline.orders.absorb import AbsorbTotals, absorb_events
 from orders_pipeline.orders.fetch import FetchTotals, fetch_due_orders
+from orders_pipeline.orders.verification import Verifier
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
 from orders_pipeline.sandbox.clock import Clock
@@ -55,6 +56,7 @@ class World:
     api_version: str = "2026-01-01"
     # Those that are configured.
     marketplace_ids: tuple[str, ...] = (MARKETPLACE,)
+    regulated_skus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         subscriptions = Subscriptions()
@@ -134,7 +136,12 @@ class World:
 
     def fetch(self) -> FetchTotals:
         return fetch_due_orders(
-            self.ports, self.database, self.vault, seller_id=SELLER, marketplace_ids=self.marketplace_ids
+            self.ports,
+            self.database,
+            self.vault,
+            seller_id=SELLER,
+            marketplace_ids=self.marketplace_ids,
+            verifier=Verifier(self.ports, self.regulated_skus),
         )
 
     def derive(self) -> dict[str, int]:

@@ -19,10 +19,11 @@ from orders_pipeline.amazon.limits import NO_SELLER, Limits
 from orders_pipeline.amazon.login import LOGIN_SECONDS, Login
 from orders_pipeline.amazon.notifications import NotificationsV1, SubscriptionReport
 from orders_pipeline.amazon.operations import NOTIFICATIONS_SCOPE
-from orders_pipeline.amazon.order import OrdersPort
+from orders_pipeline.amazon.order import OrdersPort, VerificationsPort
 from orders_pipeline.amazon.orders_v0 import OrdersV0
 from orders_pipeline.amazon.orders_v2026 import OrdersV2026
-from orders_pipeline.amazon.restricted_tokens import BUYER, TO_SHIP, restricted_data_tokens
+from orders_pipeline.amazon.regulated_v0 import RegulatedV0
+from orders_pipeline.amazon.restricted_tokens import BUYER, REGULATED, TO_SHIP, restricted_data_tokens
 from orders_pipeline.amazon.sellers import SellersV1
 from orders_pipeline.amazon.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_amazon_session
 from orders_pipeline.amazon.shipment import ShipmentsPort
@@ -42,6 +43,7 @@ class AmazonClient:
     seller_id: str
     region: str
     orders: OrdersPort
+    verifications: VerificationsPort
     shipments: ShipmentsPort
     notifications: NotificationsV1
     sellers: SellersV1
@@ -118,6 +120,7 @@ def open_amazon(
         seller_id=settings.seller_id,
         region=settings.region,
         orders=orders,
+        verifications=RegulatedV0(transport, restricted_data_tokens(cache, transport, tokens, sink, REGULATED), sink),
         shipments=ShipmentsV0(transport, tokens),
         notifications=NotificationsV1(transport, tokens, application_tokens),
         sellers=SellersV1(transport, tokens),

@@ -54,6 +54,11 @@ V0_GET_ORDER_BUYER_INFO = Operation(
     "v0.getOrderBuyerInfo", "GET", "/orders/v0/orders/{order_id}/buyerInfo", 0.5, 30, reserve=5
 )
 
+# Stays on v0 too: no other operation tells whether a regulated order may be shipped.
+GET_ORDER_REGULATED_INFO = Operation(
+    "getOrderRegulatedInfo", "GET", "/orders/v0/orders/{order_id}/regulatedInfo", 0.5, 30, reserve=5
+)
+
 # Stays on v0, where it is not deprecated: 2026-01-01 has no operation that writes.
 CONFIRM_SHIPMENT = Operation("confirmShipment", "POST", "/orders/v0/orders/{order_id}/shipmentConfirmation", 2, 10)
 
@@ -92,6 +97,7 @@ OPERATIONS: tuple[Operation, ...] = (
     V0_GET_ORDER_ITEMS,
     V0_GET_ORDER_ADDRESS,
     V0_GET_ORDER_BUYER_INFO,
+    GET_ORDER_REGULATED_INFO,
     CONFIRM_SHIPMENT,
     CREATE_RESTRICTED_DATA_TOKEN,
     CREATE_DESTINATION,

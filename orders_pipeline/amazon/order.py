@@ -51,6 +51,8 @@ def canonical_status(told: str) -> str:
 # Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
 LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
 IN_STORE_PICK_UP = "IN_STORE_PICK_UP"
+# No program of Amazon's: v0 says it with HasRegulatedItems, 2026-01-01 not at all (there, AMAZON_REGULATED_SKUS does).
+REGULATED_PROGRAM = "REGULATED"
 # No warehouse of ours ever needs to know where these go.
 NOT_FOR_THE_WAREHOUSE = LABEL_PROGRAMS | {IN_STORE_PICK_UP}
 
@@ -249,6 +251,23 @@ class SearchPage:
     next_page_token: str | None
     listed_until: datetime | None
     unreadable: tuple[UnreadableEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Of an order with regulated items. `status`: Pending, Approved, Rejected, Expired or Cancelled (open set)."""
+
+    status: str
+    needs_merchant: bool = False  # a person reviews it in Seller Central
+    dosage_label: bool = False  # a label with the dosage goes into the parcel
+
+
+class VerificationsPort(Protocol):
+    """Tells whether a regulated order may be shipped; a call of its own, from a quota of its own."""
+
+    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
+        """Raises AmazonError (see amazon.errors)."""
+        ...
 
 
 class OrdersPort(Protocol):

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from orders_pipeline.amazon.fields import Fields
 from orders_pipeline.amazon.order import (
+    REGULATED_PROGRAM,
     ItemDetails,
     Money,
     Order,
@@ -31,9 +32,11 @@ _PROGRAM_OF_FLAG = {
     "IsPremiumOrder": "PREMIUM",
     "IsISPU": "IN_STORE_PICK_UP",
     "IsIBA": "INVOICE_BY_AMAZON",
+    "HasRegulatedItems": REGULATED_PROGRAM,
 }
 # v0 tells it of an item; it holds for the order: such an order must not be confirmed by hand.
 SHIP_PLUS = "FBM_SHIP_PLUS"
+EASY_SHIP = "AMAZON_EASY_SHIP"
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -44,6 +47,9 @@ def read_order(body: Fields, items: list[Fields]) -> Order:
     programs = {program for flag, program in _PROGRAM_OF_FLAG.items() if body.flag(flag)}
     if body.text("OrderType") == "Preorder":
         programs.add("PREORDER")
+    if body.text("EasyShipShipmentStatus") is not None:
+        # Included for Easy Ship orders alone, whatever its value.
+        programs.add(EASY_SHIP)
     if any(SHIP_PLUS in _item_programs(item) for item in items):
         programs.add(SHIP_PLUS)
     return Order(

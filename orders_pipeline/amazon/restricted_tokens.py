@@ -17,6 +17,7 @@ from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonRoleMissing
 from orders_pipeline.amazon.fields import Fields
 from orders_pipeline.amazon.operations import (
     CREATE_RESTRICTED_DATA_TOKEN,
+    GET_ORDER_REGULATED_INFO,
     V0_GET_ORDER,
     V0_GET_ORDER_ADDRESS,
     V0_GET_ORDER_BUYER_INFO,
@@ -54,6 +55,9 @@ TO_SHIP = Restricted(
 )
 # Asked for by nobody who ships: its own token, so that the other one stays as small as it is.
 BUYER = Restricted("buyer", ((V0_GET_ORDER_BUYER_INFO, ()),))
+
+# For both API versions; whoever sells nothing regulated never asks for it.
+REGULATED = Restricted("regulated", ((GET_ORDER_REGULATED_INFO, ()),))
 
 
 def restricted_data_tokens(

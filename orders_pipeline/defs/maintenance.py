@@ -12,7 +12,12 @@ from orders_pipeline.compliance.erasure import erase
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
-from orders_pipeline.fulfillment.eligibility import BUYER_ASKS_TO_CANCEL, REGULATED, TRANSPARENCY_CODES
+from orders_pipeline.fulfillment.eligibility import (
+    BUYER_ASKS_TO_CANCEL,
+    DOSAGE_LABEL,
+    REGULATED,
+    TRANSPARENCY_CODES,
+)
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.release import HoldNotReleased, release_hold
@@ -59,6 +64,7 @@ class HoldReason(Enum):
     BUYER_ASKS_TO_CANCEL = BUYER_ASKS_TO_CANCEL
     TRANSPARENCY_CODES = TRANSPARENCY_CODES
     REGULATED = REGULATED
+    DOSAGE_LABEL = DOSAGE_LABEL
 
 
 class ReleasedBecause(Enum):

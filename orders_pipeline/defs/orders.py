@@ -15,6 +15,7 @@ from orders_pipeline.defs.resources import AmazonResource, StoreResource
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.orders.absorb import absorb_events
 from orders_pipeline.orders.fetch import fetch_due_orders
+from orders_pipeline.orders.verification import Verifier
 from orders_pipeline.store.compliance import count_records
 from orders_pipeline.store.orders import count_by_status, fetch_backlog
 from orders_pipeline.vault.audit import acting_as
@@ -58,6 +59,7 @@ def orders_and_shipping_details(
             vault,
             seller_id=seller_id,
             marketplace_ids=marketplace_ids,
+            verifier=Verifier(client.verifications, amazon.settings().regulated_skus),
             deadline_seconds=FETCH_DEADLINE_SECONDS,
         )
     for error in (fetched.account_error, fetched.keys_error):

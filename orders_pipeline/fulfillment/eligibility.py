@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from orders_pipeline.amazon.order import AMAZON, IN_STORE_PICK_UP, LABEL_PROGRAMS, MERCHANT, OrderStatus
+from orders_pipeline.amazon.order import (
+    AMAZON,
+    IN_STORE_PICK_UP,
+    LABEL_PROGRAMS,
+    MERCHANT,
+    REGULATED_PROGRAM,
+    OrderStatus,
+)
 from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
@@ -19,6 +26,7 @@ LABEL_BOUGHT_AT_AMAZON = "label_bought_at_amazon"
 PICKED_UP_IN_STORE = "picked_up_in_store"
 TRANSPARENCY_CODES = "transparency_codes"
 REGULATED = "regulated"
+DOSAGE_LABEL = "dosage_label"
 NO_SKU = "no_sku"
 UNKNOWN_STATUS = "unknown_status"
 UNKNOWN_FULFILLER = "unknown_fulfiller"
@@ -28,7 +36,9 @@ CANCELLATION_TOLD = "cancellation_told"
 
 # A person may ship in spite of these. The others are not a matter of judgement: without an address nothing can be sent,
 # and what Amazon ships or hands over itself is not the warehouse's.
-WAIVABLE = frozenset({BUYER_ASKS_TO_CANCEL, TRANSPARENCY_CODES, REGULATED})
+WAIVABLE = frozenset({BUYER_ASKS_TO_CANCEL, TRANSPARENCY_CODES, REGULATED, DOSAGE_LABEL})
+# Amazon's word for a regulated order that may be shipped; every other one, and none, is a reason to wait.
+APPROVED = "Approved"
 
 _KNOWN = frozenset(value for name, value in vars(OrderStatus).items() if not name.startswith("_"))
 
@@ -78,6 +88,9 @@ class OrderFacts:
     configured: bool | None = True
     # A message said that it is cancelled, and Amazon was not asked since.
     cancellation_told: bool = False
+    # Of an order with regulated items: Amazon's word, and whether a dosage label goes into the parcel.
+    verification: str | None = None
+    dosage_label: bool = False
     # Reasons that a person has looked at, and decided to ship all the same.
     waived: frozenset[str] = frozenset()
 
@@ -129,8 +142,11 @@ def decide(facts: OrderFacts) -> Decision:
         reasons.append(LABEL_BOUGHT_AT_AMAZON)
     if IN_STORE_PICK_UP in facts.programs:
         reasons.append(PICKED_UP_IN_STORE)
-    if "REGULATED" in facts.programs:
+    if REGULATED_PROGRAM in facts.programs and facts.verification != APPROVED:
         reasons.append(REGULATED)
+    if REGULATED_PROGRAM in facts.programs and facts.dosage_label:
+        # The warehouse's contract has no word for it.
+        reasons.append(DOSAGE_LABEL)
     if any("TRANSPARENCY" in item.programs for item in open_items):
         reasons.append(TRANSPARENCY_CODES)
     if any(not item.has_sku for item in open_items):

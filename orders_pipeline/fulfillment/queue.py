@@ -50,7 +50,7 @@ DEFECT_ALERT = "order.defect:"
 # Alerts that are about an order on its way; nobody needs them once it has ended.
 _ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
 # These are about an order that need not be in the queue.
-_ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller")
+_ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller", "verification")
 _NOT_AT_THE_WAREHOUSE = frozenset({State.QUEUED, State.HELD, State.REFUSED})
 _EVENTS = {
     Wanted.SHIP: Event.SHIP,
@@ -116,6 +116,8 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow, marketplace
         awaits_adoption=awaits_adoption(connection, seller_id, row),
         configured=None if row.marketplace_id is None else row.marketplace_id in marketplace_ids,
         cancellation_told=row.cancellation_told_at is not None,
+        verification=row.verification,
+        dosage_label=row.dosage_label,
         items=tuple(
             ItemFacts(
                 ordered=item.quantity_ordered,

@@ -23,6 +23,7 @@ from orders_pipeline.amazon.order import AMAZON, OrderParts, OrdersPort
 from orders_pipeline.orders.addresses import review_addresses
 from orders_pipeline.orders.plan import FINAL
 from orders_pipeline.orders.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
+from orders_pipeline.orders.verification import Verifier, mark_regulated, verify
 from orders_pipeline.store.account_starts import awaits_adoption
 from orders_pipeline.store.alerts import close_alerts_about, raise_alert
 from orders_pipeline.store.database import Database, database_now
@@ -87,6 +88,7 @@ def fetch_due_orders(
     *,
     seller_id: str,
     marketplace_ids: Collection[str],
+    verifier: Verifier | None = None,
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> FetchTotals:
@@ -106,7 +108,9 @@ def fetch_due_orders(
 
             def look(claim: FetchClaim) -> FetchTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _look(orders, database, vault, seller_id, marketplace_ids, claim, remaining, stop, no_keys)
+                return _look(
+                    orders, database, vault, seller_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
+                )
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
@@ -135,6 +139,7 @@ def _look(
     vault: Vault,
     seller_id: str,
     marketplace_ids: Collection[str],
+    verifier: Verifier | None,
     claim: FetchClaim,
     deadline_seconds: float,
     stop: Event,
@@ -190,7 +195,9 @@ def _look(
         _defect(database, seller_id, claim, error, totals)
         return totals
     try:
-        kept = Answer(answer.order, answer.shipping_details, needs_details)
+        order = mark_regulated(verifier, answer.order)
+        verified = verify(verifier, claim, order, deadline_seconds)
+        kept = Answer(order, answer.shipping_details, needs_details, verified)
         with database.transaction() as connection:
             has_address = save_answer(connection, vault, seller_id, claim, kept, marketplace_ids)
     except KeyProviderUnavailable as error:

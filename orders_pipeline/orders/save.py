@@ -19,6 +19,7 @@ from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_d
 from orders_pipeline.orders.addresses import address_retry
 from orders_pipeline.orders.order_rows import item_values, order_values, to_ship_by_item
 from orders_pipeline.orders.rechecks import review_answer
+from orders_pipeline.orders.verification import Verified, keep_verification
 from orders_pipeline.store.account_starts import awaits_adoption
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import database_now
@@ -50,6 +51,8 @@ class Answer:
     order: Order
     details: ShippingDetails | None
     asked_for_details: bool
+    # Of an order with regulated items, where it was asked for.
+    verified: Verified | None = None
 
 
 def save_answer(
@@ -72,6 +75,8 @@ def save_answer(
     taken = save_fetched_order(connection, values, item_values(seller_id, order))
     settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
     review_answer(connection, seller_id, claim, order)
+    if answer.verified is not None:
+        keep_verification(connection, seller_id, order.order_id, answer.verified)
     merged = order_row(connection, seller_id, order.order_id)
     close_alert(connection, seller_id=seller_id, key=f"order.parked:{order.order_id}")
     if taken and claim.queue_state in _AT_THE_WAREHOUSE:

@@ -62,6 +62,10 @@ class OrderFactory:
         ship_by: datetime | str | None = None,
         deliver_by: datetime | str | None = None,
         service_level: str = "STANDARD",
+        verification: str | None = None,
+        merchant_reviews: bool = False,
+        dosage_label: bool = False,
+        easy_ship_status: str | None = None,
         **unknown: Any,
     ) -> Order:
         """`status` in either version's spelling; `fulfilled_by` MERCHANT, AMAZON, MFN or AFN."""
@@ -102,6 +106,10 @@ class OrderFactory:
             buyer=self._people.buyer(chance, order_id, business=business),
             items=[self._item(chance, line, one) for line, one in enumerate(items or [{}])],
             programs=list(programs or []),
+            verification=verification,
+            merchant_reviews=merchant_reviews,
+            dosage_label=dosage_label,
+            easy_ship_status=easy_ship_status,
         )
 
     def _item(self, chance: random.Random, line: int, given: dict[str, Any]) -> OrderItem:

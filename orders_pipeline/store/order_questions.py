@@ -64,3 +64,14 @@ def believe_amazon(connection: Connection, *, seller_id: str, order_id: str) -> 
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
         .values(told_at=None, cancellation_told_at=None, last_updated_at=None, rechecks=0)
     )
+
+
+def save_verification(
+    connection: Connection, *, seller_id: str, order_id: str, status: str, dosage_label: bool
+) -> None:
+    """Keep what Amazon says of a regulated order."""
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(verification=status, dosage_label=dosage_label, queue_stale=True)
+    )

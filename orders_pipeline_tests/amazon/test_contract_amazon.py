@@ -98,6 +98,7 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
     ),
     "v0 getOrderAddress": ("v0", lambda client: v0(client).get_order_address(ORDER_ID), [RDT]),
     "v0 getOrderBuyerInfo": ("v0", lambda client: v0(client).has_buyer_info(ORDER_ID), [RDT]),
+    "getOrderRegulatedInfo": ("2026-01-01", lambda client: client.verifications.get_verification(ORDER_ID), [RDT]),
     "confirmShipment": ("2026-01-01", lambda client: client.shipments.confirm_shipment(CONFIRMATION), []),
     "confirmShipment in Japan": ("2026-01-01", lambda client: client.shipments.confirm_shipment(JAPANESE), []),
     "subscribe": (
@@ -224,6 +225,22 @@ def test_amazons_own_example_answers_of_v0_are_understood_as_one_order() -> None
             assert read_v0(Fields(one, "example"), []).order_id == one["AmazonOrderId"]
 
 
+def test_amazons_own_examples_of_regulated_orders_are_understood(open_canned: OpenCanned, amazon: CannedAmazon) -> None:
+    seen: set[str] = set()
+    client = open_canned()
+    for example in examples("ordersV0:getOrderRegulatedInfo"):
+        # The token is asked for once.
+        amazon.answers = [Canned(body=example)] if seen else [RDT, Canned(body=example)]
+        payload = example["payload"]
+        verification = client.verifications.get_verification(payload["AmazonOrderId"])
+        status = payload["RegulatedOrderVerificationStatus"]
+        assert verification.status == status["Status"]
+        assert verification.needs_merchant == status["RequiresMerchantAction"]
+        assert verification.dosage_label == payload["RequiresDosageLabel"]
+        seen.add(verification.status)
+    assert "Pending" in seen
+
+
 def test_an_amazon_example_told_in_both_versions_gives_the_same_order() -> None:
     """Amazon has no example of one order in both versions, so its v0 one is retold field by field (facts §2, map)."""
     [items] = examples("ordersV0:getOrderItems")[-1:]
@@ -236,6 +253,7 @@ def test_an_amazon_example_told_in_both_versions_gives_the_same_order() -> None:
         "orderId": old["AmazonOrderId"],
         "createdTime": old["PurchaseDate"],
         "lastUpdatedTime": old["LastUpdateDate"],
+        "programs": ["AMAZON_EASY_SHIP"],
         "salesChannel": {"channelName": "AMAZON", "marketplaceId": old["MarketplaceId"]},
         "proceeds": {"grandTotal": {"amount": "11.01", "currencyCode": "USD"}},
         "fulfillment": {

@@ -21,6 +21,7 @@ from orders_pipeline.amazon.order import (
     SearchPage,
     SearchWindow,
     ShippingDetails,
+    Verification,
 )
 from orders_pipeline.amazon.orders_v0 import warn_of_removal
 from orders_pipeline.sandbox.sandbox import Sandbox
@@ -319,3 +320,23 @@ def test_v0_says_in_the_log_when_its_end_is_near(caplog: pytest.LogCaptureFixtur
     warn_of_removal(today)
     assert ("2027-03-27" in caplog.text) == warned
     assert ("set it to 2026-01-01" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("orders_api", VERSIONS)
+def test_a_verification_is_read_in_both_versions_and_what_the_buyer_filled_in_is_not(
+    open_sandboxed: OpenSandboxed, sandbox: Sandbox, orders_api: OrdersApi
+) -> None:
+    placed = sandbox.add_order(verification="Pending", merchant_reviews=True, dosage_label=True)
+    verification = open_sandboxed(orders_api).verifications.get_verification(placed.order_id)
+    assert verification == Verification("Pending", needs_merchant=True, dosage_label=True)
+    assert "Pet-" not in repr(verification)
+
+
+def test_v0_says_which_orders_are_regulated_and_which_amazon_picks_up(
+    open_sandboxed: OpenSandboxed, sandbox: Sandbox
+) -> None:
+    client = open_sandboxed("v0")
+    regulated = sandbox.add_order(verification="Approved")
+    easy = sandbox.add_order(easy_ship_status="PendingSchedule")
+    assert client.orders.get_order(regulated.order_id).order.programs == {"REGULATED"}
+    assert client.orders.get_order(easy.order_id).order.programs == {"AMAZON_EASY_SHIP"}

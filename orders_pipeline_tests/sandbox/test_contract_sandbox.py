@@ -115,6 +115,27 @@ def test_orders_of_every_kind_are_valid_in_the_old_version(day: tuple[Sandbox, l
     assert page["payload"]["NextToken"]
 
 
+@pytest.mark.parametrize("verification", ["Pending", "Approved", "Rejected", "Expired", "Cancelled"])
+def test_regulated_orders_are_valid_and_want_a_restricted_token(
+    sandbox: Sandbox, client: HonestClient, verification: str
+) -> None:
+    order = sandbox.add_order(verification=verification, easy_ship_status="PendingPickUp", notify=False)
+    path = f"{V0}/{order.order_id}/regulatedInfo"
+    token = grant(client, (f"{GENERIC}/regulatedInfo", []))
+    body = get(client, path, token)
+    assert problems(ORDERS_V0, "GetOrderRegulatedInfoResponse", body) == []
+    assert body["payload"]["RegulatedOrderVerificationStatus"]["Status"] == verification
+    assert client.amazon("GET", path).status_code == 403
+    shown = get(client, f"{V0}/{order.order_id}")
+    assert problems(ORDERS_V0, "GetOrderResponse", shown) == []
+    assert (shown["payload"]["HasRegulatedItems"], shown["payload"]["EasyShipShipmentStatus"]) == (
+        True,
+        "PendingPickUp",
+    )
+    plain = sandbox.add_order(notify=False)
+    assert client.amazon("GET", f"{V0}/{plain.order_id}/regulatedInfo", token=token).status_code == 404
+
+
 def test_messages_of_every_kind_are_valid(day: tuple[Sandbox, list[str]]) -> None:
     _, bodies = day
     seen: set[tuple[str, str, str]] = set()
@@ -172,7 +193,8 @@ def test_quotas_are_the_documented_ones() -> None:
     documented: dict[str, tuple[float, int]] = {}
     for model, prefix in ((ORDERS, ""), (ORDERS_V0, "v0."), ("tokens_2021-03-01.json", ""), ("notifications.json", "")):
         documented |= {f"{prefix}{name}": plan for name, plan in usage_plans(model).items()}
-    documented["confirmShipment"] = documented["v0.confirmShipment"]
+    for unversioned in ("confirmShipment", "getOrderRegulatedInfo"):
+        documented[unversioned] = documented[f"v0.{unversioned}"]
     documented |= usage_plans("sellers.json")
     assert {name: documented[name] for name in USAGE_PLANS} == USAGE_PLANS
 

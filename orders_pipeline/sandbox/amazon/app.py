@@ -46,6 +46,7 @@ def _orders(gate: Gate) -> list[Route]:
         Route(old, gate.endpoint("v0.getOrders", v0.get_orders, restricted=True)),
         Route(one, gate.endpoint("v0.getOrder", v0.get_order, restricted=True)),
         Route(f"{one}/buyerInfo", gate.endpoint("v0.getOrderBuyerInfo", v0.get_buyer_info, restricted=True)),
+        Route(f"{one}/regulatedInfo", gate.endpoint("getOrderRegulatedInfo", v0.get_regulated_info, restricted=True)),
         Route(f"{one}/address", gate.endpoint("v0.getOrderAddress", v0.get_address, restricted=True)),
         Route(f"{one}/orderItems", gate.endpoint("v0.getOrderItems", v0.get_items, restricted=True)),
         Route(

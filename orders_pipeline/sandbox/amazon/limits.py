@@ -22,6 +22,7 @@ USAGE_PLANS: dict[str, tuple[float, int]] = {
     "v0.getOrderAddress": (0.5, 30),
     "v0.getOrderItems": (0.5, 30),
     "v0.getOrderItemsBuyerInfo": (0.5, 30),
+    "getOrderRegulatedInfo": (0.5, 30),
     "confirmShipment": (2, 10),
     "createRestrictedDataToken": (1, 10),
     "createDestination": (1, 5),

@@ -117,6 +117,11 @@ class Order:
     packages: dict[str, Package] = field(default_factory=dict[str, Package])
     # Until then Amazon has the order but not its address.
     address_known_at: datetime | None = None
+    # Of an order with regulated items: Pending, Approved, Rejected, Expired or Cancelled; None: it has none.
+    verification: str | None = None
+    merchant_reviews: bool = False
+    dosage_label: bool = False
+    easy_ship_status: str | None = None
     # A listing does not show it (a hole), although getOrder does.
     unlisted: bool = False
 

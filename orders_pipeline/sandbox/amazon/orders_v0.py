@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from orders_pipeline.sandbox.amazon.accounts import RestrictedToken
-from orders_pipeline.sandbox.amazon.gate import Call, invalid_input, unauthorized
+from orders_pipeline.sandbox.amazon.gate import Call, invalid_input, not_found, unauthorized
 from orders_pipeline.sandbox.amazon.order import STATUS_OF_V0, Order, OrderItem
 from orders_pipeline.sandbox.amazon.orders_v2026 import find_order, is_listed
 from orders_pipeline.sandbox.amazon.parameters import (
@@ -29,6 +29,7 @@ from orders_pipeline.sandbox.amazon.render_v0 import (
     render_item,
     render_item_buyer,
     render_order,
+    render_regulated_info,
 )
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.clock import iso, iso_seconds
@@ -86,6 +87,15 @@ class OrdersV0:
         order = find_order(self._state, call)
         with self._state.lock:
             return 200, {"payload": self._render(order, call)}
+
+    async def get_regulated_info(self, call: Call) -> tuple[int, dict[str, Any]]:
+        self._query(call, frozenset())
+        order = find_order(self._state, call)
+        if not self._opened(call):
+            raise unauthorized("This operation needs a restricted data token.")
+        if order.verification is None:
+            raise not_found("regulated information")
+        return 200, {"payload": render_regulated_info(order)}
 
     async def get_buyer_info(self, call: Call) -> tuple[int, dict[str, Any]]:
         self._query(call, frozenset())

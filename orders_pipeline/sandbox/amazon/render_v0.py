@@ -57,8 +57,10 @@ def render_order(
         "IsSoldByAB": False,
         "IsISPU": False,
         "IsAccessPointOrder": False,
-        "HasRegulatedItems": False,
+        "HasRegulatedItems": order.verification is not None,
     }
+    if order.easy_ship_status is not None:
+        body["EasyShipShipmentStatus"] = order.easy_ship_status
     if order.status not in NOT_PAID:
         body["OrderTotal"] = _money(order, order.total)
     if order.merchant_fulfilled:
@@ -160,6 +162,26 @@ def render_item_buyer(order: Order, item: OrderItem) -> dict[str, Any]:
             "GiftWrapLevel": item.gift_wrap_level,
         }
     )
+
+
+def render_regulated_info(order: Order) -> dict[str, Any]:
+    """What a pharmacy's buyer filled in comes with it: nobody who only ships has a use for that."""
+    rejected = order.verification == "Rejected"
+    reason = {"RejectionReasonId": "wrong_weight", "RejectionReasonDescription": "The weight does not match."}
+    status: dict[str, Any] = {
+        "Status": order.verification,
+        "RequiresMerchantAction": order.merchant_reviews,
+        "ValidRejectionReasons": [reason],
+    }
+    if rejected:
+        status["RejectionReason"] = reason
+    field = {"FieldId": "pet_name", "FieldLabel": "Name", "FieldType": "Text", "FieldValue": f"Pet-{order.order_id}"}
+    return {
+        "AmazonOrderId": order.order_id,
+        "RequiresDosageLabel": order.dosage_label,
+        "RegulatedInformation": {"Fields": [field]},
+        "RegulatedOrderVerificationStatus": status,
+    }
 
 
 def _money(order: Order, amount: Decimal) -> dict[str, str]:

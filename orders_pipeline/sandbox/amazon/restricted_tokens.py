@@ -30,6 +30,7 @@ RESTRICTED_PATHS: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = (
     (re.compile(f"{ORDER}/orderItems/buyerInfo"), frozenset()),
     (re.compile(f"{ORDER}/buyerInfo"), frozenset()),
     (re.compile(f"{ORDER}/address"), frozenset()),
+    (re.compile(f"{ORDER}/regulatedInfo"), frozenset()),
 )
 ROLE_OF_ELEMENT = {
     "buyerInfo": {DIRECT_TO_CONSUMER, TAX_INVOICING},
