@@ -119,8 +119,6 @@ def _reply(response: requests.Response, largest_bytes: int) -> Reply:
         return Reply(status, headers, problem=too_large)
     except zlib.error:
         return Reply(status, headers, problem="its gzip cannot be read")
-    # All was read: the connection may carry the next request.
-    response.raw.release_conn()
     return Reply(status, headers, content)
 
 

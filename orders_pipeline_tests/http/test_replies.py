@@ -119,6 +119,16 @@ def test_an_answer_that_drips_ends_with_the_time_for_the_whole(session: requests
     assert caught.value.__suppress_context__
 
 
+def test_a_server_that_falls_silent_has_no_more_than_the_time_for_the_whole(session: requests.Session):
+    server: HostileServer
+    with HostileServer.answering(lambda _: server.drip(b"HTTP/1.1 200 OK\r\n", b"", every=10)) as server:
+        began = time.monotonic()
+        with pytest.raises(NoReply, match="not whole"):
+            ask(session, server.url, total_seconds=TOTAL)
+        # One read alone may take two seconds.
+        assert time.monotonic() - began < 1.9
+
+
 def test_a_host_with_many_addresses_gets_no_more_time_to_connect(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ):

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from orders_pipeline.http.replies import exchange
 from orders_pipeline.http.sessions import open_session
 
 # That TLS 1.1 is deprecated is the point.
@@ -92,6 +93,7 @@ def test_modern_tls_is_spoken_and_older_is_refused(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with open_session() as session:
         for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
-            assert session.get(serve(version), timeout=5).status_code == 204
+            limits = {"timeouts": (5.0, 5.0), "total_seconds": 10.0, "largest_bytes": 1000}
+            assert exchange(session, "GET", serve(version), **limits).status == 204  # type: ignore[arg-type]
         with pytest.raises(requests.exceptions.SSLError):
             session.get(serve(ssl.TLSVersion.TLSv1_1), timeout=5)
