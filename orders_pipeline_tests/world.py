@@ -168,7 +168,7 @@ class World:
         return self.act()
 
     def poll(self) -> PackageTotals:
-        poll_shipments(self.wms, self.database, seller_id=SELLER)
+        poll_shipments(self.wms, self.database, self.vault, seller_id=SELLER)
         return absorb_shipments(self.database, self.vault.audit, seller_id=SELLER)
 
     def confirm(self) -> ConfirmTotals:

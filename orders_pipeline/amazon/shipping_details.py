@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from orders_pipeline.amazon.order import ItemDetails, ShippingDetails
+from orders_pipeline.vault.held_words import HeldValues
 from orders_pipeline.vault.personal import PersonalText
 
 # The vault's name for this kind of record.
@@ -52,6 +53,17 @@ def shipping_details_from_bytes(content: bytes) -> ShippingDetails:
         for item_id, item in document.get("items", {}).items()
     }
     return ShippingDetails(**known)
+
+
+def held_values(details: ShippingDetails) -> HeldValues:
+    """The values that would give the buyer away, in clear: hand the result to the vault and to nothing else."""
+    texts = [details.address_line1, details.address_line2, details.address_line3, details.company]
+    texts += [item.gift_message for item in details.items.values()]
+    return HeldValues(names=_plain(details.name), phones=_plain(details.phone), texts=_plain(*texts))
+
+
+def _plain(*values: PersonalText | None) -> tuple[str, ...]:
+    return tuple(value.plain() for value in values if value is not None)
 
 
 def _personal(value: str | None) -> PersonalText | None:

@@ -37,7 +37,7 @@ def wms_shipments(
     database, seller_id = store.database(), store.seller_id()
     with acting_as(actor_of(context)):
         # Without the warehouse, what it told before is taken up all the same, and told to Amazon.
-        polled = poll_or_alert(warehouse.client, database, seller_id=seller_id)
+        polled = poll_or_alert(warehouse.client, database, store.vault, seller_id=seller_id)
         absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
     if polled.unreachable:
         context.log.error(polled.unreachable)
@@ -134,7 +134,9 @@ def poll_warehouse_sensor(
         seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    polled = poll_or_alert(warehouse.client, database, seller_id=seller_id, budget_seconds=tick.left_to_begin())
+    polled = poll_or_alert(
+        warehouse.client, database, store.vault, seller_id=seller_id, budget_seconds=tick.left_to_begin()
+    )
     with database.transaction() as connection:
         work = pending_work(connection, seller_id)
     requests = request_unless_active(context.instance, database, "confirm_shipments") if work.for_confirm else []

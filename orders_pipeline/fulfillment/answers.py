@@ -7,11 +7,12 @@ Elsewhere: asking (push). Every transaction here locks the order before its queu
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.fulfillment.queue import change_state
 from orders_pipeline.fulfillment.states import Event, State
 from orders_pipeline.store.alerts import close_alert, raise_alert
@@ -26,11 +27,13 @@ from orders_pipeline.store.fulfillment import (
 from orders_pipeline.store.orders import lock_orders, mark_queue_stale
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditEntry, AuditLog
-from orders_pipeline.wms.warehouse import PushResult, WarehousePort
+from orders_pipeline.wms.warehouse import PushResult, WarehouseError, WarehousePort
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
 # With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.
 ACTION_ATTEMPTS = 50
+# A sentence of ours with a warehouse's code in it.
+LONGEST_ERROR = 300
 # Followed by the kind of trouble; any success closes all of them.
 UNREACHABLE_ALERT = "warehouse.api_"
 
@@ -63,6 +66,7 @@ _REFUSALS = {
 
 def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
     accepted = result.answer == "accepted"
+    result = _masked(work, order_id, result)
     with work.database.transaction() as connection:
         entry = lock_order_and_entry(connection, work.seller_id, order_id)
         assert entry is not None
@@ -96,6 +100,22 @@ def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
         entries.append(push_entry(work.seller_id, order_id, result.answer, result.code))
         work.audit.record_many(connection, entries)
     return result.answer
+
+
+def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
+    """The warehouse's words for it, without what they hold of the buyer."""
+    if result.code is None and result.wms_id is None:
+        return result
+    mask = work.vault.held_mask(seller_id=work.seller_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    return replace(result, code=mask.text(order_id, result.code), wms_id=mask.id(order_id, result.wms_id))
+
+
+def warehouse_error_text(work: Pushing, order_id: str, error: WarehouseError) -> str:
+    """What to keep of a warehouse's error: our own words, and its code without what it holds of the buyer."""
+    if error.code is None:
+        return str(error)
+    mask = work.vault.held_mask(seller_id=work.seller_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    return mask.text(order_id, str(error), longest=LONGEST_ERROR) or ""
 
 
 def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[State, ...]) -> str:

@@ -31,6 +31,7 @@ from orders_pipeline.fulfillment.answers import (
     push_entry,
     settle,
     settle_push,
+    warehouse_error_text,
 )
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
@@ -153,7 +154,9 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         return "unauthorized", str(error)
     except WarehouseError as error:
         allowed = ACTION_ATTEMPTS if isinstance(error, WarehouseUnavailable) else 1
-        return failed(work, order_id, state, str(error), attempts_allowed=allowed), None
+        return failed(
+            work, order_id, state, warehouse_error_text(work, order_id, error), attempts_allowed=allowed
+        ), None
     except KeyProviderUnavailable as error:
         # Nothing was sent: addresses cannot be opened. Holds, releases and cancellations need none.
         no_keys.set()

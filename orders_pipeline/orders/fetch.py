@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
@@ -96,6 +97,9 @@ def fetch_due_orders(
 
     Buyers' details are asked for, and kept, of orders of these marketplaces alone.
     """
+    # The key that hashes what is stored is opened, or made, in a transaction of its own.
+    with suppress(KeyProviderUnavailable):
+        vault.prepare()
     totals = FetchTotals()
     started = clock()
     stop, no_keys = Event(), Event()

@@ -15,7 +15,7 @@ from orders_pipeline.amazon.order import (
     OrderStatus,
     ShippingDetails,
 )
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_to_bytes
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_to_bytes
 from orders_pipeline.orders.addresses import address_retry
 from orders_pipeline.orders.order_rows import item_values, order_values, to_ship_by_item
 from orders_pipeline.orders.rechecks import review_answer
@@ -104,6 +104,7 @@ def save_answer(
             subject_id=order.order_id,
             plaintext=shipping_details_to_bytes(details),
             expires_at=order.deliver_by,
+            values=held_values(details),
         )
         return True
     # Before it was to ship, or known here, nobody waited for its address.

@@ -6,13 +6,16 @@ Belongs here: paging through the events. Elsewhere: what an event means for a pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.store.alerts import close_alert, raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.shipments import insert_shipment_events, save_cursor, warehouse_cursor
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.held_words import HeldMask
 from orders_pipeline.wms.warehouse import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
 
 EVENTS_A_PAGE = 200
@@ -39,6 +42,7 @@ class PollTotals:
 def poll_or_alert(
     open_warehouse: Callable[[], WarehousePort],
     database: Database,
+    open_vault: Callable[[], Vault],
     *,
     seller_id: str,
     budget_seconds: float = 30.0,
@@ -46,7 +50,7 @@ def poll_or_alert(
 ) -> PollTotals:
     """As `poll_shipments`; a warehouse that is away is an alert until it is read again, and no reason to stop."""
     try:
-        totals = _polled(open_warehouse(), database, seller_id, budget_seconds, clock)
+        totals = _polled(open_warehouse(), database, open_vault(), seller_id, budget_seconds, clock)
     except (WarehouseError, SettingsError) as error:
         with database.transaction() as connection:
             raise_alert(
@@ -65,22 +69,30 @@ def poll_or_alert(
 
 
 def _polled(
-    warehouse: WarehousePort, database: Database, seller_id: str, budget_seconds: float, clock: Callable[[], float]
+    warehouse: WarehousePort,
+    database: Database,
+    vault: Vault,
+    seller_id: str,
+    budget_seconds: float,
+    clock: Callable[[], float],
 ) -> PollTotals:
     started = clock()
     try:
-        return poll_shipments(warehouse, database, seller_id=seller_id, budget_seconds=budget_seconds, clock=clock)
+        return poll_shipments(
+            warehouse, database, vault, seller_id=seller_id, budget_seconds=budget_seconds, clock=clock
+        )
     except WarehouseUnavailable:
         left = budget_seconds - (clock() - started)
         if left <= budget_seconds / 2:
             raise
         # A connection that broke is no reason to wake anybody.
-        return poll_shipments(warehouse, database, seller_id=seller_id, budget_seconds=left, clock=clock)
+        return poll_shipments(warehouse, database, vault, seller_id=seller_id, budget_seconds=left, clock=clock)
 
 
 def poll_shipments(
     warehouse: WarehousePort,
     database: Database,
+    vault: Vault,
     *,
     seller_id: str,
     max_pages: int = 50,
@@ -97,8 +109,9 @@ def poll_shipments(
         with database.transaction() as connection:
             cursor = warehouse_cursor(connection, seller_id)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)
+        rows = masked_rows(vault, seller_id, page.events)
         with database.transaction() as connection:
-            new = insert_shipment_events(connection, [_row(seller_id, event) for event in page.events])
+            new = insert_shipment_events(connection, rows)
             if page.next_cursor is not None:
                 save_cursor(connection, seller_id, page.next_cursor)
             if page.unreadable:
@@ -131,16 +144,26 @@ def poll_shipments(
     return totals
 
 
-def _row(seller_id: str, event: ShipmentEvent) -> dict[str, object]:
+def masked_rows(vault: Vault, seller_id: str, events: Sequence[ShipmentEvent]) -> list[dict[str, object]]:
+    """The events as they are stored: what a warehouse wrote of the buyer is masked before."""
+    if not events:
+        return []
+    orders = sorted({event.order_ref for event in events})
+    mask = vault.held_mask(seller_id=seller_id, kind=SHIPPING_DETAILS, subject_ids=orders)
+    return [_row(seller_id, event, mask) for event in events]
+
+
+def _row(seller_id: str, event: ShipmentEvent, mask: HeldMask) -> dict[str, object]:
+    order_id = event.order_ref
     return {
         "seller_id": seller_id,
-        "event_id": event.event_id,
-        "kind": event.kind,
-        "order_id": event.order_ref,
-        "package_id": event.package_id,
-        "carrier": event.carrier,
-        "service": event.service,
-        "tracking_number": event.tracking_number,
+        "event_id": mask.id(order_id, event.event_id),
+        "kind": mask.text(order_id, event.kind),
+        "order_id": order_id,
+        "package_id": mask.id(order_id, event.package_id),
+        "carrier": mask.text(order_id, event.carrier),
+        "service": mask.text(order_id, event.service),
+        "tracking_number": mask.text(order_id, event.tracking_number, is_number=True),
         "shipped_at": event.shipped_at,
-        "lines": [{"line_ref": line_ref, "quantity": quantity} for line_ref, quantity in event.lines],
+        "lines": [{"line_ref": mask.id(order_id, ref), "quantity": quantity} for ref, quantity in event.lines],
     }

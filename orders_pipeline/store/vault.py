@@ -132,6 +132,31 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
     )  # fmt: skip
 
 
+def put_value_hashes(connection: Connection, seller_id: str, kind: str, subject_id: str, hashes: Sequence[str]) -> None:
+    """Keyed hashes of words of a record's content, in place of those that are there."""
+    connection.execute(
+        text(
+            "update vault.records set value_hashes = :hashes "
+            "where seller_id = :seller_id and kind = :kind and subject_id = :subject_id"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "hashes": list(hashes)},
+    )
+
+
+def value_hashes(
+    connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]
+) -> dict[str, frozenset[str]]:
+    """The keyed hashes of words of these records' contents, by subject; of those that are there."""
+    rows = connection.execute(
+        text(
+            "select subject_id, value_hashes from vault.records "
+            "where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
+    return {row[0]: frozenset(row[1]) for row in rows}
+
+
 _RECORD = (
     "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
     "r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false) "

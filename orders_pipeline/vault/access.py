@@ -22,6 +22,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from threading import Lock
 
 from sqlalchemy import Connection
@@ -33,6 +34,7 @@ from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord
 from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
 from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
+from orders_pipeline.vault.held_words import HeldMask, HeldValues, hashes_of
 from orders_pipeline.vault.keys import KeyProvider
 
 # The kinds whose subject is an order; others name their subject in the audit entry's detail.
@@ -104,8 +106,12 @@ class Vault:
         subject_id: str,
         plaintext: bytes,
         expires_at: datetime | None,
+        values: HeldValues | None = None,
     ) -> None:
-        """Seal and store in the caller's transaction; replaces what is there, with its key."""
+        """Seal and store in the caller's transaction; replaces what is there, with its key.
+
+        `values`: what of it is to be recognised in the texts of others; kept as keyed hashes (`held_mask`).
+        """
         queries.hold_keys(connection)
         context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
         number = queries.next_seal(connection, (seller_id, kind, subject_id), NUMBERED)
@@ -122,6 +128,26 @@ class Vault:
             sealed.number,
         )
         queries.put_record(connection, stored, expires_at)
+        if values is not None:
+            hashes = hashes_of(values, partial(self._value_hash, seller_id, subject_id))
+            queries.put_value_hashes(connection, seller_id, kind, subject_id, hashes)
+
+    def held_mask(self, *, seller_id: str, kind: str, subject_ids: Sequence[str]) -> HeldMask:
+        """What masks the values of these records in the texts of others. Opens no record, and shows none.
+
+        Not within a transaction. Where the fingerprint key cannot be opened, all that could be a name is masked.
+        """
+        try:
+            self.prepare()
+        except VaultError:
+            return HeldMask({}, None)
+        with self._database.transaction() as connection:
+            held = queries.value_hashes(connection, seller_id, kind, subject_ids)
+        return HeldMask(held, partial(self._value_hash, seller_id))
+
+    def _value_hash(self, seller_id: str, subject_id: str, words: str) -> str:
+        """Another hash of the same words for each subject: equal names are not seen to be equal."""
+        return self.fingerprint(f"{seller_id}\n{subject_id}\n{words}".encode())[:32]
 
     def reveal(self, *, seller_id: str, kind: str, subject_id: str, purpose: str, actor: str | None = None) -> bytes:
         """The plaintext, after the audit entry that says who reads it and why has been committed.

@@ -17,6 +17,8 @@ from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.store.alerts import open_alerts
 from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.wms.rest import RestWarehouse
@@ -109,12 +111,13 @@ def test_without_sqs_what_a_sweep_found_is_pushed_and_packages_are_confirmed(
 
 
 def test_without_the_warehouse_known_packages_are_told_to_amazon_and_orders_are_read(
-    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     order_id = accepted_order(sandbox, pipeline)
     sandbox.floor.ship_now(order_id)
     warehouse = RestWarehouse(sandbox.warehouse_url, SecretStr(WAREHOUSE_TOKEN))
-    poll_shipments(warehouse, database, seller_id=sandbox.seller_id)
+    vault = Vault(database, LocalKeyring(tmp_path / "keyring.json"), AuditLog(database))
+    poll_shipments(warehouse, database, vault, seller_id=sandbox.seller_id)
     warehouse.close()
     with monkeypatch.context() as away:
         away.setenv("WMS_BASE_URL", CLOSED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from orders_pipeline.wms.warehouse import WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.warehouse import PushResult, WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
 from orders_pipeline_tests.world import World
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
@@ -249,3 +251,17 @@ def test_an_order_that_the_warehouse_does_not_know_any_more_is_pushed_again_when
     world.sync()
     assert world.state(order_id) == "accepted"
     assert world.warehouse.orders[order_id].status == "accepted"
+
+
+def test_a_refusal_whose_code_is_the_buyers_name_is_kept_without_it(world: World, monkeypatch: pytest.MonkeyPatch):
+    order_id = world.order()
+    name = str(world.amazon.orders[order_id].address.name)
+    code = "_".join(re.findall(r"[a-z0-9]+", name.casefold()))
+    monkeypatch.setattr(world.wms, "push", lambda _order: PushResult("refused", wms_id=name, code=f"no_{code}"))
+    world.sync()
+    assert world.state(order_id) == "refused"
+    alert = world.alerts()["order.refused"]
+    assert "no_•••" in alert.message
+    stored = world.everything_stored().casefold()
+    assert code not in stored
+    assert name.casefold() not in stored

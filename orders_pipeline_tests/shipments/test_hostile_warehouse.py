@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import string
 
+from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
 _chance = random.Random(9)
@@ -79,3 +81,41 @@ def test_a_read_back_that_the_store_refuses_keeps_no_other_package_from_being_ve
     world.read_back()
     assert world.package(first).state == "confirmed"
     assert world.alerts() == {}
+
+
+def test_what_a_warehouse_writes_of_the_buyer_is_masked_before_it_is_stored_shown_or_sent(world: World):
+    order_id = world.accepted()
+    buyer = world.amazon.orders[order_id].address
+    name, street, phone = str(buyer.name), str(buyer.address_line1), str(buyer.phone)
+    reads_before = world.rows("audit.entries", "count(*), 1", "action = 'reveal'")[0].count
+    package_id = world.ship(order_id, carrier=f"Van for {name}", tracking=f"T1 {street.upper()}")
+    world.warehouse.events[-1] |= {"service": f"call {phone}", "package_id": f"box of {name}"}
+    world.warehouse.add_event(f"returned to {street}", order_id, {})
+    world.tell_amazon()
+    stored = world.everything_stored()
+    (told,) = world.ports.told
+    for value in (name, street, phone):
+        assert value.casefold() not in f"{stored}{told}".casefold()
+    assert told.carrier_name == "Van for •••"
+    assert (told.shipping_method or "").startswith("call •••")
+    assert told.tracking_number == "T1 •••"
+    (package,) = world.rows("pipeline.shipment_confirmations", "package_id, state")
+    assert package.state == "confirmed"
+    assert package.package_id.startswith("id-") and package_id
+    reads = world.rows("audit.entries", "count(*), 1", "action = 'reveal'")[0].count
+    assert reads == reads_before, "nothing was opened to mask it"
+
+
+def test_what_recognises_a_buyer_goes_with_the_record_and_is_another_for_each_order(world: World):
+    first, second = world.accepted(), world.accepted()
+    rows = world.rows("vault.records", "subject_id, value_hashes", "kind = 'shipping_details'")
+    hashes = {row.subject_id: set(row.value_hashes) for row in rows}
+    assert hashes.keys() == {first, second}
+    assert all(hashes.values())
+    mask = world.vault.held_mask(seller_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first, second])
+    name = str(world.amazon.orders[first].address.name)
+    assert mask.text(first, name) == "•••"
+    with world.database.transaction() as connection:
+        world.vault.shred(connection, seller_id=SELLER, kind=SHIPPING_DETAILS, subject_id=first, reason="a test")
+    mask = world.vault.held_mask(seller_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first])
+    assert mask.text(first, name) == name

@@ -180,7 +180,7 @@ def test_two_processes_absorb_in_the_warehouses_order_and_do_not_wait_for_each_o
         world.ship(order_id)
     world.warehouse.events.reverse()
     world.warehouse.events.sort(key=lambda event: event["kind"] != "shipped")
-    poll_shipments(world.wms, world.database, seller_id=SELLER)
+    poll_shipments(world.wms, world.database, world.vault, seller_id=SELLER)
 
     def absorb() -> None:
         absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)

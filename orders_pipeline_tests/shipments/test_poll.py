@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 
@@ -51,15 +52,24 @@ class EndlessWarehouse:
 @pytest.mark.parametrize(
     ("page_takes", "budget", "pages"), [(25.0, 18.0, 1), (10.0, 18.0, 2), (1.0, 18.0, 18), (25.0, 0.0, 1)]
 )
-def test_the_last_page_is_begun_within_the_budget(database: Database, page_takes: float, budget: float, pages: int):
+def test_the_last_page_is_begun_within_the_budget(
+    world: World, database: Database, page_takes: float, budget: float, pages: int
+):
     clock = SlowClock()
     warehouse = EndlessWarehouse(clock, page_takes=page_takes)
-    totals = poll_or_alert(lambda: warehouse, database, seller_id=SELLER, budget_seconds=budget, clock=clock)  # type: ignore[arg-type]
+    totals = poll_or_alert(
+        cast(Callable[[], WarehousePort], lambda: warehouse),
+        database,
+        lambda: world.vault,
+        seller_id=SELLER,
+        budget_seconds=budget,
+        clock=clock,
+    )
     assert (totals.pages, totals.new, totals.unreachable) == (pages, pages, None)
 
 
 def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> PollTotals:
-    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, seller_id=SELLER)
+    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, seller_id=SELLER)
 
 
 def _settings_are_missing() -> WarehousePort:
@@ -94,7 +104,7 @@ def test_settings_that_are_missing_are_told_the_same_way(world: World):
     assert "WMS_TOKEN" in world.alerts()["warehouse.shipments_unread"].message
 
 
-def test_a_warehouse_that_hangs_is_not_asked_twice(database: Database):
+def test_a_warehouse_that_hangs_is_not_asked_twice(world: World, database: Database):
     clock = SlowClock()
     asked: Iterator[int] = iter(range(10))
 
@@ -104,5 +114,5 @@ def test_a_warehouse_that_hangs_is_not_asked_twice(database: Database):
             clock.now += 25
             raise WarehouseUnavailable("not whole within 25 s")
 
-    poll_or_alert(Hanging, database, seller_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
+    poll_or_alert(Hanging, database, lambda: world.vault, seller_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
     assert next(asked) == 1
