@@ -47,7 +47,8 @@ _PHONE_SHAPE = re.compile(
 _EVERYDAY = frozenset(
     re.findall(
         r"\w+",
-        "amazon canada carrier dhl dpd ems gls tnt ups domestic economy europe evri expedited express fedex first freight ground "
+        "amazon canada carrier dhl dpd ems gls tnt ups domestic economy europe evri expedited express fedex first "
+        "freight ground "
         "hermes home international japan mail next night ontrac overnight parcel post posta poste postal "
         "premium prime priority purolator royal same saver second shipping special speed standard surepost "
         "tracked usps worldwide ",
