@@ -10,7 +10,8 @@ from typing import Protocol
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.vault.audit import person_actor
 
-# Names that nobody has: one entry a minute says how many were tried, so that nobody can fill the log from outside.
+# Names that nobody has, or that are locked: one entry a minute says how many tries there were, so that nobody can fill
+# the log from outside.
 _UNKNOWN_NAMES_EVERY_SECONDS = 60.0
 _WEB = "job:web"
 _logger = logging.getLogger("orders_pipeline.web")
@@ -41,7 +42,7 @@ class AuditJournal:
         self._record("web_login", person_actor(name), "login", "succeeded")
 
     def login_refused(self, name: str | None, outcome: str) -> None:
-        """`name` is None where nobody is called that: what was typed could be a password."""
+        """`name` is None where nobody is called that (what was typed could be a password), or it is locked already."""
         _logger.warning("A login was refused (%s).", outcome)
         if name is not None:
             self._record("web_login", _WEB, "login", outcome, name=name)
@@ -52,7 +53,7 @@ class AuditJournal:
             if self._unknown_told_at is not None and now - self._unknown_told_at < _UNKNOWN_NAMES_EVERY_SECONDS:
                 return
             tries, self._unknown, self._unknown_told_at = self._unknown, 0, now
-        self._record("web_login", _WEB, "login", "unknown_name", tries=tries)
+        self._record("web_login", _WEB, "login", "unknown_or_locked", tries=tries)
 
     def logged_out(self, name: str) -> None:
         self._record("web_logout", person_actor(name), "logout", "done")

@@ -101,7 +101,8 @@ class Login:
         known = self._access.users.find(name) is not None
         told = name if known else None
         if not self._lockout.begin(name, known=known):
-            self._journal.login_refused(told, "locked")
+            # Without the name: a stranger could fill the audit log with tries at a lock that it already tells of.
+            self._journal.login_refused(None, "locked")
             return None
         user = self._access.users.verify(name, password)
         if user is None:

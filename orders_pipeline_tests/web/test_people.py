@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from argon2 import PasswordHasher
@@ -20,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.web.access import Access, Listening, LoginAccess, OpenAccess, ProxyAccess, open_access
 from orders_pipeline.web.guard import Guard, GuardRules
+from orders_pipeline.web.journal import AuditJournal
 from orders_pipeline.web.lockout import FAILURES_AT_MOST, LOCKED_SECONDS, Lockout
 from orders_pipeline.web.login import Login
 from orders_pipeline.web.origins import Origins
@@ -179,6 +181,7 @@ def test_the_eleventh_try_is_refused_for_the_right_password_too_and_only_for_tha
     assert FAILURES_AT_MOST <= 10
     assert journal.entries[-1] == ("locked", "maria")
     assert door.log_in() == 401
+    assert journal.entries[-1] == ("locked", "None")
     assert door.log_in(name="victor") == 303
     door.client.cookies.clear()
     door.now += LOCKED_SECONDS - 1
@@ -194,6 +197,17 @@ def test_made_up_names_lock_nobody_out_and_tell_nothing(journal: MemoryJournal):
     for number in range(5000):
         lockout.begin(f"made-up-{number}", known=False)
     assert not lockout.begin("maria", known=True)
+
+
+def test_a_stranger_cannot_fill_the_audit_log():
+    written: list[dict[str, Any]] = []
+    audit = SimpleNamespace(record=lambda connection, **entry: written.append(entry))
+    journal = AuditJournal(cast(Any, SimpleNamespace(audit=audit, seller_id="A1")))
+    for _ in range(1000):
+        journal.login_refused(None, "locked")
+    assert [(entry["actor"], entry["outcome"]) for entry in written] == [("job:web", "unknown_or_locked")]
+    journal.login_refused("maria", "failed")
+    assert written[-1]["detail"] == {"name": "maria"}
 
 
 def test_a_wrong_name_is_told_and_counted_as_a_wrong_password_is(door: Door, journal: MemoryJournal):
