@@ -128,7 +128,10 @@ def _copy(installed: Path) -> Path:
     status = (installed / "bin" / "postgres").stat()
     of_installation = f"{status.st_dev}-{status.st_ino}-{status.st_mtime_ns}"
     copy = Path(tempfile.gettempdir()) / f"orders-pipeline-{_PROGRAMS}-{of_installation}"
-    if not copy.exists():
+    program = copy / installed.relative_to(installed.parents[1]) / "bin" / "postgres"
+    if not program.exists():
+        # Whoever tidies temporary files may have taken a part.
+        shutil.rmtree(copy, ignore_errors=True)
         making = Path(tempfile.mkdtemp(prefix="orders-pipeline-", dir=copy.parent))
         # The programs find their libraries by this layout.
         for source in (installed, _libraries(installed)):
@@ -139,13 +142,14 @@ def _copy(installed: Path) -> Path:
         try:
             making.rename(copy)
         except OSError:
+            # Another process was first.
             shutil.rmtree(making)
-            if not copy.exists():
+            if not program.exists():
                 raise
     status = copy.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
         raise EmbeddedPostgresError(f"{copy} was made by another user: remove it, and start again.")
-    return copy / installed.relative_to(installed.parents[1])
+    return program.parents[1]
 
 
 def _libraries(installed: Path) -> Path:
