@@ -1,4 +1,5 @@
 # What the README's first screen lists. Every target sets up what it needs; running one twice is safe.
+# ARGS go to the command: make demo ARGS="--orders 20", make test ARGS="-k push", make bench ARGS="--workload small".
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,10 +26,10 @@ $(READY): requirements.txt pyproject.toml
 setup: $(READY)
 
 demo: $(READY)
-	@$(BIN)/python -m orders_pipeline.demo
+	@$(BIN)/python -m orders_pipeline.demo $(ARGS)
 
 dev: $(READY)
-	@$(BIN)/python -m orders_pipeline.demo --stay
+	@$(BIN)/python -m orders_pipeline.demo --stay $(ARGS)
 
 # The real browser of one test. Where it cannot be installed, that test is skipped and says so (in CI it fails).
 browser:
@@ -39,7 +40,7 @@ browser:
 	|| echo "chromium and chromium-driver are missing: the browser test is skipped"
 
 test: $(READY) browser
-	@$(BIN)/pytest -n 2 --dist worksteal
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -47,17 +48,17 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 types: $(READY)
-	$(BIN)/pyright
+	$(BIN)/pyright $(ARGS)
 
 check: lint types
 	$(BIN)/dagster definitions validate -m orders_pipeline.definitions
 	@$(MAKE) --no-print-directory test
 
 bench: $(READY)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(READY)
-	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos
+	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos $(ARGS)
 
 # The pages that are generated from the code; a test holds that they are true.
 docs: $(READY)

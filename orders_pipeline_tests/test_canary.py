@@ -1,8 +1,9 @@
 """A day whose every personal value is a canary, with a failure at every step: afterwards none is found anywhere.
 
 Searched: full dumps of both databases (the vault's ciphertext and Dagster's event log, run configuration and metadata
-included), DAGSTER_HOME, the data folder with the audit log's copies, everything that was printed or logged, and the
-alerts as Slack got them. The warehouse must have received all.
+included), PostgreSQL's own log, DAGSTER_HOME, the data folder with the audit log's copies, everything that was printed
+or logged, and the alerts as Slack got them: each in every encoding of canary_search. The warehouse must have received
+all.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.wms.rest import RestWarehouse
 from orders_pipeline.wms.warehouse import FulfillmentOrder
+from orders_pipeline_tests.canary_search import encodings_in
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 from orders_pipeline_tests.slack import Slack
 from orders_pipeline_tests.vault.tampering import write_days_ago
@@ -70,6 +72,9 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
         day=DayOptions(orders=24, duration_seconds=3),
         floor=FloorOptions(min_seconds=1, max_seconds=2),
     )
+    server_log = postgres.data_folder / "log"
+    # The server is other tests' too.
+    logged_before = server_log.stat().st_size
     _let_pushes_crash(monkeypatch)
     _let_storing_crash(monkeypatch)
     caplog.set_level(logging.DEBUG)
@@ -125,6 +130,7 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
         "stdout": printed.out.encode(),
         "stderr": printed.err.encode(),
         "log": caplog.text.encode(),
+        "PostgreSQL's own log": server_log.read_bytes()[logged_before:],
         **_files(tmp_path / "home"),
         **_files(tmp_path / "data"),
     }
@@ -138,8 +144,8 @@ def test_no_buyers_data_is_found_anywhere_after_a_day_of_failures_and_the_wareho
     places["the copy of the audit log"] = gzip.decompress(copies[0])
     # An error that nobody expected is told by its place, and this file is one.
     told = {name: content.replace(Path(__file__).name.encode(), b"") for name, content in places.items()}
-    leaks = [name for name, content in told.items() if b"canary" in content.lower()]
-    assert leaks == []
+    leaks = {name: found for name, content in told.items() if (found := encodings_in(content, "canary"))}
+    assert leaks == {}
 
 
 def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch) -> None:
