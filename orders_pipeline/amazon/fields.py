@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from orders_pipeline.amazon.order import Money
+from orders_pipeline.untrusted_text import bounded_text, is_bounded
 from orders_pipeline.vault.personal import PersonalText
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 # No order costs more; beyond, arithmetic would fail instead of reading.
 _MOST_DIGITS = 15
+# Amazon's own limit for a title; every other text of an order is shorter.
+LONGEST_WORDS = 500
 
 
 class FieldProblem(Exception):
@@ -49,6 +52,12 @@ class Fields:
         return self._values.get(name) is not None
 
     def text(self, name: str) -> str | None:
+        """A text that is stored or shown: no longer than a title can be, and without what cannot be seen."""
+        text = self.opaque(name)
+        return text if text is None or is_bounded(text, LONGEST_WORDS) else bounded_text(text, LONGEST_WORDS)
+
+    def opaque(self, name: str) -> str | None:
+        """A text as it came: a token that goes back to Amazon, or a buyer's words, which only the vault keeps."""
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return None if value is None else self._unreadable(name)

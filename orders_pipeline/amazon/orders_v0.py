@@ -182,7 +182,7 @@ class OrdersV0:
             answer = self._call(V0_GET_ORDER_ITEMS, path, query, tokens, priority, deadline)
             payload = Fields(answer.body, "answer").part("payload")
             items += self._read(V0_GET_ORDER_ITEMS, answer, lambda payload: payload.required_parts("OrderItems"))
-            next_token = payload.text("NextToken")
+            next_token = payload.opaque("NextToken")
             if next_token is None:
                 return items
             if next_token in seen or len(seen) >= MOST_ITEM_PAGES:
@@ -215,7 +215,7 @@ class OrdersV0:
             ),
         )
         next_token = next_page_token(
-            payload.text("NextToken"),
+            payload.opaque("NextToken"),
             [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
             before=before,
             now=self._transport.clock.now(),

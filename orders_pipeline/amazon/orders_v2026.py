@@ -153,7 +153,7 @@ class OrdersV2026:
         except FieldProblem as problem:
             raise self._protocol_error(SEARCH_ORDERS, answer, str(problem)) from None
         next_token = next_page_token(
-            body.part("pagination").text("nextToken"),
+            body.part("pagination").opaque("nextToken"),
             [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
             before=before,
             now=self._transport.clock.now(),

@@ -102,7 +102,7 @@ def request_token(
     fields = Fields(answer.body, "answer")
     # Unwrapped by the model; Amazon's older guide shows it under payload.
     fields = fields if fields.has("restrictedDataToken") else fields.part("payload")
-    token = fields.text("restrictedDataToken")
+    token = fields.opaque("restrictedDataToken")
     if token is None:
         raise protocol_error(
             CREATE_RESTRICTED_DATA_TOKEN,

@@ -178,3 +178,15 @@ def test_of_a_line_that_was_cancelled_in_part_the_rest_is_still_to_ship(
     body = {**LEAST_2026, "orderItems": [line]}
     read = read_v2026(Fields(body, "order"), with_packages=True).items[0]
     assert (read.quantity_ordered, read.cancelled) == (expected_ordered, expected_cancelled)
+
+
+def test_a_text_that_is_stored_is_bounded_and_a_token_or_a_buyers_words_stay_as_they_came():
+    fields = Fields(
+        {"status": "X" * 9_000, "carrier": "U\u202ePS", "nextToken": "t" * 3_000, "gift": "g" * 900}, "order"
+    )
+    assert fields.text("status") == "X" * 499 + "…"
+    assert fields.text("carrier") == "U\ufffdPS"
+    assert fields.opaque("nextToken") == "t" * 3_000
+    gift = fields.personal("gift")
+    assert gift is not None
+    assert len(gift.plain()) == 900
