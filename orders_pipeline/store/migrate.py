@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg2.errors import DuplicateDatabase, DuplicateTable, LockNotAvailable, UniqueViolation
+from psycopg2.errors import DuplicateDatabase, DuplicateObject, DuplicateTable, LockNotAvailable, UniqueViolation
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
@@ -94,7 +94,7 @@ def _make_version_table(database: Database) -> None:
             )
     except (IntegrityError, ProgrammingError) as error:
         # Two who make it at once collide in PostgreSQL's catalog, in spite of "if not exists".
-        if not isinstance(error.orig, (UniqueViolation, DuplicateTable)):
+        if not isinstance(error.orig, (UniqueViolation, DuplicateTable, DuplicateObject)):
             raise
 
 

@@ -168,6 +168,7 @@ def test_an_unknown_carrier_goes_out_as_other_with_an_alert_and_is_edited_once_i
 
 
 def test_a_marketplace_that_refuses_other_holds_the_package_until_its_carrier_has_a_code(world: World):
+    world.marketplace_ids = (INDIA,)
     _, package_id = _shipped(world, carrier="Bluefin Couriers", marketplace_id=INDIA)
     world.tell_amazon()
     assert world.ports.told == []
