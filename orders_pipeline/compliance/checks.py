@@ -40,6 +40,7 @@ from orders_pipeline.store.evidence import (
     connection_is_protected,
     sent_without_reveal,
     stored_without_call,
+    times_of_mending,
 )
 from orders_pipeline.store.vault import RecordId
 from orders_pipeline.vault.access import Vault
@@ -168,13 +169,15 @@ def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutc
 
     A call or a reveal that failed has read nothing, and is no evidence of a reading.
     """
+    with database.transaction() as connection:
+        mends = times_of_mending(connection)
     stored, stored_missing, _ = _count_missing(
         database, lambda connection, after: stored_without_call(
-            connection, seller_id, SHIPPING_DETAILS, after, EVIDENCE_PAGE
+            connection, seller_id, SHIPPING_DETAILS, mends, after, EVIDENCE_PAGE
         ),
     )  # fmt: skip
     sent, sent_missing, without_hash = _count_missing(
-        database, lambda connection, after: sent_without_reveal(connection, seller_id, after, EVIDENCE_PAGE)
+        database, lambda connection, after: sent_without_reveal(connection, seller_id, mends, after, EVIDENCE_PAGE)
     )
     return CheckOutcome(
         name="every_reading_is_audited",

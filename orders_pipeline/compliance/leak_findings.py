@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from orders_pipeline.compliance.held_values import HeldValues
@@ -75,8 +76,9 @@ class LeakScan:
 class Looker:
     """Looks at one value after another, in every encoding, remembering short ones that were clean."""
 
-    def __init__(self, held: HeldValues, scan: LeakScan) -> None:
+    def __init__(self, held: HeldValues, scan: LeakScan, staff: Set[str] = frozenset()) -> None:
         self._held = held
+        self._staff = staff
         self._scan = scan
         self._decoder = Decoder()
         self._clean: set[str | bytes] = set()
@@ -100,7 +102,7 @@ class Looker:
         kinds: set[str] = set()
         data = value.encode(errors="replace") if isinstance(value, str) else value
         for reading in self._decoder.readings(data):
-            kinds.update(shapes_in(reading.for_shapes()))
+            kinds.update(shapes_in(reading.for_shapes(), self._staff))
             if HELD_VALUE not in kinds and self._held.holds_any_of(words_of(reading.text)):
                 kinds.add(HELD_VALUE)
         return kinds

@@ -131,6 +131,18 @@ def exported_days(connection: Connection) -> set[str]:
     )
 
 
+def mail_addresses_of_actors(connection: Connection) -> set[str]:
+    """The people who acted and whose name is an e-mail address, in lower case."""
+    return set(
+        connection.execute(
+            text(
+                "select distinct lower(split_part(split_part(actor, ':', 2), '/', 1)) from audit.entries "
+                "where actor like '%@%' and (actor like 'person:%' or actor like 'user:%')"
+            )
+        ).scalars()
+    )
+
+
 def destroyed_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
     """Those of the key-encryption keys whose destruction is in the log: by this deployment, under any key provider."""
     return set(

@@ -27,25 +27,37 @@ class EvidencePage:
 
 # An entry is written before the call, and another if it failed: both carry the call's own number. Entries of releases
 # before 0003 have none; then a failure that came after counts.
-_STORED = """
+# A time that the retention mended says nothing of when it was: then any entry about the order counts.
+_MENDED_WITHIN = "interval '10 minutes'"
+
+
+def _unless_mended(column: str) -> str:
+    """SQL: the time; null if the retention put it there in the place of one that was still to come."""
+    return (
+        f"case when not exists (select from unnest(cast(:mends as timestamptz[])) as mend "
+        f"where {column} between mend - {_MENDED_WITHIN} and mend) then {column} end"
+    )
+
+
+_STORED = f"""
 with page as (
-  select subject_id as order_id, stored_at as at from vault.records
+  select subject_id as order_id, {_unless_mended("stored_at")} as at from vault.records
   where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
   and e.action = 'amazon_restricted_call' and e.outcome = 'requested'
-  and e.at between page.at - interval '1 hour' and page.at
+  and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
   and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
-    and f.action = e.action and f.outcome = 'failed' and f.entry_id > e.entry_id and f.at <= page.at
+    and f.action = e.action and f.outcome = 'failed' and f.entry_id > e.entry_id and f.at <= coalesce(page.at, f.at)
     and f.detail->>'call' is not distinct from e.detail->>'call'))) as missing from page
-"""
+"""  # noqa: S608  # our own constants
 # What was sent to the warehouse was revealed right before: the newest sending is what the row remembers. A row from
 # before release 0002 remembers its first attempt only, to which its reveal can lie on either side.
 # A reveal that was refused is the next entry of the same actor about the order.
 # The pipeline writes no row without a content hash: one without was changed by somebody else.
-_SENT = """
+_SENT = f"""
 with page as (
-  select order_id, sent_at as at, content_hash is null as no_hash from pipeline.wms_orders
+  select order_id, {_unless_mended("sent_at")} as at, content_hash is null as no_hash from pipeline.wms_orders
   where seller_id = :seller_id and order_id > :after order by order_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_hash) as broken,
   count(*) filter (where not exists (
@@ -56,17 +68,29 @@ select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_h
     and f.action = 'reveal' and f.outcome like 'refused%' and f.at <= coalesce(page.at, f.at) and f.entry_id = (
       select min(g.entry_id) from audit.entries g where g.seller_id = e.seller_id and g.order_id = e.order_id
       and g.action = 'reveal' and g.actor = e.actor and g.entry_id > e.entry_id)))) as missing from page
-"""
+"""  # noqa: S608  # our own constants
 
 
-def stored_without_call(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> EvidencePage:
-    """Details in the vault, and how many have no restricted call that succeeded in the audit log from before."""
-    return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "after": after})
+def stored_without_call(
+    connection: Connection, seller_id: str, kind: str, mends: Sequence[datetime], after: str, limit: int
+) -> EvidencePage:
+    """Details in the vault, and how many have no restricted call that succeeded in the audit log from before.
+
+    `mends`: see `times_of_mending`.
+    """
+    return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "mends": mends, "after": after})
 
 
-def sent_without_reveal(connection: Connection, seller_id: str, after: str, limit: int) -> EvidencePage:
+def sent_without_reveal(
+    connection: Connection, seller_id: str, mends: Sequence[datetime], after: str, limit: int
+) -> EvidencePage:
     """Orders that the warehouse was sent, and how many have no reveal that succeeded in the audit log from before."""
-    return _page(connection, _SENT, limit, {"seller_id": seller_id, "after": after})
+    return _page(connection, _SENT, limit, {"seller_id": seller_id, "mends": mends, "after": after})
+
+
+def times_of_mending(connection: Connection) -> list[datetime]:
+    """When the retention put times that were still to come in their place: seldom, or never."""
+    return list(connection.execute(text("select at from audit.entries where action = 'mend_times'")).scalars())
 
 
 def _page(connection: Connection, statement: str, limit: int, values: dict[str, object]) -> EvidencePage:

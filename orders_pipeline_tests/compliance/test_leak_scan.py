@@ -25,7 +25,7 @@ from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
 from orders_pipeline.store.vault import StoredRecord
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.vault.audit import PERSON_TAG, AuditLog, person_actor
 from orders_pipeline_tests.compliance.conftest import NAME, PHONE, STREET, PutOrder
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.store.test_roles import AsRole
@@ -416,3 +416,21 @@ def _as(database: AsRole) -> Database:
 
     database.engine.dispose()
     return database
+
+
+def test_a_person_of_the_ui_whose_name_is_an_e_mail_address_is_no_leak_and_any_other_address_is(
+    database: Database, vault: Vault, put_order: PutOrder, dagster_url: str
+):
+    put_order("111-1")
+    maria = person_actor("Maria@shop.de", "run-1")
+    vault.audit.record(None, action="web_change", seller_id="*", purpose="asked", outcome="requested", actor=maria)
+    dagster = Database(dagster_url)
+    with dagster.transaction() as connection:
+        insert = text("insert into runs (run_body) values (:body)")
+        connection.execute(insert, {"body": json.dumps({PERSON_TAG: "Maria@shop.de"})})
+    assert found(scan_for_leaks(database, held(database, vault), dagster_url=dagster_url)) == set()
+    with dagster.transaction() as connection:
+        connection.execute(insert, {"body": "Maria@shop.de wrote to buyer@shop.de"})
+    dagster.close()
+    leaks = found(scan_for_leaks(database, held(database, vault), dagster_url=dagster_url))
+    assert leaks == {("dagster public.runs.run_body", "e-mail")}

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.amazon.timing import AmazonClock, Timing
-from orders_pipeline.compliance.checks import nothing_past_its_time
+from orders_pipeline.compliance.checks import every_reading_is_audited, nothing_past_its_time
 from orders_pipeline.compliance.clock import KEPT_AT_MOST
 from orders_pipeline.compliance.database_clock import (
     CLOCK_ALERT,
@@ -163,3 +163,21 @@ def test_no_answer_of_amazons_is_lost_because_the_database_is_away(database_url:
     assert clock.known
     assert "was not noted" in caplog.text
     away.close()
+
+
+def test_a_time_that_was_mended_accuses_nobody_of_a_reading_without_an_entry(
+    database: Database, vault: Vault, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", deliver_by=-5, sent=True, stored=0)
+    # The clock was a day ahead while the order was stored and sent: its entries are from then, its times are mended.
+    ahead = "clock_timestamp() + interval '1 day'"
+    run(database, f"update vault.records set stored_at = {ahead}, first_stored_at = {ahead}")
+    run(database, f"update pipeline.wms_orders set sent_at = {ahead}, first_attempt_at = {ahead}")
+    run(database, "alter table audit.entries disable trigger no_update")
+    run(database, f"update audit.entries set at = {ahead} where order_id = '111-1'")
+    run(database, "alter table audit.entries enable always trigger no_update")
+    apply_retention(database, vault, None, seller_id=SELLER)
+    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    # Without any entry it is red all the same.
+    run(database, "update pipeline.wms_orders set order_id = '111-2'")
+    assert every_reading_is_audited(database, seller_id=SELLER).numbers["sent_without_reveal"] == 1
