@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import yaml
+
+from orders_pipeline.compliance import audit_copies, clock, held_values, retention
+from orders_pipeline.defs import compliance_checks
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import as_markdown
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
@@ -29,3 +34,35 @@ def test_the_readme_and_the_example_name_every_required_setting():
     for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED):
         assert name in readme, name
         assert f"{name}=" in example, name
+
+
+def test_the_compliance_page_names_every_check_and_no_file_that_is_not_there():
+    page = (ROOT / "docs" / "compliance.md").read_text(encoding="utf-8")
+    checks = {
+        *compliance_checks.LOG_CHECKS,
+        *compliance_checks.EXPORT_CHECKS,
+        *compliance_checks.RETENTION_CHECKS,
+        *compliance_checks.HISTORY_CHECKS,
+    }
+    assert {name for name in checks if f"`{name}`" not in page} == set()
+    # A name without a folder stands for a file that the page named before with it.
+    named = {name for name in re.findall(r"`([a-z_/]+\.(?:py|sql))`", page) if "/" in name}
+    folders = (ROOT, ROOT / "orders_pipeline", ROOT / "orders_pipeline_tests")
+    assert {name for name in named if not any((folder / name).is_file() for folder in folders)} == set()
+
+
+def test_the_compliance_page_has_the_numbers_of_the_code():
+    page = " ".join((ROOT / "docs" / "compliance.md").read_text(encoding="utf-8").split())
+    for said in (
+        f"{clock.AFTER_DELIVERY.days} days after delivery",
+        f"{(clock.LIMIT - clock.LIMIT_MARGIN).days} days after",
+        f"{clock.KEPT_AT_MOST.days} days after it was first kept",
+        f"the day's newest {held_values.RECORDS_AT_MOST:,} orders",
+        f"the last {audit_copies.DAYS_ALWAYS_READ} days",
+        f"kept for {round(retention.AUDIT_LIFE.days / 30.4)} months",
+        f"{round(retention.NON_PII_LIFE.days / 30.4)} months at most",
+    ):
+        assert said in page, said
+    assert audit_copies.TURN_DAYS == 28, "a twenty-eighth"
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
+    assert settings["compute_logs"]["class"] == "NoOpComputeLogManager", "compute logs off"

@@ -79,10 +79,11 @@ def is_repository(folder: Path) -> bool:
 
 def secret_files(settings: Settings, environ: Mapping[str, str]) -> list[Path]:
     """Where keys and credentials are kept: they are meant to be in clear, or as good as, and are not looked into."""
-    named = {**dotenv_values(project_root() / ".env"), **environ}
+    env_file = Path(environ.get("ORDERS_ENV_FILE") or project_root() / ".env")
+    named = {**dotenv_values(env_file), **environ}
     files = [Path(path) for name, path in named.items() if path and name.endswith("_FILE") and name.startswith(OURS)]
     keyring = settings.keyring_file or settings.data_dir / KEYRING_FILE_NAME
-    return [project_root() / ".env", keyring, *(path.expanduser() for path in files)]
+    return [env_file, keyring, *(path.expanduser() for path in files)]
 
 
 def scan_files(tree: FileTree, looker: Looker, scan: LeakScan, *, ends: float, clock: Callable[[], float]) -> None:

@@ -30,6 +30,7 @@ from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline_tests.compliance.conftest import NAME, PHONE, PutOrder, kept_ids
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.vault.tampering import write_days_ago
 
 
 def run(database: Database, statement: str, **values: Any) -> None:
@@ -367,3 +368,12 @@ def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault,
     assert kept_ids(database) == {"111-1"}
     assert all(word not in told for word in (*NAME.split(), PHONE, "111-1", "Atzr|"))
     assert all(holds_numbers_only(outcome) and outcome.source and outcome.description for outcome in outcomes)
+
+
+def test_an_audit_log_that_is_kept_past_its_24_months_is_red(database: Database, audit: AuditLog):
+    write_days_ago(database, audit, 731 + 30, "111-1")
+    assert audit_log_is_kept(database).numbers["past_24_months"] is False
+    # The first becomes two days older.
+    write_days_ago(database, audit, 2, "111-2")
+    outcome = audit_log_is_kept(database)
+    assert (outcome.passed, outcome.numbers["past_24_months"]) == (False, True)

@@ -15,11 +15,12 @@ from sqlalchemy import Engine, event, text
 
 from orders_pipeline.compliance.checks import every_reading_is_audited
 from orders_pipeline.compliance.held_values import HeldValues, hash_held_values
-from orders_pipeline.compliance.leak_files import dagster_folders
+from orders_pipeline.compliance.leak_files import dagster_folders, secret_files
 from orders_pipeline.compliance.leak_findings import HELD_VALUE, MAY_NOT_BE_READ, LeakScan
 from orders_pipeline.compliance.leak_scan import no_copies_in_clear, scan_for_leaks
 from orders_pipeline.compliance.leak_shapes import shapes_in, tell_tales
 from orders_pipeline.compliance.roles import APP
+from orders_pipeline.settings import load_settings
 from orders_pipeline.store.alerts import raise_alert
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import EmbeddedPostgres
@@ -434,3 +435,10 @@ def test_a_person_of_the_ui_whose_name_is_an_e_mail_address_is_no_leak_and_any_o
     dagster.close()
     leaks = found(scan_for_leaks(database, held(database, vault), dagster_url=dagster_url))
     assert leaks == {("dagster public.runs.run_body", "e-mail")}
+
+
+def test_files_of_secrets_are_known_also_where_another_env_file_names_them(tmp_path: Path):
+    env_file = tmp_path / "shop.env"
+    env_file.write_text(f"WMS_TOKEN_FILE={tmp_path / 'token'}\n")
+    files = secret_files(load_settings({"ORDERS_DATA_DIR": str(tmp_path)}), {"ORDERS_ENV_FILE": str(env_file)})
+    assert {env_file, tmp_path / "token", tmp_path / "keyring.json"} <= set(files)
