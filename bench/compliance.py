@@ -1,8 +1,6 @@
 """The compliance checks over a million orders: how much memory, how long.
 
-Belongs here: the passes that look at every order, each in a process of its own, so that its memory is its own. The
-memory is compared with the same process over a hundredth of the orders: it must not grow with their number. Elsewhere:
-what the vault costs (vault), the table (table).
+The memory is compared with the same process over a hundredth of the orders: it must not grow with their number.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ from sqlalchemy import Connection, text
 from bench.table import Row, row, tell
 from bench.vault import PLAINTEXT
 from bench.workload import Workload
-from orders_pipeline.compliance.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
-from orders_pipeline.compliance.held_values import HeldValues
-from orders_pipeline.compliance.leak_scan import scan_for_leaks
-from orders_pipeline.progress import Progress
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import start_embedded
-from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.embedded import start_embedded
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+from orders_pipeline.privacy.checks.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
+from orders_pipeline.privacy.checks.held_values import HeldValues
+from orders_pipeline.privacy.checks.leak_scan import scan_for_leaks
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import record_context, seal
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.progress import Progress
 
 TITLE = "Compliance"
 SELLER = "A3TH9S8BH6GOGM"

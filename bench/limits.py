@@ -20,19 +20,19 @@ from sqlalchemy import text
 
 from bench.table import Row, row
 from bench.workload import Workload
-from orders_pipeline.amazon.client import open_amazon
-from orders_pipeline.amazon.errors import LimitNotBefore
-from orders_pipeline.amazon.limits import Limits
-from orders_pipeline.amazon.operations import GET_ORDER, Operation
-from orders_pipeline.amazon.order import Priority
-from orders_pipeline.amazon.timing import Timing
+from orders_pipeline.channels.amazon.client import open_amazon
+from orders_pipeline.channels.amazon.errors import LimitNotBefore
+from orders_pipeline.channels.amazon.http.timing import Timing
+from orders_pipeline.channels.amazon.quota.limits import Limits
+from orders_pipeline.channels.amazon.quota.operations import GET_ORDER, Operation
+from orders_pipeline.database.embedded import start_embedded
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+from orders_pipeline.model.order import Priority
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import start_embedded
-from orders_pipeline.store.migrate import ensure_database_exists, upgrade
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 
 TITLE = "Limits"
 PACE = 60

@@ -1,7 +1,6 @@
 """How benchmarks report: a table for people, one JSON object a line for machines.
 
-Belongs here: the row and both forms. Elsewhere: what is measured (one module each). Each row is a ratio of two figures
-of the same run, so that it holds on a noisy machine.
+Each row is a ratio of two figures of the same run, so that it holds on a noisy machine.
 """
 
 from __future__ import annotations

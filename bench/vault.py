@@ -1,7 +1,4 @@
-"""What the vault costs: against bare AES-GCM, and against a bare DELETE.
-
-Belongs here: the figures of encrypting, decrypting, shredding, settling and verifying. Elsewhere: the table (table).
-"""
+"""What the vault costs: against bare AES-GCM, and against a bare DELETE."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from sqlalchemy import Connection, text
 
 from bench.table import Row, row
 from bench.workload import Workload
-from orders_pipeline.store.audit import links
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import start_embedded
-from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.audit.rows import links
+from orders_pipeline.database.embedded import start_embedded
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
 from orders_pipeline.vault.envelope import open_sealed, record_context, seal
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import settle_shreds
 
 TITLE = "The vault"

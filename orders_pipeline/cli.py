@@ -1,8 +1,4 @@
-"""The command `orders-pipeline`: one-off work, typed by a person.
-
-Belongs here: reading arguments and printing. Elsewhere: the work (operations, vault, compliance); most of it is a
-Dagster job too.
-"""
+"""The command `orders-pipeline`: one-off work, typed by a person."""
 
 from __future__ import annotations
 
@@ -18,26 +14,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
-from orders_pipeline.amazon.errors import AmazonError
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
-from orders_pipeline.compliance.audit_copies import anchor_problem, newest_witness
-from orders_pipeline.compliance.audit_export import AuditExportRefused, export_day, verify_export
-from orders_pipeline.compliance.erasure import erase as run_erasure
-from orders_pipeline.compliance.export_targets import ExportUnavailable, open_export_target
+from orders_pipeline.audit.errors import AuditRefused
+from orders_pipeline.audit.log import AuditVerification
+from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.migrate import DatabaseNewerThanCode, MigrationBlocked
 from orders_pipeline.intake.queue import QueueUnavailable
+from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.processes import WebOptions
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.operations.serve import InstanceFileMissing, choose_port, prepare_store, serve
+from orders_pipeline.privacy.audit_export.copies import anchor_problem, newest_witness
+from orders_pipeline.privacy.audit_export.export import AuditExportRefused, export_day, verify_export
+from orders_pipeline.privacy.audit_export.targets import ExportUnavailable, open_export_target
+from orders_pipeline.privacy.erasure.erasure import erase as run_erasure
 from orders_pipeline.settings import SettingsError, load_settings
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.migrate import DatabaseNewerThanCode, MigrationBlocked
-from orders_pipeline.untrusted_text import escaped
-from orders_pipeline.vault.audit import AuditVerification
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
 from orders_pipeline.web.access import Listening, open_access
 from orders_pipeline.web.sessions import SessionKeyError
 from orders_pipeline.web.users import NameNotUsable, PasswordTooWeak, UsersFileError, user_line
@@ -57,6 +54,7 @@ EXPECTED = (
     MigrationBlocked,
     InstanceFileMissing,
     AmazonError,
+    AuditRefused,
     VaultError,
     AuditExportRefused,
     ExportUnavailable,

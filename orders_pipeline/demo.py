@@ -1,8 +1,4 @@
-"""`make demo` and `make dev`: the sandbox and the real Dagster, side by side, on this machine.
-
-Belongs here: starting both, watching the day, and the summary. Elsewhere: the sandbox (sandbox), which judges the day
-from its own ledgers; `orders-pipeline up` (operations.serve), which is started here as a person would start it.
-"""
+"""`make demo` and `make dev`: the sandbox and the real Dagster, side by side, on this machine."""
 
 from __future__ import annotations
 
@@ -27,12 +23,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
+from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE
+from orders_pipeline.database.embedded import find_embedded, postgres_folder, start_embedded
 from orders_pipeline.http.sessions import open_session
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.operations.serve import choose_port
 from orders_pipeline.settings import project_root
-from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE
-from orders_pipeline.store.embedded import find_embedded, postgres_folder, start_embedded
 
 # With it Amazon's getOrder limit of one call in two seconds allows some twenty a second (sandbox: refill rates only).
 DEMO_TIME_SCALE = 40

@@ -1,8 +1,6 @@
 """Every setting, read and checked once.
 
-Belongs here: the variables of the contract, from the environment, `.env`, `NAME_FILE` files or AWS Secrets Manager,
-turned into typed settings, and one list of everything that is missing or wrong.
-Elsewhere: what a setting is used for. Nothing here connects to Amazon, the database or the warehouse.
+Nothing here connects to Amazon, the database or the warehouse.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.in_transit import clear_endpoints, database_address
-from orders_pipeline.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
+from orders_pipeline.model.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
 from orders_pipeline.secret_files import exposure
 from orders_pipeline.web_settings import WebSettings, read_web
 

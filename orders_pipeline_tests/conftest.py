@@ -12,11 +12,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine, text
 
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres, start_embedded
-from orders_pipeline.store.migrate import ensure_database_exists, upgrade
+from orders_pipeline.database.embedded import EmbeddedPostgres, start_embedded
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+
+# A busy machine draws examples slowly; that says nothing of the code.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 SELLER = "A3TH9S8BH6GOGM"
 MARKETPLACE = "ATVPDKIKX0DER"

@@ -1,7 +1,4 @@
-"""The whole pipeline in one process, for tests: real PostgreSQL, the sandbox's servers, the real sensors and jobs.
-
-Belongs here: what Dagster's daemon does, step by step and without waiting: tick the sensors, execute what they ask for.
-"""
+"""The whole pipeline in one process, for tests: real PostgreSQL, the sandbox's servers, the real sensors and jobs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Amazon, its queue and a warehouse as objects of this process: the stages' ports over the sandbox's own state.
-
-Belongs here: the ports, with the sandbox's rules, rendering and ledgers but without HTTP, and the faults that a test
-scripts. Elsewhere: the stages beside them (world), the servers (sandbox).
-"""
+"""Amazon, its queue and a warehouse as objects of this process: the stages' ports over the sandbox's own state."""
 
 from __future__ import annotations
 
@@ -11,9 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonNotFound
-from orders_pipeline.amazon.fields import Fields
-from orders_pipeline.amazon.order import (
+from orders_pipeline.channels.amazon.api.confirm_shipment import confirmation_body, ship_date
+from orders_pipeline.channels.amazon.api.fields import Fields
+from orders_pipeline.channels.amazon.api.orders_v2026 import STATE_DATA
+from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order, read_shipping_details
+from orders_pipeline.channels.amazon.api.search_entries import read_entries
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonNotFound
+from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
+from orders_pipeline.model.order import (
     FetchedOrder,
     Order,
     OrderParts,
@@ -22,12 +23,7 @@ from orders_pipeline.amazon.order import (
     SearchWindow,
     Verification,
 )
-from orders_pipeline.amazon.orders_v2026 import STATE_DATA
-from orders_pipeline.amazon.orders_v2026_wire import read_order, read_shipping_details
-from orders_pipeline.amazon.search_entries import read_entries
-from orders_pipeline.amazon.shipment import ShipmentConfirmation
-from orders_pipeline.amazon.shipments_v0 import confirmation_body, ship_date
-from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
+from orders_pipeline.model.shipment import ShipmentConfirmation
 from orders_pipeline.sandbox.amazon.accounts import DIRECT_TO_CONSUMER
 from orders_pipeline.sandbox.amazon.gate import ApiError
 from orders_pipeline.sandbox.amazon.order import Order as SandboxOrder
@@ -36,8 +32,7 @@ from orders_pipeline.sandbox.amazon.shipments import Shipments
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.warehouse.app import RefusedError, WarehouseApi
 from orders_pipeline.sandbox.warehouse.state import WarehouseState, content_hash
-from orders_pipeline.wms.shipment_events import read_shipment_event
-from orders_pipeline.wms.warehouse import (
+from orders_pipeline.wms.port import (
     CancelAnswer,
     FulfillmentOrder,
     HoldAnswer,
@@ -46,6 +41,7 @@ from orders_pipeline.wms.warehouse import (
     ShipmentPage,
     WarehouseOrder,
 )
+from orders_pipeline.wms.shipment_events import read_shipment_event
 
 _CONFLICTS: dict[str, PushAnswer] = {
     "order_conflict": "conflict",

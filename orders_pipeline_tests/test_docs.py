@@ -7,10 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from orders_pipeline.compliance import audit_copies, clock, held_values, retention
 from orders_pipeline.defs import compliance_checks
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import as_markdown
+from orders_pipeline.privacy.audit_export import copies as audit_copies
+from orders_pipeline.privacy.checks import held_values
+from orders_pipeline.privacy.retention import clock, retention
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,11 +12,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.store.database import Database
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 # Far more than it needs on two cores; a day that is not done by then will never be.

@@ -12,13 +12,13 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.intake.drain import PARKED_MESSAGE
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.queue import LARGE_BODY_BYTES, QueueOptions, large_body, sns_envelope, unknown_type_body
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.store.database import Database
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 PATIENCE_SECONDS = 120

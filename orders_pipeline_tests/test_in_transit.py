@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from orders_pipeline.database.connect import dagster_database_url, orders_database_url
 from orders_pipeline.operations.serve import prepare_store
 from orders_pipeline.settings import SettingsError, load_settings
-from orders_pipeline.store.connect import dagster_database_url, orders_database_url
-from orders_pipeline.vault.open_keys import open_key_provider
+from orders_pipeline.vault.providers.choice import open_key_provider
 
 VERIFIED = "sslmode=verify-full"
 

@@ -1,8 +1,4 @@
-"""Random lives of orders: whatever happens, the end is what Amazon's and the warehouse's ledgers say.
-
-Belongs here: the whole road (promises 1 to 5) under duplicates, losses, disorder, lost answers and crashes at any
-point, on a real PostgreSQL. Elsewhere: each stage's own cases (its tests), real processes that are killed (chaos).
-"""
+"""Random lives of orders: whatever happens, the end is what Amazon's and the warehouse's ledgers say."""
 
 from __future__ import annotations
 
@@ -21,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import Engine, text
 
-from orders_pipeline.amazon.errors import AmazonUnavailable
+from orders_pipeline.channels.amazon.errors import AmazonUnavailable
+from orders_pipeline.database.embedded import EmbeddedPostgres
+from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.states import ACTIONABLE
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres
-from orders_pipeline.store.pending import pending_work
-from orders_pipeline.wms.warehouse import WarehouseUnavailable
+from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
 

@@ -14,9 +14,9 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from orders_pipeline.database.connect import dagster_database_url, orders_database_url
 from orders_pipeline.settings import SettingsError, load_settings
-from orders_pipeline.store.connect import dagster_database_url, orders_database_url
-from orders_pipeline.vault.open_keys import open_key_provider
+from orders_pipeline.vault.providers.choice import open_key_provider
 from orders_pipeline_tests.aws import ThreadedServer
 
 COMPLETE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import count
 
-from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events
+from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 

@@ -1,8 +1,4 @@
-"""A small world for the stages: Amazon, its queue and a warehouse in this process, and the stages beside them.
-
-Belongs here: what happens outside, each stage by one call, time (what is due later is made due), and what there is to
-see. Elsewhere: the ports (ports).
-"""
+"""A small world for the stages: Amazon, its queue and a warehouse in this process, and the stages beside them."""
 
 from __future__ import annotations
 
@@ -14,15 +10,17 @@ from typing import Any
 
 from sqlalchemy import text
 
-from orders_pipeline.amazon.carriers import CarrierTable
-from orders_pipeline.amazon.order import OrderParts
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.channels.amazon.carriers import CarrierTable
+from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.push import Pushing, PushTotals, act_on_due_orders
 from orders_pipeline.fulfillment.queue import derive_queue
+from orders_pipeline.intake.apply_events import AbsorbTotals, absorb_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
+from orders_pipeline.intake.fetch import FetchTotals, fetch_due_orders
 from orders_pipeline.intake.search import record_orders
-from orders_pipeline.orders.absorb import AbsorbTotals, absorb_events
-from orders_pipeline.orders.fetch import FetchTotals, fetch_due_orders
-from orders_pipeline.orders.verification import Verifier
+from orders_pipeline.intake.verification import Verifier
+from orders_pipeline.model.order import OrderParts
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
 from orders_pipeline.sandbox.clock import Clock
@@ -32,11 +30,9 @@ from orders_pipeline.sandbox.warehouse.state import WarehouseState
 from orders_pipeline.shipments.confirm import Confirming, ConfirmTotals, confirm_due_packages
 from orders_pipeline.shipments.packages import PackageTotals, absorb_shipments
 from orders_pipeline.shipments.poll import poll_shipments
-from orders_pipeline.shipments.read_back import read_back_due_packages
-from orders_pipeline.store.database import AnyRow, Database
+from orders_pipeline.shipments.verify import read_back_due_packages
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.ports import AmazonPorts, MemoryQueue, Scripted, WarehousePorts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orders_pipeline.vault.audit import PERSON_TAG, is_person, person_actor
+from orders_pipeline.audit.log import PERSON_TAG, is_person, person_actor
 
 
 def actor_of(context: dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:

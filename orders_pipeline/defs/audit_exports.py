@@ -1,24 +1,20 @@
-"""The audit log's daily copies in Dagster: a partition a UTC day that is over.
-
-Belongs here: the asset, its job, and the schedule that catches up. Elsewhere: what a copy holds and proves
-(compliance.audit_export), where it goes (ORDERS_AUDIT_EXPORT; compliance.export_targets).
-"""
+"""The audit log's daily copies in Dagster: a partition a UTC day that is over."""
 
 from datetime import date, timedelta
 
 import dagster as dg
 
-from orders_pipeline.compliance.audit_export import AuditExportRefused, content_name, export_day
-from orders_pipeline.compliance.export_targets import ExportUnavailable
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.audit.rows import exported_days
+from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.operations.overdue import AUDIT_EXPORT, work_is_done
+from orders_pipeline.privacy.audit_export.export import AuditExportRefused, content_name, export_day
+from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.audit import exported_days
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:compliance"]
 # After a week without the daemon a person should look: the check audit_is_exported says which days are missing.

@@ -1,7 +1,6 @@
 """Asset checks: each shows that a promise holds now, with the numbers behind it.
 
-Belongs here: the specs, and results made from counts. A check is evaluated in its asset's own step: it costs no other
-step, and is as fresh as the asset. Elsewhere: the counts (store.checks).
+A check is evaluated in its asset's own step: it costs no other step, and is as fresh as the asset.
 """
 
 from collections.abc import Iterator
@@ -9,8 +8,8 @@ from collections.abc import Iterator
 import dagster as dg
 from sqlalchemy import Connection
 
-from orders_pipeline.store import checks
-from orders_pipeline.store.replay import parked_work
+from orders_pipeline.operations import promises as checks
+from orders_pipeline.operations.parked_work import parked_work
 
 # A confirmation takes a minute; with less than this to go a person can still act.
 DEADLINE_HOURS = 4

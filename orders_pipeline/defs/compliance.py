@@ -1,8 +1,4 @@
-"""Compliance in Dagster: what an auditor opens to see that the rules hold, today.
-
-Belongs here: the audit log and the retention as assets, and the daily job. Elsewhere: their checks (compliance_checks),
-the log's copies (audit_exports), the clock of retention (compliance.clock), the log itself (vault.audit).
-"""
+"""Compliance in Dagster: what an auditor opens to see that the rules hold, today."""
 
 import time
 from collections.abc import Sequence
@@ -10,21 +6,21 @@ from datetime import timedelta
 
 import dagster as dg
 
-from orders_pipeline.compliance.delivery import DeliveryTotals, look_up_deliveries
-from orders_pipeline.compliance.kept import sellers_with_data
-from orders_pipeline.compliance.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
-from orders_pipeline.compliance.role_changes import alert_on_role_changes
-from orders_pipeline.compliance.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.overdue import RETENTION, WAREHOUSE_ERASURES, work_is_done
+from orders_pipeline.privacy.access.role_changes import alert_on_role_changes
+from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.privacy.retention.delivery import DeliveryTotals, look_up_deliveries
+from orders_pipeline.privacy.retention.kept import sellers_with_data
+from orders_pipeline.privacy.retention.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
+from orders_pipeline.privacy.retention.rows import count_by_action, erasures_due_now
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.compliance import count_by_action, erasures_due_now
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:compliance"]
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.

@@ -1,8 +1,6 @@
 """The compliance checks in Dagster: after the nightly retention, and by anybody at any time with "Execute" in the UI.
 
-Belongs here: which checks there are, on which asset, and evaluating the chosen ones, each on its own. They are no part
-of their asset's step, so that an auditor can ask for one without anything being shredded. Elsewhere: what a check looks
-at (compliance), the assets (compliance, audit_exports, dagster_history). docs/compliance.md leads from each rule here.
+They are no part of their asset's step, so that an auditor can ask for one without anything being shredded.
 
 https://docs.dagster.io/guides/test/asset-checks
 """
@@ -15,22 +13,22 @@ from pathlib import Path
 
 import dagster as dg
 
-from orders_pipeline.compliance import checks, leak_scan
-from orders_pipeline.compliance.audit_copies import Witness, anchor_problem, audit_is_exported, newest_witness
-from orders_pipeline.compliance.check_alerts import alert_on
-from orders_pipeline.compliance.dagster_history import history_is_pruned
-from orders_pipeline.compliance.database_clock import clocks_are_believable
-from orders_pipeline.compliance.leak_files import secret_files
-from orders_pipeline.compliance.outcome import CheckOutcome, could_not_look
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.audit.rows import ChainEnd
+from orders_pipeline.database.connect import dagster_database_url
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
+from orders_pipeline.operations.dagster_history import history_is_pruned
 from orders_pipeline.operations.overdue import AUDIT_CHECKS, work_is_done
 from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHECKS_WORK
-from orders_pipeline.store.audit import ChainEnd
-from orders_pipeline.store.connect import dagster_database_url
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.workers import where_from
-from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.privacy.audit_export.copies import Witness, anchor_problem, audit_is_exported, newest_witness
+from orders_pipeline.privacy.checks import checks, leak_scan
+from orders_pipeline.privacy.checks.check_alerts import alert_on
+from orders_pipeline.privacy.checks.check_result import CheckOutcome, could_not_look
+from orders_pipeline.privacy.checks.leak_files import secret_files
+from orders_pipeline.privacy.retention.database_clock import clocks_are_believable
+from orders_pipeline.work.workers import where_from
 
 LOG_CHECKS = {
     "audit_chain_is_intact": "The audit log is as it was written: its hash chain holds from end to end, and still has "

@@ -1,22 +1,18 @@
-"""Dagster's own history in Dagster: how much there is of it, and the nightly pruning.
-
-Belongs here: the asset, its job and schedule. Elsewhere: what is pruned (compliance.dagster_history), where Dagster
-keeps it (dagster_storage).
-"""
+"""Dagster's own history in Dagster: how much there is of it, and the nightly pruning."""
 
 from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
 
-from orders_pipeline.compliance.dagster_history import KEEP_DAYS, history_sizes, prune_history
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.database.connect import dagster_database_url
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.tables import table
+from orders_pipeline.operations.dagster_history import KEEP_DAYS, history_sizes, prune_history
 from orders_pipeline.operations.overdue import HISTORY, work_is_done
-from orders_pipeline.store.connect import dagster_database_url
-from orders_pipeline.store.database import Database
-from orders_pipeline.vault.audit import acting_as
 
 
 class HistoryConfig(dg.Config):

@@ -1,8 +1,7 @@
 """Dagster's own storage: PostgreSQL, wherever the orders are.
 
-Belongs here: the class that dagster.yaml names. It takes DAGSTER_POSTGRES_URL, else the database `dagster` in the
-orders' server, and says in one line what to run when there is none: a bare `env:` in dagster.yaml would end in a
-traceback, and could not name the embedded server.
+It takes DAGSTER_POSTGRES_URL, else the database `dagster` in the orders' server, and says in one line what to run
+when there is none: a bare `env:` in dagster.yaml would end in a traceback, and could not name the embedded server.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 
 from dagster_postgres import DagsterPostgresStorage
 
+from orders_pipeline.database.connect import dagster_database_url
+from orders_pipeline.database.embedded import EmbeddedPostgresError, start_embedded
 from orders_pipeline.settings import SettingsError, load_settings
-from orders_pipeline.store.connect import dagster_database_url
-from orders_pipeline.store.embedded import EmbeddedPostgresError, start_embedded
 
 
 class OrdersPostgresStorage(DagsterPostgresStorage):

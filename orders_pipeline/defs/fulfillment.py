@@ -1,13 +1,10 @@
-"""Fulfillment in Dagster: what the warehouse should do next, and what it said.
-
-Belongs here: the assets of group `fulfillment` and the job `sync_orders`, which takes events all the way to the
-warehouse in one in-process run (a run costs about three seconds of processor time whatever it carries).
-"""
+"""Fulfillment in Dagster: what the warehouse should do next, and what it said."""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from orders_pipeline.audit.log import acting_as
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_results, wms_orders_results
 from orders_pipeline.defs.intake import OWNERS
@@ -16,8 +13,7 @@ from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.fulfillment.push import Pushing, act_on_due_orders
 from orders_pipeline.fulfillment.queue import derive_queue
-from orders_pipeline.store.fulfillment import answers_by_kind, count_due_actions, held_orders, queue_by_state
-from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.fulfillment.rows import answers_by_kind, count_due_actions, held_orders, queue_by_state
 
 PUSH_DEADLINE_SECONDS = 45.0
 

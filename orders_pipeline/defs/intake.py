@@ -1,15 +1,13 @@
-"""Intake in Dagster: the queue, the sensor that drains it, and the order events.
-
-Belongs here: assets and sensors of group `intake`. Elsewhere: the order of commit and delete (intake.drain), searching
-(intake.search).
-"""
+"""Intake in Dagster: the queue, the sensor that drains it, and the order events."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from orders_pipeline.amazon.order import Priority
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import SWEEP_CHECKS, sweep_results
 from orders_pipeline.defs.partitions import daily
@@ -20,16 +18,14 @@ from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, NotificationQueue, QueueUnavailable
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
+from orders_pipeline.intake.search_windows import given_up_searches
 from orders_pipeline.intake.sweep import looks_back_to, review_given_up, sweep_orders
+from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
+from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.event_rows import count_by_day
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.account_starts import note_start
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.order_events import count_by_day
-from orders_pipeline.store.pending import pending_work
-from orders_pipeline.store.search_windows import given_up_searches
-from orders_pipeline.vault.audit import acting_as
 
 OWNERS = ["team:operations"]
 QUEUE_OBSERVED_EVERY_SECONDS = 60
@@ -67,6 +63,7 @@ def order_events(
     totals = SearchTotals(finished=True)
     if window is not None:
         with database.transaction() as connection:
+            note_start(connection, seller_id, amazon.settings().start_at)
             window = resumed_window(connection, seller_id, "backfill", window)
         with acting_as(actor_of(context)):
             totals = search_events(

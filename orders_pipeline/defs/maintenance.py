@@ -1,14 +1,11 @@
-"""One-off work in Dagster: what the command line does, started from the UI, with its result in the run.
-
-Belongs here: jobs of ops. Elsewhere: the work (operations).
-"""
+"""One-off work in Dagster: what the command line does, started from the UI, with its result in the run."""
 
 from enum import Enum
 
 import dagster as dg
 from pydantic import Field
 
-from orders_pipeline.compliance.erasure import erase
+from orders_pipeline.audit.log import acting_as, is_order_id
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.tables import table
@@ -20,9 +17,9 @@ from orders_pipeline.fulfillment.eligibility import (
 )
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
 from orders_pipeline.operations.doctor import examine
-from orders_pipeline.operations.release import HoldNotReleased, release_hold
 from orders_pipeline.operations.replay import recover_order, replay_parked
-from orders_pipeline.vault.audit import acting_as, is_order_id
+from orders_pipeline.operations.waive import HoldNotReleased, release_hold
+from orders_pipeline.privacy.erasure.erasure import erase
 from orders_pipeline.vault.rotation import rotate_keys
 
 # Run configuration is kept in Dagster's database in clear, and a text that a person types could hold a buyer's name: it

@@ -1,25 +1,22 @@
-"""Operations in Dagster: the board that people look at, and what Amazon ships itself.
-
-Belongs here: the assets of group `operations`.
-"""
+"""Operations in Dagster: the board that people look at, and what Amazon ships itself."""
 
 import dagster as dg
 
-from orders_pipeline.compliance.database_clock import alert_on_clock
+from orders_pipeline.alerts.rows import close_alert, open_alert_keys, open_alerts, raise_alert
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.defs.ticks import Tick
-from orders_pipeline.operations.alerts import deliver_alerts
+from orders_pipeline.operations.alert_delivery import deliver_alerts
+from orders_pipeline.operations.board import board, board_rows
 from orders_pipeline.operations.overdue import REPORTS, alert_on_overdue_work, work_is_done
+from orders_pipeline.orders.event_rows import parked_messages_by_reason
+from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
+from orders_pipeline.privacy.retention.database_clock import alert_on_clock
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.alerts import close_alert, open_alert_keys, open_alerts, raise_alert
-from orders_pipeline.store.board import board, board_rows
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.order_events import parked_messages_by_reason
-from orders_pipeline.store.other_marketplaces import other_marketplace_orders
 
 # Followed by the job's name.
 FAILED_RUN_ALERT = "run.failed:"

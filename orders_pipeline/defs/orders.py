@@ -1,24 +1,22 @@
-"""Orders in Dagster: the newest state of each order, and the encrypted details of those that ship.
-
-Belongs here: the assets of group `orders`. Elsewhere: which orders need a call (orders.plan), the calls (orders.fetch).
-"""
+"""Orders in Dagster: the newest state of each order, and the encrypted details of those that ship."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.audit.log import acting_as
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import ORDERS_CHECKS, orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
 from orders_pipeline.defs.tables import NOTHING, duration, table
-from orders_pipeline.orders.absorb import absorb_events
-from orders_pipeline.orders.fetch import fetch_due_orders
-from orders_pipeline.orders.verification import Verifier
-from orders_pipeline.store.compliance import count_records
-from orders_pipeline.store.orders import count_by_status, fetch_backlog
-from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.intake.apply_events import absorb_events
+from orders_pipeline.intake.fetch import fetch_due_orders
+from orders_pipeline.intake.verification import Verifier
+from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.rows import count_by_status, fetch_backlog
+from orders_pipeline.privacy.retention.rows import count_records
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 
 FETCH_DEADLINE_SECONDS = 45.0
 
@@ -51,6 +49,8 @@ def orders_and_shipping_details(
     """One step, since one answer of Amazon's holds both."""
     database, vault, seller_id = store.database(), store.vault(), store.seller_id()
     client, marketplace_ids = amazon.client(), store.marketplace_ids()
+    with database.transaction() as connection:
+        note_start(connection, seller_id, amazon.settings().start_at)
     with acting_as(actor_of(context)):
         absorbed = absorb_events(database, seller_id=seller_id, marketplace_ids=marketplace_ids)
         fetched = fetch_due_orders(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orders_pipeline.store.order_events import EARLIEST_PARTITION_DAY
+from orders_pipeline.orders.event_rows import EARLIEST_PARTITION_DAY
 
 # `end_offset=1` makes today a partition: events arrive all day.
 daily = dg.DailyPartitionsDefinition(start_date=EARLIEST_PARTITION_DAY.isoformat(), timezone="UTC", end_offset=1)

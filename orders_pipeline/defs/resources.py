@@ -1,7 +1,6 @@
 """What the assets and sensors are given: the store, Amazon, the warehouse, the queue.
 
-Belongs here: small resources over one deployment (operations.deployment), opened once a process. Elsewhere: the
-settings (settings). No secret is a resource's configuration: none is in the UI, in run config or in an event.
+No secret is a resource's configuration: none is in the UI, in run config or in an event.
 
 https://docs.dagster.io/guides/build/external-resources
 """
@@ -14,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from orders_pipeline.compliance.export_targets import ExportTarget, open_export_target
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.engine import Database
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.privacy.audit_export.targets import ExportTarget, open_export_target
 from orders_pipeline.settings import AmazonSettings, Settings, load_settings
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.run_workers import note_worker
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.work.run_workers import note_worker
 
 if TYPE_CHECKING:
-    from orders_pipeline.amazon.client import AmazonClient
+    from orders_pipeline.channels.amazon.client import AmazonClient
     from orders_pipeline.intake.queue import NotificationQueue
-    from orders_pipeline.wms.warehouse import WarehousePort
+    from orders_pipeline.wms.port import WarehousePort
 
 
 class StoreResource(dg.ConfigurableResource):

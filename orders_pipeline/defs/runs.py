@@ -1,8 +1,7 @@
 """Asking for runs: one at a time of a kind, and never for nothing.
 
-Belongs here: whether a run of a job is under way, the end of one that is lost, and the request for one. A run carries
-no configuration, no key and no cursor: what is to be done is in the store (store.pending), and so is which process
-works on it (store.run_workers).
+A run carries no configuration, no key and no cursor: what is to be done is in the store (store.pending), and so is
+which process works on it (store.run_workers).
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.run_workers import worker_is_gone
+from orders_pipeline.database.engine import Database
+from orders_pipeline.work.run_workers import worker_is_gone
 
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,

@@ -1,11 +1,9 @@
-"""Shipments in Dagster: what left the warehouse, and what Amazon was told and shows of it.
-
-Belongs here: the assets of group `shipments`, the job `confirm_shipments` and the sensor that polls the warehouse.
-Elsewhere: packages (shipments.packages), telling Amazon (shipments.confirm), proving it (shipments.read_back).
-"""
+"""Shipments in Dagster: what left the warehouse, and what Amazon was told and shows of it."""
 
 import dagster as dg
 
+from orders_pipeline.audit.log import acting_as
+from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import CONFIRMATION_CHECKS, confirmation_results
 from orders_pipeline.defs.intake import OWNERS
@@ -14,17 +12,15 @@ from orders_pipeline.defs.resources import AmazonResource, StoreResource, Wareho
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.defs.ticks import Tick
+from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
 from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline.shipments.poll import poll_or_alert
-from orders_pipeline.shipments.read_back import read_back_due_packages
+from orders_pipeline.shipments.rows import confirmations_by_state, shipments_by_kind
 from orders_pipeline.shipments.states import UNCONFIRMED
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.pending import pending_work
-from orders_pipeline.store.shipments import confirmations_by_state, shipments_by_kind
-from orders_pipeline.vault.audit import acting_as
+from orders_pipeline.shipments.verify import read_back_due_packages
 
 CONFIRM_DEADLINE_SECONDS = 45.0
 

@@ -1,6 +1,6 @@
 """Small tables for the UI, from rows of the store.
 
-Belongs here: rows to a metadata table. No pandas: it costs each run a second (a run costs about three in all).
+No pandas: it costs each run a second (a run costs about three in all).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Keep what the warehouse answered, and what follows from it.
 
-Belongs here: the state, the alert and the audit entry of each answer; what becomes of an order whose action failed.
-Elsewhere: asking (push). Every transaction here locks the order before its queue entry, as every other one does.
+Every transaction here locks the order before its queue entry, as every other one does.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.queue import change_state
-from orders_pipeline.fulfillment.states import Event, State
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database, database_now
-from orders_pipeline.store.fulfillment import (
+from orders_pipeline.fulfillment.rows import (
     QueueEntry,
     lock_queue_entry,
     record_answer,
     schedule_action,
     update_queue_entry,
 )
-from orders_pipeline.store.orders import lock_orders, mark_queue_stale
+from orders_pipeline.fulfillment.states import Event, State
+from orders_pipeline.orders.rows import lock_orders, mark_queue_stale
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
-from orders_pipeline.wms.warehouse import PushResult, WarehouseError, WarehousePort
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.wms.port import PushResult, WarehouseError, WarehousePort
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
 # With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.

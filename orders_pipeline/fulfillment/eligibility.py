@@ -1,15 +1,11 @@
-"""What an order's state at Amazon asks of the warehouse: ship, wait, cancel, or nothing.
-
-Belongs here: the decision (promise 4), as a pure function; its test is a table. Elsewhere: what the fulfillment order
-does about it (states), where the facts come from (queue).
-"""
+"""What an order's state at Amazon asks of the warehouse: ship, wait, cancel, or nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-from orders_pipeline.amazon.order import (
+from orders_pipeline.model.order import (
     AMAZON,
     IN_STORE_PICK_UP,
     LABEL_PROGRAMS,
@@ -17,7 +13,7 @@ from orders_pipeline.amazon.order import (
     REGULATED_PROGRAM,
     OrderStatus,
 )
-from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START
+from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
 BUYER_ASKS_TO_CANCEL = "buyer_asks_to_cancel"

@@ -1,16 +1,12 @@
-"""Build what the warehouse is asked to ship from what is known of the order.
-
-Belongs here: the mapping from our rows and the buyer's details to the contract's fulfillment order. Elsewhere: its wire
-format (wms.warehouse).
-"""
+"""Build what the warehouse is asked to ship from what is known of the order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orders_pipeline.amazon.order import ItemDetails, ShippingDetails
-from orders_pipeline.store.database import AnyRow
-from orders_pipeline.wms.warehouse import FulfillmentLine, FulfillmentOrder, ShipTo
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.model.order import ItemDetails, ShippingDetails
+from orders_pipeline.wms.port import FulfillmentLine, FulfillmentOrder, ShipTo
 
 _NOTHING_WRITTEN = ItemDetails()
 

@@ -1,8 +1,5 @@
 """Tell the warehouse: ship this, wait, go on, stop.
 
-Belongs here: one action at the warehouse for each fulfillment order that is due. Elsewhere: which orders are due and
-why (queue), what an answer changes (answers), the warehouse's language (wms).
-
 The rules (promises 2 and 4): a push is noted before its first byte leaves; after an unknown outcome the order is looked
 for before anything is repeated; the decision to ship is made again right before, from the newest that is known; one
 order's failure is that order's.
@@ -20,7 +17,9 @@ from threading import Event as StopFlag
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
+from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
+from orders_pipeline.audit.log import AuditEntry, current_actor
+from orders_pipeline.database.engine import database_now
 from orders_pipeline.fulfillment.answers import (
     ACTION_ATTEMPTS,
     LONGEST_RETRY,
@@ -36,10 +35,7 @@ from orders_pipeline.fulfillment.answers import (
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
 from orders_pipeline.fulfillment.queue import change_state, order_facts
-from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State
-from orders_pipeline.store.alerts import close_alerts_about, raise_alert
-from orders_pipeline.store.database import database_now
-from orders_pipeline.store.fulfillment import (
+from orders_pipeline.fulfillment.rows import (
     begin_push,
     claim_due_actions,
     lock_queue_entry,
@@ -48,13 +44,13 @@ from orders_pipeline.store.fulfillment import (
     schedule_action,
     wms_order,
 )
-from orders_pipeline.store.order_events import has_pending_event
-from orders_pipeline.store.orders import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
-from orders_pipeline.store.workers import concerns_all, over_each, where_from
-from orders_pipeline.vault.audit import AuditEntry, current_actor
+from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State
+from orders_pipeline.orders.event_rows import has_pending_event
+from orders_pipeline.orders.rows import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
-from orders_pipeline.wms.warehouse import (
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
+from orders_pipeline.wms.port import (
     FulfillmentOrder,
     PushResult,
     WarehouseError,
@@ -62,6 +58,7 @@ from orders_pipeline.wms.warehouse import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.work.workers import concerns_all, over_each, where_from
 
 PUSH_WORKERS = 8
 # Longer than a push can take with its time-outs (25 s), and renewed as it begins; a process that died gives its orders

@@ -1,8 +1,4 @@
-"""Derive what the warehouse should do next from the state of the orders.
-
-Belongs here: applying a decision to a fulfillment order, and every change of its state. Elsewhere: the decision
-(eligibility), the legal steps (states), doing it at the warehouse (push).
-"""
+"""Derive what the warehouse should do next from the state of the orders."""
 
 from __future__ import annotations
 
@@ -13,7 +9,9 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.order import AMAZON
+from orders_pipeline.alerts.rows import close_alerts, raise_alert
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.eligibility import (
     MARKETPLACE_NOT_CONFIGURED,
     Decision,
@@ -22,12 +20,7 @@ from orders_pipeline.fulfillment.eligibility import (
     Wanted,
     decide,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
-from orders_pipeline.store.account_starts import awaits_adoption
-from orders_pipeline.store.alerts import close_alerts, raise_alert
-from orders_pipeline.store.database import AnyRow, Database
-from orders_pipeline.store.erasures import to_be_forgotten
-from orders_pipeline.store.fulfillment import (
+from orders_pipeline.fulfillment.rows import (
     QueueEntry,
     claim_stale_orders,
     hasten_action,
@@ -39,10 +32,13 @@ from orders_pipeline.store.fulfillment import (
     update_queue_entry,
     warehouse_report,
 )
-from orders_pipeline.store.orders import item_rows
-from orders_pipeline.store.other_marketplaces import set_other_marketplace
-from orders_pipeline.store.workers import apart, where_from
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
+from orders_pipeline.model.order import AMAZON
+from orders_pipeline.orders.account_starts import awaits_adoption
+from orders_pipeline.orders.erasures import to_be_forgotten
+from orders_pipeline.orders.other_marketplaces import set_other_marketplace
+from orders_pipeline.orders.rows import item_rows
+from orders_pipeline.work.workers import apart, where_from
 
 ORDERS_A_BATCH = 100
 # Followed by the order.

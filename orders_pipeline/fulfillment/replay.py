@@ -1,8 +1,4 @@
-"""A person says: try again.
-
-Belongs here: what that means for a fulfillment order. Elsewhere: looking at Amazon again (orders), parcels
-(store.replay), all three for a list of orders (operations.replay).
-"""
+"""A person says: try again."""
 
 from __future__ import annotations
 
@@ -10,11 +6,11 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from orders_pipeline.alerts.rows import close_alert
+from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.fulfillment.queue import change_state
+from orders_pipeline.fulfillment.rows import lock_queue_entry, schedule_action, update_queue_entry
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State
-from orders_pipeline.store.alerts import close_alert
-from orders_pipeline.store.fulfillment import lock_queue_entry, schedule_action, update_queue_entry
-from orders_pipeline.vault.audit import AuditEntry
 
 
 def replay_fulfillment(

@@ -1,7 +1,6 @@
 """The life of a fulfillment order, as an explicit machine.
 
-Belongs here: the states, the events, and every legal step between them; `docs/order-states.md` is generated from this
-table. Elsewhere: who raises an event (queue: what Amazon says; push: what the warehouse answers; shipments).
+`docs/order-states.md` is generated from this table.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Take notifications off the queue: record, commit, and only then delete.
 
-Belongs here: the order of these three (promise 1, "nothing lost"), parking what cannot be read, and the bounds of one
-call. Elsewhere: reading a message (notification), what an event means for an order (orders).
-
 Every call does a bounded amount of work, and any number of calls may overlap: a sensor tick that runs past its
 time-out goes on while the next one starts (facts/dagster.md §2), and SQS delivers at least once, in no order.
 """
@@ -16,6 +13,8 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.intake.notification import (
     ORDER_CHANGE,
     MalformedNotification,
@@ -24,10 +23,13 @@ from orders_pipeline.intake.notification import (
     parse_notification,
 )
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage, QueueUnavailable
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.compliance import PARKED_MESSAGE_LIFE
-from orders_pipeline.store.database import Database, database_now
-from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, insert_parked_message, partition_day
+from orders_pipeline.orders.event_rows import (
+    PARKED_MESSAGE_LIFE,
+    NewOrderEvent,
+    insert_order_events,
+    insert_parked_message,
+    partition_day,
+)
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.vault.key_alerts import close_keys_alert, raise_keys_alert

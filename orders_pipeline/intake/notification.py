@@ -1,8 +1,5 @@
 """Read what SQS delivers: one message body in, one typed notification out.
 
-Belongs here: the envelope (either casing, an SNS envelope around it), ORDER_CHANGE 1.0, and the decision what of it may
-be kept in clear. Elsewhere: taking messages off the queue (drain), what an event means for an order (orders.plan).
-
 Sources: schemas/notifications/OrderChangeNotification.json; facts/sp-api.md §5. `DestinationPostalCode` is on Amazon's
 list of PII, so what is kept is built from named fields, never by copying a message.
 """
@@ -16,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from orders_pipeline.amazon.order import canonical_fulfiller
-from orders_pipeline.vault.audit import is_order_id
+from orders_pipeline.audit.log import is_order_id
+from orders_pipeline.model.order import canonical_fulfiller
 
 ORDER_CHANGE = "ORDER_CHANGE"
 # Matched in full: `$` would let a trailing line break through.

@@ -1,7 +1,6 @@
 """The SQS queue that Amazon delivers to, over HTTP with boto3.
 
-Belongs here: receive, delete, depth. Elsewhere: what a message says (notification), the order of commit and delete
-(drain). Endpoint and credentials are boto3's own (AWS_ENDPOINT_URL_SQS, AWS_ACCESS_KEY_ID, profiles, roles).
+Endpoint and credentials are boto3's own (AWS_ENDPOINT_URL_SQS, AWS_ACCESS_KEY_ID, profiles, roles).
 """
 
 from __future__ import annotations

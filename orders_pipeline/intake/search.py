@@ -1,8 +1,5 @@
 """Find orders by searching: what notifications missed (sweep), and past days (backfill).
 
-Belongs here: windows, pages, resuming, and turning what is found into order events. Elsewhere: the API's own rules for
-a search (amazon), what an event means for an order (orders).
-
 A search costs a page of a quota that refills one page in three minutes (facts/sp-api.md §2), so its progress is stored
 page by page: a killed run goes on where it stopped, with the first page's exact parameters.
 """
@@ -15,13 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.errors import AmazonBadRequest, LimitNotBefore
-from orders_pipeline.amazon.order import Order, OrdersPort, Priority, SearchWindow
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, LimitNotBefore
+from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.intake.search_windows import open_search, restart_search, save_page, unfinished_search
 from orders_pipeline.intake.unreadable_entries import park_entries
-from orders_pipeline.store.database import Database, database_now
-from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
-from orders_pipeline.store.search_windows import open_search, restart_search, save_page, unfinished_search
-from orders_pipeline.untrusted_text import bounded_id
+from orders_pipeline.model.order import Order, OrdersPort, Priority, SearchWindow
+from orders_pipeline.model.untrusted_text import bounded_id
+from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
 
 # Amazon lists an order up to two minutes after it changed; a window that ends later misses it for good.
 SEARCH_HOLDBACK = timedelta(minutes=3)

@@ -1,8 +1,4 @@
-"""The hourly search for what notifications missed (promise 1: notifications are not promised by Amazon).
-
-Belongs here: which window to search, and what counts as missed. Elsewhere: pages and resuming (search), what silence
-looks like (the checks on `order_sweeps`).
-"""
+"""The hourly search for what notifications missed (promise 1: notifications are not promised by Amazon)."""
 
 from __future__ import annotations
 
@@ -12,8 +8,21 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
-from orders_pipeline.amazon.order import (
+from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
+from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.database.engine import Database
+from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
+from orders_pipeline.intake.search_windows import (
+    fail_search,
+    give_up_search,
+    given_up_searches,
+    given_up_until,
+    latest_finished_until,
+    settle_given_up,
+    unfinished_search,
+)
+from orders_pipeline.intake.unreadable_entries import close_unreadable
+from orders_pipeline.model.order import (
     AMAZON,
     UNKNOWN_FULFILLER,
     Order,
@@ -23,22 +32,9 @@ from orders_pipeline.amazon.order import (
     SearchWindow,
     canonical_status,
 )
-from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
-from orders_pipeline.intake.unreadable_entries import close_unreadable
-from orders_pipeline.store.account_starts import account_start
-from orders_pipeline.store.alerts import close_alerts_about, open_alert_keys, raise_alert
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.known_orders import KnownOrder, known_orders
-from orders_pipeline.store.search_windows import (
-    fail_search,
-    give_up_search,
-    given_up_searches,
-    given_up_until,
-    latest_finished_until,
-    settle_given_up,
-    unfinished_search,
-)
-from orders_pipeline.store.workers import concerns_all, where_from
+from orders_pipeline.orders.account_starts import account_start
+from orders_pipeline.orders.known_orders import KnownOrder, known_orders
+from orders_pipeline.work.workers import concerns_all, where_from
 
 SWEEP = "sweep"
 # Lists miss orders for minutes up to half a day (facts/peers.md §2, 16): each sweep looks back over the one before, and

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.order import UnreadableEntry
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import database_now
-from orders_pipeline.store.order_events import (
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.database.engine import database_now
+from orders_pipeline.model.order import UnreadableEntry
+from orders_pipeline.orders.event_rows import (
     NewOrderEvent,
     insert_order_events,
     insert_parked_message,

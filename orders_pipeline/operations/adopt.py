@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from orders_pipeline.store.account_starts import note_adoption, waiting_for_adoption
-from orders_pipeline.store.database import AnyRow, Database
-from orders_pipeline.store.orders import insert_unknown_order, request_fetch
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
+from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
 
 # Amazon's order ids (facts/sp-api.md §10).
 _ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")

@@ -1,7 +1,6 @@
 """One deployment, opened: the store, the vault, Amazon, the warehouse and the queue that its settings name.
 
-Belongs here: opening each of them once, when it is first asked for. The Dagster resources and the command line stand on
-this. Elsewhere: the settings themselves (settings), starting an embedded server (serve).
+The Dagster resources and the command line stand on this.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy.engine import make_url
 
-from orders_pipeline.compliance.database_clock import amazon_time_observer
+from orders_pipeline.audit.log import AuditLog, DetailValue
+from orders_pipeline.audit.redaction import install, register_secret
+from orders_pipeline.database.connect import orders_database_url
+from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.retention.database_clock import amazon_time_observer
 from orders_pipeline.settings import Settings
-from orders_pipeline.store.connect import orders_database_url
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import holds_wrapped_keys
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog, DetailValue
 from orders_pipeline.vault.keys import KeyProvider
-from orders_pipeline.vault.open_keys import open_key_provider
-from orders_pipeline.vault.redaction import install, register_secret
+from orders_pipeline.vault.providers.choice import open_key_provider
+from orders_pipeline.vault.rows import holds_wrapped_keys
 
 if TYPE_CHECKING:
-    from orders_pipeline.amazon.client import AmazonClient
+    from orders_pipeline.channels.amazon.client import AmazonClient
     from orders_pipeline.intake.queue import NotificationQueue
-    from orders_pipeline.wms.warehouse import WarehousePort
+    from orders_pipeline.wms.port import WarehousePort
 
 
 class Deployment:
@@ -92,7 +91,9 @@ class Deployment:
     @cached_property
     def _amazon(self) -> AmazonClient:
         account = self.settings.require_amazon()
-        from orders_pipeline.amazon.client import open_amazon  # requests: only who calls Amazon pays for its import
+        from orders_pipeline.channels.amazon.client import (
+            open_amazon,  # requests: only who calls Amazon pays for its import
+        )
 
         audit = _AmazonAudit(self._vault.audit, account.seller_id)
         observer = amazon_time_observer(self._database)

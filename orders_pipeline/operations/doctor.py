@@ -1,19 +1,15 @@
-"""`orders-pipeline doctor`: is everything there that the pipeline needs, and if not, what is to be done?
-
-Belongs here: one list of findings over all parts. Elsewhere: what Amazon tells (amazon.doctor), what the queue's
-attributes tell (amazon.queue_checks).
-"""
+"""`orders-pipeline doctor`: is everything there that the pipeline needs, and if not, what is to be done?"""
 
 from __future__ import annotations
 
 from sqlalchemy.exc import OperationalError
 
-from orders_pipeline.amazon.findings import Finding, bad, good
+from orders_pipeline.channels.amazon.diagnostics import Finding, bad, good
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.migrate import DatabaseNewerThanCode, pending_upgrade
 from orders_pipeline.operations.deployment import Deployment
-from orders_pipeline.store.embedded import EmbeddedPostgresError
-from orders_pipeline.store.migrate import DatabaseNewerThanCode, pending_upgrade
 from orders_pipeline.vault.errors import VaultError
-from orders_pipeline.wms.warehouse import WarehouseError
+from orders_pipeline.wms.port import WarehouseError
 
 
 def examine(deployment: Deployment) -> list[Finding]:
@@ -28,11 +24,11 @@ def examine(deployment: Deployment) -> list[Finding]:
     queue_arn: str | None = None
     attributes = _queue_attributes(deployment, findings)
     if attributes is not None:
-        from orders_pipeline.amazon.queue_checks import check_queue
+        from orders_pipeline.channels.amazon.queue_diagnostics import check_queue
 
         queue_arn = attributes.get("QueueArn")
         findings.extend(check_queue(attributes))
-    from orders_pipeline.amazon.doctor import check_amazon
+    from orders_pipeline.channels.amazon.doctor import check_amazon
 
     findings.extend(check_amazon(deployment.amazon, deployment.settings.require_amazon(), queue_arn))
     return findings

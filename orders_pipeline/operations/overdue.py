@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orders_pipeline.store.alerts import close_alerts_about, raise_alert
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.work_done import note_done, overdue
+from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
+from orders_pipeline.database.engine import Database
+from orders_pipeline.work.work_done import note_done, overdue
 
 # Followed by the work.
 OVERDUE_ALERT = "work.overdue:"

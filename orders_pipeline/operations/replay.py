@@ -1,6 +1,6 @@
 """Give orders another chance: those that were parked, or any that a person names.
 
-Belongs here: one request over all stages. The work itself is done by the next runs: this only makes it due.
+The work itself is done by the next runs: this only makes it due.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.replay import replay_fulfillment
-from orders_pipeline.store.database import Database, database_now
-from orders_pipeline.store.order_events import NewOrderEvent, insert_order_events, partition_day
-from orders_pipeline.store.order_questions import believe_amazon
-from orders_pipeline.store.orders import insert_unknown_order, request_fetch
-from orders_pipeline.store.replay import parked_orders, retry_packages
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.operations.parked_work import parked_orders, retry_packages
+from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
+from orders_pipeline.orders.questions import believe_amazon
+from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
 
 
 @dataclass(slots=True)

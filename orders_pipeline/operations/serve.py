@@ -13,14 +13,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from orders_pipeline.compliance.role_changes import note_role_changes
+from orders_pipeline.audit.log import AuditLog, acting_as
+from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
+from orders_pipeline.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_embedded, start_embedded
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.operations.processes import DagsterProcesses, ProcessEnded, WebOptions
+from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.settings import Settings, project_root
-from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_embedded, start_embedded
-from orders_pipeline.store.migrate import ensure_database_exists, upgrade
-from orders_pipeline.vault.audit import AuditLog, acting_as
 
 DEFAULT_PORT = 3000
 

@@ -1,86 +1,39 @@
-"""Orders that wait for their address: how often Amazon is asked, and when a person is told.
-
-One order is told after an hour, or four hours before it is to ship. If nobody's address comes, it is the application
-that may not see it: then one alert names the role instead of one for each order.
-"""
+"""Queries of orders that wait for their address."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from orders_pipeline.amazon.order import NOT_FOR_THE_WAREHOUSE
-from orders_pipeline.store.addresses import newest_address_at, orders_without_address
-from orders_pipeline.store.alerts import close_alert, close_alerts_about, open_alert_keys, raise_alert
-from orders_pipeline.store.database import AnyRow, database_now
-
-# An address can lag minutes behind the status, and was blank for days in 2021 (facts/peers.md §2, 23, 28).
-ADDRESS_RETRY, LONGEST_ADDRESS_RETRY = timedelta(seconds=30), timedelta(hours=2)
-# Addresses that are late come within minutes; a person who is told four hours before can still act.
-PATIENCE, BEFORE_SHIP_BY = timedelta(hours=1), timedelta(hours=4)
-# So many orders whose wait is over, and nobody's address since: that is no single order's trouble.
-MANY = 3
-ORDER_ALERT, ROLE_ALERT = "order.no_address:", "amazon.role:shipping_address"
+from orders_pipeline.database.engine import AnyRow
 
 
-def address_retry(waiting_since: datetime, ship_by: datetime | None, now: datetime) -> timedelta:
-    """When to ask again: as long again as it has been waiting already, and not later than a person is told."""
-    delay = min(max(ADDRESS_RETRY, now - waiting_since), LONGEST_ADDRESS_RETRY)
-    until_told = _told_at(waiting_since, ship_by) - now
-    return min(delay, until_told) if until_told > ADDRESS_RETRY else delay
+def orders_without_address(connection: Connection, seller_id: str, programs: Sequence[str]) -> Sequence[AnyRow]:
+    """(order_id, ship_by, address_hidden, waiting_since) of what is held because it has no address.
 
-
-def review_addresses(connection: Connection, seller_id: str) -> None:
-    """Bring the alerts about missing addresses in line with the orders that wait."""
-    now = database_now(connection)
-    waiting = orders_without_address(connection, seller_id, sorted(NOT_FOR_THE_WAREHOUSE))
-    due = [row for row in waiting if _told_at(row.waiting_since, row.ship_by) <= now]
-    # The place is shown, and neither a name nor a street: so Amazon answers to who lacks the role.
-    hidden = [row for row in waiting if row.address_hidden]
-    suspicious = hidden or (due if len(due) >= MANY else [])
-    newest = newest_address_at(connection, seller_id)
-    nobody_gets_one = bool(suspicious) and (newest is None or newest < min(row.waiting_since for row in suspicious))
-    if nobody_gets_one:
-        _tell_of_role(connection, seller_id, len(waiting))
-        close_alerts_about(connection, seller_id=seller_id, prefix=ORDER_ALERT)
-        return
-    close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
-    open_keys = set(open_alert_keys(connection, seller_id, prefix=ORDER_ALERT))
-    for row in due:
-        severity = "error" if row.ship_by is not None and row.ship_by - BEFORE_SHIP_BY <= now else "warning"
-        _tell_of_order(connection, seller_id, row, severity)
-    keys = {f"{ORDER_ALERT}{row.order_id}" for row in due}
-    if open_keys - keys:
-        close_alerts_about(connection, seller_id=seller_id, prefix=ORDER_ALERT, but=keys)
-
-
-def _told_at(waiting_since: datetime, ship_by: datetime | None) -> datetime:
-    patience = waiting_since + PATIENCE
-    return patience if ship_by is None else min(patience, ship_by - BEFORE_SHIP_BY)
-
-
-def _tell_of_order(connection: Connection, seller_id: str, row: AnyRow, severity: str) -> None:
-    ship_by = f", and is to ship by {row.ship_by:%Y-%m-%d %H:%M} UTC" if row.ship_by is not None else ""
-    raise_alert(
-        connection,
-        seller_id=seller_id,
-        key=f"{ORDER_ALERT}{row.order_id}",
-        severity=severity,
-        message=f"Amazon gives no address that order {row.order_id} could be shipped to{ship_by}.",
-        what_to_do="It is asked again by itself. If Seller Central shows the address, ship and confirm it by hand.",
+    Without the orders of these programs, which no warehouse of ours ships, and those that are too old to ship.
+    """
+    return list(
+        connection.execute(
+            text(
+                "select o.order_id, o.ship_by, o.address_hidden, "
+                "greatest(o.first_seen_at, o.last_updated_at) as waiting_since "
+                "from pipeline.orders o join pipeline.fulfillment_queue q using (seller_id, order_id) "
+                "where o.seller_id = :seller_id and o.fulfilled_by = 'MERCHANT' "
+                "and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and not o.has_address "
+                "and not o.programs && :programs and q.state = 'held' and 'no_address' = any(q.hold_reasons) "
+                "and coalesce(o.deliver_by > clock_timestamp() - interval '28 days', true) "
+                "order by o.order_id"
+            ),
+            {"seller_id": seller_id, "programs": list(programs)},
+        )
     )
 
 
-def _tell_of_role(connection: Connection, seller_id: str, count: int) -> None:
-    raise_alert(
-        connection,
-        seller_id=seller_id,
-        key=ROLE_ALERT,
-        severity="error",
-        message=f"Amazon shows no buyer's address of any order; {count} wait for theirs. The application, or the "
-        "seller's authorisation of it, lacks the role Direct-to-Consumer Shipping (Restricted).",
-        what_to_do="Add the role in the developer profile and to the application, then let the seller authorise the "
-        "application again. `orders-pipeline doctor` checks it; the orders go on by themselves within two hours, or "
-        "at once by `recover_order`.",
-    )
+def newest_address_at(connection: Connection, seller_id: str) -> datetime | None:
+    """When Amazon last gave an address of any order."""
+    return connection.execute(
+        text("select max(address_at) from pipeline.orders where seller_id = :seller_id"), {"seller_id": seller_id}
+    ).scalar_one()

@@ -1,6 +1,6 @@
 """`python -m orders_pipeline.sandbox`: the sandbox as a process of its own, until SIGTERM or SIGINT.
 
-Belongs here: the command line. The ready file is a JSON object of environment variables; it appears whole, or not.
+The ready file is a JSON object of environment variables; it appears whole, or not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The sandbox's clock: real UTC time, which a test may push forward.
 
-Belongs here: reading, moving and writing down time. Everything in the sandbox that expires asks this clock.
+Everything in the sandbox that expires asks this clock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The sandbox's own endpoints, beside Amazon's: what happened, and what shall happen.
 
-Belongs here: `/sandbox/...` over HTTP, for a demo or a test in another process. Never PII in an answer, except
-`/sandbox/canaries`, whose values belong to nobody.
+Never PII in an answer, except `/sandbox/canaries`, whose values belong to nobody.
 """
 
 from __future__ import annotations

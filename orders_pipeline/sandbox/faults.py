@@ -1,8 +1,4 @@
-"""What goes wrong on demand: which fault, where, how often.
-
-Belongs here: the list of faults that wait to strike, and the answers that look the same on every server.
-Elsewhere: faults with a meaning of their own (a dropped confirmation, a hole in a listing) act where they belong.
-"""
+"""What goes wrong on demand: which fault, where, how often."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Make one order from as little as a test cares to say.
-
-Belongs here: defaults. Elsewhere: the orders of a day (day.scenarios).
-"""
+"""Make one order from as little as a test cares to say."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The queue between Amazon and the seller: SQS over HTTP by the moto server, and Amazon's hand that fills it.
-
-Belongs here: the queue with its policy and dead-letter queue, and delivery with all that a standard queue
-may do: twice, late, out of order. moto is slow at depth (every call walks the queue), so keep it drained.
-"""
+"""The queue between Amazon and the seller: SQS over HTTP by the moto server, and Amazon's hand that fills it."""
 
 from __future__ import annotations
 

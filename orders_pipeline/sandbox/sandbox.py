@@ -1,6 +1,6 @@
 """The whole sandbox as one object: start it, point a client at `environment()`, look at what happened.
 
-Belongs here: putting the parts together, in the right order, and taking them apart. Each part's own work is elsewhere.
+Each part's own work is elsewhere.
 """
 
 from __future__ import annotations

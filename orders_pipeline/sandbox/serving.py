@@ -1,6 +1,6 @@
 """Run an ASGI application on a loopback port in a thread of this process.
 
-Belongs here: sockets, start, stop, and cutting a connection. What is answered is each application's own business.
+What is answered is each application's own business.
 """
 
 from __future__ import annotations

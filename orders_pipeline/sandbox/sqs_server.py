@@ -1,8 +1,4 @@
-"""moto's SQS, served on a loopback port from a thread of this process.
-
-Belongs here: the server. moto's own ThreadedMotoServer does the same, but takes half a second to stop and logs every
-request. Elsewhere: the queues (queue).
-"""
+"""moto's SQS, served on a loopback port from a thread of this process."""
 
 from __future__ import annotations
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.carriers import (
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.channels.amazon.carriers import (
     TABLE_FILE,
     CarrierTable,
     CarrierTableError,
     read_override_table,
     read_overrides,
 )
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.carrier_files import keep_good_text, last_good_text
-from orders_pipeline.store.database import Database
+from orders_pipeline.database.engine import Database
+from orders_pipeline.shipments.carrier_files import keep_good_text, last_good_text
 
 FILE_ALERT = "carriers.file"
 # A file that was changed so recently, and is the beginning of the one before, is probably not whole yet.

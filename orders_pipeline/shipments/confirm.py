@@ -1,8 +1,4 @@
-"""Tell Amazon which package left, once, before the ship-by time.
-
-Belongs here: sending. Elsewhere: proving that it arrived (read_back; promise 5: a 204 proves nothing), the carrier's
-code (amazon.carriers), what the warehouse reported (packages).
-"""
+"""Tell Amazon which package left, once, before the ship-by time."""
 
 from __future__ import annotations
 
@@ -16,22 +12,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orders_pipeline.amazon.carriers import OTHER, CarrierTable, resolve_carrier
-from orders_pipeline.amazon.errors import (
+from orders_pipeline.alerts.rows import close_alert, close_alerts_about, raise_alert, subject_hash
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.channels.amazon.carriers import OTHER, CarrierTable, resolve_carrier
+from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
     AmazonBadRequest,
     AmazonError,
     AmazonNotFound,
     LimitNotBefore,
 )
-from orders_pipeline.amazon.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
-from orders_pipeline.amazon.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
+from orders_pipeline.database.engine import AnyRow, Database, database_now
+from orders_pipeline.model.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
+from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
+from orders_pipeline.model.untrusted_text import bounded_text
+from orders_pipeline.orders.rows import order_row
 from orders_pipeline.shipments.replacements import pieces_by_line
-from orders_pipeline.shipments.states import TO_SEND, PackageState
-from orders_pipeline.store.alerts import close_alert, close_alerts_about, raise_alert, subject_hash
-from orders_pipeline.store.database import AnyRow, Database, database_now
-from orders_pipeline.store.orders import order_row
-from orders_pipeline.store.shipments import (
+from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_due_confirmations,
     lock_confirmations,
@@ -39,9 +36,8 @@ from orders_pipeline.store.shipments import (
     postpone_due_confirmations,
     update_confirmation,
 )
-from orders_pipeline.store.workers import concerns_all, over_each, where_from
-from orders_pipeline.untrusted_text import bounded_text
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.shipments.states import TO_SEND, PackageState
+from orders_pipeline.work.workers import concerns_all, over_each, where_from
 
 CONFIRM_WORKERS = 4
 # Longer than one call can take (the deadline of a batch is 45 s); a process that died gives its packages back after.

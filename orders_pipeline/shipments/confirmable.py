@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orders_pipeline.store.alerts import raise_alert
-from orders_pipeline.store.orders import item_rows
+from orders_pipeline.alerts.rows import raise_alert
+from orders_pipeline.orders.rows import item_rows
 
 
 def why_not(

@@ -1,8 +1,4 @@
-"""Take the warehouse's events into packages: which left, which will not travel, which replaces which.
-
-Belongs here: one package a row, and its `package_reference_id`, stored before Amazon hears of it. Elsewhere: reading
-the events (poll), telling Amazon (confirm).
-"""
+"""Take the warehouse's events into packages: which left, which will not travel, which replaces which."""
 
 from __future__ import annotations
 
@@ -13,15 +9,14 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
+from orders_pipeline.audit.log import AuditEntry, AuditLog
+from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
+from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
 from orders_pipeline.shipments.confirmable import alert_held, why_not
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, voided_twin
-from orders_pipeline.shipments.states import SUPERSEDED, PackageState
-from orders_pipeline.shipments.voids import take_new_label, take_void
-from orders_pipeline.store.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
-from orders_pipeline.store.alerts import close_alert, close_alerts, raise_alert
-from orders_pipeline.store.database import AnyRow, Database
-from orders_pipeline.store.orders import lock_orders, mark_queue_stale, order_row
-from orders_pipeline.store.shipments import (
+from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_shipment_events,
     hold_absorption,
@@ -32,8 +27,9 @@ from orders_pipeline.store.shipments import (
     reopen_failed_events,
     update_confirmation,
 )
-from orders_pipeline.store.workers import apart, where_from
-from orders_pipeline.vault.audit import AuditEntry, AuditLog
+from orders_pipeline.shipments.states import SUPERSEDED, PackageState
+from orders_pipeline.shipments.voids import take_new_label, take_void
+from orders_pipeline.work.workers import apart, where_from
 
 EVENTS_A_BATCH = 100
 # Followed by the order.

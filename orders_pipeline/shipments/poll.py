@@ -1,7 +1,4 @@
-"""Read the warehouse's shipment events: record, then move the cursor, in one transaction.
-
-Belongs here: paging through the events. Elsewhere: what an event means for a package (packages).
-"""
+"""Read the warehouse's shipment events: record, then move the cursor, in one transaction."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.database.engine import Database
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.store.alerts import close_alert, raise_alert
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.shipments import insert_shipment_events, save_cursor, warehouse_cursor
+from orders_pipeline.shipments.rows import insert_shipment_events, save_cursor, warehouse_cursor
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.held_words import HeldMask
-from orders_pipeline.wms.warehouse import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.wms.port import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
 
 EVENTS_A_PAGE = 200
 UNREAD_ALERT = "warehouse.shipments_unread"

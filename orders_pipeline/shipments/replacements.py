@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from orders_pipeline.alerts.rows import close_alert
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.shipments.rows import Confirmation, update_confirmation
 from orders_pipeline.shipments.states import PackageState
-from orders_pipeline.store.alerts import close_alert
-from orders_pipeline.store.database import AnyRow
-from orders_pipeline.store.shipments import Confirmation, update_confirmation
 
 
 def same_lines(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:

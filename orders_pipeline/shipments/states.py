@@ -1,7 +1,4 @@
-"""The life of a package between the warehouse and Amazon.
-
-Belongs here: the states and what each waits for. Elsewhere: what moves a package on (packages, confirm).
-"""
+"""The life of a package between the warehouse and Amazon."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from orders_pipeline.alerts.rows import close_alerts, raise_alert
+from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.shipments.confirmable import alert_held, why_not
 from orders_pipeline.shipments.replacements import (
     mark_replaced,
@@ -20,15 +22,13 @@ from orders_pipeline.shipments.replacements import (
     take_over,
     voided_twin,
 )
-from orders_pipeline.shipments.states import SUPERSEDED, PackageState
-from orders_pipeline.store.alerts import close_alerts, raise_alert
-from orders_pipeline.store.database import AnyRow
-from orders_pipeline.store.shipments import (
+from orders_pipeline.shipments.rows import (
     Confirmation,
     insert_confirmation,
     label_was_reported,
     update_confirmation,
 )
+from orders_pipeline.shipments.states import SUPERSEDED, PackageState
 
 
 def take_void(connection: Connection, seller_id: str, event: AnyRow, packages: Sequence[Confirmation]) -> str:

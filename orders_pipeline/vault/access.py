@@ -1,8 +1,5 @@
 """Storing, revealing and shredding a buyer's data. `Vault.reveal` is the one door by which plaintext leaves.
 
-Belongs here: what may be done with a record, and the audit entry that goes with it. Elsewhere: the cryptography
-(envelope), keys and their rotation (keyring, kms, rotation), when a record must go (compliance.retention).
-
 How shredding becomes final. `shred` deletes the ciphertext and its wrapped key, at once. A dump taken before still
 holds both (and for a while the server's own log, and a replica), so the key-encryption key that opens them must go as
 well. `rotation.settle_shreds` does it: a new key-encryption key, every living record's key re-wrapped under it, all
@@ -27,15 +24,15 @@ from threading import Lock
 
 from sqlalchemy import Connection
 
-from orders_pipeline.store import vault as queries
-from orders_pipeline.store.alerts import close_alerts_about, raise_alert
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord
-from orders_pipeline.vault.audit import AuditEntry, AuditLog, current_actor
+from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
+from orders_pipeline.audit.log import AuditEntry, AuditLog, current_actor
+from orders_pipeline.database.engine import Database
+from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
 from orders_pipeline.vault.held_words import HeldMask, HeldValues, hashes_of
 from orders_pipeline.vault.keys import KeyProvider
+from orders_pipeline.vault.rows import KeyUse, RecordId, StoredRecord
 
 # The kinds whose subject is an order; others name their subject in the audit entry's detail.
 ORDER_KINDS = frozenset({"shipping_details"})

@@ -1,7 +1,6 @@
 """One record, sealed: AES-256-GCM under a key of its own, that key wrapped by a key-encryption key.
 
-Belongs here: the cryptography of a record and what is authenticated with it. No database.
-Elsewhere: where sealed records are kept and who may open them (access), the wrapping keys (keyring, kms).
+No database.
 
 The key is used once, so a random 96-bit nonce cannot repeat under it. The context (whose, what, of which order) and the
 format's version are authenticated twice, with the record and with its wrapped key: neither can be moved to another

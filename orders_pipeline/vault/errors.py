@@ -1,7 +1,6 @@
 """What can go wrong with the vault, by name.
 
-Belongs here: the exception tree. No message holds content, a key or a plaintext: only ids, and what to do.
-Elsewhere: where each is raised (keyring, kms, envelope, access, rotation).
+No message holds content, a key or a plaintext: only ids, and what to do.
 """
 
 from __future__ import annotations
@@ -37,7 +36,3 @@ class KeyInUse(VaultError):
 
 class KeyCannotRotate(VaultError):
     """This provider's key is not ours to replace; the message says how it is configured so that it is."""
-
-
-class AuditRefused(VaultError):
-    """An audit entry was not written because it could hold what the log must never hold."""

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
-from orders_pipeline.untrusted_text import LONGEST_TEXT, REPLACED, bounded_text
-from orders_pipeline.vault.redaction import MASK, redact
+from orders_pipeline.audit.redaction import MASK, redact
+from orders_pipeline.model.untrusted_text import LONGEST_TEXT, REPLACED, bounded_text
 
 # Keyed hash of a word or of words in a row.
 Hash = Callable[[str], str]

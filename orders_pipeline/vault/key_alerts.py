@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.store.alerts import close_alert, raise_alert
+from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 
 KEYS_ALERT = "vault.keys_unavailable"

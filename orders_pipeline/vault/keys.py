@@ -1,8 +1,4 @@
-"""Where key-encryption keys come from: one interface, two providers.
-
-Belongs here: what the rest of the vault may ask of a provider. Elsewhere: the local file (keyring), AWS KMS (kms), the
-choice between them (open_keys), what the keys open (envelope), changing them (rotation).
-"""
+"""Where key-encryption keys come from: one interface, two providers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Changing the key-encryption key: a new one, everything re-wrapped under it, the old ones destroyed.
 
-Belongs here: the steps and their order, each safe to repeat after a crash, while the pipeline runs.
-Elsewhere: what a provider does to add or destroy a key (keyring, kms); why shredding needs it (access).
-
 Data keys are re-wrapped; a record is encrypted again once only, where its format is of before (reseal_older). Whoever
 wraps a key holds the keys' lock (store.vault.hold_keys) until the row is committed; a key is destroyed only with that
 lock held alone, and with no row left under it.
@@ -19,16 +16,16 @@ from uuid import UUID
 from psycopg2.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
-from orders_pipeline.progress import Progress, Tell, silent
-from orders_pipeline.store import vault as queries
-from orders_pipeline.store.audit import destroyed_keys
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.vault import KeyUse, RecordId, StoredRecord, UnsettledShred
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.audit.rows import destroyed_keys
+from orders_pipeline.database.engine import Database
+from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.access import Vault, open_record
-from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
+from orders_pipeline.vault.rows import KeyUse, RecordId, StoredRecord, UnsettledShred
+from orders_pipeline.work.progress import Progress, Tell, silent
 
 REWRAP_BATCH = 2_000
 RESEAL_BATCH = 500

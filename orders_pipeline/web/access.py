@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from orders_pipeline.audit.log import is_person
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.vault.audit import is_person
 from orders_pipeline.web.origins import Refusal
 from orders_pipeline.web.sessions import Session, Sessions
 from orders_pipeline.web.users import UsersFile, UsersFileError

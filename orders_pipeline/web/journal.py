@@ -7,8 +7,8 @@ import threading
 import time
 from typing import Protocol
 
+from orders_pipeline.audit.log import person_actor
 from orders_pipeline.operations.deployment import Deployment
-from orders_pipeline.vault.audit import person_actor
 
 # Names that nobody has, or that are locked: one entry a minute says how many tries there were, so that nobody can fill
 # the log from outside.

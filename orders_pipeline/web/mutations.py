@@ -12,7 +12,7 @@ from typing import Any, cast
 from graphene import Schema
 from graphql import GraphQLError, GraphQLField, GraphQLObjectType
 
-from orders_pipeline.vault.audit import PERSON_TAG
+from orders_pipeline.audit.log import PERSON_TAG
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.visitor import Role, Visitor, visitor_of
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from orders_pipeline.vault.audit import is_person
+from orders_pipeline.audit.log import is_person
 from orders_pipeline.web.visitor import Role
 
 NO_PASSWORD = "-"  # noqa: S105 - the mark of a line without one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orders_pipeline.settings import SettingsError, WarehouseSettings
-from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline.wms.rest.adapter import RestWarehouse
 
 
 def open_warehouse(settings: WarehouseSettings) -> RestWarehouse:

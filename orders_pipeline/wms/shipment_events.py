@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from orders_pipeline.untrusted_text import bounded_id, bounded_text
-from orders_pipeline.vault.audit import is_order_id
-from orders_pipeline.wms.warehouse import ShipmentEvent
+from orders_pipeline.audit.log import is_order_id
+from orders_pipeline.model.untrusted_text import bounded_id, bounded_text
+from orders_pipeline.wms.port import ShipmentEvent
 
 # More than any quantity of a contract's; a larger one would not fit into the store.
 LARGEST_QUANTITY = 1_000_000

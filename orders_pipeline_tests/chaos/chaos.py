@@ -1,7 +1,6 @@
 """`make chaos`: a day of orders while the daemon, the code server, run workers and PostgreSQL are killed at random.
 
-Belongs here: whom to kill and when, the verdict, and the report. Elsewhere: the processes, and how each comes back
-(installation). Nothing here helps the pipeline: once the kills stop, it must settle by itself.
+Nothing here helps the pipeline: once the kills stop, it must settle by itself.
 
 The same seed kills the same kinds of process in the same order at the same planned times; what exactly it hits depends
 on the machine. Amazon and the warehouse take their time to answer, so that kills hit open calls whose effect is done
@@ -26,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from orders_pipeline.store.connect import DAGSTER_DATABASE, ORDERS_DATABASE
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgresError, find_embedded
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE
+from orders_pipeline.database.embedded import EmbeddedPostgresError, find_embedded
+from orders_pipeline.database.engine import Database
 from orders_pipeline_tests.chaos.installation import Installation, InstallationFailed
 
 TARGETS = ("run_worker", "code_server", "daemon", "postgres")

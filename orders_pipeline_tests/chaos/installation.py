@@ -1,8 +1,5 @@
 """A whole deployment on this machine, each part a process that may be killed and comes back by itself.
 
-Belongs here: starting the parts as a deployment does (PostgreSQL, code server, daemon; run workers are the code
-server's), bringing them back as systemd would, and leaving nothing behind. Elsewhere: whom to kill, and when (chaos).
-
 The sandbox is the world outside: it is never killed, and its ledgers judge.
 """
 
@@ -26,10 +23,10 @@ import psutil
 import requests
 from sqlalchemy import create_engine
 
+from orders_pipeline.database.connect import DAGSTER_DATABASE
+from orders_pipeline.database.embedded import EmbeddedPostgresError, find_embedded, start_embedded
 from orders_pipeline.operations.serve import prepare_store
 from orders_pipeline.settings import load_settings, project_root
-from orders_pipeline.store.connect import DAGSTER_DATABASE
-from orders_pipeline.store.embedded import EmbeddedPostgresError, find_embedded, start_embedded
 
 # What a service manager waits before it starts a process again (systemd's RestartSec).
 RESTART_PAUSE_SECONDS = 1.0

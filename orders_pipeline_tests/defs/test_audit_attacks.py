@@ -11,13 +11,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orders_pipeline.compliance.audit_export import export_day
-from orders_pipeline.compliance.export_targets import FolderTarget
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs, default_resources
-from orders_pipeline.store.database import Database
-from orders_pipeline.vault.audit import AuditLog
+from orders_pipeline.privacy.audit_export.export import export_day
+from orders_pipeline.privacy.audit_export.targets import FolderTarget
+from orders_pipeline_tests.audit.tampering import as_superuser, recompute_everything, write, write_days_ago
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
-from orders_pipeline_tests.vault.tampering import as_superuser, recompute_everything, write, write_days_ago
 
 CHECKS = {
     name: dg.AssetCheckKey(dg.AssetKey(asset), name)

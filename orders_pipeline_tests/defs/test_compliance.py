@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.audit.log import PERSON_TAG, AuditLog
+from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs, default_resources
 from orders_pipeline.defs.compliance_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
 from orders_pipeline.operations.overdue import SCHEDULED
 from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.store.database import Database
-from orders_pipeline.vault.audit import PERSON_TAG, AuditLog
+from orders_pipeline_tests.audit.tampering import as_superuser, recompute_everything, write_days_ago
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
-from orders_pipeline_tests.vault.tampering import as_superuser, recompute_everything, write_days_ago
 
 CHECKS = {
     "pii_retention": RETENTION_CHECKS,
@@ -307,7 +307,7 @@ def test_a_check_with_a_defect_is_red_and_takes_no_other_checks_word_away(
     def defect(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("of a defect")
 
-    monkeypatch.setattr("orders_pipeline.compliance.checks.every_reading_is_audited", defect)
+    monkeypatch.setattr("orders_pipeline.privacy.checks.checks.every_reading_is_audited", defect)
     assert pipeline.run("check_compliance")
     found = _checks(pipeline)
     assert (found["every_reading_is_audited"], found["audit_chain_is_intact"]) == (False, True)

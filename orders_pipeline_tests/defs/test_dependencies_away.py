@@ -11,17 +11,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from orders_pipeline.alerts.rows import open_alerts
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.shipments.poll import poll_shipments
-from orders_pipeline.store.alerts import open_alerts
-from orders_pipeline.store.database import AnyRow, Database
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.errors import KeyProviderUnavailable
-from orders_pipeline.vault.keyring import LocalKeyring
-from orders_pipeline.wms.rest import RestWarehouse
+from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.wms.rest.adapter import RestWarehouse
 from orders_pipeline_tests.hostile_server import HostileServer, answer
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs.operations import alert_on_failed_runs
 from orders_pipeline.defs.resources import StoreResource
@@ -23,8 +24,7 @@ from orders_pipeline.defs.runs import (
     request_unless_active,
 )
 from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.run_workers import note_worker, process_name, this_machine, worker_is_gone
+from orders_pipeline.work.run_workers import note_worker, process_name, this_machine, worker_is_gone
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 JOB = "sync_orders"

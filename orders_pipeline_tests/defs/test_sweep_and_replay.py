@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.database.engine import Database
+from orders_pipeline.orders.account_starts import note_start
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.store.account_starts import note_start
-from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
@@ -72,7 +72,7 @@ def test_a_backfilled_order_from_before_the_first_start_waits_until_it_is_adopte
     old = sandbox.add_order(status="UNSHIPPED", notify=False)
     _long_ago(sandbox, old.order_id)
     sandbox.amazon.orders[old.order_id].created -= timedelta(hours=1)
-    pipeline.tick("drain_notifications_sensor")
+    # The very first thing that anybody does here: no sensor has ticked yet.
     _materialize_day_of(sandbox, pipeline, old.order_id)
     pipeline.run("sync_orders")
     assert old.order_id not in sandbox.warehouse.orders
@@ -125,6 +125,7 @@ def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pip
 
 
 def test_materializing_a_past_day_fetches_its_orders(sandbox: Sandbox, pipeline: Pipeline, database: Database):
+    _started_yesterday(database)
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
     _long_ago(sandbox, lost.order_id)
     _materialize_day_of(sandbox, pipeline, lost.order_id)

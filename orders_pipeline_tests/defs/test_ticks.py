@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orders_pipeline.defs.ticks import BEGIN_BEFORE_SECONDS, GIVEN_UP_AFTER_SECONDS, Tick
 from orders_pipeline.intake.queue import CALLS
-from orders_pipeline.operations.alerts import SLACK_SECONDS
-from orders_pipeline.wms.rest import TOTAL_SECONDS
+from orders_pipeline.operations.alert_delivery import SLACK_SECONDS
+from orders_pipeline.wms.rest.adapter import TOTAL_SECONDS
 
 # Secrets Manager, which the settings wait for before anything else (settings, two attempts), at its worst.
 SETTINGS_SECONDS = 2 * (2 + 5) + 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orders_pipeline.store.database import Database
+from orders_pipeline.database.engine import Database
 from orders_pipeline_tests.world import World, open_world
 
 

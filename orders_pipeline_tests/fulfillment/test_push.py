@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orders_pipeline.wms.warehouse import PushResult, WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.port import PushResult, WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
 from orders_pipeline_tests.world import World
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")

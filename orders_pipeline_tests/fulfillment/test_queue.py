@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.fulfillment.states import TRANSITIONS, Event, State
-from orders_pipeline.store.orders import lock_orders
+from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 

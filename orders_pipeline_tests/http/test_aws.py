@@ -13,7 +13,7 @@ from orders_pipeline.defs.resources import s3_client
 from orders_pipeline.intake.queue import CALLS, NotificationQueue, QueueUnavailable
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.errors import VaultError
-from orders_pipeline.vault.kms import AwsKmsKeys
+from orders_pipeline.vault.providers.kms import AwsKmsKeys
 from orders_pipeline_tests.hostile_server import HostileServer, answer
 
 USES: dict[str, Callable[[str], Any]] = {

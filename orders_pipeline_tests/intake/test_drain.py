@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
 from orders_pipeline.intake.queue import QueueUnavailable
-from orders_pipeline.store.database import Database
 from orders_pipeline.vault.errors import KeyProviderUnavailable
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.intake.test_notification import MESSAGE, POSTAL_CODE
 from orders_pipeline_tests.ports import MemoryQueue

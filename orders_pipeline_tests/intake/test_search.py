@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from orders_pipeline.amazon.errors import AmazonPageTokenInvalid, LimitNotBefore
-from orders_pipeline.amazon.order import Priority, SearchWindow
+from orders_pipeline.channels.amazon.errors import AmazonPageTokenInvalid, LimitNotBefore
 from orders_pipeline.intake.search import SearchTotals, day_window, search_events
+from orders_pipeline.model.order import Priority, SearchWindow
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
 

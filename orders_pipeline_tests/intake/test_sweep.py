@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from orders_pipeline.amazon.errors import AmazonBadRequest, AmazonUnavailable
-from orders_pipeline.amazon.order import Order, OrderItem, Priority
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonUnavailable
 from orders_pipeline.intake.search import day_window, search_events
 from orders_pipeline.intake.sweep import WINDOW_ATTEMPTS, SweepTotals, is_missed, sweep_orders, sweep_window
-from orders_pipeline.store.known_orders import KnownOrder
+from orders_pipeline.model.order import Order, OrderItem, Priority
+from orders_pipeline.orders.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
 

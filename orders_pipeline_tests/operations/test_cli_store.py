@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
+from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.cli import main
+from orders_pipeline.database.embedded import EmbeddedPostgres
+from orders_pipeline.database.engine import Database
 from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.pipeline import point_environment_at
 

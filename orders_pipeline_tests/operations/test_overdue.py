@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.operations.overdue import OVERDUE_ALERT, SCHEDULED, alert_on_overdue_work, work_is_done
-from orders_pipeline.store.alerts import open_alert_keys
-from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 
 EVERYTHING = sorted(one.work for one in SCHEDULED)

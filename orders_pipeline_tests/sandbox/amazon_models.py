@@ -1,7 +1,4 @@
-"""Amazon's own model files, read for validation: never copied into the project.
-
-Belongs here: finding them, and turning a Swagger 2.0 definition into a JSON schema.
-"""
+"""Amazon's own model files, read for validation: never copied into the project."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The smallest client that does everything right, to show that the sandbox can be satisfied, and how.
 
-Belongs here: plain HTTP and boto3, written from the contracts. It shares nothing with the pipeline, and nothing with
-the sandbox but the documents.
+It shares nothing with the pipeline, and nothing with the sandbox but the documents.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
-from orders_pipeline.store.database import Database
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 

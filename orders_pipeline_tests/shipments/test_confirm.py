@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orders_pipeline.amazon.carriers import COLUMNS, CarrierTable, read_table
-from orders_pipeline.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.pending import pending_work
+from orders_pipeline.channels.amazon.carriers import COLUMNS, CarrierTable, read_table
+from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
+from orders_pipeline.database.engine import Database
+from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import string
 
-from orders_pipeline.amazon.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orders_pipeline.amazon.errors import AmazonUnavailable
+from orders_pipeline.channels.amazon.errors import AmazonUnavailable
+from orders_pipeline.database.engine import Database
+from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline.shipments.poll import poll_shipments
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.orders import lock_orders
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 

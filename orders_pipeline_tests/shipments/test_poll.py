@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
+from orders_pipeline.database.engine import Database
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.poll import PollTotals, poll_or_alert
-from orders_pipeline.store.database import Database
-from orders_pipeline.wms.warehouse import (
+from orders_pipeline.wms.port import (
     ShipmentEvent,
     ShipmentPage,
     WarehouseError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orders_pipeline.amazon.errors import AmazonUnavailable
+from orders_pipeline.channels.amazon.errors import AmazonUnavailable
 from orders_pipeline_tests.world import World
 
 RESET = AmazonUnavailable("confirmShipment could not be reached", operation="confirmShipment")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orders_pipeline.store.database import Database
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
 
 KIND = "shipping_details"

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from orders_pipeline.store.database import Database
+from orders_pipeline.audit.log import AuditLog, acting_as
+from orders_pipeline.database.engine import Database
 from orders_pipeline.vault import access
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog, acting_as
 from orders_pipeline.vault.errors import VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import rotate_keys, unsettled_shreds
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put
@@ -226,4 +226,4 @@ def test_sealed_records_are_opened_behind_one_door_only() -> None:
         if "open_sealed" in path.read_text("utf-8")
     }
     # The envelope itself, the door, and Amazon's tokens, which are no buyer's.
-    assert opening == {"vault/envelope.py", "vault/access.py", "amazon/tokens.py"}
+    assert opening == {"vault/envelope.py", "vault/access.py", "channels/amazon/auth/tokens.py"}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, record_context, seal, token_context
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing
-from orders_pipeline.vault.keyring import LocalKeyring
 from orders_pipeline.vault.keys import WrappedKey
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.vault.conftest import CANARY
 
 CONTEXT = record_context(seller_id="A1", kind="shipping_details", subject_id="111-2")

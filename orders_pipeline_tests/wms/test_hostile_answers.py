@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from orders_pipeline.wms.rest import RestWarehouse
-from orders_pipeline.wms.warehouse import WarehouseUnavailable
+from orders_pipeline.wms.port import WarehouseUnavailable
+from orders_pipeline.wms.rest.adapter import RestWarehouse
 from orders_pipeline_tests.hostile_server import HostileServer, answer, bomb
 from orders_pipeline_tests.wms.test_rest import ORDER, ORDER_ID
 

@@ -15,13 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
 from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, SELLER_ID, WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.untrusted_text import bounded_text, is_bounded
-from orders_pipeline.vault.personal import PersonalText
-from orders_pipeline.wms.rest import RestWarehouse
-from orders_pipeline.wms.shipment_events import read_shipment_event
-from orders_pipeline.wms.warehouse import (
+from orders_pipeline.wms.port import (
     FulfillmentLine,
     FulfillmentOrder,
     PushResult,
@@ -32,6 +30,8 @@ from orders_pipeline.wms.warehouse import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.wms.rest.adapter import RestWarehouse
+from orders_pipeline.wms.shipment_events import read_shipment_event
 
 BASE = "https://warehouse.test"
 ORDER_ID = "115-0000001-0000001"

@@ -1,7 +1,4 @@
-"""Who may call: applications, sellers, and the tokens that Login with Amazon gave them.
-
-Belongs here: issuing, finding and ending tokens. Elsewhere: the token endpoint (login), what a token opens (gate).
-"""
+"""Who may call: applications, sellers, and the tokens that Login with Amazon gave them."""
 
 from __future__ import annotations
 

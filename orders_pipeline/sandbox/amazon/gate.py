@@ -1,8 +1,4 @@
-"""The door of every Selling Partner API operation: token, quota, faults, headers, ledger.
-
-Belongs here: what is the same for all operations. Elsewhere: what each one answers (orders_v2026, orders_v0,
-shipments, restricted_tokens, notifications_api).
-"""
+"""The door of every Selling Partner API operation: token, quota, faults, headers, ledger."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What Amazon saw: every call, every token, every confirmation, every message it sent. No PII.
-
-Belongs here: records and counts. Elsewhere: what they prove (day.verdicts).
-"""
+"""What Amazon saw: every call, every token, every confirmation, every message it sent. No PII."""
 
 from __future__ import annotations
 

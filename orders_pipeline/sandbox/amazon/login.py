@@ -1,6 +1,5 @@
 """Login with Amazon: POST /auth/o2/token.
 
-Belongs here: the two grants that a seller's own application uses, and the errors in Amazon's words.
 Source of the error words: Amazon's LWA documentation as quoted in third-party integrations, read 2026-11-20.
 """
 

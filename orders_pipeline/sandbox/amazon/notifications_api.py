@@ -1,7 +1,4 @@
-"""Notifications API v1: destinations and subscriptions.
-
-Belongs here: the HTTP rules. Elsewhere: the records (subscriptions), the queue that messages go to (queue).
-"""
+"""Notifications API v1: destinations and subscriptions."""
 
 from __future__ import annotations
 

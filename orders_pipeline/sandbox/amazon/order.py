@@ -1,8 +1,4 @@
-"""An order as Amazon keeps it, before any API version has dressed it up.
-
-Belongs here: the order's data and what follows from it alone. Elsewhere: when it changes (state), how it is shown
-(render_v2026, render_v0), what it looks like on the queue (order_change).
-"""
+"""An order as Amazon keeps it, before any API version has dressed it up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""ORDER_CHANGE 1.0, the message that Amazon puts on the seller's queue when an order changed.
-
-Belongs here: an order and a reason → messages. Elsewhere: whether and how they are delivered (state, queue).
-"""
+"""ORDER_CHANGE 1.0, the message that Amazon puts on the seller's queue when an order changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Orders API v0 reads, which Amazon removes on 2027-03-27.
 
-Belongs here: parameters, pages, and what a restricted data token opens. Elsewhere: how an order looks (render_v0).
-
 v0 ignores parameters that it does not know, and a real client (python-amazon-sp-api) sends some; the ledger counts
 them, so that a test can say that ours sends none.
 """

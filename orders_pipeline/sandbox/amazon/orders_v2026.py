@@ -1,7 +1,4 @@
-"""Orders API 2026-01-01: searchOrders and getOrder.
-
-Belongs here: parameters, rules, pages. Elsewhere: how an order looks (render_v2026).
-"""
+"""Orders API 2026-01-01: searchOrders and getOrder."""
 
 from __future__ import annotations
 

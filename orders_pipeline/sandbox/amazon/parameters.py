@@ -1,7 +1,4 @@
-"""Query parameters of the order listings, read as strictly as Amazon reads them.
-
-Belongs here: types, enums, date rules, page tokens. Elsewhere: which orders match (orders_v2026, orders_v0).
-"""
+"""Query parameters of the order listings, read as strictly as Amazon reads them."""
 
 from __future__ import annotations
 

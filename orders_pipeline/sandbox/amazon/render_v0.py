@@ -1,7 +1,4 @@
-"""An order in the words of the Orders API v0: PascalCase, `Canceled` with one l, some booleans as strings.
-
-Belongs here: what a v0 answer shows, with and without a restricted data token. Elsewhere: operations (orders_v0).
-"""
+"""An order in the words of the Orders API v0: PascalCase, `Canceled` with one l, some booleans as strings."""
 
 from __future__ import annotations
 

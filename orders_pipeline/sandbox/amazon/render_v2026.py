@@ -1,7 +1,7 @@
 """An order in the words of the Orders API 2026-01-01.
 
-Belongs here: which dataset shows what, and to whom. Without FULFILLMENT an order has no status; PII comes with its
-dataset and with the role, and is silently absent without them.
+Without FULFILLMENT an order has no status; PII comes with its dataset and with the role, and is silently absent
+without them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Tokens API 2021-03-01: createRestrictedDataToken, which the v0 order reads need for personal data.
-
-Belongs here: what may be asked for. Elsewhere: what a token shows (orders_v0), how long it lives (accounts).
-"""
+"""Tokens API 2021-03-01: createRestrictedDataToken, which the v0 order reads need for personal data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """confirmShipment: POST /orders/v0/orders/{orderId}/shipmentConfirmation.
 
-Belongs here: every rule that a confirmation must meet, and what a good one changes. The error code of this operation is
-"Invalid Input", with a space; every other operation writes InvalidInput.
+The error code of this operation is "Invalid Input", with a space; every other operation writes InvalidInput.
 """
 
 from __future__ import annotations

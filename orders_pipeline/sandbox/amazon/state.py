@@ -1,8 +1,4 @@
-"""Amazon's state: the orders, and every way in which one can change.
-
-Belongs here: changes, under one lock, each with a later `last_updated` than the one before and with its message on the
-queue. Elsewhere: who may ask for them (gate), the rules of a confirmation (shipments).
-"""
+"""Amazon's state: the orders, and every way in which one can change."""
 
 from __future__ import annotations
 

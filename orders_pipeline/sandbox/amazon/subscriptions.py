@@ -1,7 +1,4 @@
-"""Notification destinations and subscriptions: who gets which messages, and where.
-
-Belongs here: the records and the filter. Elsewhere: the API that makes them (notifications_api), delivery (queue).
-"""
+"""Notification destinations and subscriptions: who gets which messages, and where."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Invented buyers: plausible names and addresses from short lists, or canaries that can be searched for.
 
-Belongs here: personal data that belongs to nobody. The telephone numbers are in the range kept free for fiction.
+The telephone numbers are in the range kept free for fiction.
 """
 
 from __future__ import annotations

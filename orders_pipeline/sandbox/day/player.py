@@ -1,7 +1,6 @@
 """Plays the day: at its time, each thing that happens to an order.
 
-Belongs here: the clockwork of scenarios. It watches the sandbox's own warehouse for what depends on a push, and never
-asks the pipeline anything.
+It watches the sandbox's own warehouse for what depends on a push, and never asks the pipeline anything.
 """
 
 from __future__ import annotations

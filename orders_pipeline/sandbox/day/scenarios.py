@@ -1,8 +1,4 @@
-"""What can happen to an order in a day, how often it does, and where it should end.
-
-Belongs here: the list of scenarios, their shares and expectations, and drawing a day's orders from a seed.
-Elsewhere: playing them (player), judging them (verdicts).
-"""
+"""What can happen to an order in a day, how often it does, and where it should end."""
 
 from __future__ import annotations
 

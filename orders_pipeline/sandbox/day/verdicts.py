@@ -1,6 +1,6 @@
 """Did each order end where it should? Judged by Amazon's and the warehouse's books alone.
 
-Belongs here: comparing expectation and fact. It never looks at the pipeline, its store or its logs.
+It never looks at the pipeline, its store or its logs.
 """
 
 from __future__ import annotations

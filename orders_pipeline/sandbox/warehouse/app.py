@@ -1,7 +1,4 @@
-"""The warehouse's REST API, exactly as its contract has it: bearer token, JSON, idempotent PUT.
-
-Belongs here: HTTP, what a valid order is, errors. Elsewhere: decisions and records (state).
-"""
+"""The warehouse's REST API, exactly as its contract has it: bearer token, JSON, idempotent PUT."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The warehouse floor: as time passes it packs what was accepted and ships it, in one parcel or two.
 
-Belongs here: when an order leaves, how it is split, which carrier takes it. Everything is drawn from the seed and the
-order's number, so the same day ships the same way. Elsewhere: what a shipment changes (state).
+Everything is drawn from the seed and the order's number, so the same day ships the same way.
 """
 
 from __future__ import annotations

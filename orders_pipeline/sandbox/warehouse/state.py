@@ -1,8 +1,4 @@
-"""The warehouse's orders, what it did with them, and its ledger.
-
-Belongs here: orders, packages, events, and the decisions of a warehouse: accept, hold, cancel, too late. Elsewhere:
-HTTP (app), packing and shipping as time passes (floor).
-"""
+"""The warehouse's orders, what it did with them, and its ledger."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""Queries of alerts: what a person should look at, once each while it lasts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.alerts.tables import alerts
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
+
+SEVERITIES = ("info", "warning", "error")
+# A row of the index over the keys takes 2,704 bytes at most. The longest names an order and a package of it.
+LONGEST_KEY = 300
+# A few sentences. What others wrote into a message is bounded where it entered; this is the last net.
+LONGEST_MESSAGE = 2_000
+
+
+def raise_alert(
+    connection: Connection, *, seller_id: str, key: str, severity: str, message: str, what_to_do: str
+) -> bool:
+    """Open an alert, or note that it is still so; True when it is new. `message` never holds a buyer's data.
+
+    `key` names the subject (`push.refused:<order>`), by its id or by `subject_hash`, never by text that others wrote;
+    `severity` is info, warning or error.
+    """
+    statement = insert(alerts).values(
+        seller_id=seller_id,
+        key=_storable_key(key),
+        severity=severity,
+        message=bounded_text(message, LONGEST_MESSAGE) or "",
+        what_to_do=bounded_text(what_to_do, LONGEST_MESSAGE) or "",
+        times_seen=1,
+    )
+    worse = _rank(statement.excluded.severity) > _rank(alerts.c.severity)
+    statement = statement.on_conflict_do_update(
+        index_elements=[alerts.c.seller_id, alerts.c.key],
+        index_where=alerts.c.closed_at.is_(None),
+        set_={
+            "times_seen": alerts.c.times_seen + 1,
+            "severity": statement.excluded.severity,
+            # What became worse is told again.
+            "delivered_at": case((worse, null()), else_=alerts.c.delivered_at),
+            "last_seen_at": func.clock_timestamp(),
+            "message": statement.excluded.message,
+            "what_to_do": statement.excluded.what_to_do,
+        },
+    ).returning(alerts.c.times_seen)
+    return connection.execute(statement).scalar_one() == 1
+
+
+def subject_hash(text: str) -> str:
+    """What stands in a key for a subject that is text of others: short, and telling nothing."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:32]
+
+
+def _storable_key(key: str) -> str:
+    kind = key.partition(":")[0]
+    return key if is_bounded(key, LONGEST_KEY) else f"{kind}:{subject_hash(key)}"
+
+
+def _rank(severity: ColumnElement[str]) -> ColumnElement[int]:
+    return case({name: rank for rank, name in enumerate(SEVERITIES)}, value=severity)
+
+
+def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
+    """Close the open alert of this key; True if there was one."""
+    statement = (
+        update(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.key == _storable_key(key), alerts.c.closed_at.is_(None))
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount > 0
+
+
+def close_alerts(connection: Connection, *, seller_id: str, keys: Sequence[str]) -> int:
+    """Close the open alerts of these keys; how many there were."""
+    stored = [_storable_key(key) for key in keys]
+    statement = (
+        update(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.key.in_(stored), alerts.c.closed_at.is_(None))
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount
+
+
+def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix: str, but: Collection[str] = ()) -> int:
+    """Close every open alert whose key begins so, but these; how many there were. None: of every seller."""
+    statement = (
+        update(alerts)
+        .where(
+            alerts.c.seller_id == seller_id if seller_id is not None else true(),
+            alerts.c.key.startswith(prefix, autoescape=True),
+            alerts.c.key.not_in([_storable_key(key) for key in but]),
+            alerts.c.closed_at.is_(None),
+        )
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount
+
+
+def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+    """Open alerts, worst and newest first."""
+    statement = (
+        select(alerts)
+        .where(alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None))
+        .order_by(alerts.c.severity, alerts.c.opened_at.desc())
+    )
+    return list(connection.execute(statement))
+
+
+def open_alert_keys(connection: Connection, seller_id: str, *, prefix: str) -> list[str]:
+    """The keys of open alerts that begin so."""
+    statement = select(alerts.c.key).where(
+        alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None), alerts.c.key.startswith(prefix, autoescape=True)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+    """Lock alerts that nobody has been told of yet: the seller's first, then those of a former seller, or of nobody."""
+    statement = (
+        select(alerts)
+        .where(alerts.c.delivered_at.is_(None))
+        .order_by(alerts.c.seller_id != seller_id, alerts.c.alert_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(statement))
+
+
+def mark_alert_delivered(connection: Connection, alert_id: int) -> None:
+    connection.execute(update(alerts).where(alerts.c.alert_id == alert_id).values(delivered_at=func.clock_timestamp()))

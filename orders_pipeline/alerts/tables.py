@@ -1,0 +1,25 @@
+"""Tables: alerts."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
+
+from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("key", Text, nullable=False, comment="what it is about; one open alert a key"),
+    Column("severity", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("what_to_do", Text, nullable=False),
+    count_column("times_seen"),
+    time_now_column("opened_at"),
+    time_now_column("last_seen_at"),
+    time_column("delivered_at"),
+    time_column("closed_at"),
+    Index("uq_alerts_open", "seller_id", "key", unique=True, postgresql_where=text("closed_at is null")),
+    schema="pipeline",
+)

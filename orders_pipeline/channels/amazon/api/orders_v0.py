@@ -1,0 +1,273 @@
+"""The Orders API v0 behind the OrdersPort, until Amazon removes its reads on 2027-03-27.
+
+| asked for | calls |
+| --- | --- |
+| the state of one order | getOrder, getOrderItems (all pages); no RDT |
+| the state of several | getOrders (50 ids a call), getOrderItems for each; no RDT |
+| shipping details too | getOrder, getOrderItems, both with the RDT |
+| a search | getOrders; its orders have no items: this version lists none |
+
+`OrderParts.PACKAGES` brings nothing here: `Order.packages` is None, and shipped quantities are on the items.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import TypeVar
+
+from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order, read_shipping_details
+from orders_pipeline.channels.amazon.api.orders_v2026 import PAGE_SIZE, SEARCH_HOLDBACK, iso, page_token_error
+from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page_token, read_page_token
+from orders_pipeline.channels.amazon.api.search_entries import read_entries
+from orders_pipeline.channels.amazon.audit import AuditSink
+from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError
+from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
+from orders_pipeline.channels.amazon.http.timing import Deadline
+from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
+from orders_pipeline.channels.amazon.quota.operations import (
+    V0_GET_ORDER,
+    V0_GET_ORDER_ADDRESS,
+    V0_GET_ORDER_BUYER_INFO,
+    V0_GET_ORDER_ITEMS,
+    V0_GET_ORDERS,
+    Operation,
+)
+from orders_pipeline.model.order import (
+    AMAZON,
+    MERCHANT,
+    FetchedOrder,
+    Order,
+    OrderParts,
+    Priority,
+    SearchPage,
+    SearchWindow,
+    ShippingDetails,
+)
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+API_VERSION = "v0"
+REMOVAL = date(2027, 3, 27)
+WARNING_DAYS = 120
+IDS_PER_CALL = 50
+# More pages than this is a circle: an order has no ten thousand items.
+MOST_ITEM_PAGES = 100
+_CHANNELS = {MERCHANT: "MFN", AMAZON: "AFN"}
+
+
+class OrdersV0:
+    """Reads orders of one seller. See `OrdersPort`."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        tokens: AccessTokens,
+        restricted: AccessTokens,
+        buyer: AccessTokens,
+        audit: AuditSink,
+        marketplace_ids: tuple[str, ...],
+    ) -> None:
+        self._transport = transport
+        self._tokens = tokens
+        self._restricted = restricted
+        self._buyer = buyer
+        self._audit = audit
+        self._marketplace_ids = marketplace_ids
+        warn_of_removal(datetime.now(UTC).date())
+
+    @property
+    def api_version(self) -> str:
+        return API_VERSION
+
+    def get_order(
+        self,
+        order_id: str,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        deadline = self._transport.deadline(deadline_seconds)
+        if OrderParts.SHIPPING_DETAILS not in parts:
+            body = self._payload(V0_GET_ORDER, order_id, self._tokens, priority, deadline)
+            return FetchedOrder(self._order(body, self._items(order_id, self._tokens, priority, deadline), order_id))
+
+        def call() -> tuple[Fields, list[Fields]]:
+            order = self._payload(V0_GET_ORDER, order_id, self._restricted, priority, deadline)
+            return order, self._items(order_id, self._restricted, priority, deadline)
+
+        body, items = restricted_call(self._audit, V0_GET_ORDER, order_id, call)
+        details = read_shipping_details(body.part("ShippingAddress"), items)
+        return FetchedOrder(self._order(body, items, order_id), details)
+
+    def get_orders(
+        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> dict[str, Order]:
+        deadline = self._transport.deadline(deadline_seconds)
+        found: dict[str, Order] = {}
+        for start in range(0, len(order_ids), IDS_PER_CALL):
+            query = {
+                "MarketplaceIds": ",".join(self._marketplace_ids),
+                "AmazonOrderIds": ",".join(order_ids[start : start + IDS_PER_CALL]),
+            }
+            answer = self._call(V0_GET_ORDERS, V0_GET_ORDERS.path, query, self._tokens, priority, deadline)
+            for body in self._read(V0_GET_ORDERS, answer, lambda payload: payload.required_parts("Orders")):
+                order_id = self._read(V0_GET_ORDERS, answer, lambda _, body=body: body.required_text("AmazonOrderId"))
+                found[order_id] = self._order(body, self._items(order_id, self._tokens, priority, deadline), order_id)
+        return found
+
+    def search_orders(
+        self,
+        window: SearchWindow,
+        *,
+        page_token: str | None = None,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        """One page. The orders have no items: a search tells which orders to look at."""
+        clock = self._transport.clock
+        deadline = self._transport.deadline(deadline_seconds)
+        if page_token is not None:
+            token = read_page_token(page_token, V0_GET_ORDERS, self._transport.seller_id, clock.now())
+            return self._search(window, token.before, token, priority, deadline)
+        knew_the_time = clock.known
+        before = min(window.updated_before, clock.now() - SEARCH_HOLDBACK)
+        if before <= window.updated_after:
+            return SearchPage((), None, window.updated_after)
+        try:
+            return self._search(window, before, None, priority, deadline)
+        except AmazonBadRequest:
+            earlier = min(window.updated_before, clock.now() - SEARCH_HOLDBACK)
+            if knew_the_time or earlier >= before or earlier <= window.updated_after:
+                raise
+            return self._search(window, earlier, None, priority, deadline)
+
+    def get_order_address(self, order_id: str, *, deadline_seconds: float = 20.0) -> ShippingDetails | None:
+        """The address alone, with the RDT. `get_order` answers the same and the state in one call."""
+        deadline = self._transport.deadline(deadline_seconds)
+        body = restricted_call(
+            self._audit,
+            V0_GET_ORDER_ADDRESS,
+            order_id,
+            lambda: self._payload(V0_GET_ORDER_ADDRESS, order_id, self._restricted, Priority.EVENT, deadline),
+        )
+        return read_shipping_details(body.part("ShippingAddress"), [])
+
+    def has_buyer_info(self, order_id: str, *, deadline_seconds: float = 20.0) -> bool:
+        """Whether getOrderBuyerInfo tells anything of the buyer: to check roles. What it tells is not kept."""
+        deadline = self._transport.deadline(deadline_seconds)
+        body = restricted_call(
+            self._audit,
+            V0_GET_ORDER_BUYER_INFO,
+            order_id,
+            lambda: self._payload(V0_GET_ORDER_BUYER_INFO, order_id, self._buyer, Priority.EVENT, deadline),
+        )
+        return body.has("BuyerEmail") or body.has("BuyerName")
+
+    def _items(self, order_id: str, tokens: AccessTokens, priority: Priority, deadline: Deadline) -> list[Fields]:
+        path = V0_GET_ORDER_ITEMS.url_path(order_id=order_id)
+        items: list[Fields] = []
+        seen: set[str] = set()
+        query: dict[str, str] = {}
+        while True:
+            answer = self._call(V0_GET_ORDER_ITEMS, path, query, tokens, priority, deadline)
+            payload = Fields(answer.body, "answer").part("payload")
+            items += self._read(V0_GET_ORDER_ITEMS, answer, lambda payload: payload.required_parts("OrderItems"))
+            next_token = payload.opaque("NextToken")
+            if next_token is None:
+                return items
+            if next_token in seen or len(seen) >= MOST_ITEM_PAGES:
+                raise self._protocol_error(V0_GET_ORDER_ITEMS, answer, "answer.payload.NextToken goes in a circle")
+            seen.add(next_token)
+            query = {"NextToken": next_token}
+
+    def _search(
+        self, window: SearchWindow, before: datetime, token: PageToken | None, priority: Priority, deadline: Deadline
+    ) -> SearchPage:
+        query = {
+            "LastUpdatedAfter": iso(window.updated_after),
+            "LastUpdatedBefore": iso(before),
+            "MarketplaceIds": ",".join(window.marketplace_ids or self._marketplace_ids),
+            "FulfillmentChannels": ",".join(_CHANNELS.get(one, one) for one in window.fulfilled_by),
+            "MaxResultsPerPage": str(PAGE_SIZE),
+            "NextToken": token.amazon if token else "",
+        }
+        query = {name: value for name, value in query.items() if value}
+        try:
+            answer = self._call(V0_GET_ORDERS, V0_GET_ORDERS.path, query, self._tokens, priority, deadline)
+        except AmazonBadRequest as error:
+            raise page_token_error(error) if token else error from None
+        payload = Fields(answer.body, "answer").part("payload")
+        orders, unreadable = self._read(
+            V0_GET_ORDERS,
+            answer,
+            lambda payload: read_entries(
+                payload.required_parts("Orders"), "AmazonOrderId", lambda order: read_order(order, [])
+            ),
+        )
+        next_token = next_page_token(
+            payload.opaque("NextToken"),
+            [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
+            before=before,
+            now=self._transport.clock.now(),
+            previous=token,
+            operation=V0_GET_ORDERS,
+            seller_id=self._transport.seller_id,
+            request_id=answer.request_id,
+        )
+        return SearchPage(orders, next_token, payload.time("LastUpdatedBefore") or before, unreadable)
+
+    def _payload(
+        self, operation: Operation, order_id: str, tokens: AccessTokens, priority: Priority, deadline: Deadline
+    ) -> Fields:
+        answer = self._call(operation, operation.url_path(order_id=order_id), {}, tokens, priority, deadline)
+        payload = Fields(answer.body, "answer").part("payload")
+        if payload.text("AmazonOrderId") != order_id:
+            raise self._protocol_error(operation, answer, "answer.payload.AmazonOrderId is missing or another order's")
+        return payload
+
+    def _order(self, body: Fields, items: list[Fields], order_id: str) -> Order:
+        try:
+            return read_order(body, items)
+        except FieldProblem as problem:
+            raise protocol_error(
+                V0_GET_ORDER, self._transport.seller_id, None, f"order {order_id}: {problem}"
+            ) from None
+
+    def _read(self, operation: Operation, answer: Answer, read: Callable[[Fields], Value]) -> Value:
+        try:
+            return read(Fields(answer.body, "answer").part("payload"))
+        except FieldProblem as problem:
+            raise self._protocol_error(operation, answer, str(problem)) from None
+
+    def _call(
+        self,
+        operation: Operation,
+        path: str,
+        query: dict[str, str],
+        tokens: AccessTokens,
+        priority: Priority,
+        deadline: Deadline,
+    ) -> Answer:
+        request = Request(operation, path, query=query)
+        return self._transport.call(request, tokens, priority=priority, deadline=deadline)
+
+    def _protocol_error(self, operation: Operation, answer: Answer, problem: str) -> AmazonError:
+        return protocol_error(operation, self._transport.seller_id, answer.request_id, problem)
+
+
+def warn_of_removal(today: date) -> None:
+    """Say in the log when the end of v0 is near."""
+    days = (REMOVAL - today).days
+    if days <= WARNING_DAYS:
+        logger.warning(
+            "AMAZON_ORDERS_API is v0, whose order reads Amazon removes on %s (%s days from now): set it to 2026-01-01.",
+            REMOVAL.isoformat(),
+            days,
+        )

@@ -1,0 +1,183 @@
+"""The Orders API 2026-01-01 behind the OrdersPort: one call answers everything about an order.
+
+No restricted data token: this version gives a buyer's data by role, to whom asks with RECIPIENT.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order, read_shipping_details
+from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page_token, read_page_token
+from orders_pipeline.channels.amazon.api.search_entries import read_entries
+from orders_pipeline.channels.amazon.audit import AuditSink
+from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound, AmazonPageTokenInvalid
+from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
+from orders_pipeline.channels.amazon.http.timing import Deadline
+from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
+from orders_pipeline.channels.amazon.quota.operations import GET_ORDER, SEARCH_ORDERS, Operation
+from orders_pipeline.model.order import (
+    FetchedOrder,
+    Order,
+    OrderParts,
+    Priority,
+    SearchPage,
+    SearchWindow,
+    ShippingDetails,
+)
+
+API_VERSION = "2026-01-01"
+# Without FULFILLMENT an order has no status; whether a cancellation was asked for is looked at before every step.
+STATE_DATA = ("FULFILLMENT", "CANCELLATION", "PROCEEDS")
+# Amazon lists an order up to two minutes after it changed, by its own clock.
+SEARCH_HOLDBACK = timedelta(minutes=3)
+PAGE_SIZE = 100
+
+
+class OrdersV2026:
+    """Reads orders of one seller. See `OrdersPort`."""
+
+    def __init__(self, transport: Transport, tokens: AccessTokens, audit: AuditSink) -> None:
+        self._transport = transport
+        self._tokens = tokens
+        self._audit = audit
+
+    @property
+    def api_version(self) -> str:
+        return API_VERSION
+
+    def get_order(
+        self,
+        order_id: str,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        return self._get_order(order_id, parts, priority, self._transport.deadline(deadline_seconds))
+
+    def get_orders(
+        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> dict[str, Order]:
+        """One call an order: this version has no search by order ids. Keep the list within what the quota gives."""
+        deadline = self._transport.deadline(deadline_seconds)
+        found: dict[str, Order] = {}
+        for order_id in order_ids:
+            try:
+                found[order_id] = self._get_order(order_id, OrderParts.STATE, priority, deadline).order
+            except AmazonNotFound:
+                continue
+        return found
+
+    def search_orders(
+        self,
+        window: SearchWindow,
+        *,
+        page_token: str | None = None,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        clock = self._transport.clock
+        deadline = self._transport.deadline(deadline_seconds)
+        if page_token is not None:
+            token = read_page_token(page_token, SEARCH_ORDERS, self._transport.seller_id, clock.now())
+            return self._search(window, token.before, token, priority, deadline)
+        knew_the_time = clock.known
+        before = min(window.updated_before, clock.now() - SEARCH_HOLDBACK)
+        if before <= window.updated_after:
+            # Nothing of it is listed yet; asking would be an error.
+            return SearchPage((), None, window.updated_after)
+        try:
+            return self._search(window, before, None, priority, deadline)
+        except AmazonBadRequest:
+            # The first call of a process whose clock is ahead of Amazon's asks too late an end; now the time is known.
+            earlier = min(window.updated_before, clock.now() - SEARCH_HOLDBACK)
+            if knew_the_time or earlier >= before or earlier <= window.updated_after:
+                raise
+            return self._search(window, earlier, None, priority, deadline)
+
+    def _get_order(self, order_id: str, parts: OrderParts, priority: Priority, deadline: Deadline) -> FetchedOrder:
+        wants_details = OrderParts.SHIPPING_DETAILS in parts
+        wants_packages = OrderParts.PACKAGES in parts
+        included: list[str] = [*STATE_DATA]
+        if wants_details:
+            included.append("RECIPIENT")
+        if wants_packages:
+            included.append("PACKAGES")
+        request = Request(GET_ORDER, GET_ORDER.url_path(order_id=order_id), query={"includedData": ",".join(included)})
+
+        def call() -> Answer:
+            return self._transport.call(request, self._tokens, priority=priority, deadline=deadline)
+
+        answer = restricted_call(self._audit, GET_ORDER, order_id, call) if wants_details else call()
+        body = Fields(answer.body, "answer").part("order")
+        try:
+            order = read_order(body, with_packages=wants_packages)
+        except FieldProblem as problem:
+            raise self._protocol_error(GET_ORDER, answer, str(problem)) from None
+        if order.order_id != order_id:
+            raise self._protocol_error(GET_ORDER, answer, "answer.order.orderId is another order's")
+        details: ShippingDetails | None = read_shipping_details(body) if wants_details else None
+        return FetchedOrder(order, details)
+
+    def _search(
+        self, window: SearchWindow, before: datetime, token: PageToken | None, priority: Priority, deadline: Deadline
+    ) -> SearchPage:
+        query = {
+            "lastUpdatedAfter": iso(window.updated_after),
+            "lastUpdatedBefore": iso(before),
+            "marketplaceIds": ",".join(window.marketplace_ids),
+            "fulfilledBy": ",".join(window.fulfilled_by),
+            "maxResultsPerPage": str(PAGE_SIZE),
+            "includedData": "FULFILLMENT,CANCELLATION",
+            "paginationToken": token.amazon if token else "",
+        }
+        request = Request(
+            SEARCH_ORDERS, SEARCH_ORDERS.path, query={name: value for name, value in query.items() if value}
+        )
+        try:
+            answer = self._transport.call(request, self._tokens, priority=priority, deadline=deadline)
+        except AmazonBadRequest as error:
+            raise page_token_error(error) if token else error from None
+        body = Fields(answer.body, "answer")
+        try:
+            orders, unreadable = read_entries(
+                body.required_parts("orders"),
+                "orderId",
+                lambda order: read_order(order, with_packages=False, strict=False),
+            )
+            listed_until = body.time("lastUpdatedBefore")
+        except FieldProblem as problem:
+            raise self._protocol_error(SEARCH_ORDERS, answer, str(problem)) from None
+        next_token = next_page_token(
+            body.part("pagination").opaque("nextToken"),
+            [order.order_id for order in orders] + [entry.order_id or "" for entry in unreadable],
+            before=before,
+            now=self._transport.clock.now(),
+            previous=token,
+            operation=SEARCH_ORDERS,
+            seller_id=self._transport.seller_id,
+            request_id=answer.request_id,
+        )
+        return SearchPage(orders, next_token, listed_until or before, unreadable)
+
+    def _protocol_error(self, operation: Operation, answer: Answer, problem: str) -> AmazonError:
+        return protocol_error(operation, self._transport.seller_id, answer.request_id, problem)
+
+
+def iso(moment: datetime) -> str:
+    """Amazon's spelling of a time: UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def page_token_error(error: AmazonBadRequest) -> AmazonPageTokenInvalid:
+    """A 400 to a page token: whatever its reason, the way out is to begin the window again."""
+    return AmazonPageTokenInvalid(
+        f"{error} Begin the same window again; what was found before is recognised.",
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )

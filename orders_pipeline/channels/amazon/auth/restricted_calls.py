@@ -1,0 +1,36 @@
+"""Account for a restricted call before it is made, and for its failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import uuid4
+
+from orders_pipeline.channels.amazon.audit import AuditSink
+from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.channels.amazon.quota.operations import Operation
+
+PURPOSE = "ship the order"
+ACTION = "amazon_restricted_call"
+# Amazon's have 36; what a proxy puts there may be anything, and an audit entry takes no long text.
+REQUEST_ID_CHARACTERS = 100
+
+Result = TypeVar("Result")
+
+
+def restricted_call(
+    audit: AuditSink, operation: Operation, order_id: str | None, call: Callable[[], Result], *, action: str = ACTION
+) -> Result:
+    """Record, call, and record again if it failed. If the first record cannot be written, nothing is called.
+
+    Both entries carry the call's number: a failure takes the weight of evidence from its own request and no other's.
+    """
+    detail: dict[str, object] = {"operation": operation.name, "call": uuid4().hex}
+    audit.record(action, order_id, PURPOSE, "requested", detail)
+    try:
+        return call()
+    except AmazonError as error:
+        request_id = error.request_id[:REQUEST_ID_CHARACTERS] if error.request_id else None
+        failed = {**detail, "error": type(error).__name__, "status": error.status, "request_id": request_id}
+        audit.record(action, order_id, PURPOSE, "failed", failed)
+        raise

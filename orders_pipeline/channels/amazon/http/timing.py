@@ -1,0 +1,74 @@
+"""The clocks that the client reads, and how it waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How this process waits, and tells the time."""
+
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _utc_now
+
+    def deadline(self, seconds: float) -> Deadline:
+        return Deadline(self, self.monotonic() + seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the caller stops waiting. One is shared by all the calls that make up one answer."""
+
+    timing: Timing
+    at: float
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - self.timing.monotonic())
+
+
+# The Date header has whole seconds, and an answer takes a while to come.
+DATE_RESOLUTION = timedelta(seconds=2)
+
+
+@dataclass(slots=True)
+class AmazonClock:
+    """Amazon's clock, as far as the Date header of its answers tells: rules about "two minutes ago" mean that one."""
+
+    timing: Timing
+    offset: timedelta = field(default=timedelta(0))
+    known: bool = False
+    # Hears the time of each answer: whoever compares another clock with it.
+    observer: Callable[[datetime], None] | None = None
+
+    def now(self) -> datetime:
+        return self.timing.now() + self.offset
+
+    def learn(self, date_header: str | None) -> None:
+        """Take the time from an answer. The header has whole seconds, so it is up to one second behind."""
+        if not date_header:
+            return
+        try:
+            told = parsedate_to_datetime(date_header)
+        except ValueError:
+            return
+        if told.tzinfo is None:
+            return
+        seen = told.astimezone(UTC) - self.timing.now()
+        # Each answer shows the least that the offset can be: the greatest of those that agree comes nearest to it.
+        agrees = self.known and abs(seen - self.offset) < DATE_RESOLUTION
+        self.offset = max(seen, self.offset) if agrees else seen
+        self.known = True
+        if self.observer is not None:
+            self.observer(told.astimezone(UTC))

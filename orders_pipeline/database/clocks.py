@@ -1,0 +1,153 @@
+"""Queries of clocks: Amazon's, as its answers tell it, beside the database's; and stored times that are still to come.
+
+The database's clock decides between processes, and may itself be wrong. Amazon's Date header, which comes with every
+answer, is the one clock from outside. What the retention takes for now is the later of the two: a database clock that
+was set back (a restore, a wrong NTP server) keeps nothing longer. One that is ahead destroys early, and is an alert.
+The newest Date that was told counts, not the latest: a wrong one is mended by the next answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.database.engine import Database
+
+AMAZON = "amazon"
+RETENTION_NOW = (
+    "greatest(clock_timestamp(), (select told_at from pipeline.clock_readings where source = 'amazon' limit 1))"
+)
+# Clocks of one server that is kept in step by NTP differ by less.
+TOLERANCE = timedelta(minutes=1)
+
+_NOW, _NULL = "clock_timestamp()", "null"
+# Every stored time that is past when it is written and that decides how long something is kept. What takes the place of
+# one that is still to come: now, the first moment at which it is known to be wrong; or nothing, where it is told again.
+_PAST_TIMES: dict[str, dict[str, str]] = {
+    "vault.records": {"first_stored_at": _NOW, "stored_at": _NOW},
+    "vault_keys.unsettled_shreds": {"shredded_at": _NOW},
+    "pipeline.orders": {
+        "first_seen_at": _NOW,
+        "purchased_at": _NULL,
+        "delivered_at": _NULL,
+        "seen_on_its_way_at": _NULL,
+        "delivery_checked_at": _NULL,
+    },
+    "pipeline.fulfillment_queue": {"changed_at": _NOW},
+    "pipeline.shipment_confirmations": {"reported_at": _NOW},
+    # Erased in the future is not erased: the warehouse is asked again.
+    "pipeline.wms_orders": {
+        "first_attempt_at": _NOW,
+        "sent_at": _NOW,
+        "accepted_at": _NOW,
+        "erase_asked_at": _NOW,
+        "erased_at": _NULL,
+    },
+    "pipeline.erasures": {"asked_at": _NOW, "shredded_at": _NULL, "finished_at": _NULL},
+    "pipeline.order_events": {"received_at": _NOW},
+    "pipeline.wms_shipments": {"received_at": _NOW},
+    "pipeline.parked_messages": {"parked_at": _NOW, "replayed_at": _NOW},
+    "pipeline.search_windows": {"started_at": _NOW},
+    "pipeline.alerts": {"opened_at": _NOW, "last_seen_at": _NOW},
+    "pipeline.client_secrets": {"first_seen_at": _NOW},
+}
+# An erasure at the warehouse is put off by six hours at most.
+_ERASE_DUE_AT_MOST = "interval '1 day'"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """The newest answer of Amazon's that told the time. `ahead`: by how much the database's clock was ahead of it."""
+
+    told_at: datetime
+    read_at: datetime
+
+    @property
+    def ahead(self) -> timedelta:
+        return self.read_at - self.told_at
+
+
+def note_reading(connection: Connection, told_at: datetime) -> None:
+    """Keep what Amazon's clock said at this moment of the database's."""
+    connection.execute(
+        text(
+            "insert into pipeline.clock_readings (source, told_at) values (:source, :told_at) on conflict (source) "
+            "do update set told_at = excluded.told_at, read_at = clock_timestamp()"
+        ),
+        {"source": AMAZON, "told_at": told_at},
+    )
+
+
+def reading(connection: Connection) -> ClockReading | None:
+    """The newest reading; None before the first."""
+    row = connection.execute(
+        text("select told_at, read_at from pipeline.clock_readings where source = :source"), {"source": AMAZON}
+    ).one_or_none()
+    return None if row is None else ClockReading(*row)
+
+
+def retention_now(connection: Connection) -> datetime:
+    """What the retention takes for now: the database's clock, or Amazon's where that is later."""
+    return connection.execute(text(f"select {RETENTION_NOW}")).scalar_one()  # our own constant
+
+
+def now_for_retention(database: Database) -> datetime:
+    """The same, in a transaction of its own."""
+    with database.transaction() as connection:
+        return retention_now(connection)
+
+
+def count_future_times(connection: Connection) -> dict[str, int]:
+    """How many stored times are still to come, by table; tables without any are left out."""
+    found: dict[str, int] = {}
+    for table, columns in _PAST_TIMES.items():
+        counts = " + ".join(f"count(*) filter (where {column} > g.limit_at)" for column in columns)
+        if table == "pipeline.wms_orders":
+            counts += f" + count(*) filter (where erase_due_at > g.limit_at + {_ERASE_DUE_AT_MOST})"
+        statement = f"select {counts} from {table} cross join {_LIMIT} g"  # noqa: S608  # our own constants
+        found[table] = int(connection.execute(text(statement), {"tolerance": TOLERANCE}).scalar_one())
+    return {table: count for table, count in found.items() if count}
+
+
+def mend_future_times(connection: Connection) -> dict[str, int]:
+    """Put every stored time that is still to come in its place; how many, by table.
+
+    Tables that this login may not change are left as they are, and the check counts them.
+    """
+    mended = count_future_times(connection)
+    for table in list(mended):
+        if not connection.execute(
+            text("select has_any_column_privilege(cast(:table as text), 'UPDATE')"), {"table": table}
+        ).scalar_one():
+            del mended[table]
+            continue
+        columns = dict(_PAST_TIMES[table])
+        sets = [f"{name} = case when {name} > g.limit_at then {now} else {name} end" for name, now in columns.items()]
+        wrong = [f"{name} > g.limit_at" for name in columns]
+        if table == "pipeline.wms_orders":
+            late = f"erase_due_at > g.limit_at + {_ERASE_DUE_AT_MOST}"
+            sets.append(f"erase_due_at = case when {late} then clock_timestamp() else erase_due_at end")
+            wrong.append(late)
+        connection.execute(
+            text(f"update {table} set {', '.join(sets)} from {_LIMIT} g where {' or '.join(wrong)}"),  # noqa: S608
+            {"tolerance": TOLERANCE},
+        )
+    return mended
+
+
+def mended_since(connection: Connection, age: timedelta) -> int:
+    """How many times were mended in that time, as the audit log says."""
+    return int(
+        connection.execute(
+            text(
+                "select coalesce(sum((detail->>'times')::bigint), 0) from audit.entries "
+                "where action = 'mend_times' and outcome = 'done' and at > clock_timestamp() - :age"
+            ),
+            {"age": age},
+        ).scalar_one()
+    )
+
+
+_LIMIT = f"(select {RETENTION_NOW} + :tolerance as limit_at)"

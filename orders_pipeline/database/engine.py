@@ -1,0 +1,69 @@
+"""The connection to PostgreSQL: one engine a process, transactions by `with`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, create_engine, text
+
+# A row whose columns the query names; SQLAlchemy types them by position, which a table with many does not need.
+AnyRow = Row[*tuple[Any, ...]]
+
+# A statement that waits longer than this has met a lock that nobody will give back in time; fail and let a retry come.
+STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+LOCK_TIMEOUT_MILLISECONDS = 10_000
+# A process that froze within a transaction holds its locks, the audit chain's among them, against everybody.
+IDLE_TIMEOUT_MILLISECONDS = 120_000
+
+
+class Database:
+    """PostgreSQL through SQLAlchemy Core. Thread-safe; each `transaction()` has a connection of its own."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            # An exception must never carry what was being written.
+            hide_parameters=True,
+            connect_args={
+                "application_name": "orders_pipeline",
+                "connect_timeout": 10,
+                "options": (
+                    f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS} "
+                    f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} "
+                    f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MILLISECONDS}"
+                ),
+                # A machine that vanished: the server drops its locks within a minute, not within two hours.
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+            },
+        )
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @contextmanager
+    def transaction(self) -> Generator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def now(self) -> datetime:
+        """The database's clock, aware, UTC: the one that decides between processes."""
+        with self.transaction() as connection:
+            return database_now(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock at this statement (not at the start of the transaction), aware, UTC."""
+    return connection.execute(text("select clock_timestamp()")).scalar_one()

@@ -1,0 +1,19 @@
+"""Tables: database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Table, Text
+
+from orders_pipeline.database.metadata import metadata, time_column, time_now_column
+
+# What the clock of Amazon's newest answer said, and the database's clock at that moment.
+clock_readings = Table(
+    "clock_readings",
+    metadata,
+    Column("source", Text, primary_key=True, comment="amazon"),
+    time_column("told_at", nullable=False),
+    time_now_column("read_at"),
+    schema="pipeline",
+)
+
+locks = Table("locks", metadata, Column("name", Text, primary_key=True), schema="pipeline")

@@ -1,0 +1,53 @@
+"""Tables: what the warehouse should do next, and what it said."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
+
+fulfillment_queue = Table(
+    "fulfillment_queue",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("hold_reasons", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    time_column("ship_by"),
+    time_now_column("entered_at"),
+    time_now_column("changed_at"),
+    time_column("action_due_at"),
+    count_column("attempts"),
+    Column("last_error", Text),
+    time_column("parked_at"),
+    Index("ix_fulfillment_queue_due", "seller_id", "action_due_at", postgresql_where=text("action_due_at is not null")),
+    Index("ix_fulfillment_queue_state", "seller_id", "state"),
+    schema="pipeline",
+)
+
+wms_orders = Table(
+    "wms_orders",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("wms_id", Text),
+    # HMAC of the fulfillment order as sent: tells "the same again" from "changed" without keeping what was sent.
+    Column("content_hash", Text),
+    Column("answer", Text, nullable=False, comment="unknown, accepted, refused, held, cancelled, partial, pending, …"),
+    Column("answer_code", Text),
+    time_now_column("first_attempt_at"),
+    # When the newest sending with an address began: what was erased before it is there again.
+    time_column("sent_at"),
+    time_column("accepted_at"),
+    time_now_column("changed_at"),
+    # Asking the warehouse to erase the buyer's data: due from then on, again after each failure, until erased_at.
+    time_column("erase_asked_at"),
+    time_column("erase_due_at"),
+    count_column("erase_attempts"),
+    Column("erase_error", Text),
+    time_column("erased_at"),
+    Index("ix_wms_orders_kept", "seller_id", "order_id", postgresql_where=text("erased_at is null")),
+    Index("ix_wms_orders_erase_due", "seller_id", "erase_due_at", postgresql_where=text("erase_due_at is not null")),
+    schema="pipeline",
+)

@@ -1,0 +1,42 @@
+"""Orders of marketplaces that are not configured: counted and shown, never fetched or queued, and never lost.
+
+A seller's queue delivers the orders of every marketplace. Once one is configured, its open orders are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
+from orders_pipeline.model.marketplaces import MARKETPLACES
+from orders_pipeline.orders.other_marketplaces import open_by_marketplace, take_in
+
+ALERT = "marketplace.not_configured:"
+
+
+def review_other_marketplaces(connection: Connection, seller_id: str, marketplace_ids: Collection[str]) -> int:
+    """Have the orders of marketplaces that are configured by now fetched; how many. Bring the alerts in line."""
+    taken = take_in(connection, seller_id, marketplace_ids)
+    keys: list[str] = []
+    already = set(open_alert_keys(connection, seller_id, prefix=ALERT))
+    for row in open_by_marketplace(connection, seller_id):
+        known = MARKETPLACES.get(row.marketplace_id)
+        # What is no marketplace of Amazon's was made up by somebody: one alert for all of them.
+        key = f"{ALERT}{row.marketplace_id if known else 'unknown'}"
+        if key not in already and key not in keys:
+            name = f"{row.marketplace_id} ({known.country_code})" if known else "that Amazon does not have"
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=key,
+                severity="warning",
+                message=f"Orders are to be shipped in a marketplace {name}, which is not configured. They are not "
+                "fetched and not pushed.",
+                what_to_do="If you ship them from here, add the marketplace to AMAZON_MARKETPLACE_ID: they come in "
+                "within the hour. Otherwise nothing; `order_board` counts them.",
+            )
+        keys.append(key)
+    close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=keys)
+    return taken

@@ -1,0 +1,138 @@
+"""Keep an answer of Amazon's: the order, its items, its sealed details, and what is still to be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.database.engine import database_now
+from orders_pipeline.intake.addresses import address_retry
+from orders_pipeline.intake.order_rows import item_values, order_values, to_ship_by_item
+from orders_pipeline.intake.rechecks import review_answer
+from orders_pipeline.intake.verification import Verified, keep_verification
+from orders_pipeline.model.order import (
+    MERCHANT,
+    NOT_FOR_THE_WAREHOUSE,
+    Order,
+    OrderStatus,
+    ShippingDetails,
+)
+from orders_pipeline.orders.account_starts import awaits_adoption
+from orders_pipeline.orders.erasures import may_be_stored
+from orders_pipeline.orders.rows import (
+    FetchClaim,
+    item_rows,
+    lose_address,
+    order_row,
+    request_fetch,
+    save_fetched_order,
+    settle_fetch,
+)
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_to_bytes
+
+SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
+# In these states the warehouse has not got the address, or not surely: a push may have to be repeated.
+NEEDS_DETAILS = frozenset({None, "queued", "pushing", "held", "refused"})
+# In these the warehouse has the order, and ships what it was told.
+_AT_THE_WAREHOUSE = frozenset({"pushing", "accepted", "hold_asked", "holding", "release"})
+# After its delivery window: by then the retention destroys the details of an order that still waits, each night anew.
+DETAILS_OF_USE = timedelta(days=28)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Amazon answered to one claim. `details` is None where none came, or none was asked for."""
+
+    order: Order
+    details: ShippingDetails | None
+    asked_for_details: bool
+    # Of an order with regulated items, where it was asked for.
+    verified: Verified | None = None
+
+
+def save_answer(
+    connection: Connection,
+    vault: Vault,
+    seller_id: str,
+    claim: FetchClaim,
+    answer: Answer,
+    marketplace_ids: Collection[str],
+) -> bool:
+    """Store one answer with all that follows from it; False if the order is to ship and has no address yet."""
+    order, details = answer.order, answer.details
+    values = order_values(seller_id, order)
+    if answer.asked_for_details:
+        shippable = details is not None and details.is_shippable
+        values |= {"has_address": shippable, "address_hidden": details is not None and details.is_hidden}
+        if shippable:
+            values["address_at"] = database_now(connection)
+    before = to_ship_by_item(item_rows(connection, seller_id, order.order_id))
+    taken = save_fetched_order(connection, values, item_values(seller_id, order))
+    settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
+    review_answer(connection, seller_id, claim, order)
+    if answer.verified is not None:
+        keep_verification(connection, seller_id, order.order_id, answer.verified)
+    merged = order_row(connection, seller_id, order.order_id)
+    close_alert(connection, seller_id=seller_id, key=f"order.parked:{order.order_id}")
+    if taken and claim.queue_state in _AT_THE_WAREHOUSE:
+        _tell_of_fewer_pieces(connection, seller_id, order, before)
+    to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
+    if not (taken and to_ship) or merged is None or merged.marketplace_id not in marketplace_ids:
+        return True
+    now = database_now(connection)
+    if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
+        return True
+    if not may_be_stored(connection, seller_id, order.order_id) or awaits_adoption(connection, seller_id, merged):
+        # Its erasure was asked for while the answer was on its way, or an old process ships it: it goes no further.
+        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
+        return True
+    if not answer.asked_for_details:
+        if claim.queue_state in NEEDS_DETAILS:
+            # It was told to be over, or Amazon's to ship, and is ours to ship after all.
+            request_fetch(connection, seller_id=seller_id, order_id=order.order_id)
+        return True
+    if details is not None and details.is_shippable:
+        vault.store(
+            connection,
+            seller_id=seller_id,
+            kind=SHIPPING_DETAILS,
+            subject_id=order.order_id,
+            plaintext=shipping_details_to_bytes(details),
+            expires_at=order.deliver_by,
+            values=held_values(details),
+        )
+        return True
+    # Before it was to ship, or known here, nobody waited for its address.
+    waiting_since = max(merged.first_seen_at, order.last_updated_at)
+    delay = address_retry(waiting_since, merged.ship_by, now)
+    request_fetch(connection, seller_id=seller_id, order_id=order.order_id, delay=delay)
+    return False
+
+
+def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, now: datetime) -> bool:
+    """Whether a warehouse of ours could need to know where this order goes. If not, it is neither asked nor kept."""
+    if programs & NOT_FOR_THE_WAREHOUSE:
+        return False
+    return deliver_by is None or now < deliver_by + DETAILS_OF_USE
+
+
+def _tell_of_fewer_pieces(connection: Connection, seller_id: str, order: Order, before: dict[str, int]) -> None:
+    """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
+    now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
+    fewer = sorted(item_id for item_id, pieces in before.items() if now.get(item_id, 0) < pieces)
+    if not fewer or order.status == OrderStatus.CANCELLED:
+        return
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"order.fewer_pieces:{order.order_id}",
+        severity="error",
+        message=f"Of order {order.order_id} the warehouse has more than is ordered: at Amazon, item "
+        f"{', '.join(fewer)} was cancelled, in part or all, after the push.",
+        what_to_do="Tell the warehouse not to ship these pieces.",
+    )

@@ -1,0 +1,199 @@
+"""Queries of searches: how far each window has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, text, true, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.intake.tables import search_windows
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSearch:
+    """How far one search has been read. `parameters` are the first page's, to be repeated exactly."""
+
+    window_id: int
+    updated_after: datetime
+    updated_before: datetime
+    parameters: dict[str, Any]
+    page_token: str | None
+    page_token_at: datetime | None
+    finished: bool
+    pages: int
+    events_new: int
+
+
+def open_search(
+    connection: Connection,
+    seller_id: str,
+    purpose: str,
+    updated_after: datetime,
+    updated_before: datetime,
+    parameters: dict[str, Any],
+) -> StoredSearch:
+    """The stored progress of this window; begun now if it is new."""
+    connection.execute(
+        insert(search_windows)
+        .values(
+            seller_id=seller_id,
+            purpose=purpose,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            parameters=parameters,
+        )
+        .on_conflict_do_nothing()
+    )
+    row = connection.execute(
+        select(search_windows).where(
+            search_windows.c.seller_id == seller_id,
+            search_windows.c.purpose == purpose,
+            search_windows.c.updated_after == updated_after,
+            search_windows.c.updated_before == updated_before,
+        )
+    ).one()
+    return StoredSearch(
+        window_id=row.window_id,
+        updated_after=row.updated_after,
+        updated_before=row.updated_before,
+        parameters=row.parameters,
+        page_token=row.page_token,
+        page_token_at=row.page_token_at,
+        finished=row.finished_at is not None,
+        pages=row.pages,
+        events_new=row.events_new,
+    )
+
+
+def unfinished_search(
+    connection: Connection, seller_id: str, purpose: str, updated_after: datetime | None = None
+) -> StoredSearch | None:
+    """The oldest search of this purpose (and, if given, with this beginning) that has not come to its end."""
+    row = connection.execute(
+        select(search_windows.c.updated_after, search_windows.c.updated_before, search_windows.c.parameters)
+        .where(
+            search_windows.c.seller_id == seller_id,
+            search_windows.c.purpose == purpose,
+            search_windows.c.finished_at.is_(None),
+            search_windows.c.given_up_at.is_(None),
+            true() if updated_after is None else search_windows.c.updated_after == updated_after,
+        )
+        .order_by(search_windows.c.window_id)
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return open_search(connection, seller_id, purpose, row.updated_after, row.updated_before, row.parameters)
+
+
+def latest_finished_until(connection: Connection, seller_id: str, purpose: str) -> datetime | None:
+    """Up to when (exclusive) searches of this purpose have looked; one that was given up is over too."""
+    return connection.execute(
+        select(func.max(search_windows.c.updated_before)).where(
+            search_windows.c.seller_id == seller_id,
+            search_windows.c.purpose == purpose,
+            or_(search_windows.c.finished_at.is_not(None), search_windows.c.given_up_at.is_not(None)),
+        )
+    ).scalar_one()
+
+
+def save_page(
+    connection: Connection, search: StoredSearch, next_page_token: str | None, orders_seen: int, events_new: int
+) -> StoredSearch:
+    """Note that one page has been recorded; a search without a next page is finished."""
+    connection.execute(
+        update(search_windows)
+        .where(search_windows.c.window_id == search.window_id)
+        .values(
+            page_token=next_page_token,
+            page_token_at=func.clock_timestamp() if next_page_token else None,
+            pages=search_windows.c.pages + 1,
+            orders_seen=search_windows.c.orders_seen + orders_seen,
+            events_new=search_windows.c.events_new + events_new,
+            finished_at=None if next_page_token else func.clock_timestamp(),
+            failures=0,
+            last_error=None,
+        )
+    )
+    return replace(search, page_token=next_page_token, finished=next_page_token is None, pages=search.pages + 1)
+
+
+def restart_search(connection: Connection, search: StoredSearch) -> StoredSearch:
+    """Begin the window again from its first page: its page token has expired, or someone asked for it anew."""
+    connection.execute(
+        update(search_windows)
+        .where(search_windows.c.window_id == search.window_id)
+        .values(page_token=None, page_token_at=None, finished_at=None, given_up_at=None, failures=0)
+    )
+    return replace(search, page_token=None, page_token_at=None, finished=False)
+
+
+def fail_search(connection: Connection, window_id: int, error: str) -> int:
+    """Note that the search of this window failed; how often in a row it has. It is begun anew: pages may have moved."""
+    return connection.execute(
+        update(search_windows)
+        .where(search_windows.c.window_id == window_id)
+        .values(failures=search_windows.c.failures + 1, last_error=error, page_token=None, page_token_at=None)
+        .returning(search_windows.c.failures)
+    ).scalar_one()
+
+
+def give_up_search(connection: Connection, window_id: int) -> None:
+    connection.execute(
+        update(search_windows).where(search_windows.c.window_id == window_id).values(given_up_at=func.clock_timestamp())
+    )
+
+
+def settle_given_up(connection: Connection, seller_id: str) -> list[int]:
+    """The given-up windows that later searches, of any purpose, have covered: they count as finished from now on."""
+    return list(
+        connection.execute(
+            text(
+                "update pipeline.search_windows w set finished_at = clock_timestamp() "
+                "where w.seller_id = :seller_id and w.given_up_at is not null and w.finished_at is null "
+                "and coalesce((select range_agg(tstzrange(f.updated_after, f.updated_before)) "
+                " from pipeline.search_windows f where f.seller_id = w.seller_id and f.finished_at > w.given_up_at) "
+                " @> tstzrange(w.updated_after, w.updated_before), false) returning w.window_id"
+            ),
+            {"seller_id": seller_id},
+        ).scalars()
+    )
+
+
+def given_up_searches(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+    """(window_id, purpose, updated_after, updated_before, failures, last_error, given_up_at), not yet made good."""
+    statement = (
+        select(
+            search_windows.c.window_id,
+            search_windows.c.purpose,
+            search_windows.c.updated_after,
+            search_windows.c.updated_before,
+            search_windows.c.failures,
+            search_windows.c.last_error,
+            search_windows.c.given_up_at,
+        )
+        .where(
+            search_windows.c.seller_id == seller_id,
+            search_windows.c.given_up_at.is_not(None),
+            search_windows.c.finished_at.is_(None),
+        )
+        .order_by(search_windows.c.updated_after)
+    )
+    return list(connection.execute(statement))
+
+
+def given_up_until(connection: Connection, seller_id: str, purpose: str) -> datetime | None:
+    """The end of the latest window of this purpose that was given up and not made good."""
+    return connection.execute(
+        select(func.max(search_windows.c.updated_before)).where(
+            search_windows.c.seller_id == seller_id,
+            search_windows.c.purpose == purpose,
+            search_windows.c.given_up_at.is_not(None),
+            search_windows.c.finished_at.is_(None),
+        )
+    ).scalar_one()

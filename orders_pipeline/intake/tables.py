@@ -1,0 +1,39 @@
+"""Tables: what came from the queue and could not be read, and how far searches have read."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
+
+search_windows = Table(
+    "search_windows",
+    metadata,
+    Column("window_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("purpose", Text, nullable=False, comment="sweep or backfill"),
+    time_column("updated_after", nullable=False),
+    time_column("updated_before", nullable=False),
+    # A page token is valid only with the first page's exact parameters, for 24 hours (facts §2): both are kept.
+    Column("parameters", JSONB, nullable=False),
+    Column("page_token", Text),
+    time_column("page_token_at"),
+    count_column("pages"),
+    count_column("orders_seen"),
+    count_column("events_new"),
+    time_now_column("started_at"),
+    time_column("finished_at"),
+    # How often in a row its search failed, and when it was given up for that.
+    count_column("failures"),
+    Column("last_error", Text),
+    time_column("given_up_at"),
+    Index(
+        "ix_search_windows_open",
+        "seller_id",
+        "purpose",
+        postgresql_where=text("finished_at is null and given_up_at is null"),
+    ),
+    UniqueConstraint("seller_id", "purpose", "updated_after", "updated_before"),
+    schema="pipeline",
+)

@@ -1,0 +1,151 @@
+"""Orders with regulated items: Amazon verifies them before they may be shipped, and tells so in a call of its own.
+
+v0 says which orders these are. 2026-01-01 does not, so there it is the SKUs of AMAZON_REGULATED_SKUS: a call for each
+order would cost every seller what few need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from fnmatch import fnmatchcase
+
+from sqlalchemy import Connection
+
+from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.model.order import (
+    AMAZON,
+    REGULATED_PROGRAM,
+    Order,
+    OrderStatus,
+    Verification,
+    VerificationsPort,
+)
+from orders_pipeline.orders.questions import save_verification
+from orders_pipeline.orders.rows import FetchClaim, order_row, request_fetch
+
+APPROVED, PENDING = "Approved", "Pending"
+# A pharmacist's review takes hours; what was decided against seldom changes.
+PENDING_RETRY, DECIDED_RETRY = timedelta(minutes=15), timedelta(hours=2)
+ROLE_ALERT = "amazon.role:regulated_info"
+_OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
+_WORDS = frozenset({APPROVED, PENDING, "Rejected", "Expired", "Cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Asks for verifications. `skus`: patterns of the SKUs that need one, beside what v0 says."""
+
+    port: VerificationsPort
+    skus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was learned of one regulated order: its verification, or why there is none."""
+
+    verification: Verification | None = None
+    problem: str | None = None
+    account_refused: bool = False
+
+
+def mark_regulated(verifier: Verifier | None, order: Order) -> Order:
+    """The order, marked as regulated where one of its SKUs is configured so."""
+    if verifier is None or not any(
+        fnmatchcase(item.sku, pattern) for item in order.items if item.sku for pattern in verifier.skus
+    ):
+        return order
+    return replace(order, programs=order.programs | {REGULATED_PROGRAM})
+
+
+def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_seconds: float) -> Verified | None:
+    """Ask whether this order may be shipped, if that is a question. Never raises AmazonError: the order is held."""
+    if verifier is None or REGULATED_PROGRAM not in order.programs or claim.verification == APPROVED:
+        return None
+    if order.status not in _OPEN or order.fulfilled_by == AMAZON:
+        return None
+    try:
+        return Verified(verifier.port.get_verification(order.order_id, deadline_seconds=deadline_seconds))
+    except AmazonAuthError as error:
+        return Verified(problem=str(error), account_refused=True)
+    except LimitNotBefore:
+        return Verified()
+    except AmazonError as error:
+        return Verified(problem=str(error))
+
+
+def keep_verification(connection: Connection, seller_id: str, order_id: str, verified: Verified) -> None:
+    """Store it, ask again while it is not approved, and tell a person where one has to act."""
+    key = f"order.verification:{order_id}"
+    told = verified.verification
+    row = order_row(connection, seller_id, order_id)
+    # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
+    waived = row is not None and "regulated" in row.waived_holds
+    if told is None:
+        if not waived:
+            delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
+            request_fetch(connection, seller_id=seller_id, order_id=order_id, delay=delay)
+        _tell_of_problem(connection, seller_id, key, order_id, verified)
+        return
+    close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
+    word = told.status if told.status in _WORDS else "unknown"
+    save_verification(connection, seller_id=seller_id, order_id=order_id, status=word, dosage_label=told.dosage_label)
+    if word != APPROVED and not waived:
+        delay = PENDING_RETRY if word == PENDING else DECIDED_RETRY
+        request_fetch(connection, seller_id=seller_id, order_id=order_id, delay=delay)
+    message, what_to_do, severity = _words(order_id, word, told)
+    if not message:
+        close_alert(connection, seller_id=seller_id, key=key)
+        return
+    raise_alert(connection, seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do)
+
+
+def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]:
+    """The alert's message, what to do, and severity; without a message there is nothing for a person."""
+    if word == PENDING:
+        if not told.needs_merchant:
+            return "", "", ""
+        return (
+            f"Order {order_id} has regulated items, and Amazon waits for your review of it.",
+            "Approve or reject it in Seller Central before its ship-by time; it goes on by itself then.",
+            "warning",
+        )
+    if word == APPROVED:
+        if not told.dosage_label:
+            return "", "", ""
+        return (
+            f"Order {order_id} is approved, and a dosage label must go into its parcel.",
+            "Ship it by hand with the label, or waive `dosage_label` (job `release_hold`) if the warehouse adds it.",
+            "warning",
+        )
+    return (
+        f"The verification of the regulated order {order_id} is {word.lower()}: it must not be shipped.",
+        "Cancel it in Seller Central, or have the verification set right there; it is looked at every two hours.",
+        "error",
+    )
+
+
+def _tell_of_problem(connection: Connection, seller_id: str, key: str, order_id: str, verified: Verified) -> None:
+    if verified.problem is None:
+        return
+    if verified.account_refused:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=ROLE_ALERT,
+            severity="error",
+            message=f"Verifications of regulated orders cannot be read; these orders are held. {verified.problem}",
+            what_to_do="Add the role for regulated information in the developer profile and let the seller authorise "
+            "the application again. Until then review the orders in Seller Central and waive `regulated`.",
+        )
+        return
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=key,
+        severity="warning",
+        message=f"Amazon gives no verification of order {order_id}, which has regulated items: {verified.problem}",
+        what_to_do="Look at it in Seller Central. If it needs none, take its SKU out of AMAZON_REGULATED_SKUS, or "
+        "waive `regulated` (job `release_hold`).",
+    )

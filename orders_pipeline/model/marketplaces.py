@@ -1,0 +1,47 @@
+"""Amazon's marketplaces and regions: one table.
+
+Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints (facts/sp-api.md §8, 2026-11-20).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Region = Literal["na", "eu", "fe"]
+REGIONS: tuple[Region, ...] = get_args(Region)
+
+
+@dataclass(frozen=True, slots=True)
+class Marketplace:
+    """One Amazon site. `country_code` is ISO 3166-1 (addresses of the UK carry GB)."""
+
+    marketplace_id: str
+    country_code: str
+    region: Region
+
+
+_IDS_BY_REGION: dict[Region, str] = {
+    "na": "CA:A2EUQ1WTGCTBG2 US:ATVPDKIKX0DER MX:A1AM78C64UM0Y8 BR:A2Q3Y263D00KWC",
+    "eu": (
+        "IE:A28R8C7NBKEWEA ES:A1RKKUPIHCS9HS GB:A1F83G8C2ARO7P FR:A13V1IB3VIYZZH BE:AMEN7PMS3EDWL "
+        "NL:A1805IZSGTT6HS DE:A1PA6795UKMFR9 IT:APJ6JRA9NG5V4 SE:A2NODRKZP88ZB9 ZA:AE08WJ6YKNBMC "
+        "PL:A1C3SOZRARQ6R3 EG:ARBP9OOSHTCHU TR:A33AVAJ2PDY3EV SA:A17E79C6D8DWNP AE:A2VIGQ35RCS4UG "
+        "IN:A21TJRUUN4KGV"
+    ),
+    "fe": "SG:A19VAU5U5O7RUS AU:A39IBJ37TRP1C6 JP:A1VC38T7YXB528",
+}
+
+MARKETPLACES: dict[str, Marketplace] = {
+    marketplace_id: Marketplace(marketplace_id, country_code, region)
+    for region, pairs in _IDS_BY_REGION.items()
+    for country_code, marketplace_id in (pair.split(":") for pair in pairs.split())
+}
+
+SPAPI_ENDPOINTS: dict[Region, str] = {
+    "na": "https://sellingpartnerapi-na.amazon.com",
+    "eu": "https://sellingpartnerapi-eu.amazon.com",
+    "fe": "https://sellingpartnerapi-fe.amazon.com",
+}
+# Login with Amazon answers for all regions on one host.
+LWA_ENDPOINT = "https://api.amazon.com"

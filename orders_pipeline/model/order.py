@@ -1,0 +1,303 @@
+"""An order as Amazon tells it, in one shape for both versions of the Orders API.
+
+What identifies a buyer is in `ShippingDetails` alone, never in `Order`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, Flag, auto
+from typing import Protocol
+
+from orders_pipeline.model.personal import PersonalText
+
+
+class OrderStatus:
+    """Amazon's order statuses, canonical spelling (that of 2026-01-01). The set is open: others are kept as told."""
+
+    PENDING_AVAILABILITY = "PENDING_AVAILABILITY"
+    PENDING = "PENDING"
+    UNSHIPPED = "UNSHIPPED"
+    PARTIALLY_SHIPPED = "PARTIALLY_SHIPPED"
+    SHIPPED = "SHIPPED"
+    INVOICE_UNCONFIRMED = "INVOICE_UNCONFIRMED"  # v0 only: shipped, invoice not confirmed
+    CANCELLED = "CANCELLED"
+    UNFULFILLABLE = "UNFULFILLABLE"
+
+
+# v0 and ORDER_CHANGE spell "Canceled" with one l and in Pascal case; 2026-01-01 with two and in capitals (facts §10).
+_CANONICAL_STATUS = {
+    "pending": OrderStatus.PENDING,
+    "pendingavailability": OrderStatus.PENDING_AVAILABILITY,
+    "unshipped": OrderStatus.UNSHIPPED,
+    "partiallyshipped": OrderStatus.PARTIALLY_SHIPPED,
+    "shipped": OrderStatus.SHIPPED,
+    "invoiceunconfirmed": OrderStatus.INVOICE_UNCONFIRMED,
+    "canceled": OrderStatus.CANCELLED,
+    "cancelled": OrderStatus.CANCELLED,
+    "unfulfillable": OrderStatus.UNFULFILLABLE,
+}
+
+
+def canonical_status(told: str) -> str:
+    """One spelling for a status of either API version or of a notification; an unknown value comes back unchanged."""
+    return _CANONICAL_STATUS.get(told.replace("_", "").replace(" ", "").lower(), told)
+
+
+# Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
+LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
+IN_STORE_PICK_UP = "IN_STORE_PICK_UP"
+# No program of Amazon's: v0 says it with HasRegulatedItems, 2026-01-01 not at all (there, AMAZON_REGULATED_SKUS does).
+REGULATED_PROGRAM = "REGULATED"
+# No warehouse of ours ever needs to know where these go.
+NOT_FOR_THE_WAREHOUSE = LABEL_PROGRAMS | {IN_STORE_PICK_UP}
+
+MERCHANT = "MERCHANT"
+AMAZON = "AMAZON"
+UNKNOWN_FULFILLER = "UNKNOWN"
+
+
+def canonical_fulfiller(told: str | None) -> str:
+    """MERCHANT for MFN, AMAZON for AFN; UNKNOWN when absent; another value comes back unchanged."""
+    if not told:
+        return UNKNOWN_FULFILLER
+    return {"MFN": MERCHANT, "AFN": AMAZON}.get(told.upper(), told.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    """One line. `unit_price` is for one piece, before tax and promotions; None while Pending."""
+
+    order_item_id: str
+    quantity_ordered: int
+    quantity_fulfilled: int
+    sku: str | None = None
+    asin: str | None = None
+    title: str | None = None
+    unit_price: Money | None = None
+    programs: frozenset[str] = frozenset()  # canonical, e.g. TRANSPARENCY
+    cancellation_requested: bool = False  # the buyer asked; nobody has cancelled yet
+    cancelled: bool = False  # cancellationExecution is there
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package as Amazon shows it. `items` is (order_item_id, quantity). DELIVERED as `status` starts retention."""
+
+    package_reference_id: str
+    status: str | None = None
+    detailed_status: str | None = None
+    carrier: str | None = None
+    shipping_service: str | None = None
+    tracking_number: str | None = None
+    shipped_at: datetime | None = None
+    items: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The state of one order, without anything that identifies the buyer. Times are aware, UTC.
+
+    `packages` is None where the API version or the request did not show packages; () where it showed none.
+    `programs` is canonical (PRIME, AMAZON_BUSINESS, FBM_SHIP_PLUS, IN_STORE_PICK_UP, …) and open.
+    """
+
+    order_id: str
+    marketplace_id: str | None
+    status: str
+    fulfilled_by: str
+    purchased_at: datetime
+    last_updated_at: datetime
+    items: tuple[OrderItem, ...]
+    service_level: str | None = None
+    earliest_ship_at: datetime | None = None
+    ship_by: datetime | None = None
+    deliver_by: datetime | None = None
+    programs: frozenset[str] = frozenset()
+    total: Money | None = None
+    packages: tuple[Package, ...] | None = None
+
+    @property
+    def cancellation_requested(self) -> bool:
+        return any(item.cancellation_requested and not item.cancelled for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDetails:
+    """What a buyer wrote for one line."""
+
+    gift_message: PersonalText | None = None
+    customization_url: PersonalText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingDetails:
+    """The PII that the warehouse needs to ship one order, and no more (no buyer e-mail, no buyer name).
+
+    `items` is keyed by order item id and holds only lines that have something. Whether an address can be shipped to is
+    `is_shippable`: Amazon has answered blank addresses for days (facts/peers §2, 23).
+    """
+
+    name: PersonalText | None = None
+    company: PersonalText | None = None
+    address_line1: PersonalText | None = None
+    address_line2: PersonalText | None = None
+    address_line3: PersonalText | None = None
+    city: PersonalText | None = None
+    district: PersonalText | None = None
+    state_or_region: PersonalText | None = None
+    postal_code: PersonalText | None = None
+    country_code: str | None = None
+    phone: PersonalText | None = None
+    address_type: str | None = None
+    items: dict[str, ItemDetails] = field(default_factory=dict)
+
+    def plain_fields(self) -> list[tuple[str, str]]:
+        """(name, text) of every field that is there, in clear: for a person who was let in, on a terminal."""
+        named: list[tuple[str, PersonalText | str | None]] = [
+            ("name", self.name),
+            ("company", self.company),
+            ("address_line1", self.address_line1),
+            ("address_line2", self.address_line2),
+            ("address_line3", self.address_line3),
+            ("city", self.city),
+            ("district", self.district),
+            ("state_or_region", self.state_or_region),
+            ("postal_code", self.postal_code),
+            ("country_code", self.country_code),
+            ("phone", self.phone),
+        ]
+        for item_id, item in self.items.items():
+            named.append((f"gift_message {item_id}", item.gift_message))
+            named.append((f"customization_url {item_id}", item.customization_url))
+        return [(name, value.plain() if isinstance(value, PersonalText) else value) for name, value in named if value]
+
+    @property
+    def is_shippable(self) -> bool:
+        """Whether a carrier can find it: who, which door, which country, and where in it.
+
+        No field of an address is required by Amazon's models. Singapore has no city, the Emirates no postal code.
+        """
+        who = self.name or self.company
+        door = self.address_line1 or self.address_line2 or self.address_line3
+        place = self.city or self.postal_code or self.district or self.state_or_region
+        return bool(who and door and place and self.country_code)
+
+    @property
+    def is_hidden(self) -> bool:
+        """The place is there and neither a name nor a door: Amazon shows that much to who lacks the role."""
+        place = self.city or self.state_or_region or self.country_code
+        somebody = self.name or self.company or self.address_line1 or self.address_line2 or self.address_line3
+        return bool(place) and not somebody
+
+
+class OrderParts(Flag):
+    """What to ask for beside the state and the items, which always come (cancellation included)."""
+
+    STATE = 0
+    SHIPPING_DETAILS = auto()  # restricted: only for an order that is about to ship
+    PACKAGES = auto()
+
+
+class Priority(Enum):
+    """Who may take the last tokens of a limit: events first, then sweeps, then backfills."""
+
+    EVENT = "event"
+    SWEEP = "sweep"
+    BACKFILL = "backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedOrder:
+    """One answer. `shipping_details` is None when not asked for, or when Amazon gave none."""
+
+    order: Order
+    shipping_details: ShippingDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWindow:
+    """Orders of any status that changed in [updated_after, updated_before); times aware, UTC."""
+
+    updated_after: datetime
+    updated_before: datetime
+    marketplace_ids: tuple[str, ...]
+    fulfilled_by: tuple[str, ...] = ()  # MERCHANT, AMAZON; empty means both
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableEntry:
+    """An entry of a listing that cannot be read, its id where that can, and the field that is the problem."""
+
+    order_id: str | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark."""
+
+    orders: tuple[Order, ...]
+    next_page_token: str | None
+    listed_until: datetime | None
+    unreadable: tuple[UnreadableEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Of an order with regulated items. `status`: Pending, Approved, Rejected, Expired or Cancelled (open set)."""
+
+    status: str
+    needs_merchant: bool = False  # a person reviews it in Seller Central
+    dosage_label: bool = False  # a label with the dosage goes into the parcel
+
+
+class VerificationsPort(Protocol):
+    """Tells whether a regulated order may be shipped; a call of its own, from a quota of its own."""
+
+    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
+        """Raises AmazonError (see amazon.errors)."""
+        ...
+
+
+class OrdersPort(Protocol):
+    """Reads orders. Each call spends quota; `deadline_seconds` bounds the wait for it (then comes LimitNotBefore)."""
+
+    @property
+    def api_version(self) -> str: ...
+
+    def get_order(
+        self,
+        order_id: str,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        """One order with all its items. Raises AmazonError (see amazon.errors); AmazonNotFound for an unknown id."""
+        ...
+
+    def get_orders(
+        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> dict[str, Order]:
+        """The state of several orders without PII; ids that Amazon does not know are absent. v0 asks 50 a call."""
+        ...
+
+    def search_orders(
+        self,
+        window: SearchWindow,
+        *,
+        page_token: str | None = None,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        """One page of the search. With a `page_token`, `window` must be exactly the first page's."""
+        ...

@@ -1,0 +1,108 @@
+"""Tell people what needs them: once each, in the log, and in Slack where a webhook is set.
+
+An alert holds no buyer's data when it is raised; the log filter looks at it once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from orders_pipeline.alerts.rows import claim_undelivered_alerts, mark_alert_delivered
+from orders_pipeline.audit.redaction import redact
+from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.http.replies import NoReply, exchange
+from orders_pipeline.http.sessions import open_session
+from orders_pipeline.model.untrusted_text import escaped
+
+# From the connection to the last byte; Slack answers "ok".
+SLACK_SECONDS = 10.0
+LARGEST_ANSWER_BYTES = 64 * 1024
+# A storm of alerts is delivered over several calls: Slack takes about one message a second.
+ALERTS_A_CALL = 20
+# A webhook that is gone or forbidden answers otherwise (403, 404, 410).
+_REFUSES_THE_TEXT = (400, 413, 422)
+REFUSED_TEXT = "[error] An alert has a text that Slack does not take. It is on the order board, and in the log."
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
+
+logger = logging.getLogger("orders_pipeline.alerts")
+
+
+class AlertNotDelivered(Exception):
+    """Slack refused or did not answer; the alert stays on the board, and is sent again."""
+
+
+def deliver_alerts(
+    database: Database,
+    *,
+    seller_id: str,
+    slack_webhook_url: SecretStr | None,
+    budget_seconds: float = 60.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Deliver what nobody has been told of; how many. The last is begun within the budget.
+
+    Raises AlertNotDelivered; what came before it is delivered.
+    """
+    delivered = 0
+    started = clock()
+    while delivered < ALERTS_A_CALL and (delivered == 0 or clock() - started < budget_seconds):
+        with database.transaction() as connection:
+            alerts = claim_undelivered_alerts(connection, seller_id, 1)
+            if not alerts:
+                return delivered
+            alert = alerts[0]
+            text = _text(alert)
+            if slack_webhook_url is not None:
+                _tell_slack(slack_webhook_url, text)
+            logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
+            mark_alert_delivered(connection, alert.alert_id)
+        delivered += 1
+    return delivered
+
+
+def _text(alert: AnyRow) -> str:
+    # Cleaned when it was raised; an earlier release stored alerts as they were.
+    return escaped(redact(f"[{alert.severity}] {alert.message} What to do: {alert.what_to_do}"))
+
+
+def _slack_message(text: str) -> dict[str, str | bool]:
+    """Text that Slack shows and nothing else: it calls nobody, formats nothing, and is no link.
+
+    Parts of it were written by a warehouse or by Amazon. `<`, `>` and `&` are Slack's own markup.
+    """
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", "[:]//")
+    return {"text": shown, "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False}
+
+
+def _tell_slack(url: SecretStr, text: str) -> None:
+    status = _post(url, text)
+    if status in _REFUSES_THE_TEXT:
+        # This one text's fault: the alerts behind it must not wait for it for ever.
+        status = _post(url, REFUSED_TEXT)
+    if not 200 <= status < 300:
+        raise AlertNotDelivered(f"Slack answered {status}: check SLACK_WEBHOOK_URL; it is tried again.")
+
+
+def _post(url: SecretStr, text: str) -> int:
+    try:
+        with open_session() as session:
+            reply = exchange(
+                session,
+                "POST",
+                url.get_secret_value(),
+                json_body=_slack_message(text),
+                timeouts=(SLACK_SECONDS, SLACK_SECONDS),
+                total_seconds=SLACK_SECONDS,
+                largest_bytes=LARGEST_ANSWER_BYTES,
+            )
+    except NoReply as error:
+        raise AlertNotDelivered(f"Slack could not be reached ({error}); it is tried again.") from None
+    if (host := reply.redirect) is not None:
+        raise AlertNotDelivered(
+            f"Slack answered {reply.status}, a redirect to {host}, which is not followed: check SLACK_WEBHOOK_URL."
+        )
+    return reply.status

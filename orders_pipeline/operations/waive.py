@@ -1,0 +1,38 @@
+"""A person releases a hold: ship, although there is a reason to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.engine import Database
+from orders_pipeline.fulfillment.eligibility import WAIVABLE
+from orders_pipeline.orders.rows import waive_holds
+
+
+class HoldNotReleased(Exception):
+    """The hold cannot be released; the message says why and what to do instead."""
+
+
+def release_hold(
+    database: Database, audit: AuditLog, *, seller_id: str, order_id: str, reasons: Sequence[str], why: str
+) -> None:
+    """Ship this order in spite of the reasons named. An empty list takes the decision back. Raises HoldNotReleased."""
+    final = sorted(set(reasons) - WAIVABLE)
+    if final:
+        raise HoldNotReleased(
+            f"{', '.join(final)} is not a person's to waive (these are: {', '.join(sorted(WAIVABLE))}): the runbook, "
+            "'Holds', says what ends it."
+        )
+    with database.transaction() as connection:
+        if not waive_holds(connection, seller_id=seller_id, order_id=order_id, reasons=reasons):
+            raise HoldNotReleased(f"Order {order_id} is not known: run the job recover_order first.")
+        audit.record(
+            connection,
+            action="release_hold",
+            seller_id=seller_id,
+            order_id=order_id,
+            purpose=why,
+            outcome="waived" if reasons else "taken_back",
+            detail=dict.fromkeys(sorted(reasons), True),
+        )

@@ -1,0 +1,168 @@
+"""Queries of erasures that somebody asked for: the requests, and which orders they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.database.locks import Lock, hold, hold_shared
+
+# An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
+# The acceptance counts beside the sending: an order can arrive after the warehouse said that it knows none to erase.
+KEPT_THERE = "(w.erased_at is null or greatest(w.sent_at, w.accepted_at) > w.erased_at)"
+
+
+def known_by(otherwise: str = "null") -> str:
+    """SQL: since when an order of the row `o` has been somebody's, which decides whether a seller's erasure means it.
+
+    When it was bought counts more than when we heard of it: an order that is listed anew is no new order.
+    """
+    return f"least(coalesce(o.first_seen_at, {otherwise}), o.purchased_at)"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Something that is to be forgotten, because Amazon or a buyer asked. `order_id` is None for a whole seller."""
+
+    erasure_id: int
+    order_id: str | None
+    everything: bool
+    asked_at: datetime
+    shredded_at: datetime | None
+
+
+def erasure(connection: Connection, erasure_id: int) -> Erasure:
+    """One request."""
+    row = connection.execute(
+        text(
+            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "where erasure_id = :id"
+        ),
+        {"id": erasure_id},
+    ).one()
+    return Erasure(*row)
+
+
+def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
+    """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
+    hold(connection, Lock.ERASURES)
+    return connection.execute(
+        text(
+            "insert into pipeline.erasures (seller_id, order_id, everything) "
+            "values (:seller_id, :order_id, :everything) returning erasure_id"
+        ),
+        {"seller_id": seller_id, "order_id": order_id, "everything": everything},
+    ).scalar_one()
+
+
+def open_erasures(connection: Connection, seller_id: str) -> list[Erasure]:
+    """Those that are not finished, in the order in which they were asked for."""
+    rows = connection.execute(
+        text(
+            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "where seller_id = :seller_id and finished_at is null order by erasure_id"
+        ),
+        {"seller_id": seller_id},
+    )
+    return [Erasure(*row) for row in rows]
+
+
+def mark_erasure_shredded(connection: Connection, erasure_id: int) -> None:
+    """Our own copy is gone."""
+    connection.execute(
+        text("update pipeline.erasures set shredded_at = clock_timestamp() where erasure_id = :id"), {"id": erasure_id}
+    )
+
+
+def finish_erasures(connection: Connection, seller_id: str) -> int:
+    """Close those whose warehouse has erased all that it was sent; how many."""
+    return connection.execute(
+        text(
+            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608  # our own constants
+            "where e.seller_id = :seller_id and e.finished_at is null and e.shredded_at is not null "
+            "and not exists (select from pipeline.wms_orders w left join pipeline.orders o using (seller_id, order_id) "
+            f"where w.seller_id = e.seller_id and {KEPT_THERE} and (w.order_id = e.order_id "
+            f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.asked_at))"
+        ),
+        {"seller_id": seller_id},
+    ).rowcount
+
+
+def is_finished(connection: Connection, erasure_id: int) -> bool:
+    """Whether nothing of this request is left to do, here or at the warehouse."""
+    return connection.execute(
+        text("select finished_at is not null from pipeline.erasures where erasure_id = :id"), {"id": erasure_id}
+    ).scalar_one()
+
+
+def to_be_forgotten(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> set[str]:
+    """Those of the orders that somebody asked to forget: they are neither fetched with their details nor pushed."""
+    return set(
+        connection.execute(
+            text(
+                "select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id) "  # noqa: S608
+                "left join pipeline.orders o on o.seller_id = :seller_id and o.order_id = given.order_id "
+                "where exists (select from pipeline.erasures e where e.seller_id = :seller_id "
+                f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.asked_at))"
+            ),
+            {"seller_id": seller_id, "order_ids": list(order_ids)},
+        ).scalars()
+    )
+
+
+def may_be_stored(connection: Connection, seller_id: str, order_id: str) -> bool:
+    """Whether nobody asked to forget this order; until this transaction ends nobody can."""
+    hold_shared(connection, Lock.ERASURES)
+    return not to_be_forgotten(connection, seller_id, [order_id])
+
+
+def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
+    """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
+    connection.execute(
+        text(
+            "update pipeline.orders set has_address = false, fetch_due_at = null, queue_stale = true "
+            "where seller_id = :seller_id and order_id = any(:order_ids)"
+        ),
+        {"seller_id": seller_id, "order_ids": list(order_ids)},
+    )
+
+
+def orders_to_bar(connection: Connection, seller_id: str, asked_at: datetime, after: str, limit: int) -> list[str]:
+    """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
+    return list(
+        connection.execute(
+            text(
+                "select o.order_id from pipeline.orders o where o.seller_id = :seller_id and o.order_id > :after "  # noqa: S608
+                "and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
+                f"and {known_by()} <= :asked_at order by o.order_id limit :limit"
+            ),
+            {"seller_id": seller_id, "asked_at": asked_at, "after": after, "limit": limit},
+        ).scalars()
+    )
+
+
+def delete_tokens(connection: Connection, seller_id: str) -> int:
+    """Forget Amazon's tokens for this seller; how many there were."""
+    statement = text("delete from vault.amazon_tokens where seller_id = :seller_id")
+    return connection.execute(statement, {"seller_id": seller_id}).rowcount
+
+
+def seller_left_at(connection: Connection, seller_id: str) -> datetime | None:
+    """When it was last asked to forget everything of the seller, what identifies nobody too."""
+    statement = text("select max(asked_at) from pipeline.erasures where seller_id = :seller_id and everything")
+    return connection.execute(statement, {"seller_id": seller_id}).scalar_one()
+
+
+def overdue_erasures(connection: Connection, seller_id: str, *, older_than: timedelta) -> tuple[int, int]:
+    """How many requests are open, and how many of them were made longer ago than that."""
+    row = connection.execute(
+        text(
+            "select count(*), count(*) filter (where asked_at < clock_timestamp() - :age) "
+            "from pipeline.erasures where seller_id = :seller_id and finished_at is null"
+        ),
+        {"seller_id": seller_id, "age": older_than},
+    ).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,174 @@
+"""Queries of the intake stage: order events and parked messages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.orders.tables import order_events, parked_messages
+
+# The first day that order events are partitioned by. A year and a half of days keeps the UI quick.
+EARLIEST_PARTITION_DAY = date(2026, 1, 1)
+
+
+def partition_day(published_at: datetime, now: datetime) -> date:
+    """The UTC day of an event; today for one that is older than the partitions, or from the future."""
+    day = published_at.astimezone(UTC).date()
+    return day if EARLIEST_PARTITION_DAY <= day <= now.astimezone(UTC).date() else now.astimezone(UTC).date()
+
+
+# A message that was set aside stays two weeks at most, whatever its row says of its end.
+PARKED_MESSAGE_LIFE = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrderEvent:
+    """One thing that Amazon told us. `deduplication_key` makes a second telling a no-op; times aware, UTC.
+
+    `partition_day` is the UTC day under which the UI shows it: see `partition_day`.
+    """
+
+    seller_id: str
+    order_id: str
+    source: str
+    deduplication_key: str
+    published_at: datetime
+    partition_day: date
+    marketplace_id: str | None = None
+    change_type: str | None = None
+    level: str | None = None
+    status_told: str | None = None
+    fulfilled_by_told: str | None = None
+    changed_at: datetime | None = None
+    details: dict[str, object] | None = None
+
+
+def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent]) -> list[date]:
+    """Record events; return the partition day (UTC) of each that was new, in any order."""
+    if not events:
+        return []
+    rows = [
+        {
+            "seller_id": event.seller_id,
+            "order_id": event.order_id,
+            "source": event.source,
+            "deduplication_key": event.deduplication_key,
+            "marketplace_id": event.marketplace_id,
+            "change_type": event.change_type,
+            "level": event.level,
+            "status_told": event.status_told,
+            "fulfilled_by_told": event.fulfilled_by_told,
+            "changed_at": event.changed_at,
+            "published_at": event.published_at,
+            "partition_day": event.partition_day,
+            "details": event.details or {},
+        }
+        # In one order, whatever the queue's: two processes with the same messages must not wait for each other.
+        for event in sorted(events, key=lambda event: (event.order_id, event.deduplication_key))
+    ]
+    statement = insert(order_events).values(rows).on_conflict_do_nothing().returning(order_events.c.partition_day)
+    return list(connection.execute(statement).scalars())
+
+
+def claim_pending_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+    """Lock the oldest events that no order has absorbed yet, skipping those another process holds."""
+    statement = (
+        select(order_events)
+        .where(order_events.c.seller_id == seller_id, order_events.c.processed_at.is_(None))
+        .order_by(order_events.c.event_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(statement))
+
+
+def mark_events_processed(connection: Connection, event_ids: Sequence[int]) -> None:
+    if event_ids:
+        connection.execute(
+            update(order_events)
+            .where(order_events.c.event_id.in_(event_ids))
+            .values(processed_at=func.clock_timestamp())
+        )
+
+
+def has_pending_event(connection: Connection, seller_id: str, order_id: str) -> bool:
+    """Whether Amazon told something about this order that its state does not hold yet."""
+    statement = (
+        select(order_events.c.event_id)
+        .where(
+            order_events.c.seller_id == seller_id,
+            order_events.c.order_id == order_id,
+            order_events.c.processed_at.is_(None),
+        )
+        .limit(1)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def insert_parked_message(
+    connection: Connection,
+    *,
+    seller_id: str,
+    message_id: str,
+    notification_type: str | None,
+    reason: str,
+    body_bytes: int,
+) -> uuid.UUID | None:
+    """Note a message that is set aside; None if the same message was parked before. Its body goes to the vault."""
+    statement = (
+        insert(parked_messages)
+        .values(
+            parked_id=uuid.uuid4(),
+            seller_id=seller_id,
+            message_id=message_id,
+            notification_type=notification_type,
+            reason=reason,
+            body_bytes=body_bytes,
+        )
+        .on_conflict_do_nothing()
+        .returning(parked_messages.c.parked_id)
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -> Sequence[AnyRow]:
+    """(partition_day, source, events, orders, newest_received_at) for the given UTC days."""
+    statement = (
+        select(
+            order_events.c.partition_day,
+            order_events.c.source,
+            func.count().label("events"),
+            func.count(order_events.c.order_id.distinct()).label("orders"),
+            func.max(order_events.c.received_at).label("newest"),
+        )
+        .where(order_events.c.seller_id == seller_id, order_events.c.partition_day.in_(days))
+        .group_by(order_events.c.partition_day, order_events.c.source)
+        .order_by(order_events.c.partition_day, order_events.c.source)
+    )
+    return list(connection.execute(statement))
+
+
+def parked_messages_by_reason(connection: Connection, seller_id: str, limit: int = 20) -> Sequence[AnyRow]:
+    """(notification_type, reason, messages, newest) of what was set aside in the last two weeks, most first."""
+    statement = (
+        select(
+            parked_messages.c.notification_type,
+            parked_messages.c.reason,
+            func.count().label("messages"),
+            func.max(parked_messages.c.parked_at).label("newest"),
+        )
+        .where(
+            parked_messages.c.seller_id == seller_id,
+            parked_messages.c.parked_at > func.clock_timestamp() - text("interval '14 days'"),
+        )
+        .group_by(parked_messages.c.notification_type, parked_messages.c.reason)
+        .order_by(text("messages desc"))
+        .limit(limit)
+    )
+    return list(connection.execute(statement))

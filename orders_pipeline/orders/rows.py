@@ -1,0 +1,351 @@
+"""Queries of the orders stage: the newest state of each order, and what is still to be asked of Amazon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.orders.tables import order_items, orders
+
+# Canonical statuses (amazon.order) that an event sets by itself and that an older answer must not take back.
+CANCELLED = "CANCELLED"
+UNKNOWN_FULFILLER = "UNKNOWN"
+TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchClaim:
+    """One order that this process may ask Amazon about until the lease ends. The rest is what is known so far."""
+
+    order_id: str
+    requests: int
+    attempts: int
+    status: str
+    fulfilled_by: str
+    programs: frozenset[str]
+    deliver_by: datetime | None
+    claimed_at: datetime
+    queue_state: str | None
+    marketplace_id: str | None
+    rechecks: int
+    verification: str | None
+
+
+def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, AnyRow]:
+    """Lock the known ones of these orders, in order of id so that two processes never wait for each other."""
+    statement = (
+        select(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(order_ids))
+        .order_by(orders.c.order_id)
+        .with_for_update()
+    )
+    return {row.order_id: row for row in connection.execute(statement)}
+
+
+def insert_unknown_order(
+    connection: Connection,
+    *,
+    seller_id: str,
+    order_id: str,
+    marketplace_id: str | None,
+    status: str,
+    fulfilled_by: str,
+    last_updated_at: datetime | None,
+    other_marketplace: bool = False,
+) -> bool:
+    """Make an order known from what an event told; False (and nothing done) if another process was first."""
+    statement = (
+        insert(orders)
+        .values(
+            seller_id=seller_id,
+            order_id=order_id,
+            marketplace_id=marketplace_id,
+            status=status,
+            fulfilled_by=fulfilled_by,
+            last_updated_at=last_updated_at,
+            other_marketplace=other_marketplace,
+            queue_stale=True,
+        )
+        .on_conflict_do_nothing()
+        .returning(orders.c.order_id)
+    )
+    return connection.execute(statement).scalar_one_or_none() is not None
+
+
+def record_told_status(
+    connection: Connection, *, seller_id: str, order_id: str, status: str, changed_at: datetime | None
+) -> None:
+    """Take over a status that an event told, without asking Amazon."""
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(status=status, last_updated_at=func.greatest(orders.c.last_updated_at, changed_at), queue_stale=True)
+    )
+
+
+def request_fetch(
+    connection: Connection,
+    *,
+    seller_id: str,
+    order_id: str,
+    delay: timedelta = timedelta(),
+    told_at: datetime | None = None,
+    marketplace_id: str | None = None,
+) -> None:
+    """Ask for a look at Amazon. An order that was parked gets another chance: something about it has changed.
+
+    A fetch that is due earlier stays so. `told_at`: the change that the answer has to show; `marketplace_id`: as a
+    message has it, for an order that Amazon was never asked about.
+    """
+    never_fetched = orders.c.fetched_at.is_(None)
+    more: dict[str, Any] = {} if delay else {"rechecks": 0}
+    if told_at is not None:
+        more["told_at"] = func.greatest(orders.c.told_at, told_at)
+    if marketplace_id is not None:
+        more["marketplace_id"] = case((never_fetched, marketplace_id), else_=orders.c.marketplace_id)
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(
+            fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
+            fetch_requests=orders.c.fetch_requests + 1,
+            fetch_attempts=case((orders.c.parked_at.is_not(None), 0), else_=orders.c.fetch_attempts),
+            parked_at=None,
+            park_reason=None,
+            **more,
+        )
+    )
+
+
+def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[FetchClaim]:
+    """Lease the orders whose look is due, nearest ship-by first; a lease that is not settled runs out by itself."""
+    due = (
+        select(orders.c.order_id)
+        .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
+        # Whether to stop an order cannot wait for the others.
+        .order_by(
+            orders.c.cancellation_told_at.asc().nulls_last(),
+            orders.c.ship_by.asc().nulls_last(),
+            orders.c.fetch_due_at,
+        )
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    claimed = (
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(due))
+        .values(fetch_due_at=func.clock_timestamp() + lease)
+        .returning(
+            orders.c.order_id,
+            orders.c.fetch_requests,
+            orders.c.fetch_attempts,
+            orders.c.status,
+            orders.c.fulfilled_by,
+            orders.c.programs,
+            orders.c.deliver_by,
+            orders.c.marketplace_id,
+            orders.c.rechecks,
+            orders.c.verification,
+            func.clock_timestamp().label("claimed_at"),
+        )
+    )
+    rows = list(connection.execute(claimed))
+    states = queue_states(connection, seller_id, [row.order_id for row in rows])
+    return [
+        FetchClaim(
+            order_id=row.order_id,
+            requests=row.fetch_requests,
+            attempts=row.fetch_attempts,
+            status=row.status,
+            fulfilled_by=row.fulfilled_by,
+            programs=frozenset(row.programs),
+            deliver_by=row.deliver_by,
+            claimed_at=row.claimed_at,
+            queue_state=states.get(row.order_id),
+            marketplace_id=row.marketplace_id,
+            rechecks=row.rechecks,
+            verification=row.verification,
+        )
+        for row in rows
+    ]
+
+
+def release_fetch(connection: Connection, *, seller_id: str, order_id: str, due_at: datetime) -> None:
+    """Give a leased look back, to be taken at `due_at`; it does not count as an attempt."""
+    connection.execute(
+        update(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id).values(fetch_due_at=due_at)
+    )
+
+
+def postpone_due_fetches(connection: Connection, *, seller_id: str, until: datetime) -> None:
+    """None of these looks can succeed before: without this, each would be tried, and a run asked for, again and again.
+
+    An event that comes meanwhile is looked at when it comes.
+    """
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
+        .values(fetch_due_at=until)
+    )
+
+
+def fail_fetch(
+    connection: Connection, *, seller_id: str, order_id: str, error: str, retry_in: timedelta | None
+) -> None:
+    """Note a failed look: tried again after `retry_in`, or parked (None) until something changes or a person asks."""
+    parked = retry_in is None
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(
+            fetch_attempts=orders.c.fetch_attempts + 1,
+            fetch_error=error,
+            fetch_due_at=None if retry_in is None else func.clock_timestamp() + retry_in,
+            parked_at=func.clock_timestamp() if parked else None,
+            park_reason=error if parked else None,
+        )
+    )
+
+
+def save_fetched_order(connection: Connection, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
+    """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
+    statement = insert(orders).values(**values, fetched_at=func.clock_timestamp(), queue_stale=True)
+    new = statement.excluded
+    changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("seller_id", "order_id")}
+    # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
+    # that is taken over without asking; a cancellation too, until an answer that is not older than it says otherwise.
+    told_later = or_(
+        and_(
+            orders.c.fetched_at.is_not(None),
+            orders.c.status.in_(TOLD_WITHOUT_ASKING),
+            orders.c.last_updated_at > new.last_updated_at,
+        ),
+        and_(orders.c.status == CANCELLED, orders.c.told_at > new.last_updated_at),
+    )
+    changed["status"] = case((told_later, orders.c.status), else_=new.status)
+    # What an earlier answer said of who ships outlives one that says nothing of it.
+    unsaid = and_(new.fulfilled_by == UNKNOWN_FULFILLER, orders.c.fetched_at.is_not(None))
+    changed["fulfilled_by"] = case((unsaid, orders.c.fulfilled_by), else_=new.fulfilled_by)
+    # The time that a message told counts until the first answer.
+    newest = func.greatest(orders.c.last_updated_at, new.last_updated_at)
+    changed["last_updated_at"] = case((orders.c.fetched_at.is_(None), new.last_updated_at), else_=newest)
+    statement = statement.on_conflict_do_update(
+        index_elements=[orders.c.seller_id, orders.c.order_id],
+        set_={**changed, "fetched_at": func.clock_timestamp(), "queue_stale": True, "other_marketplace": False},
+        # The newest state wins, not the newest arrival; an equal one is taken again (it may hold more parts).
+        where=or_(
+            orders.c.fetched_at.is_(None),
+            orders.c.last_updated_at.is_(None),
+            new.last_updated_at >= orders.c.last_updated_at,
+        ),
+    ).returning(orders.c.order_id)
+    if connection.execute(statement).scalar_one_or_none() is None:
+        return False
+    connection.execute(
+        delete(order_items).where(
+            order_items.c.seller_id == values["seller_id"], order_items.c.order_id == values["order_id"]
+        )
+    )
+    if items:
+        connection.execute(insert(order_items), list(items))
+    return True
+
+
+def settle_fetch(connection: Connection, *, seller_id: str, order_id: str, requests: int) -> None:
+    """The look that was claimed with `requests` is done; a request that came meanwhile stays due."""
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(
+            fetch_due_at=case((orders.c.fetch_requests <= requests, None), else_=func.clock_timestamp()),
+            fetch_attempts=0,
+            fetch_error=None,
+        )
+    )
+
+
+def mark_queue_stale(connection: Connection, *, seller_id: str, order_id: str) -> None:
+    """Have the fulfillment queue derived from this order again."""
+    connection.execute(
+        update(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id).values(queue_stale=True)
+    )
+
+
+def waive_holds(connection: Connection, *, seller_id: str, order_id: str, reasons: Sequence[str]) -> bool:
+    """Note a person's decision to ship in spite of these reasons; False for an order that is not known."""
+    updated = connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(waived_holds=sorted(reasons), queue_stale=True)
+    )
+    return updated.rowcount > 0
+
+
+def lose_address(connection: Connection, *, seller_id: str, order_id: str) -> None:
+    """The vault holds no address for this order any more: it cannot be pushed before it was asked for again."""
+    connection.execute(
+        update(orders)
+        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .values(has_address=False, queue_stale=True)
+    )
+
+
+def order_row(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
+    statement = select(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+    return connection.execute(statement).one_or_none()
+
+
+def item_rows(connection: Connection, seller_id: str, order_id: str) -> Sequence[AnyRow]:
+    statement = (
+        select(order_items)
+        .where(order_items.c.seller_id == seller_id, order_items.c.order_id == order_id)
+        .order_by(order_items.c.position)
+    )
+    return list(connection.execute(statement))
+
+
+def count_by_status(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+    """(fulfilled_by, status, orders, oldest_purchase, next_ship_by), most first."""
+    statement = (
+        select(
+            orders.c.fulfilled_by,
+            orders.c.status,
+            func.count().label("orders"),
+            func.min(orders.c.purchased_at).label("oldest_purchase"),
+            func.min(orders.c.ship_by).label("next_ship_by"),
+        )
+        .where(orders.c.seller_id == seller_id)
+        .group_by(orders.c.fulfilled_by, orders.c.status)
+        .order_by(text("orders desc"))
+    )
+    return list(connection.execute(statement))
+
+
+def fetch_backlog(connection: Connection, seller_id: str) -> tuple[int, int, float | None]:
+    """(due now or leased, parked, seconds that the longest-waiting one is overdue)."""
+    row = connection.execute(
+        text(
+            "select count(*) filter (where fetch_due_at is not null), count(*) filter (where parked_at is not null), "
+            "extract(epoch from clock_timestamp() - min(fetch_due_at)) "
+            "from pipeline.orders where seller_id = :seller_id"
+        ),
+        {"seller_id": seller_id},
+    ).one()
+    return int(row[0]), int(row[1]), None if row[2] is None else max(0.0, float(row[2]))
+
+
+def queue_states(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, str]:
+    """The state of the fulfillment order of each of these orders that has one."""
+    statement = text(
+        "select order_id, state from pipeline.fulfillment_queue "
+        "where seller_id = :seller_id and order_id = any(:order_ids)"
+    )
+    rows = connection.execute(statement, {"seller_id": seller_id, "order_ids": list(order_ids)})
+    return {row.order_id: row.state for row in rows}

@@ -1,0 +1,172 @@
+"""Tables: orders, their items and events, and the erasures that were asked for."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("marketplace_id", Text),
+    Column("source", Text, nullable=False, comment="notification, sweep, backfill or recovery"),
+    # "notification:<NotificationId>" or "updated:<lastUpdatedTime>": the two ways in which one event can come twice.
+    Column("deduplication_key", Text, nullable=False),
+    Column("change_type", Text),
+    Column("level", Text, comment="OrderLevel or OrderItemLevel"),
+    Column("status_told", Text, comment="as Amazon spelled it; may be a value that we do not know"),
+    Column("fulfilled_by_told", Text, comment="MERCHANT or AMAZON, normalised"),
+    time_column("changed_at"),
+    time_column("published_at", nullable=False),
+    Column("partition_day", Date, nullable=False, comment="UTC day of published_at"),
+    Column("details", JSONB, nullable=False, comment="the message's summary without what identifies a buyer"),
+    time_now_column("received_at"),
+    time_column("processed_at"),
+    UniqueConstraint("seller_id", "order_id", "deduplication_key"),
+    Index("ix_order_events_pending", "seller_id", "event_id", postgresql_where=text("processed_at is null")),
+    Index("ix_order_events_partition_day", "seller_id", "partition_day"),
+    schema="pipeline",
+)
+
+parked_messages = Table(
+    "parked_messages",
+    metadata,
+    Column("parked_id", Uuid, primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False, comment="SQS MessageId"),
+    Column("notification_type", Text),
+    Column("reason", Text, nullable=False),
+    Column("body_bytes", Integer, nullable=False),
+    time_now_column("parked_at"),
+    time_column("replayed_at"),
+    UniqueConstraint("seller_id", "message_id"),
+    schema="pipeline",
+)
+
+# When this pipeline first ran for an account: what was purchased before may be an old process's to ship.
+account_starts = Table(
+    "account_starts",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    time_now_column("first_started_at"),
+    Column("start_at", DateTime(timezone=True), comment="ORDERS_START_AT as it was set when last seen"),
+    schema="pipeline",
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("marketplace_id", Text),
+    Column("status", Text, nullable=False, comment="canonical: PENDING … CANCELLED, or Amazon's own word"),
+    Column("fulfilled_by", Text, nullable=False, comment="MERCHANT, AMAZON or UNKNOWN"),
+    Column("service_level", Text),
+    Column("programs", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("total_amount", Numeric),
+    Column("total_currency", Text),
+    time_column("purchased_at"),
+    time_column("last_updated_at"),
+    time_column("earliest_ship_at"),
+    time_column("ship_by"),
+    time_column("deliver_by"),
+    # Not later than the delivery: Amazon says that a parcel has arrived, never when.
+    time_column("delivered_at"),
+    time_column("delivery_checked_at"),
+    time_column("seen_on_its_way_at"),
+    Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("has_address", Boolean, nullable=False, server_default=text("false")),
+    time_now_column("first_seen_at"),
+    time_column("fetched_at"),
+    # What is still to be asked of Amazon: due when fetch_due_at has come and it is not parked.
+    time_column("fetch_due_at"),
+    # Raised by every event that wants a look; an answer settles those that were there when it was asked.
+    count_column("fetch_requests"),
+    count_column("fetch_attempts"),
+    Column("fetch_error", Text),
+    time_column("parked_at"),
+    Column("park_reason", Text),
+    # Set by every change; cleared when the fulfillment queue has been derived from it again.
+    Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
+    Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
+    # A person's word that an order from before the start is ours to ship (store.account_starts).
+    time_column("adopted_at"),
+    # The newest time of a change that an event told and no answer has shown yet.
+    time_column("told_at"),
+    # A message told that the order is cancelled; Amazon has not been seen to say so.
+    time_column("cancellation_told_at"),
+    # Answers in a row that left a question open (older than the event, no word on who ships).
+    count_column("rechecks"),
+    # Of a marketplace that is not configured: neither fetched nor queued until it is.
+    Column("other_marketplace", Boolean, nullable=False, server_default=text("false")),
+    # When Amazon last gave an address that can be shipped to; whether its last answer showed no more than the place.
+    time_column("address_at"),
+    Column("address_hidden", Boolean, nullable=False, server_default=text("false")),
+    Column("verification", Text, comment="of regulated items: Amazon's word"),
+    Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
+    Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
+    Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),
+    Index("ix_orders_other_marketplace", "seller_id", "marketplace_id", postgresql_where=text("other_marketplace")),
+    schema="pipeline",
+)
+
+order_items = Table(
+    "order_items",
+    metadata,
+    Column("seller_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("order_item_id", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("sku", Text),
+    Column("asin", Text),
+    Column("title", Text),
+    Column("quantity_ordered", Integer, nullable=False),
+    Column("quantity_fulfilled", Integer, nullable=False),
+    Column("unit_price", Numeric),
+    Column("currency", Text),
+    Column("programs", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("cancelled", Boolean, nullable=False, server_default=text("false")),
+    ForeignKeyConstraint(
+        ["seller_id", "order_id"], ["pipeline.orders.seller_id", "pipeline.orders.order_id"], ondelete="CASCADE"
+    ),
+    schema="pipeline",
+)
+
+# What Amazon or a buyer asked to forget: kept as the proof, and so that it is not fetched again. Without the reason in
+# a person's own words: that is in the audit log.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("erasure_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seller_id", Text, nullable=False),
+    Column("order_id", Text, comment="None: every order of the seller that was known then"),
+    Column("everything", Boolean, nullable=False, server_default=text("false"), comment="what identifies nobody too"),
+    time_now_column("asked_at"),
+    time_column("shredded_at"),
+    time_column("finished_at"),
+    Index("ix_erasures_order", "seller_id", "order_id"),
+    schema="pipeline",
+)

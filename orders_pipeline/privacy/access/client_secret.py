@@ -1,0 +1,103 @@
+"""How old the Login with Amazon client secret is, and what Amazon has said of its end.
+
+Amazon's notices come at 90, 60, 30, 15, 7 and 1 days; a secret lives for 180 (facts/peers.md §2, 25). So its end is at
+most 180 days after it was first seen here, whatever a notice says.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.checks.rows import mark_parked_used, note_secret, parked_of_types, set_secret_expiry
+from orders_pipeline.settings import AmazonSettings
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.errors import VaultRecordMissing
+
+SECRET_LIFE = timedelta(days=180)
+WARNED_AT_DAYS = (90, 60, 30, 15, 7, 1)
+EXPIRY_NOTICE = "APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY"
+PARKED_MESSAGE = "parked_message"
+# A notice may be read by us some days after it was sent; a secret that came later is another one.
+NOTICE_SLACK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretLife:
+    """The secret in use. `told_by_amazon`: its end is Amazon's word, not our reckoning from when we first saw it."""
+
+    expires_at: datetime
+    days_left: float
+    told_by_amazon: bool
+
+    @property
+    def warning(self) -> int | None:
+        """The nearest of Amazon's days that has been passed: 30 with 29.5 days left; None with more than 90."""
+        passed = [days for days in WARNED_AT_DAYS if self.days_left <= days]
+        return min(passed) if passed else None
+
+
+def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> SecretLife:
+    """Note the newest secret of the settings, and tell how long it will still live."""
+    secret = settings.client_secrets[0].get_secret_value()
+    fingerprint = vault.fingerprint(b"client_secret\n" + secret.encode())
+    with database.transaction() as connection:
+        age = note_secret(connection, settings.client_id, fingerprint)
+    # Whoever can write to the queue can forge a notice: its word may bring the end nearer, and never put it off.
+    latest = age.first_seen_at + SECRET_LIFE
+    told_by_amazon = age.expires_at is not None and age.expires_at <= latest
+    expires_at = age.expires_at if age.expires_at is not None and told_by_amazon else latest
+    left = (expires_at - age.first_seen_at).total_seconds() - age.seconds_since_first_seen
+    return SecretLife(expires_at, round(left / 86_400, 2), told_by_amazon)
+
+
+def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:
+    """Take over what Amazon's parked notices say of this application's secret; how many were read."""
+    secret_life(database, vault, settings)
+    with database.transaction() as connection:
+        parked = parked_of_types(connection, settings.seller_id, [EXPIRY_NOTICE], limit=100)
+    for message in parked:
+        try:
+            body = vault.reveal(
+                seller_id=settings.seller_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
+                purpose="when the client secret ends",
+            )  # fmt: skip
+        except VaultRecordMissing:
+            body = b""
+        client_id, expires_at = _read(body)
+        with database.transaction() as connection:
+            if expires_at is not None and client_id in (None, settings.client_id):
+                set_secret_expiry(
+                    connection, settings.client_id, told_at=message.parked_at, expires_at=expires_at, slack=NOTICE_SLACK
+                )
+            mark_parked_used(connection, message.parked_id)
+    return len(parked)
+
+
+def _read(body: bytes) -> tuple[str | None, datetime | None]:
+    """(client id, end) of a notice, in either casing; (None, None) for anything else."""
+    try:
+        envelope = _lowered(json.loads(body))
+    except (ValueError, RecursionError):
+        return None, None
+    notice = _part(_part(envelope, "payload"), "applicationoauthclientsecretexpiry")
+    client_id, told = notice.get("clientid"), notice.get("clientsecretexpirytime")
+    if not isinstance(told, str):
+        return None, None
+    try:
+        expires_at = datetime.fromisoformat(told)
+    except ValueError:
+        return None, None
+    expires_at = expires_at.replace(tzinfo=UTC) if expires_at.tzinfo is None else expires_at
+    return client_id if isinstance(client_id, str) else None, expires_at
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return _lowered(document.get(name))
+
+
+def _lowered(value: object) -> dict[str, Any]:
+    return {str(name).lower(): one for name, one in value.items()} if isinstance(value, dict) else {}

@@ -1,0 +1,107 @@
+"""Account for every change of who may do what in the database: it goes into the audit log.
+
+PostgreSQL tells nobody when a role is given or taken away (event triggers do not see it), so it is looked
+for: after each migration, every five minutes, and with every compliance run. An entry says when it was seen; who did it
+is in the server's own log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
+from orders_pipeline.audit.log import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
+from orders_pipeline.audit.redaction import redact
+from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.metadata import SCHEMAS
+from orders_pipeline.privacy.access.grants import (
+    forget_grants,
+    grants,
+    known_grants,
+    lock_known_grants,
+    memberships,
+    note_grants,
+    powers,
+    was_looked_at,
+)
+from orders_pipeline.privacy.access.powers import powerful_objects
+from orders_pipeline.privacy.access.roles import ROLES
+
+# Followed by the day.
+ALERT = "roles.changed:"
+PURPOSE = "who may do what in the database"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanges:
+    """How many rights came and went since the last look. The first look has nothing to compare with."""
+
+    granted: int
+    revoked: int
+    first_look: bool
+
+    @property
+    def any(self) -> bool:
+        return bool(self.granted or self.revoked) and not self.first_look
+
+
+def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
+    """Write an audit entry for each right that came or went since the last look. The first look tells of all."""
+    with database.transaction() as connection:
+        lock_known_grants(connection)
+        known = known_grants(connection)
+        now = rights(connection)
+        told = {right for right, was_told in known.items() if was_told}
+        first_look = not told and not was_looked_at(connection)
+        added, gone = sorted(now - told), sorted(told - now)
+        forget_grants(connection, known.keys() - (told & now))
+        entries = [_entry("first_look" if first_look else "granted", *one) for one in added]
+        entries += [_entry("revoked", *one) for one in gone]
+        audit.record_many(connection, entries)
+        note_grants(connection, len(entries))
+    return RoleChanges(len(added), len(gone), first_look=first_look)
+
+
+def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str) -> RoleChanges:
+    """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
+    changes = note_role_changes(database, audit)
+    with database.transaction() as connection:
+        now = database_now(connection)
+        today, yesterday = (f"{ALERT}{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1)))
+        # On the board for a day at least, also what was changed right before midnight; the entries stay.
+        close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=[today, yesterday])
+        if changes.any:
+            raise_alert(
+                connection,
+                seller_id=seller_id,
+                key=today,
+                severity="warning",
+                message=f"In the database {changes.granted} rights were given and {changes.revoked} taken away.",
+                what_to_do="Compare with what was meant (audit entries `role_change`, check roles_are_as_declared).",
+            )
+    return changes
+
+
+def rights(connection: Connection) -> set[tuple[str, str]]:
+    """(who, what) of every right on our schemas, as words, and as the audit log writes them."""
+    found = {
+        *((row.grantee, _short(f"{row.privileges} on {row.object}")) for row in grants(connection, SCHEMAS)),
+        *((row.member, _short(f"member of {row.role}")) for row in memberships(connection, ROLES, SCHEMAS)),
+        *((row.role, _short(row.powers)) for row in powers(connection)),
+        *((one.who or "database", _short(str(one))) for one in powerful_objects(connection, SCHEMAS)),
+    }
+    # A login may be named like a mail address, which the log masks.
+    return {(redact(who), redact(what)) for who, what in found}
+
+
+def _entry(outcome: str, who: str, what: str) -> AuditEntry:
+    return AuditEntry(
+        action="role_change", seller_id="*", purpose=PURPOSE, outcome=outcome, detail={"who": who, "what": what}
+    )
+
+
+def _short(what: str) -> str:
+    return what if len(what) <= DETAIL_TEXT_CHARACTERS else f"{what[: DETAIL_TEXT_CHARACTERS - 1]}…"

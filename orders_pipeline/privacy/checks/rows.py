@@ -1,0 +1,237 @@
+"""Queries for the compliance checks: what the database itself shows, whatever the code believes.
+
+All of it only reads, but for client secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.database.engine import AnyRow
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePage:
+    """A page of a pass. `last` is where the next one begins; None: there is no next."""
+
+    looked_at: int
+    missing: int
+    last: str | None
+    broken: int = 0  # rows that the pipeline does not write so
+
+
+# An entry is written before the call, and another if it failed: both carry the call's own number. Entries of releases
+# before 0003 have none; then a failure that came after counts.
+# A time that the retention mended says nothing of when it was: then any entry about the order counts.
+_MENDED_WITHIN = "interval '10 minutes'"
+
+
+def _unless_mended(column: str) -> str:
+    """SQL: the time; null if the retention put it there in the place of one that was still to come."""
+    return (
+        f"case when not exists (select from unnest(cast(:mends as timestamptz[])) as mend "
+        f"where {column} between mend - {_MENDED_WITHIN} and mend) then {column} end"
+    )
+
+
+_STORED = f"""
+with page as (
+  select subject_id as order_id, {_unless_mended("stored_at")} as at from vault.records
+  where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
+select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
+  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  and e.action = 'amazon_restricted_call' and e.outcome = 'requested'
+  and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
+  and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
+    and f.action = e.action and f.outcome = 'failed' and f.entry_id > e.entry_id and f.at <= coalesce(page.at, f.at)
+    and f.detail->>'call' is not distinct from e.detail->>'call'))) as missing from page
+"""  # noqa: S608  # our own constants
+# What was sent to the warehouse was revealed right before: the newest sending is what the row remembers. A row from
+# before release 0002 remembers its first attempt only, to which its reveal can lie on either side.
+# A reveal that was refused is the next entry of the same actor about the order.
+# The pipeline writes no row without a content hash: one without was changed by somebody else.
+_SENT = f"""
+with page as (
+  select order_id, {_unless_mended("sent_at")} as at, content_hash is null as no_hash from pipeline.wms_orders
+  where seller_id = :seller_id and order_id > :after order by order_id limit :limit)
+select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_hash) as broken,
+  count(*) filter (where not exists (
+  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  and e.action = 'reveal' and e.outcome = 'allowed'
+  and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
+  and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
+    and f.action = 'reveal' and f.outcome like 'refused%' and f.at <= coalesce(page.at, f.at) and f.entry_id = (
+      select min(g.entry_id) from audit.entries g where g.seller_id = e.seller_id and g.order_id = e.order_id
+      and g.action = 'reveal' and g.actor = e.actor and g.entry_id > e.entry_id)))) as missing from page
+"""  # noqa: S608  # our own constants
+
+
+def stored_without_call(
+    connection: Connection, seller_id: str, kind: str, mends: Sequence[datetime], after: str, limit: int
+) -> EvidencePage:
+    """Details in the vault, and how many have no restricted call that succeeded in the audit log from before.
+
+    `mends`: see `times_of_mending`.
+    """
+    return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "mends": mends, "after": after})
+
+
+def sent_without_reveal(
+    connection: Connection, seller_id: str, mends: Sequence[datetime], after: str, limit: int
+) -> EvidencePage:
+    """Orders that the warehouse was sent, and how many have no reveal that succeeded in the audit log from before."""
+    return _page(connection, _SENT, limit, {"seller_id": seller_id, "mends": mends, "after": after})
+
+
+def times_of_mending(connection: Connection) -> list[datetime]:
+    """When the retention put times that were still to come in their place: seldom, or never."""
+    return list(connection.execute(text("select at from audit.entries where action = 'mend_times'")).scalars())
+
+
+def _page(connection: Connection, statement: str, limit: int, values: dict[str, object]) -> EvidencePage:
+    row = connection.execute(text(statement), {**values, "limit": limit}).one()
+    last = row.last if row.looked_at == limit else None
+    return EvidencePage(row.looked_at, row.missing, last, row.broken)
+
+
+# --- the audit log
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKeeping:
+    """How far the audit log reaches back, and what was purged of it.
+
+    `wrong_anchors` counts those that stand for an entry younger than 12 months, or that say they were made later than
+    now. `is_missed`: the log is empty, and there is data that it must have entries about.
+    """
+
+    oldest_at: datetime | None
+    first_id: int | None
+    was_purged: bool
+    wrong_anchors: int
+    is_missed: bool
+
+
+def audit_keeping(connection: Connection) -> AuditKeeping:
+    row = connection.execute(
+        text(
+            "select (select at from audit.entries order by entry_id limit 1), "
+            "(select min(entry_id) from audit.entries), exists (select from audit.anchors), "
+            # By row, and never by a time that the row itself says and that is still to come.
+            "(select count(*) from audit.anchors where purged_at > clock_timestamp() "
+            "or newest_at > purged_at - interval '12 months' or newest_at > clock_timestamp() - interval '12 months'), "
+            "not exists (select from audit.entries) and (exists (select from vault.records) "
+            "or exists (select from pipeline.wms_orders))"
+        )
+    ).one()
+    return AuditKeeping(*row)
+
+
+# --- TLS
+
+
+def connection_is_protected(connection: Connection) -> bool:
+    """Whether what this connection carries is encrypted, or never leaves the machine."""
+    return connection.execute(
+        text(
+            "select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) "
+            "or inet_server_addr() is null or inet_client_addr() <<= inet '127.0.0.0/8' "
+            "or inet_client_addr() = inet '::1'"
+        )
+    ).scalar_one()
+
+
+# --- client secrets
+
+
+@dataclass(frozen=True, slots=True)
+class SecretAge:
+    """One client secret, by its fingerprint. `expires_at` is Amazon's word; None: it said nothing."""
+
+    first_seen_at: datetime
+    expires_at: datetime | None
+    seconds_since_first_seen: float
+
+
+def note_secret(connection: Connection, application_id: str, fingerprint: str) -> SecretAge:
+    """Remember when this secret was first seen; what is known of it."""
+    connection.execute(
+        text(
+            "insert into pipeline.client_secrets (application_id, fingerprint) values (:application_id, :fingerprint) "
+            "on conflict do nothing"
+        ),
+        {"application_id": application_id, "fingerprint": fingerprint},
+    )
+    row = connection.execute(
+        text(
+            "select least(first_seen_at, clock_timestamp()), expires_at, "
+            "extract(epoch from clock_timestamp() - first_seen_at) from pipeline.client_secrets "
+            "where application_id = :application_id and fingerprint = :fingerprint"
+        ),
+        {"application_id": application_id, "fingerprint": fingerprint},
+    ).one()
+    # A first sight that is still to come is not believed: it would put the end off.
+    return SecretAge(row[0], row[1], max(0.0, float(row[2])))
+
+
+def set_secret_expiry(
+    connection: Connection, application_id: str, *, told_at: datetime, expires_at: datetime, slack: timedelta
+) -> bool:
+    """Keep Amazon's word about the secret that was in use when it spoke; False where none is known at all.
+
+    A word from before we knew any is about the oldest that we know, as far as anybody can tell.
+    """
+    return bool(
+        connection.execute(
+            text(
+                "update pipeline.client_secrets s set expires_at = :expires_at from (select fingerprint "
+                "from pipeline.client_secrets where application_id = :application_id "
+                "order by first_seen_at <= :seen_by desc, case when first_seen_at <= :seen_by then "
+                "-extract(epoch from first_seen_at) else extract(epoch from first_seen_at) end limit 1) as meant "
+                "where s.application_id = :application_id and s.fingerprint = meant.fingerprint"
+            ),
+            {"application_id": application_id, "seen_by": told_at + slack, "expires_at": expires_at},
+        ).rowcount
+    )
+
+
+def parked_of_types(connection: Connection, seller_id: str, types: Sequence[str], limit: int) -> Sequence[AnyRow]:
+    """(parked_id, notification_type, parked_at) of messages of these types that nobody has used yet, oldest first."""
+    return list(
+        connection.execute(
+            text(
+                "select parked_id, notification_type, parked_at from pipeline.parked_messages "
+                "where seller_id = :seller_id and notification_type = any(:types) and replayed_at is null "
+                "order by parked_at limit :limit"
+            ),
+            {"seller_id": seller_id, "types": list(types), "limit": limit},
+        )
+    )
+
+
+def mark_parked_used(connection: Connection, parked_id: object) -> None:
+    """Its content was taken over: the next retention shreds it."""
+    connection.execute(
+        text("update pipeline.parked_messages set replayed_at = clock_timestamp() where parked_id = :id"),
+        {"id": parked_id},
+    )
+
+
+# --- what is looked through for leaks
+
+
+def newest_records(connection: Connection, seller_id: str, kind: str, *, since: datetime, limit: int) -> list[str]:
+    """The subjects of the records that were stored since then, newest first."""
+    return list(
+        connection.execute(
+            text(
+                "select subject_id from vault.records where seller_id = :seller_id and kind = :kind "
+                "and stored_at >= :since order by stored_at desc limit :limit"
+            ),
+            {"seller_id": seller_id, "kind": kind, "since": since, "limit": limit},
+        ).scalars()
+    )

@@ -1,0 +1,266 @@
+"""Forget one order, or a whole seller, because Amazon, a buyer or the seller asked: within the day.
+
+From the moment of the request the order's details are neither stored nor sent: whoever would looks under the order's
+lock whether it is to be forgotten (store.erasures.to_be_forgotten), and the queue gives it up. Whatever should come
+back all the same is due at once for every later run (clock: `erasure_asked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orders_pipeline.audit.log import AuditEntry
+from orders_pipeline.database.clocks import now_for_retention
+from orders_pipeline.database.engine import Database
+from orders_pipeline.model.order import AMAZON
+from orders_pipeline.orders.erasures import (
+    Erasure,
+    bar_orders,
+    delete_tokens,
+    erasure,
+    finish_erasures,
+    insert_erasure,
+    is_finished,
+    mark_erasure_shredded,
+    orders_to_bar,
+)
+from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.privacy.erasure.key_destruction import settle_or_alert
+from orders_pipeline.privacy.erasure.shredding import ShredTotals, purpose, shred_due, tell_of_unshipped
+from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.privacy.retention.database_clock import mend_times
+from orders_pipeline.privacy.retention.kept import kept, next_kept
+from orders_pipeline.privacy.retention.rows import other_records_by, warehouse_erasures_waiting
+from orders_pipeline.privacy.rules import Rule
+from orders_pipeline.vault.access import SHRED_BATCH, Vault
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.wms.port import WarehousePort
+
+BARRED_A_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureTotals:
+    """What became of a request. Complete: nothing of it is left here, at the warehouse, or in a backup's reach.
+
+    `warehouse_waiting` counts all that the warehouse still owes, also of others' requests.
+    """
+
+    shredded: int
+    warehouse_erased: int
+    warehouse_waiting: int
+    settled: int
+    failed: int
+    complete: bool
+
+    def as_metadata(self) -> dict[str, int | bool]:
+        return {
+            "shredded": self.shredded,
+            "warehouse_erased": self.warehouse_erased,
+            "warehouse_waiting": self.warehouse_waiting,
+            "settled": self.settled,
+            "failed": self.failed,
+            "complete": self.complete,
+        }
+
+
+def erase(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehousePort | None,
+    *,
+    seller_id: str,
+    order_id: str | None,
+    reason: str,
+    everything: bool = False,
+) -> ErasureTotals:
+    """Forget one order's buyer, or with None every buyer of the seller."""
+    if order_id is not None:
+        return erase_order(database, vault, warehouse, seller_id=seller_id, order_id=order_id, reason=reason)
+    return erase_seller(database, vault, warehouse, seller_id=seller_id, reason=reason, everything=everything)
+
+
+def erase_order(
+    database: Database, vault: Vault, warehouse: WarehousePort | None, *, seller_id: str, order_id: str, reason: str
+) -> ErasureTotals:
+    """Forget who bought one order. Safe to repeat; what should come of it later goes at once as well."""
+    asked = _ask(database, vault, seller_id, order_id, reason, everything=False)
+    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, seller_id, asked, shreds)
+
+
+def erase_seller(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehousePort | None,
+    *,
+    seller_id: str,
+    reason: str,
+    everything: bool = False,
+) -> ErasureTotals:
+    """Forget every buyer of a seller that is known by now, their parked messages and Amazon's tokens for it.
+
+    `everything`: the next retention deletes what identifies nobody as well (the seller has left: policy §1.7). Orders
+    that are bought after this are the seller's new ones, and are not touched.
+    """
+    asked = _ask(database, vault, seller_id, None, reason, everything=everything)
+    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, seller_id, asked, shreds)
+
+
+def carry_out(
+    database: Database, vault: Vault, seller_id: str, asked: Erasure, *, reason: str | None = None
+) -> ShredTotals:
+    """Every step of a request on our side, then the note that it is done. A run that was killed repeats them all."""
+    shreds = ShredTotals()
+    if asked.order_id is not None:
+        _bar(database, vault, seller_id, [asked.order_id])
+        with database.transaction() as connection:
+            orders = kept(connection, seller_id, [asked.order_id])
+        shred_due(
+            database,
+            vault,
+            seller_id=seller_id,
+            orders=orders,
+            at=now_for_retention(database),
+            totals=shreds,
+            reason=reason,
+        )
+    else:
+        _bar_all(database, vault, seller_id, asked.asked_at)
+        _shred_all(database, vault, seller_id, shreds, reason)
+        _shred_others(database, vault, seller_id, asked.asked_at, shreds, reason)
+        with database.transaction() as connection:
+            delete_tokens(connection, seller_id)
+    if not shreds.failed:
+        with database.transaction() as connection:
+            mark_erasure_shredded(connection, asked.erasure_id)
+    return shreds
+
+
+def _bar(database: Database, vault: Vault, seller_id: str, order_ids: Sequence[str]) -> None:
+    """From here on nobody stores or sends what is about to be shredded: the queue gives these orders up."""
+    with database.transaction() as connection:
+        known = lock_orders(connection, seller_id, order_ids)
+        bar_orders(connection, seller_id, order_ids)
+        entries = [
+            AuditEntry(
+                action="bar_order", seller_id=seller_id, order_id=order_id, purpose=purpose(Rule.ERASURE_ASKED),
+                outcome="done",
+            )
+            for order_id in sorted(known)
+        ]  # fmt: skip
+        for order_id, row in known.items():
+            if row.fulfilled_by == AMAZON:
+                # Amazon has the address, and ships it.
+                continue
+            tell_of_unshipped(connection, seller_id, order_id, row.status, Rule.ERASURE_ASKED)
+        vault.audit.record_many(connection, entries)
+
+
+def _bar_all(database: Database, vault: Vault, seller_id: str, asked_at: datetime) -> None:
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            order_ids = orders_to_bar(connection, seller_id, asked_at, after, BARRED_A_BATCH)
+        if not order_ids:
+            return
+        _bar(database, vault, seller_id, order_ids)
+        after = order_ids[-1]
+
+
+def _shred_all(database: Database, vault: Vault, seller_id: str, shreds: ShredTotals, reason: str | None) -> None:
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            page = next_kept(connection, seller_id, after)
+        if not page:
+            return
+        asked = [order for order in page if order.due.rule is Rule.ERASURE_ASKED]
+        shred_due(
+            database,
+            vault,
+            seller_id=seller_id,
+            orders=asked,
+            at=now_for_retention(database),
+            totals=shreds,
+            reason=reason,
+        )
+        after = page[-1].order_id
+
+
+def _shred_others(
+    database: Database, vault: Vault, seller_id: str, asked_at: datetime, shreds: ShredTotals, reason: str | None
+) -> None:
+    while True:
+        with database.transaction() as connection:
+            due = other_records_by(
+                connection, seller_id, order_kind=SHIPPING_DETAILS, stored_by=asked_at, limit=SHRED_BATCH
+            )
+        if not due:
+            return
+        for kind in sorted({row.kind for row in due}):
+            with database.transaction() as connection:
+                gone = vault.shred_many(
+                    connection, seller_id=seller_id, kind=kind,
+                    subject_ids=[row.subject_id for row in due if row.kind == kind],
+                    reason=purpose(Rule.ERASURE_ASKED, reason),
+                )  # fmt: skip
+            shreds.shredded[Rule.ERASURE_ASKED] += len(gone)
+
+
+def _ask(
+    database: Database, vault: Vault, seller_id: str, order_id: str | None, reason: str, *, everything: bool
+) -> Erasure:
+    # A time that is still to come would leave its order out of what is asked.
+    mend_times(database, vault.audit)
+    with database.transaction() as connection:
+        erasure_id = insert_erasure(connection, seller_id, order_id, everything=everything)
+        asked = erasure(connection, erasure_id)
+        vault.audit.record(
+            connection,
+            action="erase",
+            seller_id=seller_id,
+            order_id=order_id,
+            purpose=reason,
+            outcome="requested",
+            detail={"erasure": erasure_id, "whole_seller": order_id is None},
+        )
+    return asked
+
+
+def _finish(
+    database: Database,
+    vault: Vault,
+    warehouse: WarehousePort | None,
+    seller_id: str,
+    asked: Erasure,
+    shreds: ShredTotals,
+) -> ErasureTotals:
+    erased = erase_at_warehouse(database, vault.audit, warehouse, seller_id=seller_id) if warehouse else None
+    with database.transaction() as connection:
+        finish_erasures(connection, seller_id)
+        finished = is_finished(connection, asked.erasure_id)
+        waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
+    settlement = settle_or_alert(database, vault, seller_id=seller_id)
+    complete = finished and not settlement.unsettled
+    shredded = sum(shreds.shredded.values())
+    vault.audit.record(
+        None,
+        action="erase",
+        seller_id=seller_id,
+        order_id=asked.order_id,
+        purpose=purpose(Rule.ERASURE_ASKED),
+        outcome="done" if complete else "unfinished",
+        detail={"erasure": asked.erasure_id, "shredded": shredded, "warehouse_waiting": waiting},
+    )
+    return ErasureTotals(
+        shredded=shredded,
+        warehouse_erased=erased.erased if erased else 0,
+        warehouse_waiting=waiting,
+        settled=settlement.settled,
+        failed=shreds.failed,
+        complete=complete,
+    )

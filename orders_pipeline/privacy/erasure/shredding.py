@@ -1,0 +1,148 @@
+"""Shred what is due, a rule and a page at a time, and have the warehouse's copy go with it.
+
+One transaction holds: the orders' own state, the erasure that the warehouse owes from then on, the shred and its audit
+entries. Killed in between, a run has done all of it or nothing, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from psycopg2.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from orders_pipeline.alerts.rows import raise_alert
+from orders_pipeline.audit.log import PURPOSE_CHARACTERS
+from orders_pipeline.database.engine import Database
+from orders_pipeline.model.order import OrderStatus
+from orders_pipeline.orders.erasures import bar_orders
+from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.privacy.retention.kept import KeptOrder, kept
+from orders_pipeline.privacy.retention.rows import ask_warehouse_to_erase, lose_addresses
+from orders_pipeline.privacy.rules import WORDS, Rule
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.work.workers import concerns_all, where_from
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+# These were still to be shipped: without their address they wait for one, and everybody sees it.
+_STILL_TO_SHIP = frozenset({Rule.NEVER_PUSHED, Rule.HELD})
+_UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ERASURE_ASKED})
+_OVER = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED})
+
+
+@dataclass(slots=True)
+class ShredTotals:
+    """How many records went, by rule; how many erasures the warehouse owes more; how many orders failed."""
+
+    shredded: Counter[Rule] = field(default_factory=Counter[Rule])
+    warehouse_asked: int = 0
+    failed: int = 0
+
+
+def shred_due(
+    database: Database,
+    vault: Vault,
+    *,
+    seller_id: str,
+    orders: Sequence[KeptOrder],
+    at: datetime,
+    totals: ShredTotals,
+    reason: str | None = None,
+) -> None:
+    """Shred those whose time has come, at most SHRED_BATCH of them. One that fails stops no other."""
+    by_rule: defaultdict[Rule, list[KeptOrder]] = defaultdict(list)
+    for order in orders:
+        if order.must_go(at) or order.warehouse_must_erase(at):
+            by_rule[order.due.rule].append(order)
+    for rule in sorted(by_rule):
+
+        def shred(some: Sequence[KeptOrder], rule: Rule = rule) -> None:
+            with database.transaction() as connection:
+                gone, asked = _shred(connection, vault, seller_id, rule, some, at, reason)
+            totals.shredded[rule] += gone
+            totals.warehouse_asked += asked
+
+        totals.failed += each_alone_if_need_be(shred, by_rule[rule])
+
+
+def each_alone_if_need_be(work: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> int:
+    """Do the work for all at once, and one by one if that fails; how many failed then."""
+    try:
+        work(items)
+    except Exception as error:
+        if _stops_all(error):
+            raise
+        if len(items) == 1:
+            log.warning("Retention of one item failed (%s); it is tried again by the next run", where_from(error))
+            return 1
+    else:
+        return 0
+    return sum(each_alone_if_need_be(work, [item]) for item in items)
+
+
+def _shred(
+    connection: Connection,
+    vault: Vault,
+    seller_id: str,
+    rule: Rule,
+    orders: Sequence[KeptOrder],
+    at: datetime,
+    reason: str | None,
+) -> tuple[int, int]:
+    order_ids = [order.order_id for order in orders]
+    known = lock_orders(connection, seller_id, order_ids)
+    # Looked at again under the lock: since the page was read it may have been pushed, fetched anew, or shipped.
+    orders = [order for order in kept(connection, seller_id, order_ids) if order.due.rule is rule]
+    to_shred = [order.order_id for order in orders if order.must_go(at)]
+    to_erase = [order.order_id for order in orders if order.warehouse_must_erase(at)]
+    if rule is Rule.ERASURE_ASKED:
+        bar_orders(connection, seller_id, [order.order_id for order in orders])
+    elif rule in _STILL_TO_SHIP:
+        lose_addresses(connection, seller_id, to_shred)
+    for order_id in sorted({*to_shred, *to_erase} & known.keys()):
+        tell_of_unshipped(connection, seller_id, order_id, known[order_id].status, rule)
+    asked = ask_warehouse_to_erase(connection, seller_id, to_erase)
+    gone = vault.shred_many(
+        connection,
+        seller_id=seller_id,
+        kind=SHIPPING_DETAILS,
+        subject_ids=to_shred,
+        reason=purpose(rule, reason),
+    )
+    return len(gone), asked
+
+
+def purpose(rule: Rule, reason: str | None = None) -> str:
+    """The rule and the reason as an audit entry's purpose; a long reason is cut: the request's entry has it whole."""
+    return f"{rule}: {reason or WORDS[rule]}"[:PURPOSE_CHARACTERS]
+
+
+def tell_of_unshipped(connection: Connection, seller_id: str, order_id: str, status: str, rule: Rule) -> None:
+    """An order that loses its address before it was shipped needs a person: it cannot be pushed any more."""
+    if status in _OVER or rule not in _UNSHIPPED_NEEDS_A_PERSON:
+        return
+    raise_alert(
+        connection,
+        seller_id=seller_id,
+        key=f"order.erased:{order_id}",
+        severity="error",
+        message=f"The buyer's data of order {order_id} were destroyed ({WORDS[rule]}) while it was still {status} at "
+        "Amazon.",
+        what_to_do="It will not be pushed. Cancel it at Amazon, and stop it at the warehouse if it is there.",
+    )
+
+
+def _stops_all(error: Exception) -> bool:
+    if isinstance(error, OperationalError) and isinstance(error.orig, (LockNotAvailable, DeadlockDetected)):
+        return False
+    return concerns_all(error)

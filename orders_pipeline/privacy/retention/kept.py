@@ -1,0 +1,92 @@
+"""Every order whose details are kept, here or at the warehouse, with when they must go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.privacy.retention.clock import Due, KeptDetails, due
+from orders_pipeline.privacy.retention.rows import kept_orders, kept_page, sellers
+from orders_pipeline.vault.access import SHRED_BATCH
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOrder:
+    """An order whose details the vault has (`in_vault`), or the warehouse (`at_warehouse`), or both."""
+
+    order_id: str
+    in_vault: bool
+    at_warehouse: bool
+    erase_asked: bool  # the warehouse is being asked already
+    kept_since: datetime
+    bought_at: datetime  # or first kept, where Amazon did not say
+    due: Due
+
+    def must_go(self, at: datetime) -> bool:
+        """Whether our own copy's time has come."""
+        return self.in_vault and self.due.due_at <= at
+
+    def warehouse_must_erase(self, at: datetime) -> bool:
+        """Whether the warehouse's copy's time has come, and it was not asked yet."""
+        return self.at_warehouse and not self.erase_asked and self.due.warehouse_due_at <= at
+
+
+def next_kept(connection: Connection, seller_id: str, after: str, limit: int = SHRED_BATCH) -> list[KeptOrder]:
+    """The next orders by id; an empty list when the pass is over."""
+    return [_kept(row) for row in kept_page(connection, seller_id, SHIPPING_DETAILS, after, limit)]
+
+
+def kept(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[KeptOrder]:
+    """These orders, as far as anything of them is kept."""
+    return [_kept(row) for row in kept_orders(connection, seller_id, SHIPPING_DETAILS, order_ids)]
+
+
+def sellers_with_data(database: Database, seller_id: str) -> list[str]:
+    """The seller that is served, then every other of whom something is kept: what they left does not go by itself."""
+    with database.transaction() as connection:
+        return [seller_id, *(seller for seller in sellers(connection) if seller != seller_id)]
+
+
+def every_kept(database: Database, seller_id: str) -> Iterator[KeptOrder]:
+    """All of them. A transaction a page: no lock, snapshot or memory grows with their number."""
+    after = ""
+    while True:
+        with database.transaction() as connection:
+            page = next_kept(connection, seller_id, after)
+        if not page:
+            return
+        yield from page
+        after = page[-1].order_id
+
+
+def _kept(row: AnyRow) -> KeptOrder:
+    facts = KeptDetails(
+        order_known=row.order_known,
+        status=row.status,
+        fulfilled_by=row.fulfilled_by,
+        kept_since=row.kept_since,
+        first_kept_at=row.first_kept_at,
+        purchased_at=row.purchased_at,
+        ship_by=row.ship_by,
+        deliver_by=row.deliver_by,
+        delivered_at=row.delivered_at,
+        left_at=row.left_at,
+        unsettled_packages=row.unsettled,
+        queue_state=row.queue_state,
+        queue_changed_at=row.queue_changed_at,
+        erasure_asked_at=row.erasure_asked_at,
+    )
+    return KeptOrder(
+        order_id=row.order_id,
+        in_vault=row.in_vault,
+        at_warehouse=row.at_warehouse,
+        erase_asked=row.erase_asked,
+        kept_since=row.kept_since,
+        bought_at=row.purchased_at or row.kept_since,
+        due=due(facts, row.now),
+    )

@@ -1,0 +1,75 @@
+"""Deleting what identifies nobody, once it is old enough: at most so many rows a call."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.orders.erasures import KEPT_THERE
+
+# Everything that is kept of an order, the order itself last; its items go with it.
+OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_queue", "order_events", "orders")
+# What goes by its own age, whether or not its order is known here; and which time tells it.
+BY_AGE = {
+    "order_events": "received_at",
+    "wms_shipments": "received_at",
+    "parked_messages": "parked_at",
+    "search_windows": "started_at",
+    "alerts": "last_seen_at",
+    "erasures": "finished_at",
+}
+
+_OLD_ORDERS = (
+    "from pipeline.orders o where o.seller_id = :seller_id "  # noqa: S608  # our own constant
+    "and (coalesce(o.purchased_at, o.first_seen_at) < :cutoff or o.first_seen_at <= :left_at) "
+    # Never before the buyer's data: here, and at the warehouse.
+    "and not exists (select from vault.records r where r.seller_id = o.seller_id and r.subject_id = o.order_id) "
+    "and not exists (select from pipeline.wms_orders w where w.seller_id = o.seller_id and w.order_id = o.order_id "
+    f"and {KEPT_THERE}) "
+)
+
+
+def purge_orders(
+    connection: Connection, seller_id: str, cutoff: datetime, limit: int, *, left_at: datetime | None = None
+) -> dict[str, int]:
+    """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none.
+
+    `left_at`: when the seller left, if it did; all that was known by then goes, however young.
+    """
+    order_ids = list(
+        connection.execute(
+            text(f"select o.order_id {_OLD_ORDERS} order by o.order_id limit :limit for update skip locked"),
+            {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at, "limit": limit},
+        ).scalars()
+    )
+    if not order_ids:
+        return {}
+    gone: dict[str, int] = {}
+    for table in OF_AN_ORDER:
+        statement = f"delete from pipeline.{table} where seller_id = :seller_id and order_id = any(:ids)"  # noqa: S608
+        gone[table] = connection.execute(text(statement), {"seller_id": seller_id, "ids": order_ids}).rowcount
+    return gone
+
+
+def purge_by_age(connection: Connection, table: str, seller_id: str, cutoff: datetime, limit: int) -> int:
+    """Delete rows of one of the tables BY_AGE that are older than the cutoff; how many."""
+    return connection.execute(
+        text(
+            f"delete from pipeline.{table} where ctid = any(array(select ctid from pipeline.{table} "  # noqa: S608
+            f"where seller_id = :seller_id and {BY_AGE[table]} < :cutoff limit :limit))"
+        ),
+        {"seller_id": seller_id, "cutoff": cutoff, "limit": limit},
+    ).rowcount
+
+
+def count_old(
+    connection: Connection, seller_id: str, cutoff: datetime, *, left_at: datetime | None = None
+) -> dict[str, int]:
+    """What a purge would delete, by table. Orders count once, without what belongs to them."""
+    values = {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at}
+    old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
+    for table, column in BY_AGE.items():
+        statement = f"select count(*) from pipeline.{table} where seller_id = :seller_id and {column} < :cutoff"  # noqa: S608
+        old[table] = int(connection.execute(text(statement), values).scalar_one())
+    return {table: rows for table, rows in old.items() if rows}

@@ -1,0 +1,24 @@
+"""Queries of the user's carrier table as it was when it could last be read."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.shipments.tables import carrier_files
+
+
+def last_good_text(connection: Connection, path: str) -> str | None:
+    """What was last read from this file; None if it never could be read."""
+    return connection.execute(select(carrier_files.c.content).where(carrier_files.c.path == path)).scalar_one_or_none()
+
+
+def keep_good_text(connection: Connection, path: str, content: str) -> None:
+    """From now on this is what was last read from this file."""
+    statement = insert(carrier_files).values(path=path, content=content)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[carrier_files.c.path],
+            set_={"content": statement.excluded.content, "read_at": func.clock_timestamp()},
+        )
+    )

@@ -1,0 +1,404 @@
+"""Queries of the vault: sealed records, and the wrapped keys apart from them.
+
+A record keeps its key_reference for life; sealing it anew replaces the wrapped key in place, so there is never a key
+of an earlier content. Each seal has a number that no other ever had, and `pipeline.seals` remembers the newest of each
+record, apart from the vault: what was put back from a backup, or written past the pipeline, is not the newest, and does
+not open. Locks are taken in one order: the seal's row, the record's, its key's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, text
+
+from orders_pipeline.database.locks import Lock, hold, hold_shared
+
+# How long who destroys a key-encryption key may queue for its lock; whoever wraps queues behind it.
+DESTROY_PATIENCE = "2s"
+
+RecordId = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A sealed record as it lies there. `key_id` and `wrapped_key` are None if its key is gone."""
+
+    seller_id: str
+    kind: str
+    subject_id: str
+    version: int
+    nonce: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+    key_id: str | None
+    wrapped_key: bytes | None = field(repr=False)
+    number: int
+    is_newest: bool = True  # its seal is the newest that was made of it
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedRow:
+    """A wrapped key with what it is bound to; `owner` is None for a key that opens nothing."""
+
+    key_reference: UUID
+    key_id: str
+    wrapped_key: bytes = field(repr=False)
+    owner: RecordId | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedToken:
+    """The wrapped key of one of Amazon's tokens."""
+
+    application_id: str
+    seller_id: str
+    purpose: str
+    key_id: str
+    wrapped_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How much one key-encryption key wraps."""
+
+    records: int = 0
+    tokens: int = 0
+
+
+def hold_keys(connection: Connection) -> None:
+    """Until this transaction ends no key-encryption key is destroyed. Before wrapping what this transaction stores."""
+    hold_shared(connection, Lock.KEYS)
+
+
+def hold_keys_alone(connection: Connection) -> None:
+    """Until this transaction ends nobody stores what they wrap. OperationalError if others don't finish in time."""
+    connection.execute(text("select set_config('lock_timeout', :patience, true)"), {"patience": DESTROY_PATIENCE})
+    hold(connection, Lock.KEYS)
+
+
+def hold_fingerprint_key(connection: Connection) -> None:
+    """One process at a time makes the fingerprint key."""
+    hold(connection, Lock.FINGERPRINT)
+
+
+def next_seal(connection: Connection, record: RecordId, version: int) -> int:
+    """The number of the seal that is about to be made of this record: from now on the only one that opens."""
+    return connection.execute(
+        text(
+            "insert into pipeline.seals (seller_id, kind, subject_id, aad_version) "
+            "values (:seller_id, :kind, :subject_id, :version) on conflict (seller_id, kind, subject_id) "
+            "do update set seal_number = default, aad_version = excluded.aad_version returning seal_number"
+        ),
+        {"seller_id": record[0], "kind": record[1], "subject_id": record[2], "version": version},
+    ).scalar_one()
+
+
+def put_record(connection: Connection, record: StoredRecord, expires_at: datetime | None) -> None:
+    """Store, or replace the content, the nonce and the wrapped key of the record that is there."""
+    reference = connection.execute(
+        text(
+            "insert into vault.records as r "
+            "(seller_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at) "
+            "values (:seller_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at) "
+            "on conflict (seller_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
+            "seal_number = excluded.seal_number, "
+            # When it was first stored stays: a content that is stored again and again is not kept for ever.
+            "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
+            "stored_at = clock_timestamp() returning r.key_reference"
+        ),
+        {
+            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
+            "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
+            "expires_at": expires_at,
+        },
+    ).scalar_one()  # fmt: skip
+    connection.execute(
+        text(
+            "insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "values (:reference, :seller_id, :key_id, :wrapped_key) on conflict (key_reference) do update set "
+            "key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, created_at = clock_timestamp()"
+        ),
+        {
+            "reference": reference, "seller_id": record.seller_id, "key_id": record.key_id,
+            "wrapped_key": record.wrapped_key,
+        },
+    )  # fmt: skip
+
+
+def put_value_hashes(connection: Connection, seller_id: str, kind: str, subject_id: str, hashes: Sequence[str]) -> None:
+    """Keyed hashes of words of a record's content, in place of those that are there."""
+    connection.execute(
+        text(
+            "update vault.records set value_hashes = :hashes "
+            "where seller_id = :seller_id and kind = :kind and subject_id = :subject_id"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "hashes": list(hashes)},
+    )
+
+
+def value_hashes(
+    connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]
+) -> dict[str, frozenset[str]]:
+    """The keyed hashes of words of these records' contents, by subject; of those that are there."""
+    rows = connection.execute(
+        text(
+            "select subject_id, value_hashes from vault.records "
+            "where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
+    return {row[0]: frozenset(row[1]) for row in rows}
+
+
+_RECORD = (
+    "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
+    "r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false) "
+    "from vault.records r left join vault_keys.data_keys k using (key_reference) "
+    "left join pipeline.seals s on s.seller_id = r.seller_id and s.kind = r.kind and s.subject_id = r.subject_id "
+)
+
+
+def records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
+    """Those of the records asked for that are there, by subject."""
+    rows = connection.execute(
+        text(_RECORD + "where r.seller_id = :seller_id and r.kind = :kind and r.subject_id = any(:subjects)"),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
+    return {record.subject_id: record for record in _stored(rows)}
+
+
+def records_after(connection: Connection, after: RecordId | None, limit: int) -> list[StoredRecord]:
+    """The next records in the order of their ids: a page of a pass over all of them."""
+    seller_id, kind, subject_id = after or ("", "", "")
+    rows = connection.execute(
+        text(
+            _RECORD + "where (r.seller_id, r.kind, r.subject_id) > (:seller_id, :kind, :subject_id) "
+            "order by r.seller_id, r.kind, r.subject_id limit :limit"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+    )
+    return list(_stored(rows))
+
+
+def records_to_reseal(
+    connection: Connection, version: int, after: RecordId | None, limit: int
+) -> tuple[list[StoredRecord], RecordId | None]:
+    """The next records of an older format, their seals locked (what somebody else holds is left out), and where the
+    page after them begins; None: there is none."""
+    seller_id, kind, subject_id = after or ("", "", "")
+    ids = connection.execute(
+        text(
+            "select seller_id, kind, subject_id from pipeline.seals where aad_version < :version "
+            "and (seller_id, kind, subject_id) > (:seller_id, :kind, :subject_id) "
+            "order by seller_id, kind, subject_id limit :limit for update skip locked"
+        ),
+        {"version": version, "seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+    ).all()
+    rows = connection.execute(
+        text(
+            _RECORD + "where (r.seller_id, r.kind, r.subject_id) in (select * from unnest(cast(:sellers as text[]), "  # noqa: S608
+            "cast(:kinds as text[]), cast(:subjects as text[]))) order by r.seller_id, r.kind, r.subject_id"
+        ),
+        {"sellers": [row[0] for row in ids], "kinds": [row[1] for row in ids], "subjects": [row[2] for row in ids]},
+    )
+    last = (ids[-1].seller_id, ids[-1].kind, ids[-1].subject_id) if ids else None
+    return list(_stored(rows)), last
+
+
+def may_reseal(connection: Connection) -> bool:
+    """Whether this login may write a record's content."""
+    return connection.execute(
+        text(
+            "select has_table_privilege('vault.records', 'UPDATE') and has_table_privilege('pipeline.seals', 'UPDATE')"
+        )
+    ).scalar_one()
+
+
+def put_resealed(connection: Connection, record: StoredRecord) -> None:
+    """The same content under a new seal: neither when it was stored changes, nor when it goes."""
+    connection.execute(
+        text(
+            "with resealed as (update vault.records set aad_version = :version, seal_number = :number, nonce = :nonce, "
+            "ciphertext = :ciphertext where seller_id = :seller_id and kind = :kind and subject_id = :subject_id "
+            "returning key_reference) update vault_keys.data_keys k set key_id = :key_id, wrapped_key = :wrapped_key "
+            "from resealed r where k.key_reference = r.key_reference"
+        ),
+        {
+            "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
+            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id,
+            "key_id": record.key_id, "wrapped_key": record.wrapped_key,
+        },
+    )  # fmt: skip
+
+
+def delete_records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> list[str]:
+    """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
+    connection.execute(
+        text(
+            "delete from pipeline.seals where (seller_id, kind, subject_id) in (select seller_id, kind, subject_id "
+            "from pipeline.seals where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects) "
+            "order by subject_id for update)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    )
+    gone, key_ids = connection.execute(
+        text(
+            "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
+            "and subject_id = any(:subjects) returning subject_id, key_reference), "
+            "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference "
+            "returning k.key_id) "
+            "select (select array_agg(subject_id order by subject_id) from gone), "
+            "(select array_agg(distinct key_id) from keys)"
+        ),
+        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    ).one()
+    if gone:
+        connection.execute(
+            text("insert into vault_keys.unsettled_shreds (records, key_ids) values (:records, :key_ids)"),
+            {"records": len(gone), "key_ids": key_ids or []},
+        )
+    return list(gone or [])
+
+
+def key_uses(connection: Connection) -> dict[str, KeyUse]:
+    """How much each key-encryption key wraps."""
+    rows = connection.execute(
+        text(
+            "select key_id, sum(records)::bigint, sum(tokens)::bigint from ("
+            "select key_id, count(*) as records, 0 as tokens from vault_keys.data_keys group by key_id "
+            "union all select key_id, 0, count(*) from vault.amazon_tokens group by key_id) as uses "
+            "group by key_id order by key_id"
+        )
+    )
+    return {row[0]: KeyUse(row[1], row[2]) for row in rows}
+
+
+def keys_to_rewrap(connection: Connection, current: str, after: UUID | None, limit: int) -> list[WrappedRow]:
+    """Wrapped keys under another key than the current one, locked; those that somebody else holds are left out."""
+    rows = connection.execute(
+        text(
+            "select k.key_reference, k.key_id, k.wrapped_key, r.seller_id, r.kind, r.subject_id "
+            "from vault_keys.data_keys k left join vault.records r using (key_reference) "
+            "where k.key_id <> :current and k.key_reference > :after "
+            "order by k.key_reference limit :limit for update of k skip locked"
+        ),
+        {"current": current, "after": after or UUID(int=0), "limit": limit},
+    )
+    return [
+        WrappedRow(row[0], row[1], bytes(row[2]), None if row[3] is None else (row[3], row[4], row[5])) for row in rows
+    ]
+
+
+def put_rewrapped(connection: Connection, rows: Sequence[tuple[UUID, str, bytes]]) -> None:
+    """The new wrapping of each key: its reference, the key-encryption key, the blob."""
+    if not rows:
+        return
+    connection.execute(
+        text(
+            "update vault_keys.data_keys k set key_id = g.key_id, wrapped_key = g.wrapped_key from unnest("
+            "cast(:references as uuid[]), cast(:key_ids as text[]), cast(:blobs as bytea[])) "
+            "as g(key_reference, key_id, wrapped_key) where k.key_reference = g.key_reference"
+        ),
+        {
+            "references": [str(row[0]) for row in rows],
+            "key_ids": [row[1] for row in rows],
+            "blobs": [row[2] for row in rows],
+        },
+    )
+
+
+def delete_keys(connection: Connection, references: Sequence[UUID]) -> None:
+    """Delete wrapped keys that open nothing."""
+    connection.execute(
+        text("delete from vault_keys.data_keys where key_reference = any(cast(:references as uuid[]))"),
+        {"references": [str(reference) for reference in references]},
+    )
+
+
+def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[WrappedToken]:
+    """Amazon's tokens under another key than the current one, locked."""
+    rows = connection.execute(
+        text(
+            "select application_id, seller_id, purpose, key_id, wrapped_key from vault.amazon_tokens "
+            "where key_id <> :current limit :limit for update skip locked"
+        ),
+        {"current": current, "limit": limit},
+    )
+    return [WrappedToken(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
+
+
+def put_rewrapped_token(connection: Connection, token: WrappedToken) -> None:
+    """The new wrapping of one token's key."""
+    connection.execute(
+        text(
+            "update vault.amazon_tokens set key_id = :key_id, wrapped_key = :wrapped_key "
+            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+        ),
+        {
+            "application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose,
+            "key_id": token.key_id, "wrapped_key": token.wrapped_key,
+        },
+    )  # fmt: skip
+
+
+def delete_token(connection: Connection, token: WrappedToken) -> None:
+    """Forget a token; Amazon gives another."""
+    connection.execute(
+        text(
+            "delete from vault.amazon_tokens "
+            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+        ),
+        {"application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledShred:
+    """A shred that an old backup could still undo, with one of the keys that opened its records."""
+
+    shred_id: int
+    records: int
+    shredded_at: datetime
+    key_ids: tuple[str, ...]
+
+
+def unsettled_shreds(connection: Connection) -> list[UnsettledShred]:
+    """Shreds that an old backup could still undo, oldest first."""
+    rows = connection.execute(
+        text("select shred_id, records, shredded_at, key_ids from vault_keys.unsettled_shreds order by shred_id")
+    )
+    return [UnsettledShred(row[0], row[1], row[2], tuple(row[3])) for row in rows]
+
+
+def holds_wrapped_keys(connection: Connection) -> bool:
+    """Whether anything here is wrapped by a key-encryption key, and so would be lost with it."""
+    return connection.execute(
+        text("select exists (select from vault_keys.data_keys) or exists (select from vault.amazon_tokens)")
+    ).scalar_one()
+
+
+def delete_unsettled(connection: Connection, shred_ids: Sequence[int]) -> None:
+    """These shreds are now beyond undoing."""
+    connection.execute(
+        text("delete from vault_keys.unsettled_shreds where shred_id = any(:ids)"), {"ids": list(shred_ids)}
+    )
+
+
+def _stored(rows: Iterable[Any]) -> Iterator[StoredRecord]:
+    for row in rows:
+        yield StoredRecord(
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            bytes(row[4]),
+            bytes(row[5]),
+            row[6],
+            None if row[7] is None else bytes(row[7]),
+            row[8],
+            row[9],
+        )

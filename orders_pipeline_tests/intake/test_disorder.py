@@ -1,0 +1,135 @@
+"""Never backwards (promise 3): whatever the order in which events and answers arrive, the newest state is the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orders_pipeline.database.engine import Database
+from orders_pipeline.intake.apply_events import absorb_events
+from orders_pipeline.intake.order_rows import item_values, order_values
+from orders_pipeline.model.order import Order, OrderItem
+from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
+from orders_pipeline.orders.rows import item_rows, order_row, save_fetched_order
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+
+START = datetime(2026, 11, 21, 8, tzinfo=UTC)
+TOLD_AS = {
+    "PENDING": "Pending",
+    "UNSHIPPED": "Unshipped",
+    "PARTIALLY_SHIPPED": "PartiallyShipped",
+    "SHIPPED": "Shipped",
+    "CANCELLED": "Canceled",
+}
+LIVES = [
+    ("PENDING", "UNSHIPPED", "SHIPPED"),
+    ("PENDING", "UNSHIPPED", "PARTIALLY_SHIPPED", "SHIPPED"),
+    ("PENDING", "CANCELLED"),
+    ("PENDING", "UNSHIPPED", "UNSHIPPED", "CANCELLED"),
+    ("UNSHIPPED", "PARTIALLY_SHIPPED", "CANCELLED"),
+]
+numbers: Iterator[int] = count(1)
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    from orders_pipeline.database.embedded import EmbeddedPostgres
+    from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+
+    assert isinstance(postgres, EmbeddedPostgres)
+    url = postgres.url("disorder")
+    ensure_database_exists(url)
+    database = Database(url)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(life=st.sampled_from(LIVES), data=st.data())
+def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
+    shared: Database, life: tuple[str, ...], data: st.DataObject
+):
+    order_id = f"116-0000000-{next(numbers):07d}"
+    # Every step is told, some twice; an answer may have been read at any step, and arrive whenever it likes.
+    told = [("told", step) for step in range(len(life))]
+    answers = [("answer", step) for step in data.draw(st.lists(st.integers(0, len(life) - 1), max_size=4))]
+    # The last look at Amazon was asked for after the last event that wants one, so its answer is the newest.
+    arrivals = data.draw(st.permutations([*told, *told[:2], *answers]))
+    for index, (kind, step) in enumerate(arrivals):
+        if kind == "told":
+            _tell(shared, order_id, life[step], step, index)
+            absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+        elif _known(shared, order_id):
+            _answer(shared, order_id, life[step], step)
+    row = _row(shared, order_id)
+    if row.fetch_due_at is not None:
+        _answer(shared, order_id, life[-1], len(life) - 1)
+    assert _row(shared, order_id).status == life[-1]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arrivals=st.permutations(range(5)), again=st.integers(0, 4))
+def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
+    order_id = f"117-0000000-{next(numbers):07d}"
+    _tell(shared, order_id, "UNSHIPPED", 0, 0)
+    absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    for step in [*arrivals, again]:
+        _answer(shared, order_id, "UNSHIPPED", step)
+    row = _row(shared, order_id)
+    with shared.transaction() as connection:
+        (item,) = item_rows(connection, SELLER, order_id)
+    assert (row.last_updated_at, row.ship_by, item.quantity_ordered) == (_at(4), _at(4), 5)
+
+
+def _at(step: int) -> datetime:
+    return START + timedelta(minutes=step)
+
+
+def _tell(database: Database, order_id: str, status: str, step: int, index: int) -> None:
+    event = NewOrderEvent(
+        seller_id=SELLER,
+        order_id=order_id,
+        source="notification",
+        deduplication_key=f"notification:{index}",
+        published_at=_at(step),
+        partition_day=START.date(),
+        change_type="OrderStatusChange",
+        status_told=TOLD_AS[status],
+        fulfilled_by_told="MERCHANT",
+        changed_at=_at(step),
+    )
+    with database.transaction() as connection:
+        insert_order_events(connection, [event])
+
+
+def _answer(database: Database, order_id: str, status: str, step: int) -> None:
+    order = Order(
+        order_id=order_id,
+        marketplace_id="ATVPDKIKX0DER",
+        status=status,
+        fulfilled_by="MERCHANT",
+        purchased_at=START,
+        last_updated_at=_at(step),
+        ship_by=_at(step),
+        items=(OrderItem("1", step + 1, 0, sku="SKU"),),
+    )
+    with database.transaction() as connection:
+        save_fetched_order(connection, order_values(SELLER, order), item_values(SELLER, order))
+
+
+def _row(database: Database, order_id: str):
+    with database.transaction() as connection:
+        row = order_row(connection, SELLER, order_id)
+    assert row is not None
+    return row
+
+
+def _known(database: Database, order_id: str) -> bool:
+    with database.transaction() as connection:
+        return order_row(connection, SELLER, order_id) is not None

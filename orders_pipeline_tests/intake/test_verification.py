@@ -1,0 +1,107 @@
+"""Regulated orders wait until Amazon has verified them; nobody else costs a call for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
+from orders_pipeline.orders.rows import waive_holds
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+
+def _regulated(world: World, verification: str | None, **more: Any) -> str:
+    world.regulated_skus = ("SKU-0", "RX-*")
+    order_id = world.order(verification=verification, **more)
+    world.sync()
+    return order_id
+
+
+def _later(world: World) -> None:
+    world.make_due()
+    world.sync()
+
+
+def test_an_order_that_awaits_its_verification_is_held_and_goes_on_once_it_is_approved(world: World):
+    order_id = _regulated(world, "Pending", merchant_reviews=True)
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert "your review" in world.alerts()["order.verification"].message
+    world.amazon.orders[order_id].verification = "Approved"
+    _later(world)
+    assert world.state(order_id) == "accepted"
+    assert world.alerts() == {}
+    asked = len(world.ports.verifications_asked)
+    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp()")
+    world.sync()
+    assert len(world.ports.verifications_asked) == asked
+
+
+@pytest.mark.parametrize("verification", ["Rejected", "Expired", "Cancelled", "SomethingNew"])
+def test_what_was_not_approved_is_held_and_a_person_is_told(world: World, verification: str):
+    order_id = _regulated(world, verification)
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.alerts()["order.verification"].severity == "error"
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+    assert world.alerts() == {}
+
+
+def test_orders_without_such_a_sku_cost_no_call(world: World):
+    world.regulated_skus = ("RX-*",)
+    order_id = world.order()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert world.ports.verifications_asked == []
+
+
+def test_a_dosage_label_is_a_persons_work(world: World):
+    order_id = _regulated(world, "Approved", dosage_label=True)
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["dosage_label"]
+    assert "dosage label" in world.alerts()["order.verification"].message
+    with world.database.transaction() as connection:
+        waive_holds(connection, seller_id=SELLER, order_id=order_id, reasons=["dosage_label"])
+    _later(world)
+    assert world.state(order_id) == "accepted"
+
+
+def test_a_person_may_ship_what_amazon_does_not_verify(world: World):
+    order_id = _regulated(world, None)
+    assert "gives no verification" in world.alerts()["order.verification"].message
+    with world.database.transaction() as connection:
+        waive_holds(connection, seller_id=SELLER, order_id=order_id, reasons=["regulated"])
+    _later(world)
+    _later(world)
+    assert world.state(order_id) == "accepted"
+
+
+def test_a_refusal_of_the_verifications_holds_these_orders_alone_and_names_the_role(world: World):
+    refused = AmazonRoleMissing("answered 403", operation="getOrderRegulatedInfo", status=403)
+    world.faults.fail("get_verification", refused)
+    held = _regulated(world, "Approved")
+    world.regulated_skus = ()
+    free = world.order()
+    world.sync()
+    assert (world.state(held), world.state(free)) == ("held", "accepted")
+    assert set(world.alerts()) == {"amazon.role"}
+    world.regulated_skus = ("SKU-0",)
+    _later(world)
+    assert world.state(held) == "accepted"
+    assert world.alerts() == {}
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_while_no_answer_can_be_had_the_order_is_held_and_asked_for_again(world: World, outage: bool):
+    error = (
+        AmazonUnavailable("answered 503", operation="getOrderRegulatedInfo", status=503)
+        if outage
+        else LimitNotBefore("no token", operation="getOrderRegulatedInfo", not_before=world.database.now())
+    )
+    world.faults.fail("get_verification", error)
+    order_id = _regulated(world, "Approved")
+    assert world.state(order_id) == "held"
+    _later(world)
+    assert world.state(order_id) == "accepted"
+    assert world.alerts() == {}

@@ -1,0 +1,165 @@
+"""Alerts: each told once, to the log and to Slack; kept until Slack has taken it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import string
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from orders_pipeline.alerts.rows import close_alert, close_alerts, open_alerts, raise_alert
+from orders_pipeline.database.engine import Database
+from orders_pipeline.operations.alert_delivery import REFUSED_TEXT, AlertNotDelivered, deliver_alerts
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.hostile_server import HostileServer, answer
+from orders_pipeline_tests.slack import Slack
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack.listening() as server:
+        yield server
+
+
+def _raise(database: Database, key: str = "order.refused:1") -> bool:
+    with database.transaction() as connection:
+        return raise_alert(
+            connection, seller_id=SELLER, key=key, severity="error", message="It broke.", what_to_do="Mend it."
+        )
+
+
+def test_an_alert_is_told_once_however_often_it_is_raised_and_again_after_it_was_closed(
+    database: Database, slack: Slack, caplog: pytest.LogCaptureFixture
+):
+    assert _raise(database)
+    assert not _raise(database)
+    with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 1
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 0
+    assert slack.told == ["[error] It broke. What to do: Mend it."]
+    assert "Mend it." in caplog.text
+    with database.transaction() as connection:
+        close_alert(connection, seller_id=SELLER, key="order.refused:1")
+    assert _raise(database)
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 1
+
+
+@pytest.mark.parametrize("seller_id", ["AFORMERSELLER1", "*"])
+def test_an_alert_about_a_former_seller_or_about_no_seller_is_told_too(
+    database: Database, slack: Slack, seller_id: str
+):
+    with database.transaction() as connection:
+        raise_alert(
+            connection, seller_id=seller_id, key="erase.failed:1", severity="error", message="It broke.",
+            what_to_do="Mend it.",
+        )  # fmt: skip
+    _raise(database)
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert len(slack.told) == 2
+
+
+def test_while_slack_fails_nothing_is_lost_and_its_address_is_not_told(database: Database, slack: Slack):
+    _raise(database, "first")
+    _raise(database, "second")
+    slack.status = 500
+    with pytest.raises(AlertNotDelivered) as refused:
+        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    assert "the-secret" not in str(refused.value)
+    slack.status = 200
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert len(slack.told) == 2
+
+
+def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("orders_pipeline.operations.alert_delivery.SLACK_SECONDS", 0.4)
+    _raise(database)
+    server: HostileServer
+    with (
+        HostileServer.answering(answer(b"ok")) as other,
+        HostileServer.answering(lambda _: server.drip(b"HTTP/1.1 200 OK\r\n", b"X")) as server,
+    ):
+        hook = SecretStr(f"{server.url}/services/the-secret")
+        monkeypatch.setenv("http_proxy", other.url)
+        with pytest.raises(AlertNotDelivered, match="not whole within"):
+            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+        server.answer = lambda _: [answer(b"", "307 Moved", Location=f"{other.url}/services/the-secret")]
+        with pytest.raises(AlertNotDelivered, match=r"a redirect to 127\.0\.0\.1") as refused:
+            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+        assert other.requests == []
+        server.answer = lambda _: [answer(b"ok")]
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook) == 1
+    assert "the-secret" not in f"{refused.value}{caplog.text}"
+
+
+def test_an_alert_whose_text_slack_refuses_is_told_without_it_and_the_others_are_told(database: Database, slack: Slack):
+    _raise(database, "first")
+    _raise(database, "second")
+    slack.refuses = "Mend it"
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert slack.told == [REFUSED_TEXT, REFUSED_TEXT]
+    _raise(database, "third")
+    slack.status = 404
+    with pytest.raises(AlertNotDelivered, match="404"):
+        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+
+
+def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):
+    for number in range(5):
+        _raise(database, f"order.refused:{number}")
+    # Each message takes ten seconds of this clock, as a Slack that hangs would.
+    ticks = iter(range(0, 1000, 10))
+    counts = [
+        deliver_alerts(
+            database, seller_id=SELLER, slack_webhook_url=slack.url, budget_seconds=18, clock=lambda: next(ticks)
+        )
+        for _ in range(3)
+    ]
+    assert counts == [2, 2, 1]
+    assert len(slack.told) == 5
+
+
+def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.LogCaptureFixture):
+    _raise(database)
+    with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 1
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(database: Database, slack: Slack):
+    with database.transaction() as connection:
+        raise_alert(
+            connection,
+            seller_id=SELLER,
+            key="package.refused:1",
+            severity="error",
+            message="Carrier '<!channel> <http://evil.example|track> & co\x1b[2J\u202e' "
+            "see https://evil.example/x or mailto:a@b.example" + "x" * 9_000,
+            what_to_do="Mend it.",
+        )
+    deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    (told,) = slack.told
+    assert "&lt;!channel&gt; &lt;http" in told
+    assert " &amp; co" in told
+    assert not any(harm in told for harm in ("<", ">", "://", "\x1b", "\u202e", "@"))
+    assert len(told) < 3_000
+    assert slack.bodies[0] | {"text": ""} == {
+        "text": "", "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False,
+    }  # fmt: skip
+
+
+def test_the_subject_of_an_alert_is_never_too_long_for_an_index_and_closes_by_the_same_key(database: Database):
+    chance = random.Random(3)
+    key = "package.held:" + "".join(chance.choice(string.ascii_letters) for _ in range(9_000))
+    assert _raise(database, key)
+    assert not _raise(database, key)
+    assert _raise(database, key + "x"), "another subject"
+    with database.transaction() as connection:
+        (first, second) = open_alerts(connection, SELLER)
+        assert {len(first.key), len(second.key)} == {len("package.held:") + 32}
+        assert close_alerts(connection, seller_id=SELLER, keys=[key]) == 1
+        assert close_alert(connection, seller_id=SELLER, key=key + "x")

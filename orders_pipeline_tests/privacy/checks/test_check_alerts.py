@@ -1,0 +1,62 @@
+"""A red check is one open alert, until it is green."""
+
+from __future__ import annotations
+
+import pytest
+
+from orders_pipeline.alerts.rows import claim_undelivered_alerts, mark_alert_delivered, open_alerts
+from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.checks.check_alerts import alert_on
+from orders_pipeline.privacy.checks.check_result import CheckOutcome, Severity, could_not_look
+from orders_pipeline.vault.errors import VaultKeyMissing
+from orders_pipeline_tests.conftest import SELLER
+
+
+def outcome(passed: bool, severity: Severity = "ERROR") -> CheckOutcome:
+    return CheckOutcome(
+        "every_record_opens", passed, severity, "2 do not authenticate.", "Find out who.", "DPP §2.4", {"refused": 2}
+    )
+
+
+@pytest.mark.parametrize(("severity", "shown"), [("ERROR", "error"), ("WARN", "warning")])
+def test_red_opens_an_alert_red_again_repeats_it_and_green_closes_it(
+    database: Database, severity: Severity, shown: str
+):
+    def alerts() -> list[tuple[str, str, int]]:
+        with database.transaction() as connection:
+            return [(alert.key, alert.severity, alert.times_seen) for alert in open_alerts(connection, SELLER)]
+
+    alert_on(database, outcome(passed=True), seller_id=SELLER)
+    assert alerts() == []
+    alert_on(database, outcome(False, severity), seller_id=SELLER)
+    alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+    assert alerts() == [("check:every_record_opens", shown, 2)]
+    alert_on(database, outcome(passed=True), seller_id=SELLER)
+    assert alerts() == []
+    alert_on(database, outcome(passed=False), seller_id=SELLER)
+    assert [times for _, _, times in alerts()] == [1], "red anew is an alert anew: somebody is told"
+
+
+def test_what_could_not_be_looked_at_is_red_and_repeats_no_foreign_text():
+    error = ValueError("12 Canary Street")
+    looked = could_not_look("every_record_opens", error)
+    assert not looked.passed
+    assert "Canary" not in f"{looked}"
+    ours = could_not_look("every_record_opens", VaultKeyMissing("Restore the key."))
+    assert ours.told().endswith("Restore the key.")
+
+
+def test_what_became_worse_is_told_again(database: Database):
+    def told() -> list[str]:
+        with database.transaction() as connection:
+            undelivered = claim_undelivered_alerts(connection, SELLER, 10)
+            for alert in undelivered:
+                mark_alert_delivered(connection, alert.alert_id)
+        return [alert.severity for alert in undelivered]
+
+    steps: list[tuple[Severity, list[str]]] = [
+        ("WARN", ["warning"]), ("WARN", []), ("ERROR", ["error"]), ("ERROR", []), ("WARN", []), ("ERROR", ["error"])
+    ]  # fmt: skip
+    for severity, expected in steps:
+        alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+        assert told() == expected

@@ -1,0 +1,238 @@
+"""Whoever asked to be forgotten is, within the request; and does not come back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.audit.log import PURPOSE_CHARACTERS, AuditLog
+from orders_pipeline.database.engine import Database
+from orders_pipeline.fulfillment.queue import derive_queue
+from orders_pipeline.orders.erasures import insert_erasure
+from orders_pipeline.privacy.checks.checks import erased_within_the_day
+from orders_pipeline.privacy.erasure.erasure import erase, erase_order, erase_seller
+from orders_pipeline.privacy.retention.retention import apply_retention
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.settings import load_settings
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.errors import VaultRecordMissing
+from orders_pipeline.vault.providers.choice import open_key_provider
+from orders_pipeline.wms.connect import open_warehouse
+from orders_pipeline.wms.port import WarehouseUnavailable
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.privacy.conftest import KIND, PutOrder, WarehouseInMemory, kept_ids
+
+
+def one(database: Database, statement: str) -> Any:
+    with database.transaction() as connection:
+        return connection.execute(text(statement)).scalar()
+
+
+def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_asked(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    put_order("111-2", queue="accepted", sent=True)
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer, ticket 4711")
+    assert totals.as_metadata() == {
+        "shredded": 1,
+        "warehouse_erased": 1,
+        "warehouse_waiting": 0,
+        "settled": 1,
+        "failed": 0,
+        "complete": True,
+    }
+    assert kept_ids(database) == {"111-2"}
+    assert warehouse.erased == ["111-1"]
+    with database.transaction() as connection:
+        rows = connection.execute(
+            text(
+                "select action, outcome, purpose from audit.entries where action in ('erase', 'shred', "
+                "'warehouse_erase', 'settle_shreds') order by entry_id"
+            )
+        ).all()
+    assert [(row.action, row.outcome) for row in rows] == [
+        ("erase", "requested"),
+        ("shred", "done"),
+        ("warehouse_erase", "done"),
+        ("settle_shreds", "done"),
+        ("erase", "done"),
+    ]
+    assert rows[0].purpose == "buyer, ticket 4711"
+    assert erased_within_the_day(database, seller_id=SELLER).numbers["open"] == 0
+    with pytest.raises(VaultRecordMissing):
+        vault.reveal(seller_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
+
+
+def test_a_request_that_could_not_be_finished_is_finished_by_the_retention_and_is_red_after_a_day(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    warehouse.answers["111-1"] = WarehouseUnavailable("away")
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="Amazon's notice")
+    assert (totals.complete, totals.warehouse_waiting) == (False, 1)
+    assert erased_within_the_day(database, seller_id=SELLER).passed
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.erasures set asked_at = asked_at - interval '25 hours'"))
+        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+    assert not erased_within_the_day(database, seller_id=SELLER).passed
+    warehouse.answers.clear()
+    assert apply_retention(database, vault, warehouse, seller_id=SELLER).erasures_finished == 1
+    assert erased_within_the_day(database, seller_id=SELLER).passed
+
+
+def test_details_that_come_back_all_the_same_go_with_the_next_run(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer")
+    with database.transaction() as connection:
+        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", plaintext=b"{}", expires_at=None)
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert kept_ids(database) == set()
+
+
+def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_new_orders(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    for number in range(5):
+        put_order(f"old-{number}", queue="queued", sent=number % 2 == 0)
+    put_order("no-details", queue="queued", kept=False)
+    totals = erase_seller(database, vault, warehouse, seller_id=SELLER, reason="authorisation ended")
+    assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
+    assert kept_ids(database) == set()
+    assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
+    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
+    gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'forget'"
+    assert one(database, gave_up) == 6
+    assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
+    put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert kept_ids(database) == {"new"}
+
+
+def test_a_seller_who_left_leaves_nothing(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("old", queue="queued", sent=True)
+    warehouse.answers["old"] = WarehouseUnavailable("away")
+    erase_seller(database, vault, warehouse, seller_id=SELLER, reason="left", everything=True)
+    assert one(database, "select count(*) from pipeline.orders") == 1
+    warehouse.answers.clear()
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    assert one(database, "select count(*) from pipeline.orders") == 0
+
+
+@pytest.mark.parametrize("order_id", [None, "no-details"])
+def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, order_id: str | None
+):
+    put_order("no-details", queue="queued", kept=False)
+    put_order("with-details", queue="queued", deliver_by=-5, sent=True)
+    parked_id = "00000000-0000-0000-0000-000000000001"
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "insert into vault.amazon_tokens (application_id, seller_id, purpose, key_id, wrapped_key, nonce, "
+                "ciphertext, expires_at) values ('a', :seller, 'access', :key, '', '', '', now() + interval '1 hour')"
+            ),
+            {"seller": SELLER, "key": vault.keys.current_key_id()},
+        )
+        vault.store(
+            connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id, plaintext=b"48104",
+            expires_at=database.now() + timedelta(days=14),
+        )  # fmt: skip
+    with database.transaction() as connection:
+        # Killed right after the request was written down.
+        insert_erasure(connection, SELLER, order_id)
+    totals = apply_retention(database, vault, warehouse, seller_id=SELLER, settle=False)
+    assert totals.erasures_finished == 1
+    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
+    if order_id is None:
+        assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0
+        assert one(database, "select count(*) from vault.amazon_tokens") == 0
+        assert warehouse.erased == ["with-details"]
+        assert one(database, states) == "no-details cancelled, with-details cancelled"
+    else:
+        assert kept_ids(database) == {"with-details"}
+        assert one(database, "select count(*) from vault.amazon_tokens") == 1
+        assert one(database, states) == "no-details cancelled, with-details queued"
+
+
+@pytest.mark.parametrize("whole_seller", [False, True])
+def test_a_reason_as_long_as_an_entry_takes_stops_nothing(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, whole_seller: bool
+):
+    put_order("r", queue="accepted", sent=True)
+    totals = erase(
+        database, vault, warehouse, seller_id=SELLER, order_id=None if whole_seller else "r",
+        reason="x" * PURPOSE_CHARACTERS,
+    )  # fmt: skip
+    assert (totals.failed, totals.complete, totals.shredded) == (0, True, 1)
+
+
+def test_a_request_is_complete_whatever_the_warehouse_owes_of_others(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+):
+    put_order("other", status="CANCELLED", queue="cancelled", sent=True)
+    warehouse.answers["other"] = WarehouseUnavailable("away")
+    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    put_order("mine", queue="accepted", sent=True)
+    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="mine", reason="buyer")
+    assert (totals.complete, totals.warehouse_waiting) == (True, 1)
+
+
+def test_without_a_warehouse_our_own_copy_goes_and_what_it_owes_stays_due(
+    database: Database, vault: Vault, put_order: PutOrder
+):
+    put_order("111-1", queue="accepted", sent=True)
+    totals = erase_order(database, vault, None, seller_id=SELLER, order_id="111-1", reason="buyer")
+    assert (totals.shredded, totals.complete, totals.warehouse_waiting) == (1, False, 1)
+    assert kept_ids(database) == set()
+
+
+def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details_again(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sandbox = Sandbox(time_scale=1000, floor=FloorOptions(automatic=False))
+    with sandbox, dg.DagsterInstance.ephemeral() as instance:
+        point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+        pipeline = Pipeline(instance)
+        pushed = sandbox.add_order()
+        # It waits here, not at the warehouse.
+        waiting = sandbox.add_order(notify=False)
+        sandbox.amazon.request_cancellation(waiting.order_id)
+        pipeline.settle()
+        settings = load_settings()
+        vault = Vault(database, open_key_provider(settings), AuditLog(database))
+        warehouse = open_warehouse(settings.require_warehouse())
+        assert sandbox.warehouse.orders[pushed.order_id].ship_to["name"]
+        assert kept_ids(database) == {pushed.order_id, waiting.order_id}
+        for order in (pushed, waiting):
+            totals = erase_order(
+                database, vault, warehouse, seller_id=sandbox.seller_id, order_id=order.order_id, reason="buyer"
+            )
+            assert totals.complete
+        assert sandbox.warehouse.orders[pushed.order_id].erased
+        asked_before = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")
+        sandbox.amazon.request_cancellation(pushed.order_id)
+        for order in (pushed, waiting):
+            sandbox.amazon.withdraw_cancellation_request(order.order_id)
+        for _ in range(3):
+            pipeline.settle()
+        assert pipeline.failed_runs == []
+        assert kept_ids(database) == set()
+        asked = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")
+        assert asked == asked_before
+        assert waiting.order_id not in sandbox.warehouse.orders
