@@ -3,7 +3,8 @@
 The database's clock decides between processes, and may itself be wrong. Amazon's Date header, which comes with every
 answer, is the one clock from outside. What the retention takes for now is the later of the two: a database clock that
 was set back (a restore, a wrong NTP server) keeps nothing longer. One that is ahead destroys early, and is an alert.
-The newest Date that was told counts, not the latest: a wrong one is mended by the next answer.
+The newest Date that was told counts, not the latest: a wrong one is mended by the next answer. One that is more than a
+day ahead is believed only when answers agreed on it for an hour: a single wrong header must not destroy everything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from orders_pipeline.database.engine import Database
 
 AMAZON = "amazon"
 RETENTION_NOW = (
-    "greatest(clock_timestamp(), (select told_at from pipeline.clock_readings where source = 'amazon' limit 1))"
+    "greatest(clock_timestamp(), (select told_at from pipeline.clock_readings where source = 'amazon' "
+    "and (ahead_since is null or read_at >= ahead_since + interval '1 hour') limit 1))"
 )
 # Clocks of one server that is kept in step by NTP differ by less.
 TOLERANCE = timedelta(minutes=1)
@@ -73,8 +75,10 @@ def note_reading(connection: Connection, told_at: datetime) -> None:
     """Keep what Amazon's clock said at this moment of the database's."""
     connection.execute(
         text(
-            "insert into pipeline.clock_readings (source, told_at) values (:source, :told_at) on conflict (source) "
-            "do update set told_at = excluded.told_at, read_at = clock_timestamp()"
+            "insert into pipeline.clock_readings as r (source, told_at, ahead_since) values (:source, :told_at, "
+            "case when :told_at > clock_timestamp() + interval '1 day' then clock_timestamp() end) "
+            "on conflict (source) do update set told_at = excluded.told_at, read_at = clock_timestamp(), ahead_since = "
+            "case when excluded.ahead_since is null then null else coalesce(r.ahead_since, excluded.ahead_since) end"
         ),
         {"source": AMAZON, "told_at": told_at},
     )

@@ -13,6 +13,8 @@ clock_readings = Table(
     Column("source", Text, primary_key=True, comment="amazon"),
     time_column("told_at", nullable=False),
     time_now_column("read_at"),
+    # Since when, by the database's clock, every reading has been more than a day ahead of it.
+    time_column("ahead_since"),
     schema="pipeline",
 )
 

@@ -137,13 +137,27 @@ def test_a_database_clock_that_was_set_back_keeps_nothing_longer_than_amazons_da
     database: Database, vault: Vault, put_order: PutOrder
 ):
     put_order("111-1", status="SHIPPED", queue="closed", package="sent", left=1, deliver_by=-2)
-    # Seen from a clock that was set back by 40 days, this is what Amazon tells.
+    # Seen from a clock that was set back by 40 days, this is what Amazon tells, now and an hour later.
+    told(database, timedelta(days=40))
+    run(database, "update pipeline.clock_readings set ahead_since = ahead_since - interval '61 minutes'")
     told(database, timedelta(days=40))
     with database.transaction() as connection:
         assert retention_now(connection) > database.now() + timedelta(days=39)
     assert nothing_past_its_time(database, seller_id=SELLER).numbers["past_hard_limit"] == 1
     apply_retention(database, vault, None, seller_id=SELLER)
     assert kept_ids(database) == set()
+
+
+def test_one_answer_with_a_date_years_ahead_destroys_nothing(database: Database, vault: Vault, put_order: PutOrder):
+    put_order("111-1", queue="queued", deliver_by=-5)
+    told(database, timedelta(days=4000))
+    apply_retention(database, vault, None, seller_id=SELLER)
+    assert kept_ids(database) == {"111-1"}
+    # Also when it was the last one for hours: nobody has confirmed it.
+    run(database, "update pipeline.clock_readings set ahead_since = ahead_since - interval '5 hours', "
+                  "read_at = read_at - interval '5 hours'")  # fmt: skip
+    apply_retention(database, vault, None, seller_id=SELLER)
+    assert kept_ids(database) == {"111-1"}
 
 
 def test_a_clock_that_was_ahead_for_a_while_leaves_no_order_to_be_destroyed_early(

@@ -12,7 +12,7 @@ depends_on = None
 STATEMENTS = (
     """create table pipeline.clock_readings (
          source text not null, told_at timestamptz not null, read_at timestamptz not null default clock_timestamp(),
-         constraint pk_clock_readings primary key (source))""",
+         ahead_since timestamptz, constraint pk_clock_readings primary key (source))""",
     "comment on column pipeline.clock_readings.source is 'amazon'",
     """create table pipeline.work_done (
          seller_id text not null, work text not null, watched_since timestamptz not null default clock_timestamp(),
