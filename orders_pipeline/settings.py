@@ -69,7 +69,7 @@ class AmazonSettings(_Frozen):
     orders_api: OrdersApi
     # SKUs, or patterns (RX-*), whose orders must be verified before they ship; 2026-01-01 does not say which.
     regulated_skus: tuple[str, ...] = ()
-    # Orders purchased before are pushed only when a person adopts them; None: see store.account_starts.
+    # Orders purchased before are pushed only when a person adopts them; None: see orders.account_starts.
     start_at: datetime | None
     spapi_endpoint: str
     lwa_endpoint: str
@@ -114,7 +114,7 @@ class Settings(_Frozen):
     audit_export: str | None
     slack_webhook_url: SecretStr | None
     web: WebSettings = WebSettings()
-    # Who has power in the database beside this process's own login (compliance.database_rights).
+    # Who has power in the database beside this process's own login (privacy.access.database_rights).
     database_rights: tuple[DatabaseRight, ...] = ()
     problems: tuple[str, ...] = ()
     # Those of the problems that forbid every use: a default may not stand in for what is wrong, nothing may be sent in

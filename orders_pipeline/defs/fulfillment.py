@@ -110,5 +110,5 @@ sync_orders = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="Everything that is pending, from recorded events to the warehouse, in one run. Asked for by the "
-    "sensor `drain_notifications`; safe to start by hand at any time.",
+    "sensor `drain_notifications_sensor`; safe to start by hand at any time.",
 )

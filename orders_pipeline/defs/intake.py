@@ -36,7 +36,7 @@ order_notifications = dg.AssetSpec(
     kinds={"sqs"},
     owners=OWNERS,
     description="The SQS queue to which Amazon's Notifications API delivers ORDER_CHANGE. Its depth and the age of "
-    "what was read last are observed by the sensor `drain_notifications`, once a minute.",
+    "what was read last are observed by the sensor `drain_notifications_sensor`, once a minute.",
 )
 
 
@@ -54,8 +54,8 @@ def order_events(
 ) -> dg.MaterializeResult:
     """What Amazon told us, once each, without buyers' data; a partition is a UTC day.
 
-    The sensor `drain_notifications` records notifications as they come. Materializing a past day searches Amazon for
-    every order that changed on it; a page costs three minutes of quota, so a long backfill waits and resumes.
+    The sensor `drain_notifications_sensor` records notifications as they come. Materializing a past day searches Amazon
+    for every order that changed on it; a page costs three minutes of quota, so a long backfill waits and resumes.
     """
     database, client, seller_id = store.database(), amazon.client(), store.seller_id()
     day = date.fromisoformat(context.partition_key)

@@ -111,7 +111,7 @@ confirm_shipments = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="Every package that left is told to Amazon, by ship-by time, and read back. Asked for by the sensor "
-    "`poll_warehouse`; safe to start by hand at any time.",
+    "`poll_warehouse_sensor`; safe to start by hand at any time.",
 )
 
 
