@@ -10,15 +10,18 @@ import click
 import pytest
 import yaml
 
+from bench.__main__ import main as bench
 from orders_pipeline.cli import main
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs import compliance_checks
+from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import as_markdown
 from orders_pipeline.privacy.audit_export import copies as audit_copies
 from orders_pipeline.privacy.checks import held_values
 from orders_pipeline.privacy.retention import clock, retention
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
+from orders_pipeline_tests.chaos.chaos import main as chaos
 from orders_pipeline_tests.read_source import PACKAGE, ROOT, alert_kinds, environment_variables
 
 README, RUNBOOK, COMPLIANCE = ROOT / "README.md", ROOT / "docs" / "runbook.md", ROOT / "docs" / "compliance.md"
@@ -228,6 +231,15 @@ def test_the_runbook_lists_every_command_with_its_options(words: str):
     assert set(re.findall(r"--[a-z-]+", lines[0])) == options
 
 
+@pytest.mark.parametrize("target,command", [("demo", demo), ("dev", demo), ("bench", bench), ("chaos", chaos)])
+def test_the_runbook_lists_the_options_of_what_make_starts(target: str, command: click.Command):
+    (row,) = [line for line in _text(RUNBOOK).splitlines() if re.match(rf"\| .*`make {target}`.* \| `--", line)]
+    options = {option for param in command.params for option in param.opts if option.startswith("--")}
+    assert set(re.findall(r"`(--[a-z-]+)`", row)) == options
+    for given in re.findall(rf'make {target} ARGS="([^"]+)"', _text(*PAGES)):
+        command.make_context(target, given.split())
+
+
 # --- everything in code font
 
 
@@ -240,11 +252,9 @@ def _source() -> str:
 def test_every_name_in_code_font_is_in_the_source():
     # CONTRIBUTING's recipe has new names; its own test follows it.
     pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
-    words = {
-        word
-        for code in _code(*pages)
-        for word in re.findall(r"(?<![\w/])_?[a-z0-9]+(?:_[a-z0-9]+)+(?![\w/]|\.py)", code)
-    }
+    snake, camel = r"_?[a-z0-9]+(?:_[a-z0-9]+)+", r"[A-Z][a-z]+(?:[A-Z][a-z0-9]+)+"
+    pattern = rf"(?<![\w/])(?:{snake}|{camel})(?![\w/]|\.py)"
+    words = {word for code in _code(*pages) for word in re.findall(pattern, code)}
     source = set(re.findall(r"\w+", _source()))
     # `orders_pipeline_app`, `_reader`, `_retention`: the short forms of names with one beginning.
     gone = {n for n in words - source if not (n.startswith("_") and any(word.endswith(n) for word in source))}
