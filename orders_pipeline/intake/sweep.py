@@ -89,7 +89,7 @@ def sweep_window(
 def looks_back_to(connection: Connection, seller_id: str) -> datetime | None:
     """How far back a sweep may look: the account's first start. None, without bound, where ORDERS_START_AT is set.
 
-    There, what was purchased before is shown and waits (store.account_starts), so it may as well be found.
+    There, what was purchased before is shown and waits (orders.account_starts), so it may as well be found.
     """
     start = account_start(connection, seller_id)
     return start.first_started_at if start is not None and start.start_at is None else None

@@ -264,7 +264,7 @@ class VerificationsPort(Protocol):
     """Tells whether a regulated order may be shipped; a call of its own, from a quota of its own."""
 
     def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
-        """Raises AmazonError (see amazon.errors)."""
+        """Raises AmazonError (see channels.amazon.errors)."""
         ...
 
 
@@ -282,7 +282,7 @@ class OrdersPort(Protocol):
         priority: Priority = Priority.EVENT,
         deadline_seconds: float = 20.0,
     ) -> FetchedOrder:
-        """One order with all its items. Raises AmazonError (see amazon.errors); AmazonNotFound for an unknown id."""
+        """One order with all its items. Raises AmazonError; AmazonNotFound for an unknown id."""
         ...
 
     def get_orders(

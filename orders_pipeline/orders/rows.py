@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.orders.tables import order_items, orders
 
-# Canonical statuses (amazon.order) that an event sets by itself and that an older answer must not take back.
+# Canonical statuses (model.order) that an event sets by itself and that an older answer must not take back.
 CANCELLED = "CANCELLED"
 UNKNOWN_FULFILLER = "UNKNOWN"
 TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")

@@ -110,7 +110,7 @@ orders = Table(
     # Set by every change; cleared when the fulfillment queue has been derived from it again.
     Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
-    # A person's word that an order from before the start is ours to ship (store.account_starts).
+    # A person's word that an order from before the start is ours to ship (orders.account_starts).
     time_column("adopted_at"),
     # The newest time of a change that an event told and no answer has shown yet.
     time_column("told_at"),

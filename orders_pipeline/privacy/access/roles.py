@@ -38,7 +38,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.amazon_rate_limits": _WRITE,
         "pipeline.client_secrets": _WRITE,
         "pipeline.database_grants": frozenset({"SELECT", "INSERT", "DELETE"}),
-        # Who may write a lock's table may take the lock (store.locks); who may only read may not.
+        # Who may write a lock's table may take the lock (database.locks); who may only read may not.
         "pipeline.erasures_lock": _WRITE,
         "pipeline.locks": _WRITE,
         "pipeline.run_workers": _WRITE,
