@@ -119,6 +119,7 @@ def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[
         **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
         **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "ORDERS_AUDIT_EXPORT", "SLACK_WEBHOOK_URL"), ""),
         **dict.fromkeys(("ORDERS_WEB_LISTEN", "ORDERS_WEB_USERS_FILE", "ORDERS_WEB_PROXY_HEADER"), ""),
+        **dict.fromkeys(("ORDERS_WEB_HOSTNAMES", "ORDERS_WEB_REPORT_TOKEN", "ORDERS_WEB_REPORT_TOKEN_FILE"), ""),
         "ORDERS_ENV_FILE": os.devnull,
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),

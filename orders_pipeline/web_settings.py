@@ -62,16 +62,31 @@ def read_web(values: Mapping[str, str], problems: list[str]) -> WebSettings:
     )
 
 
-def problem_with_listening(address: str, hostnames: tuple[str, ...], people_are_known: bool) -> str | None:
-    """Why the UI may not listen at this address, or None."""
+def is_loopback_name(hostname: str) -> bool:
+    """Whether this host name is this machine's own, for nobody else's browser."""
+    if hostname == "localhost":
+        return True
     try:
-        parsed = ipaddress.ip_address(address)
+        return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
-        if address == "localhost":
+        return False
+
+
+def problem_with_listening(address: str, hostnames: tuple[str, ...], people_are_known: bool) -> str | None:
+    """Why the UI may not listen at this address under these names, or None."""
+    if is_loopback_name(address):
+        if people_are_known or all(is_loopback_name(name) for name in hostnames):
             return None
+        # Who is reached by such a name has a proxy in front, which all the world may reach.
+        return (
+            f"the UI would answer to {', '.join(hostnames)} (ORDERS_WEB_HOSTNAMES), which others reach by a proxy, and "
+            "lets anybody in: set ORDERS_WEB_USERS_FILE (a login) or ORDERS_WEB_PROXY_HEADER (an authenticating "
+            "proxy), or take the names away"
+        )
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
         return f"ORDERS_WEB_LISTEN is {address!r}: give an IP address of this machine, or 0.0.0.0 for all"
-    if parsed.is_loopback:
-        return None
     if not people_are_known:
         return (
             f"the UI would listen on {address}, where others reach it, and lets anybody in: set ORDERS_WEB_USERS_FILE "

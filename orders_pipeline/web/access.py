@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
 
 from orders_pipeline.audit.log import is_person
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.web.origins import Refusal
-from orders_pipeline.web.sessions import Session, Sessions
+from orders_pipeline.web.origins import Refusal, stays_on_this_machine
+from orders_pipeline.web.sessions import Session, SessionKeyError, Sessions
 from orders_pipeline.web.users import UsersFile, UsersFileError
 from orders_pipeline.web.visitor import Role, Visitor
 from orders_pipeline.web_settings import IpNetwork, WebSettings, problem_with_listening
@@ -33,14 +32,18 @@ class LoginRequired(Refusal):
     """The person may log in, and ask again."""
 
 
-def users_file_refusal(error: UsersFileError) -> Refusal:
+def refusal_of_all(error: UsersFileError | SessionKeyError) -> Refusal:
     """The file's path and lines are for who runs the UI, not for who stands at its door."""
     _logger.error("Nobody is let in: %s", error)
-    return Refusal("Nobody can be let in: the users file cannot be used. The log of the UI says why.", status=503)
+    file = "users file" if isinstance(error, UsersFileError) else "file of ended sessions"
+    return Refusal(f"Nobody can be let in: the {file} cannot be used. The log of the UI says why.", status=503)
 
 
 class OpenAccess:
-    """Whoever reaches the port, which is on loopback. Nobody is known by name."""
+    """Whoever reaches the port, which is on loopback. Nobody is known by name.
+
+    The guard lets nothing come here that a proxy passed on.
+    """
 
     def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
         return Visitor(None, Role.OPERATOR)
@@ -55,19 +58,23 @@ class LoginAccess:
         self.cookie = cookie
 
     def session(self, scope: Mapping[str, Any]) -> Session | None:
-        # https has a name of its own, which no page of another host can set (the prefix __Host-).
-        cookies = HTTPConnection(dict(scope)).cookies
-        value = cookies.get(f"__Host-{self.cookie}") or cookies.get(self.cookie)
+        """Raises SessionKeyError where it cannot be known whether the session was ended."""
+        headers = Headers(scope=dict(scope))
+        # https has a name of its own, which no other host can set (the prefix __Host-). The plain name can be set by a
+        # sibling for the whole domain: it counts on this machine alone.
+        value = _cookie(headers, f"__Host-{self.cookie}")
+        if not value and stays_on_this_machine(headers):
+            value = _cookie(headers, self.cookie)
         return self.sessions.read(value) if value else None
 
     def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
-        session = self.session(scope)
-        if session is None:
-            return LoginRequired("Log in first: /login", status=401)
         try:
+            session = self.session(scope)
+            if session is None:
+                return LoginRequired("Log in first: /login", status=401)
             user = self.users.find(session.name)
-        except UsersFileError as error:
-            return users_file_refusal(error)
+        except (UsersFileError, SessionKeyError) as error:
+            return refusal_of_all(error)
         if user is None or user.fingerprint != session.fingerprint:
             return LoginRequired("Log in again: /login", status=401)
         return Visitor(user.name, user.role)
@@ -97,7 +104,7 @@ class ProxyAccess:
         try:
             user = self._users.find(names[0])
         except UsersFileError as error:
-            return users_file_refusal(error)
+            return refusal_of_all(error)
         return Visitor(user.name, user.role) if user else Refusal("This person is not in ORDERS_WEB_USERS_FILE.")
 
     def _is_proxy(self, peer: tuple[str, int] | None) -> bool:
@@ -107,6 +114,15 @@ class ProxyAccess:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._networks)
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    """Its value. Names are compared to the letter: browsers let other hosts set one with a strange space before it."""
+    for part in ";".join(headers.getlist("cookie")).split(";"):
+        found, _, value = part.strip(" ").partition("=")
+        if found == name:
+            return value
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

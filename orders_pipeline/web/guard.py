@@ -13,21 +13,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from anyio import to_thread
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orders_pipeline.web import graphql_requests as graphql
-from orders_pipeline.web.access import Access, LoginRequired
+from orders_pipeline.web.access import Access, LoginAccess, LoginRequired, OpenAccess
 from orders_pipeline.web.headers import secure
+from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import LOGIN_PATH, LOGOUT_PATH, login_address, page
-from orders_pipeline.web.origins import Origins, Refusal
+from orders_pipeline.web.origins import Origins, Refusal, was_passed_on
 from orders_pipeline.web.visitor import Role, Visitor, attach
 
 GRAPHQL_PATH = "/graphql"
 REPORT_PREFIX = "/report_"
-# What a browser asks for before anybody has logged in.
+# What a browser asks for before anybody has logged in, where there is a login.
 _PUBLIC_PATHS = (LOGIN_PATH, LOGOUT_PATH, "/favicon.ico", "/favicon.png", "/favicon.svg")
 _FORMS = (LOGIN_PATH, LOGOUT_PATH)
 # The websocket's close code for "policy violation".
@@ -43,6 +45,8 @@ class GuardRules:
     access: Access
     report_token: SecretStr | None = None
     read_only: bool = False
+    # Where reports are told of; without one none is taken.
+    journal: Journal | None = None
 
 
 class Guard:
@@ -62,10 +66,13 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
-        checked = self._rules.origins.refusal(headers, method=method) or self._visitor(scope, headers)
+        checked = self._refusal(headers, method) or self._visitor(scope, headers)
         if isinstance(checked, Refusal):
             await self._refuse(checked, scope, receive, send)
             return
+        if path.startswith(REPORT_PREFIX) and self._rules.journal is not None:
+            # In a thread: the audit log's database. If it cannot be told of, it does not happen.
+            await to_thread.run_sync(self._rules.journal.reported, path)
         if path != GRAPHQL_PATH:
             may_change = path.startswith(REPORT_PREFIX) and checked.may_change
             attach(scope, replace(checked, may_change=may_change))
@@ -109,18 +116,31 @@ class Guard:
         attach(scope, replace(visitor, may_change=may_change))
         await self._app(scope, _again(body, receive), send)
 
+    def _refusal(self, headers: Headers, method: str) -> Refusal | None:
+        """Why nobody is answered, whoever it is; `method` is GET for a websocket's handshake."""
+        if refusal := self._rules.origins.refusal(headers, method=method):
+            return refusal
+        if isinstance(self._rules.access, OpenAccess) and was_passed_on(headers):
+            return Refusal(
+                "A proxy passed this request on, and the UI has no login: set ORDERS_WEB_USERS_FILE (a login) or "
+                "ORDERS_WEB_PROXY_HEADER (an authenticating proxy)."
+            )
+        return None
+
     def _visitor(self, scope: Scope, headers: Headers) -> Visitor | Refusal:
         """Who it is, `may_change` being whether this request is one by which something may be changed."""
         path, method = scope["path"], scope["method"]
         if path.startswith(REPORT_PREFIX):
             return self._reporter(headers, method)
-        if method not in ("GET", "HEAD") and path != GRAPHQL_PATH and not (method == "POST" and path in _FORMS):
+        has_login = isinstance(self._rules.access, LoginAccess)
+        is_form = has_login and method == "POST" and path in _FORMS
+        if method not in ("GET", "HEAD") and path != GRAPHQL_PATH and not is_form:
             return Refusal("Nothing is changed here.", 405)
         if method not in ("GET", "HEAD", "POST"):
             return Refusal("GraphQL is asked by POST.", 405)
-        if method == "POST" and path in _FORMS and not _is_own_form(headers):
+        if is_form and not _is_own_form(headers):
             return Refusal("The form was sent by a page that is not the UI's own.")
-        if path in _PUBLIC_PATHS:
+        if has_login and path in _PUBLIC_PATHS:
             return Visitor(None, Role.VIEWER)
         found = self._rules.access.visitor(scope)
         if isinstance(found, Refusal):
@@ -130,7 +150,7 @@ class Guard:
     def _reporter(self, headers: Headers, method: str) -> Visitor | Refusal:
         """A program that reports an asset's or a check's result without a run: by its token, and never otherwise."""
         token = self._rules.report_token
-        if token is None or method != "POST" or self._rules.read_only:
+        if token is None or self._rules.journal is None or method != "POST" or self._rules.read_only:
             return Refusal(
                 "The report_* endpoints are closed: ORDERS_WEB_REPORT_TOKEN opens them to who has the token."
             )
@@ -141,7 +161,7 @@ class Guard:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        found = self._rules.origins.refusal(headers, method="GET") or self._rules.access.visitor(scope)
+        found = self._refusal(headers, "GET") or self._rules.access.visitor(scope)
         if isinstance(found, Refusal):
             _logger.warning("A websocket was refused: %s", found.why)
             await receive()

@@ -1,4 +1,4 @@
-"""What people do at the web port, in the audit log: logins, refused logins, logouts, and every change."""
+"""What is done at the web port, in the audit log: logins, refused logins, logouts, every change, every report."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from orders_pipeline.operations.deployment import Deployment
 # the log from outside.
 _UNKNOWN_NAMES_EVERY_SECONDS = 60.0
 _WEB = "job:web"
+# An asset's key fits; what is longer is no asset of ours.
+_PATH_CHARACTERS = 300
 _logger = logging.getLogger("orders_pipeline.web")
 
 
@@ -27,6 +29,8 @@ class Journal(Protocol):
     def logged_out(self, name: str) -> None: ...
 
     def changes(self, name: str, mutation: str) -> None: ...
+
+    def reported(self, path: str) -> None: ...
 
 
 class AuditJournal:
@@ -60,6 +64,11 @@ class AuditJournal:
 
     def changes(self, name: str, mutation: str) -> None:
         self._record("web_change", person_actor(name), "asked for in the UI", "requested", mutation=mutation)
+
+    def reported(self, path: str) -> None:
+        """A program with the token reports a result that no run has found; the path says of which asset."""
+        shown = "".join(character for character in path[:_PATH_CHARACTERS] if character.isprintable())
+        self._record("web_report", _WEB, "reported by token", "requested", path=shown)
 
     def _record(self, action: str, actor: str, purpose: str, outcome: str, **detail: str | int) -> None:
         self._deployment.audit.record(

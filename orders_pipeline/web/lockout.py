@@ -1,4 +1,8 @@
-"""Guessing a password ends after ten tries: the name is locked for half an hour, for the right password too."""
+"""Guessing a password ends after ten tries: the name is locked for half an hour, for the right password too.
+
+Anybody can lock a name that they know. A new password for it (a new line in the users file) has a count of its own, so
+that the person gets in again.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,20 @@ class Lockout:
         self._guard = threading.Lock()
         # A name that exists has a place of its own: made-up names cannot push its count out.
         self._known: dict[str, tuple[int, float]] = {}
+        self._fingerprints: dict[str, str] = {}
         self._unknown: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def begin(self, name: str, *, known: bool) -> bool:
-        """Count a try before its password is looked at, so that parallel ones count too; False once it is locked."""
+    def begin(self, name: str, fingerprint: str | None) -> bool:
+        """Count a try before its password is looked at, so that parallel ones count too; False once it is locked.
+
+        `fingerprint` is that of the name's password, None for a name that nobody has.
+        """
         now = self._clock()
         with self._guard:
-            counts = self._known if known else self._unknown
+            if fingerprint is not None and self._fingerprints.get(name) != fingerprint:
+                self._fingerprints[name] = fingerprint
+                self._known.pop(name, None)
+            counts = self._unknown if fingerprint is None else self._known
             tries, since = counts.get(name, (0, now))
             if now - since >= LOCKED_SECONDS:
                 tries = 0

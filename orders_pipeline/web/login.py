@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from orders_pipeline.web.access import LoginAccess, users_file_refusal
+from orders_pipeline.web.access import LoginAccess, LoginRequired, refusal_of_all
 from orders_pipeline.web.headers import PLAIN_PAGE_POLICY
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.lockout import Lockout
-from orders_pipeline.web.origins import Origins
-from orders_pipeline.web.sessions import SESSION_SECONDS
+from orders_pipeline.web.origins import Refusal, stays_on_this_machine
+from orders_pipeline.web.sessions import SESSION_SECONDS, SessionKeyError
 from orders_pipeline.web.users import PASSWORD_CHARACTERS_AT_MOST, User, UsersFileError
 
 LOGIN_PATH = "/login"
@@ -61,9 +61,8 @@ class _Form:
 class Login:
     """The routes, and what they share: the count of failures, and a limit to how many passwords are checked at once."""
 
-    def __init__(self, access: LoginAccess, origins: Origins, journal: Journal, lockout: Lockout | None = None) -> None:
+    def __init__(self, access: LoginAccess, journal: Journal, lockout: Lockout | None = None) -> None:
         self._access = access
-        self._origins = origins
         self._journal = journal
         self._lockout = lockout or Lockout()
         self._limiter = CapacityLimiter(_CHECKS_AT_ONCE)
@@ -89,7 +88,7 @@ class Login:
             # Checked in a thread: hashing, and the audit log's database.
             user = await to_thread.run_sync(self._check, form.name, form.password, limiter=self._limiter)
         except UsersFileError as error:
-            refusal = users_file_refusal(error)
+            refusal = refusal_of_all(error)
             return _login_page(form.next, refusal.why, status=refusal.status)
         if user is None:
             return _login_page(form.next, _REFUSED, status=401)
@@ -98,9 +97,9 @@ class Login:
         return answer
 
     def _check(self, name: str, password: str) -> User | None:
-        known = self._access.users.find(name) is not None
-        told = name if known else None
-        if not self._lockout.begin(name, known=known):
+        found = self._access.users.find(name)
+        told = name if found else None
+        if not self._lockout.begin(name, found.fingerprint if found else None):
             # Without the name: a stranger could fill the audit log with tries at a lock that it already tells of.
             self._journal.login_refused(None, "locked")
             return None
@@ -114,23 +113,27 @@ class Login:
 
     async def _show(self, request: Request) -> Response:
         visitor = self._access.visitor(request.scope)
-        name, role = getattr(visitor, "name", None), getattr(visitor, "role", None)
-        if name is None:
-            return RedirectResponse(LOGIN_PATH, status_code=303)
-        return page(_LOGOUT.format(name=html.escape(name), role=role))
+        if isinstance(visitor, Refusal):
+            if isinstance(visitor, LoginRequired):
+                return RedirectResponse(LOGIN_PATH, status_code=303)
+            return _refused_page(visitor)
+        return page(_LOGOUT.format(name=html.escape(visitor.name or ""), role=visitor.role))
 
     async def _log_out(self, request: Request) -> Response:
-        session = self._access.session(request.scope)
+        try:
+            session = self._access.session(request.scope)
+            if session is not None:
+                await to_thread.run_sync(self._access.sessions.end, session)
+        except SessionKeyError as error:
+            return _refused_page(refusal_of_all(error))
         if session is not None:
-            await to_thread.run_sync(self._access.sessions.end, session)
             await to_thread.run_sync(self._journal.logged_out, session.name)
         answer = RedirectResponse(LOGIN_PATH, status_code=303)
         self._set_cookie(request, answer, "", 0)
         return answer
 
     def _set_cookie(self, request: Request, answer: Response, value: str, seconds: int) -> None:
-        origin = request.headers.get("origin", "")
-        is_https = origin.startswith("https:") or not self._origins.is_loopback(request.headers)
+        is_https = not stays_on_this_machine(request.headers)
         answer.set_cookie(
             f"__Host-{self._access.cookie}" if is_https else self._access.cookie,
             value,
@@ -140,6 +143,10 @@ class Login:
             httponly=True,
             samesite="strict",
         )
+
+
+def _refused_page(refusal: Refusal) -> Response:
+    return page(f'<p class="wrong">{html.escape(refusal.why)}</p>', refusal.status)
 
 
 def _login_page(then: str, wrong: str = "", status: int = 200) -> Response:

@@ -14,7 +14,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 
+from orders_pipeline.web_settings import is_loopback_name
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# What proxies, tunnels and content networks add to a request that they pass on.
+_FORWARDED_PREFIX = "x-forwarded"
+_FORWARDED = (
+    "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for",
+    "x-original-host", "true-client-ip", "cf-connecting-ip", "cdn-loop",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +57,8 @@ class Origins:
             return Refusal("The request was sent by a page that is not the UI's own, or over http past this machine.")
         return _refusal_by_fetch_metadata(headers, method)
 
-    def is_loopback(self, headers: Headers) -> bool:
-        """Whether the browser and this process are on one machine, where http is as good as https."""
-        host = _authority(headers.get("host", ""))
-        return host is not None and _is_loopback(host.hostname or "")
-
     def _is_ours(self, hostname: str) -> bool:
-        if _is_loopback(hostname) or hostname in self.hostnames:
+        if is_loopback_name(hostname) or hostname in self.hostnames:
             return True
         # An address in the address line cannot be made to mean another machine.
         return hostname == self.listen and not ipaddress.ip_address(self.listen).is_unspecified
@@ -65,13 +68,25 @@ class Origins:
         if parsed is None or parsed.scheme not in _DEFAULT_PORTS or parsed.path or parsed.query or parsed.fragment:
             return False  # also "null", a sandboxed frame's
         hostname = parsed.hostname or ""
-        if not _is_loopback(hostname) and parsed.scheme != "https":
+        if not is_loopback_name(hostname) and parsed.scheme != "https":
             return False  # a session past this machine is worth https
         port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
         if hostname == host.hostname and port == (host.port or _DEFAULT_PORTS[parsed.scheme]):
             return True
         # A proxy that passes its own address on as Host.
         return hostname in self.hostnames and port == _DEFAULT_PORTS[parsed.scheme]
+
+
+def was_passed_on(headers: Headers) -> bool:
+    """Whether a proxy says that it passed this request on. One that says nothing is not seen."""
+    return any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIX) for name in headers)
+
+
+def stays_on_this_machine(headers: Headers) -> bool:
+    """Whether the browser and this process are on one machine, where http is as good as https."""
+    host = _authority(headers.get("host", ""))
+    is_here = host is not None and is_loopback_name(host.hostname or "")
+    return is_here and not was_passed_on(headers) and not headers.get("origin", "").startswith("https:")
 
 
 def _refusal_by_fetch_metadata(headers: Headers, method: str) -> Refusal | None:
@@ -101,12 +116,3 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parsed
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False

@@ -56,7 +56,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access
-        return Login(access, self._rules.origins, self._journal).routes() if isinstance(access, LoginAccess) else []
+        return Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
 
 
 def serve_ui(
@@ -64,7 +64,11 @@ def serve_ui(
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     rules = GuardRules(
-        Origins(settings.hostnames, listening.address), access, settings.report_token, read_only=read_only
+        Origins(settings.hostnames, listening.address),
+        access,
+        settings.report_token,
+        read_only=read_only,
+        journal=journal,
     )
 
     def host(context: Any, address: str, port: int, prefix: str, log_level: str, poll: int | None = None) -> None:

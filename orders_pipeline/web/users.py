@@ -7,7 +7,7 @@ authenticating proxy announces, and no password.
 from __future__ import annotations
 
 import hashlib
-import stat
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from orders_pipeline.audit.log import is_person
+from orders_pipeline.secret_files import exposure
 from orders_pipeline.web.visitor import Role
 
 NO_PASSWORD = "-"  # noqa: S105 - the mark of a line without one
@@ -27,6 +28,7 @@ PASSWORD_CHARACTERS_AT_MOST = 512
 # The least that OWASP names for argon2id (2026): 19 MiB.
 _LEAST_MEMORY_KIB = 19_456
 _hasher = PasswordHasher()
+_logger = logging.getLogger("orders_pipeline.web")
 
 
 class UsersFileError(Exception):
@@ -75,6 +77,7 @@ class UsersFile:
         self._guard = threading.Lock()
         self._read_at: tuple[int, ...] | None = None
         self._users: Mapping[str, User] = {}
+        self._warned_of: str | None = None
 
     def check(self) -> None:
         """Raises UsersFileError for a file that cannot be used, or lets nobody in."""
@@ -100,9 +103,9 @@ class UsersFile:
             try:
                 found = self._path.stat()
                 state = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
+                # At each look: a folder above that is opened changes nothing of the file itself.
+                self._refuse_if_exposed()
                 if state != self._read_at:
-                    if found.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-                        raise UsersFileError(f"{self._path} can be read or changed by others: chmod 600 it")
                     self._users = _parse(self._path.read_text(encoding="utf-8"), self._path)
                     self._read_at = state
             except OSError as error:
@@ -110,6 +113,16 @@ class UsersFile:
             except UnicodeError:
                 raise UsersFileError(f"ORDERS_WEB_USERS_FILE {self._path} is not UTF-8 text") from None
             return self._users
+
+    def _refuse_if_exposed(self) -> None:
+        open_to_others = exposure("ORDERS_WEB_USERS_FILE", self._path)
+        if open_to_others is None:
+            return
+        if open_to_others.refused:
+            raise UsersFileError(open_to_others.sentence)
+        if open_to_others.sentence != self._warned_of:
+            self._warned_of = open_to_others.sentence
+            _logger.warning("%s", open_to_others.sentence)
 
 
 @cache

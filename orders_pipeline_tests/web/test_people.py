@@ -12,11 +12,8 @@ import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.web.access import Access, Listening, LoginAccess, OpenAccess, ProxyAccess, open_access
@@ -25,96 +22,20 @@ from orders_pipeline.web.journal import AuditJournal
 from orders_pipeline.web.lockout import FAILURES_AT_MOST, LOCKED_SECONDS, Lockout
 from orders_pipeline.web.login import Login
 from orders_pipeline.web.origins import Origins
-from orders_pipeline.web.sessions import KEY_FILE, SESSION_SECONDS, SessionKeyError, Sessions
+from orders_pipeline.web.sessions import SESSION_SECONDS, Sessions
 from orders_pipeline.web.users import NO_PASSWORD, PasswordTooWeak, UsersFile, UsersFileError, user_line
-from orders_pipeline.web.visitor import Role, visitor_of
+from orders_pipeline.web.visitor import Role
 from orders_pipeline.web_settings import LOOPBACK_NETWORKS, WebSettings, read_web
-
-URL = "http://127.0.0.1:3000"
-PASSWORD = "Correct-Horse-9"
-SOCKET = "ws://127.0.0.1:3000/graphql"
-OWN = {"Origin": URL}
-MUTATION = {"query": "mutation{launchRun{__typename}}"}
-
-
-class MemoryJournal:
-    def __init__(self) -> None:
-        self.entries: list[tuple[str, ...]] = []
-
-    def logged_in(self, name: str) -> None:
-        self.entries.append(("logged in", name))
-
-    def login_refused(self, name: str | None, outcome: str) -> None:
-        self.entries.append((outcome, str(name)))
-
-    def logged_out(self, name: str) -> None:
-        self.entries.append(("logged out", name))
-
-    def changes(self, name: str, mutation: str) -> None:
-        self.entries.append((mutation, name))
-
-
-class Door:
-    """The guard and the login's pages before an application that says who came through."""
-
-    def __init__(self, access: Access, journal: MemoryJournal, *, peer: str = "127.0.0.1", **rules: Any) -> None:
-        origins = Origins()
-        self.now = 0.0
-        routes = [Route("/graphql", _echo, methods=["GET", "POST"]), WebSocketRoute("/graphql", _socket)]
-        if isinstance(access, LoginAccess):
-            routes = [*Login(access, origins, journal, Lockout(lambda: self.now)).routes(), *routes]
-        guard = Middleware(Guard, rules=GuardRules(origins, access, **rules))
-        app = Starlette(routes=[*routes, Route("/{path:path}", _echo, methods=["GET", "POST"])], middleware=[guard])
-        self.client = TestClient(app, base_url=URL, client=(peer, 1), follow_redirects=False)
-
-    def log_in(self, password: str = PASSWORD, name: str = "maria", **more: str) -> int:
-        form = {"name": name, "password": password, **more}
-        return self.client.post("/login", data=form, headers=OWN).status_code
-
-    def comes_in(self, **headers: str) -> Any:
-        return self.client.get("/runs", headers=headers).status_code == 200
-
-
-async def _echo(request: Request) -> Response:
-    visitor = visitor_of(request.scope)
-    return JSONResponse([visitor.name, visitor.role, visitor.may_change] if visitor else None)
-
-
-async def _socket(websocket: WebSocket) -> None:
-    await websocket.accept()
-    async for text in websocket.iter_text():
-        await websocket.send_text(text)
-
-
-@pytest.fixture(scope="module")
-def line() -> str:
-    # As strong as is accepted, and no stronger: a test logs in often.
-    return f"maria:operator:{PasswordHasher(time_cost=1, memory_cost=19_456, parallelism=1).hash(PASSWORD)}"
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-def users_file(tmp_path: Path, line: str) -> Path:
-    return _write(tmp_path / "users", line, line.replace("maria:operator", "victor:viewer"))
-
-
-@pytest.fixture
-def door(users_file: Path, tmp_path: Path, journal: MemoryJournal) -> Door:
-    return Door(_login(users_file, tmp_path), journal)
-
-
-def _login(users_file: Path, folder: Path) -> Access:
-    return open_access(WebSettings(users_file=users_file), Listening("127.0.0.1", 3000), folder)
-
-
-def _write(path: Path, *lines: str, mode: int = 0o600) -> Path:
-    path.write_text("\n".join(lines) + "\n")
-    path.chmod(mode)
-    return path
+from orders_pipeline_tests.web.door import (
+    MUTATION,
+    OWN,
+    PASSWORD,
+    SOCKET,
+    Door,
+    MemoryJournal,
+    login_access,
+    write_users,
+)
 
 
 def test_nobody_sees_anything_before_the_login_and_a_page_leads_to_it(door: Door):
@@ -152,8 +73,8 @@ def test_the_cookie_is_for_this_browser_and_this_site_alone(door: Door, users_fi
     assert "secure" not in cookie
     assert SESSION_SECONDS <= 12 * 3600
     # Behind TLS it is also bound to https and to the host.
-    behind_tls = GuardRules(Origins(("ui.shop.example",)), _login(users_file, tmp_path))
-    login = Login(_as_login(behind_tls.access), behind_tls.origins, MemoryJournal())
+    behind_tls = GuardRules(Origins(("ui.shop.example",)), login_access(users_file, tmp_path))
+    login = Login(_as_login(behind_tls.access), MemoryJournal())
     app = Starlette(routes=login.routes(), middleware=[Middleware(Guard, rules=behind_tls)])
     client = TestClient(app, base_url="https://ui.shop.example", follow_redirects=False)
     form = {"name": "maria", "password": PASSWORD}
@@ -193,10 +114,10 @@ def test_the_eleventh_try_is_refused_for_the_right_password_too_and_only_for_tha
 def test_made_up_names_lock_nobody_out_and_tell_nothing(journal: MemoryJournal):
     lockout = Lockout(lambda: 0.0)
     for _ in range(FAILURES_AT_MOST):
-        lockout.begin("maria", known=True)
+        lockout.begin("maria", "of her password")
     for number in range(5000):
-        lockout.begin(f"made-up-{number}", known=False)
-    assert not lockout.begin("maria", known=True)
+        lockout.begin(f"made-up-{number}", None)
+    assert not lockout.begin("maria", "of her password")
 
 
 def test_a_stranger_cannot_fill_the_audit_log():
@@ -237,7 +158,7 @@ def test_who_leaves_the_file_or_gets_a_new_password_is_out_at_once(
     with door.client.websocket_connect(SOCKET) as socket:
         socket.send_text("one")
         assert socket.receive_text() == "one"
-        _write(users_file, change(line), line.replace("maria", "peter"))
+        write_users(users_file, change(line), line.replace("maria", "peter"))
         assert not door.comes_in()
         socket.send_text("two")
         with pytest.raises(WebSocketDisconnect):
@@ -250,7 +171,7 @@ def test_a_logout_ends_the_session_for_every_copy_of_the_cookie_also_after_a_res
     door.log_in()
     copies = dict(door.client.cookies)
     assert door.client.post("/logout", headers=OWN).status_code == 303
-    restarted = Door(_login(users_file, tmp_path), journal)
+    restarted = Door(login_access(users_file, tmp_path), journal)
     for one in (door, restarted):
         one.client.cookies.update(copies)
         assert not one.comes_in()
@@ -267,14 +188,6 @@ def test_a_session_that_is_forged_or_of_another_folder_is_none(door: Door, users
     for cookie in (Sessions(tmp_path / "other").begin(user), "x", "", Sessions(tmp_path).begin(user)[:-1]):
         door.client.cookies.set("orders_pipeline_3000", cookie)
         assert not door.comes_in()
-
-
-def test_the_key_is_for_its_owner_alone(tmp_path: Path):
-    Sessions(tmp_path)
-    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
-    (tmp_path / KEY_FILE).chmod(0o644)
-    with pytest.raises(SessionKeyError, match="read by others"):
-        Sessions(tmp_path)
 
 
 def test_a_viewer_looks_and_changes_nothing(door: Door):
@@ -340,7 +253,7 @@ def test_a_proxys_header_is_believed_from_the_proxy_alone(journal: MemoryJournal
         assert not forged.comes_in(**named)
         assert not forged.comes_in(**named, **{"X-Forwarded-For": "10.0.0.7"})
     # With a users file the person must be in it, with the role of the line.
-    _write(users_file, f"maria:viewer:{NO_PASSWORD}")
+    write_users(users_file, f"maria:viewer:{NO_PASSWORD}")
     listed = Door(ProxyAccess("X-Forwarded-User", LOOPBACK_NETWORKS, UsersFile(users_file)), journal)
     assert listed.client.get("/runs", headers={"X-Forwarded-User": "maria"}).json() == ["maria", "viewer", False]
     assert not listed.comes_in(**{"X-Forwarded-User": "eve"})
@@ -383,8 +296,6 @@ def test_a_setting_that_would_open_the_port_is_a_problem(values: dict[str, str],
 def test_a_users_file_that_cannot_be_trusted_lets_nobody_in(tmp_path: Path, line: str):
     weak = PasswordHasher(memory_cost=8, time_cost=1, parallelism=1).hash("x")
     for content, mode, expected in (
-        (line, 0o644, "chmod 600"),
-        (line, 0o620, "chmod 600"),
         ("maria:operator", 0o600, "line 1 is not NAME:ROLE:HASH"),
         ("maria:admin:-", 0o600, "unknown role"),
         ("maria:operator:secret", 0o600, "no strong argon2id hash"),
@@ -393,7 +304,7 @@ def test_a_users_file_that_cannot_be_trusted_lets_nobody_in(tmp_path: Path, line
         ("# nobody", 0o600, "names nobody"),
     ):
         with pytest.raises(UsersFileError, match=expected):
-            UsersFile(_write(tmp_path / "users", content, mode=mode)).check()
+            UsersFile(write_users(tmp_path / "users", content, mode=mode)).check()
     with pytest.raises(UsersFileError, match="cannot be read"):
         UsersFile(tmp_path / "missing").check()
 
@@ -402,7 +313,7 @@ def test_a_users_file_that_breaks_later_is_told_to_the_log_and_not_to_strangers(
     door: Door, users_file: Path, caplog: pytest.LogCaptureFixture
 ):
     door.log_in()
-    _write(users_file, "maria:admin:-")
+    write_users(users_file, "maria:admin:-")
     for answer in (
         door.client.get("/runs"),
         door.client.post("/login", data={"name": "maria", "password": PASSWORD}, headers=OWN),
@@ -419,7 +330,7 @@ def test_a_password_is_long_and_mixed(password: str):
 
 
 def test_a_line_without_a_password_opens_no_login(tmp_path: Path):
-    users = UsersFile(_write(tmp_path / "users", f"maria:operator:{NO_PASSWORD}"))
+    users = UsersFile(write_users(tmp_path / "users", f"maria:operator:{NO_PASSWORD}"))
     assert users.verify("maria", NO_PASSWORD) is None
     assert users.verify("maria", "") is None
 
