@@ -59,6 +59,11 @@ def test_no_page_of_somebody_else_and_no_get_changes_anything(up: Up):
         f"{up.url}/graphql", json={"query": LAUNCH_ERASE}, headers={"Host": "a.example"}, timeout=30
     )
     assert rebound.status_code == 403
+    # Whoever stands behind a proxy that passes on to this port; its `Host` is the proxy's default.
+    passed_on = {"X-Forwarded-For": "203.0.113.9"}
+    assert requests.get(f"{up.url}/runs", headers=passed_on, timeout=30).status_code == 403
+    proxied = requests.post(f"{up.url}/graphql", json={"query": LAUNCH_ERASE}, headers=passed_on, timeout=30)
+    assert proxied.status_code == 403
     assert asyncio.run(_websocket(up.url, "https://shop.example")) == 403
     assert asyncio.run(_websocket(up.url, up.url)) == "connection_ack"
     assert ask(up.url, '{runsOrError(filter:{pipelineName:"erase"}){... on Runs{results{id}}}}') == {
@@ -89,6 +94,8 @@ def test_no_page_of_somebody_else_and_no_get_changes_anything(up: Up):
     with second_ui(up, ORDERS_WEB_REPORT_TOKEN=token) as reporting:
         assert requests.post(f"{reporting}{REPORTS[0]}", headers=_bearer("guessed"), timeout=30).status_code == 401
         assert requests.post(f"{reporting}{REPORTS[0]}", headers=_bearer(token), timeout=30).status_code == 200
+    (told,) = up.query("select actor, detail ->> 'path' as path from audit.entries where action = 'web_report'")
+    assert (told.actor, told.path) == ("job:web", "/report_asset_check/pii_access_log")
 
 
 def _post(url: str, document: str) -> requests.Response:

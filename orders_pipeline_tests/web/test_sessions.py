@@ -103,6 +103,7 @@ def test_what_was_ended_stays_ended_while_the_file_is_gone_and_nobody_gets_in_by
     session = sessions.read(ended)
     assert session is not None
     sessions.end(session)
+    assert sessions.read(ended) is None
     (tmp_path / ENDED_FILE).unlink()
     assert sessions.read(ended) is None
     assert sessions.read(current) is not None

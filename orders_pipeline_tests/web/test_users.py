@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +14,14 @@ from orders_pipeline_tests.web.door import Door, MemoryJournal, login_access, wr
 
 
 @pytest.fixture
-def open_file(tmp_path: Path, line: str) -> Iterator[Path]:
-    """A users file whose folders everybody may enter; pytest's own are closed to others."""
-    modes = {folder: folder.stat().st_mode for folder in tmp_path.parents if not folder.stat().st_mode & 0o011}
-    modes[tmp_path] = tmp_path.stat().st_mode
-    for folder in modes:
+def open_file(line: str) -> Iterator[Path]:
+    """A users file whose folders everybody may enter; pytest's own are closed to others, and shared by its workers."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         folder.chmod(0o711)
-    yield write_users(tmp_path / "users", line)
-    for folder, mode in modes.items():
-        folder.chmod(mode)
+        if any(not one.stat().st_mode & 0o011 for one in folder.parents):
+            pytest.skip("the folder for temporary files is closed to others")
+        yield write_users(folder / "users", line)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o602])
@@ -53,12 +53,12 @@ def test_a_file_of_another_user_lets_nobody_in_also_while_the_ui_runs(
         UsersFile(open_file).check()
 
 
-def test_a_folder_that_is_opened_later_opens_what_it_kept_closed(open_file: Path, tmp_path: Path):
+def test_a_folder_that_is_opened_later_opens_what_it_kept_closed(open_file: Path):
     open_file.chmod(0o644)
-    tmp_path.chmod(0o700)
+    open_file.parent.chmod(0o700)
     users = UsersFile(open_file)
     assert users.find("maria") is not None
-    tmp_path.chmod(0o711)
+    open_file.parent.chmod(0o711)
     with pytest.raises(UsersFileError, match="can be read by others"):
         users.find("maria")
 
