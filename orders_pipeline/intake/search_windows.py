@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.intake.tables import search_windows
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def restart_search(connection: Connection, search: StoredSearch) -> StoredSearch
 
 def fail_search(connection: Connection, window_id: int, error: str) -> int:
     """Note that the search of this window failed; how often in a row it has. It is begun anew: pages may have moved."""
+    error = bounded_text(error, LONGEST_ERROR) or ""
     return connection.execute(
         update(search_windows)
         .where(search_windows.c.window_id == window_id)

@@ -12,6 +12,7 @@ from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonUnava
 from orders_pipeline.intake.search import day_window, search_events
 from orders_pipeline.intake.sweep import WINDOW_ATTEMPTS, SweepTotals, is_missed, sweep_orders, sweep_window
 from orders_pipeline.model.order import Order, OrderItem, Priority
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.orders.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -189,3 +190,15 @@ def test_only_the_sweep_after_midnight_looks_back_into_what_was_given_up():
     daily = sweep_window(last - timedelta(days=1), NOON, (MARKETPLACE,), after_gap=gap)
     assert daily is not None
     assert daily.updated_after == last - timedelta(days=2)
+
+
+@pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
+def test_whatever_a_refusal_says_its_window_is_given_up_all_the_same(world: World, said: str):
+    refused = AmazonBadRequest(said, operation="searchOrders", status=400)
+    world.faults.fail("search_orders", refused, times=WINDOW_ATTEMPTS)
+    for _ in range(WINDOW_ATTEMPTS - 1):
+        with pytest.raises(AmazonBadRequest):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    (given_up,) = world.rows("pipeline.search_windows", "last_error, updated_before", "given_up_at is not null")
+    assert 0 < len(given_up.last_error) <= LONGEST_ERROR
