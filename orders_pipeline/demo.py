@@ -19,7 +19,6 @@ from typing import Any
 import click
 import requests
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy import create_engine, text
@@ -27,7 +26,6 @@ from sqlalchemy import create_engine, text
 from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE
 from orders_pipeline.database.embedded import find_embedded, postgres_folder, start_embedded
 from orders_pipeline.http.sessions import open_session
-from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.operations.serve import choose_port
 from orders_pipeline.settings import project_root
@@ -66,7 +64,7 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
             finished = _play(sandbox, patience)
             ok = _summary(folder, sandbox) and finished
     except DemoFailed as error:
-        _console.print(f"[bold red]The demo failed:[/] {escape(escaped(str(error)))}")
+        _console.print(f"[bold red]The demo failed:[/] {error}")
         sys.exit(1)
     if not ok:
         _console.print(f"[bold red]Not every order is where it belongs.[/] Logs are in {folder}.")
@@ -234,8 +232,7 @@ def _summary(folder: Path, sandbox: str) -> bool:
     _console.print(_runs(folder))
     wrong = [one for one in verdicts if not one["ok"]]
     for one in wrong[:20]:
-        told = escape(escaped(f"{one['scenario']}: expected {one['expectation']}; {one['why']}"))
-        _console.print(f"[red]{one['order_id']}[/] {told}")
+        _console.print(f"[red]{one['order_id']}[/] {one['scenario']}: expected {one['expectation']}; {one['why']}")
     return not wrong and len(verdicts) > 0
 
 

@@ -202,7 +202,10 @@ class World:
 
     def make_due(self) -> None:
         """Time passes: everything that is due later is due now, and no push is on its way any more."""
-        self.sql("update pipeline.orders set fetch_due_at = clock_timestamp() where fetch_due_at is not null")
+        self.sql(
+            "update pipeline.orders set fetch_due_at = clock_timestamp(), questioned_since = questioned_since "
+            "- greatest(fetch_due_at - clock_timestamp(), interval '0') where fetch_due_at is not null"
+        )
         for table in ("fulfillment_queue", "shipment_confirmations"):
             self.sql(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
         self.sql("update pipeline.wms_orders set changed_at = changed_at - interval '5 minutes'")

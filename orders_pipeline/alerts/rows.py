@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
 from sqlalchemy.dialects.postgresql import insert
@@ -50,6 +51,20 @@ def raise_alert(
         },
     ).returning(alerts.c.times_seen)
     return connection.execute(statement).scalar_one() == 1
+
+
+def tell_again(connection: Connection, *, seller_id: str, key: str, after: timedelta) -> None:
+    """Have the open alert of this key delivered once more, if it was delivered longer ago than this."""
+    connection.execute(
+        update(alerts)
+        .where(
+            alerts.c.seller_id == seller_id,
+            alerts.c.key == _storable_key(key),
+            alerts.c.closed_at.is_(None),
+            alerts.c.delivered_at < func.clock_timestamp() - after,
+        )
+        .values(delivered_at=None)
+    )
 
 
 def subject_hash(text: str) -> str:

@@ -23,6 +23,14 @@ fulfillment_queue = Table(
     time_column("parked_at"),
     Index("ix_fulfillment_queue_due", "seller_id", "action_due_at", postgresql_where=text("action_due_at is not null")),
     Index("ix_fulfillment_queue_state", "seller_id", "state"),
+    Index(
+        "ix_fulfillment_queue_no_marketplace",
+        "seller_id",
+        "order_id",
+        postgresql_where=text(
+            "'marketplace_not_configured' = any(hold_reasons) or 'unknown_marketplace' = any(hold_reasons)"
+        ),
+    ),
     schema="pipeline",
 )
 

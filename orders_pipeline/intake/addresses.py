@@ -39,9 +39,9 @@ def review_addresses(connection: Connection, seller_id: str) -> None:
     # The place is shown, and neither a name nor a street: so Amazon answers to who lacks the role.
     hidden = [row for row in waiting if row.address_hidden]
     suspicious = hidden or (due if len(due) >= MANY else [])
-    newest = newest_address_at(connection, seller_id)
-    nobody_gets_one = bool(suspicious) and (newest is None or newest < min(row.waiting_since for row in suspicious))
-    if nobody_gets_one:
+    # Only then: the question reads all orders.
+    newest = newest_address_at(connection, seller_id) if suspicious else None
+    if suspicious and (newest is None or newest < min(row.waiting_since for row in suspicious)):
         _tell_of_role(connection, seller_id, len(waiting))
         close_alerts_about(connection, seller_id=seller_id, prefix=ORDER_ALERT)
         return

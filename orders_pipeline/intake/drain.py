@@ -22,6 +22,7 @@ from orders_pipeline.intake.notification import (
     OtherNotification,
     parse_notification,
 )
+from orders_pipeline.intake.parked_alerts import close_parked, new_reasons, tell_of_parked
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage, QueueUnavailable
 from orders_pipeline.orders.event_rows import (
     PARKED_MESSAGE_LIFE,
@@ -84,6 +85,7 @@ def drain_notifications(
     except QueueUnavailable as error:
         totals.unavailable = error
     with database.transaction() as connection:
+        close_parked(connection, seller_id)
         if totals.unavailable is None:
             close_alert(connection, seller_id=seller_id, key=UNAVAILABLE_ALERT)
         else:
@@ -200,7 +202,8 @@ def _park(
     to_park: Sequence[tuple[QueueMessage, str, str | None]],
     now: datetime,
 ) -> int:
-    """Set messages aside; how many were not before. Rows and alerts are locked in one order by every process."""
+    """Set messages aside; how many were not before. Rows are locked in one order by every process."""
+    new = new_reasons(connection, seller_id, [reason for _, reason, _ in to_park])
     reasons: list[str] = []
     for message, reason, notification_type in sorted(to_park, key=lambda parked: parked[0].message_id):
         body = message.body.encode("utf-8", errors="replace")
@@ -223,15 +226,5 @@ def _park(
             plaintext=body,
             expires_at=now + PARKED_MESSAGE_LIFE,
         )
-    for reason in sorted(reasons):
-        raise_alert(
-            connection,
-            seller_id=seller_id,
-            # By kind of reason: whoever can write to the queue must not be able to open alerts without end.
-            key=f"message.parked:{reason.partition(':')[0]}",
-            severity="warning",
-            message=f"A message on the queue was set aside: {reason}.",
-            what_to_do="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then "
-            "replay it.",
-        )
+    tell_of_parked(connection, seller_id, reasons, new)
     return len(reasons)

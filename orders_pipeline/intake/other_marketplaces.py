@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 
 from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
 from orders_pipeline.model.marketplaces import MARKETPLACES
-from orders_pipeline.orders.other_marketplaces import open_by_marketplace, take_in
+from orders_pipeline.orders.other_marketplaces import held_without_marketplace, open_by_marketplace, take_in
 
 ALERT = "marketplace.not_configured:"
+# Followed by the order.
+NAMELESS_ALERT = "order.no_marketplace:"
 
 
 def review_other_marketplaces(connection: Connection, seller_id: str, marketplace_ids: Collection[str]) -> int:
@@ -21,7 +23,7 @@ def review_other_marketplaces(connection: Connection, seller_id: str, marketplac
     taken = take_in(connection, seller_id, marketplace_ids)
     keys: list[str] = []
     already = set(open_alert_keys(connection, seller_id, prefix=ALERT))
-    for row in open_by_marketplace(connection, seller_id):
+    for row in open_by_marketplace(connection, seller_id, marketplace_ids):
         known = MARKETPLACES.get(row.marketplace_id)
         # What is no marketplace of Amazon's was made up by somebody: one alert for all of them.
         key = f"{ALERT}{row.marketplace_id if known else 'unknown'}"
@@ -39,4 +41,21 @@ def review_other_marketplaces(connection: Connection, seller_id: str, marketplac
             )
         keys.append(key)
     close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=keys)
+    _review_nameless(connection, seller_id)
     return taken
+
+
+def _review_nameless(connection: Connection, seller_id: str) -> None:
+    already = set(open_alert_keys(connection, seller_id, prefix=NAMELESS_ALERT))
+    keys = {f"{NAMELESS_ALERT}{order_id}": order_id for order_id in held_without_marketplace(connection, seller_id)}
+    for key in keys.keys() - already:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=key,
+            severity="error",
+            message=f"Amazon does not say in which marketplace order {keys[key]} was placed. It is held.",
+            what_to_do="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
+        )
+    if already - keys.keys():
+        close_alerts_about(connection, seller_id=seller_id, prefix=NAMELESS_ALERT, but=list(keys))

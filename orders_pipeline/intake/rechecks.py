@@ -11,31 +11,58 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AnyRow, database_now
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
 from orders_pipeline.orders.questions import ask_again, settle_questions
 from orders_pipeline.orders.rows import FetchClaim, order_row
 
-# Eleven minutes in all; the push waits meanwhile. Whoever can write to the queue delays an order by no more.
+# From the first answer that leaves a question open. Then Amazon's word stands, whatever is told meanwhile: whoever can
+# write to the queue delays an order by these eleven minutes in all, however often they write.
 RECHECK_DELAYS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=3), timedelta(minutes=5))
+LONGEST_DELAY = sum(RECHECK_DELAYS, timedelta())
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
 def review_answer(connection: Connection, seller_id: str, claim: FetchClaim, order: Order) -> None:
-    """Settle what messages told of this order, or ask again; tell a person once it was asked often enough."""
+    """Settle what messages told of this order, or ask again; tell a person once it was asked for long enough."""
     row = order_row(connection, seller_id, order.order_id)
     if row is None or row.fetch_requests > claim.requests:
         # Something came while the answer was on its way: the next one is due already.
         return
     older = _is_older(order.last_updated_at, row.told_at)
     nobody_ships = row.status in _OPEN and row.fulfilled_by not in (MERCHANT, AMAZON)
-    if (older or nobody_ships) and row.rechecks < len(RECHECK_DELAYS):
-        ask_again(connection, seller_id=seller_id, order_id=order.order_id, delay=RECHECK_DELAYS[row.rechecks])
-        return
-    _tell(connection, seller_id, row, older=older, nobody_ships=nobody_ships)
+    doubtful = older or nobody_ships
+    if doubtful:
+        since = row.questioned_since
+        delay = next_recheck(database_now(connection) - since if since is not None else timedelta())
+        if delay is not None:
+            ask_again(connection, seller_id=seller_id, order_id=order.order_id, delay=delay)
+            return
+    answered = not doubtful and _answers(order.last_updated_at, row, claim)
+    _tell(connection, seller_id, row, older=older, nobody_ships=nobody_ships, answered=answered)
     # Told to be cancelled, and shown otherwise to the end: Amazon's word counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
-    settle_questions(connection, seller_id=seller_id, order_id=order.order_id, status=status)
+    settle_questions(connection, seller_id=seller_id, order_id=order.order_id, answered=answered, status=status)
+
+
+def next_recheck(asked_for: timedelta) -> timedelta | None:
+    """In how long to ask again what has been asked for so long; None once Amazon's answer stands."""
+    asked_for, at = max(asked_for, timedelta()), timedelta()
+    for delay in RECHECK_DELAYS:
+        at += delay
+        if at > asked_for:
+            return at - asked_for
+    return None
+
+
+def _answers(answered: datetime, row: AnyRow, claim: FetchClaim) -> bool:
+    """Whether an answer without doubt ends the question: it was still asked for, or the order has changed at Amazon.
+
+    A message without a time asks for nothing that could show, so its answer does not end what others asked.
+    """
+    if row.questioned_since is None:
+        return True
+    return row.rechecks > 0 or claim.last_updated_at is None or answered > claim.last_updated_at
 
 
 def _is_older(answered: datetime, told: datetime | None) -> bool:
@@ -43,7 +70,9 @@ def _is_older(answered: datetime, told: datetime | None) -> bool:
     return told is not None and answered.replace(microsecond=0) < told.replace(microsecond=0)
 
 
-def _tell(connection: Connection, seller_id: str, row: AnyRow, *, older: bool, nobody_ships: bool) -> None:
+def _tell(
+    connection: Connection, seller_id: str, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool
+) -> None:
     order_id = row.order_id
     older_key, nobody_key = f"order.answer_older:{order_id}", f"order.no_fulfiller:{order_id}"
     if older:
@@ -52,8 +81,8 @@ def _tell(connection: Connection, seller_id: str, row: AnyRow, *, older: bool, n
             seller_id=seller_id,
             key=older_key,
             severity="warning",
-            message=f"A message announced a change of order {order_id} that Amazon does not show after "
-            f"{len(RECHECK_DELAYS) + 1} tries. The order goes on as Amazon shows it.",
+            message=f"A message announced a change of order {order_id} that Amazon does not show within "
+            f"{LONGEST_DELAY.seconds // 60} minutes. The order goes on as Amazon shows it.",
             what_to_do="Compare the order in Seller Central. If it differs, run the job `recover_order`; if many "
             "orders are concerned, see who may write to the queue.",
         )
@@ -66,5 +95,5 @@ def _tell(connection: Connection, seller_id: str, row: AnyRow, *, older: bool, n
             message=f"Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
             what_to_do="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
         )
-    over = [key for key, open_ in ((older_key, older), (nobody_key, nobody_ships)) if not open_]
+    over = [key for key, is_over in ((older_key, answered), (nobody_key, not nobody_ships)) if is_over]
     close_alerts(connection, seller_id=seller_id, keys=over)

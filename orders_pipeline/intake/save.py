@@ -82,7 +82,11 @@ def save_answer(
     if taken and claim.queue_state in _AT_THE_WAREHOUSE:
         _tell_of_fewer_pieces(connection, seller_id, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
-    if not (taken and to_ship) or merged is None or merged.marketplace_id not in marketplace_ids:
+    if not (taken and to_ship) or merged is None:
+        return True
+    if merged.marketplace_id not in marketplace_ids:
+        # Another's, or nobody says whose: the address is not kept, and a later answer has to bring it.
+        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
         return True
     now = database_now(connection)
     if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):

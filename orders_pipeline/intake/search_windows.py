@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.intake.tables import search_windows
-from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,12 @@ def latest_finished_until(connection: Connection, seller_id: str, purpose: str) 
 def save_page(
     connection: Connection, search: StoredSearch, next_page_token: str | None, orders_seen: int, events_new: int
 ) -> StoredSearch:
-    """Note that one page has been recorded; a search without a next page is finished."""
+    """Note that one page has been recorded; a search without a next page is finished.
+
+    Failures are forgotten only when a page is read that failed, or one beyond: the pages before it prove nothing.
+    """
+    columns, done = search_windows.c, next_page_token is None
+    forgiven = true() if done else columns.page_number + 1 >= func.coalesce(columns.failed_page, 0)
     connection.execute(
         update(search_windows)
         .where(search_windows.c.window_id == search.window_id)
@@ -114,34 +118,48 @@ def save_page(
             page_token=next_page_token,
             page_token_at=func.clock_timestamp() if next_page_token else None,
             pages=search_windows.c.pages + 1,
+            page_number=search_windows.c.page_number + 1,
             orders_seen=search_windows.c.orders_seen + orders_seen,
             events_new=search_windows.c.events_new + events_new,
-            finished_at=None if next_page_token else func.clock_timestamp(),
-            failures=0,
-            last_error=None,
+            finished_at=func.clock_timestamp() if done else None,
+            failures=case((forgiven, 0), else_=columns.failures),
+            outages=case((forgiven, 0), else_=columns.outages),
+            last_error=case((forgiven, None), else_=columns.last_error),
         )
     )
-    return replace(search, page_token=next_page_token, finished=next_page_token is None, pages=search.pages + 1)
+    return replace(search, page_token=next_page_token, finished=done, pages=search.pages + 1)
 
 
 def restart_search(connection: Connection, search: StoredSearch) -> StoredSearch:
     """Begin the window again from its first page: its page token has expired, or someone asked for it anew."""
+    anew: dict[str, Any] = {"failures": 0, "outages": 0, "failed_page": None} if search.finished else {}
     connection.execute(
         update(search_windows)
         .where(search_windows.c.window_id == search.window_id)
-        .values(page_token=None, page_token_at=None, finished_at=None, given_up_at=None, failures=0)
+        .values(page_token=None, page_token_at=None, page_number=0, finished_at=None, given_up_at=None, **anew)
     )
     return replace(search, page_token=None, page_token_at=None, finished=False)
 
 
-def fail_search(connection: Connection, window_id: int, error: str) -> int:
-    """Note that the search of this window failed; how often in a row it has. It is begun anew: pages may have moved."""
-    error = bounded_text(error, LONGEST_ERROR) or ""
+def fail_search(connection: Connection, window_id: int, error: str, *, outage: bool) -> int:
+    """Note that the search of this window failed; how often it has, for this kind of reason.
+
+    After an outage of Amazon's it goes on at the page that failed: at a page of quota in three minutes, a long window
+    that began anew each time would never end. After any other failure it is begun anew: its token may be the reason.
+    """
+    columns = search_windows.c
+    count = columns.outages if outage else columns.failures
+    values: dict[str, Any] = {} if outage else {"page_token": None, "page_token_at": None, "page_number": 0}
     return connection.execute(
         update(search_windows)
-        .where(search_windows.c.window_id == window_id)
-        .values(failures=search_windows.c.failures + 1, last_error=error, page_token=None, page_token_at=None)
-        .returning(search_windows.c.failures)
+        .where(columns.window_id == window_id)
+        .values(
+            last_error=error,
+            failed_page=func.greatest(columns.failed_page, columns.page_number + 1),
+            **{count.name: count + 1},
+            **values,
+        )
+        .returning(count)
     ).scalar_one()
 
 
@@ -175,7 +193,7 @@ def given_up_searches(connection: Connection, seller_id: str) -> Sequence[AnyRow
             search_windows.c.purpose,
             search_windows.c.updated_after,
             search_windows.c.updated_before,
-            search_windows.c.failures,
+            (search_windows.c.failures + search_windows.c.outages).label("failures"),
             search_windows.c.last_error,
             search_windows.c.given_up_at,
         )
@@ -192,10 +210,23 @@ def given_up_searches(connection: Connection, seller_id: str) -> Sequence[AnyRow
 def given_up_until(connection: Connection, seller_id: str, purpose: str) -> datetime | None:
     """The end of the latest window of this purpose that was given up and not made good."""
     return connection.execute(
-        select(func.max(search_windows.c.updated_before)).where(
-            search_windows.c.seller_id == seller_id,
-            search_windows.c.purpose == purpose,
-            search_windows.c.given_up_at.is_not(None),
-            search_windows.c.finished_at.is_(None),
+        select(func.max(search_windows.c.updated_before)).where(*_given_up(seller_id, purpose))
+    ).scalar_one()
+
+
+def given_up_since(connection: Connection, seller_id: str, purpose: str, not_before: datetime) -> datetime | None:
+    """The beginning of the earliest window of this purpose that was given up and not made good, of those from then."""
+    return connection.execute(
+        select(func.min(search_windows.c.updated_after)).where(
+            *_given_up(seller_id, purpose), search_windows.c.updated_after >= not_before
         )
     ).scalar_one()
+
+
+def _given_up(seller_id: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        search_windows.c.seller_id == seller_id,
+        search_windows.c.purpose == purpose,
+        search_windows.c.given_up_at.is_not(None),
+        search_windows.c.finished_at.is_(None),
+    )

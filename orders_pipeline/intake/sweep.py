@@ -10,12 +10,14 @@ from sqlalchemy import Connection
 
 from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
 from orders_pipeline.intake.search_windows import (
     fail_search,
     give_up_search,
     given_up_searches,
+    given_up_since,
     given_up_until,
     latest_finished_until,
     settle_given_up,
@@ -42,6 +44,9 @@ SWEEP = "sweep"
 OVERLAP = timedelta(hours=1)
 LONG_OVERLAP = timedelta(hours=24)
 FIRST_LOOK_BACK = timedelta(hours=24)
+# The one after midnight begins where the earliest window that was given up began: it may itself be given up, and then
+# the next night's reads what both did not. Not further back: each day costs pages of the quota.
+GIVEN_UP_LOOK_BACK = timedelta(days=3)
 # A window that fails is tried hourly: what is wrong with it alone shows within three hours. Amazon's own outages strike
 # every window, and are waited for.
 WINDOW_ATTEMPTS, OUTAGE_ATTEMPTS = 3, 24
@@ -67,12 +72,14 @@ def sweep_window(
     not_before: datetime | None = None,
     *,
     after_gap: datetime | None = None,
+    first_gap: datetime | None = None,
 ) -> SearchWindow | None:
     """From an hour (once a day: a day) before the last sweep's end, up to what Amazon lists by now.
 
     `not_before`: the account's first start, before which an old process did the work. None while Amazon lists nothing
-    that is later than that. `after_gap`: the end of a window that was given up in the last hours; the hourly sweep
-    does not look back into it.
+    that is later than that. `after_gap`: the end of the latest window that was given up; the hourly sweep does not look
+    back into it. `first_gap`: the beginning of the earliest one; the sweep after midnight begins there, if it is not
+    too long ago.
     """
     end = now - SEARCH_HOLDBACK
     if last_until is None:
@@ -82,6 +89,8 @@ def sweep_window(
         start = last_until - (LONG_OVERLAP if first_of_the_day else OVERLAP)
         if after_gap is not None and not first_of_the_day:
             start = max(start, after_gap)
+        if first_gap is not None and first_of_the_day and first_gap >= now - GIVEN_UP_LOOK_BACK:
+            start = min(start, first_gap)
     start = max(start, not_before or start)
     return SearchWindow(start, end, marketplace_ids) if start < end else None
 
@@ -102,6 +111,9 @@ def sweep_orders(
 
     A window that fails again and again is given up, and the next one begins at once.
     """
+    with database.transaction() as connection:
+        # Here too: in a quiet shop no event has the orders of a marketplace that is new taken in.
+        review_other_marketplaces(connection, seller_id, marketplace_ids)
     with database.transaction() as connection:
         unfinished = unfinished_search(connection, seller_id, SWEEP)
     try:
@@ -126,12 +138,14 @@ def _sweep(orders: OrdersPort, database: Database, seller_id: str, marketplace_i
         last_until = latest_finished_until(connection, seller_id, SWEEP)
         not_before = looks_back_to(connection, seller_id)
         gap = given_up_until(connection, seller_id, SWEEP)
+        now = database_now(connection)
+        first_gap = given_up_since(connection, seller_id, SWEEP, now - GIVEN_UP_LOOK_BACK)
     if unfinished is not None:
         window = SearchWindow(
             unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
         )
     else:
-        window = sweep_window(last_until, database.now(), marketplace_ids, not_before, after_gap=gap)
+        window = sweep_window(last_until, now, marketplace_ids, not_before, after_gap=gap, first_gap=first_gap)
         if window is None:
             return SweepTotals(SearchTotals(finished=True), None)
     missed: set[str] = set()
@@ -184,8 +198,8 @@ def _give_up(database: Database, seller_id: str, error: Exception) -> bool:
         if search is None:
             return False
         told = str(error) if isinstance(error, AmazonError) else f"a defect of this program: {where_from(error)}"
-        failures = fail_search(connection, search.window_id, told)
         outage = isinstance(error, AmazonError) and error.retryable
+        failures = fail_search(connection, search.window_id, told, outage=outage)
         if failures < (OUTAGE_ATTEMPTS if outage else WINDOW_ATTEMPTS):
             return False
         give_up_search(connection, search.window_id)
@@ -212,6 +226,7 @@ def review_given_up(connection: Connection, seller_id: str) -> None:
             message=f"The search for changes from {row.updated_after:%Y-%m-%d %H:%M} to "
             f"{row.updated_before:%Y-%m-%d %H:%M} UTC failed {row.failures} times and was given up: {row.last_error}",
             what_to_do=f"The next window goes on. Materialize the partitions {', '.join(days)} of `order_events` to "
-            "search it again; the alert closes when that, or the sweep after midnight, has read it.",
+            "search it again; the alert closes when that has read it, or the sweep after one of the next midnights, "
+            "which looks back over three days at most.",
         )
     close_alerts_about(connection, seller_id=seller_id, prefix=GIVEN_UP_ALERT, but=keys)

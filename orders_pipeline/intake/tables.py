@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
@@ -24,8 +24,12 @@ search_windows = Table(
     count_column("events_new"),
     time_now_column("started_at"),
     time_column("finished_at"),
-    # How often in a row its search failed, and when it was given up for that.
+    # The pages read since it was begun (anew), and the furthest one that failed: only what is read from there on shows
+    # that the window can be read after all. How often it failed by itself, how often in an outage of Amazon's.
+    count_column("page_number"),
+    Column("failed_page", Integer),
     count_column("failures"),
+    count_column("outages"),
     Column("last_error", Text),
     time_column("given_up_at"),
     Index(

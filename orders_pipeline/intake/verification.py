@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.alerts.rows import close_alert, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.model.order import (
     AMAZON,
@@ -22,12 +22,16 @@ from orders_pipeline.model.order import (
     Verification,
     VerificationsPort,
 )
-from orders_pipeline.orders.questions import save_verification
+from orders_pipeline.orders.questions import save_verification, unverified_orders
 from orders_pipeline.orders.rows import FetchClaim, order_row, request_fetch
 
 APPROVED, PENDING = "Approved", "Pending"
 # A pharmacist's review takes hours; what was decided against seldom changes.
 PENDING_RETRY, DECIDED_RETRY = timedelta(minutes=15), timedelta(hours=2)
+# An approval may be taken back while the order waits for something else: an older one is looked at again.
+APPROVAL_STANDS = timedelta(hours=1)
+# In these states of the fulfillment order the warehouse has surely not got it.
+_NOT_AT_THE_WAREHOUSE = frozenset({None, "queued", "held", "refused"})
 ROLE_ALERT = "amazon.role:regulated_info"
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 _WORDS = frozenset({APPROVED, PENDING, "Rejected", "Expired", "Cancelled"})
@@ -61,7 +65,7 @@ def mark_regulated(verifier: Verifier | None, order: Order) -> Order:
 
 def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_seconds: float) -> Verified | None:
     """Ask whether this order may be shipped, if that is a question. Never raises AmazonError: the order is held."""
-    if verifier is None or REGULATED_PROGRAM not in order.programs or claim.verification == APPROVED:
+    if verifier is None or REGULATED_PROGRAM not in order.programs or _stands(claim):
         return None
     if order.status not in _OPEN or order.fulfilled_by == AMAZON:
         return None
@@ -75,6 +79,16 @@ def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_
         return Verified(problem=str(error))
 
 
+def _stands(claim: FetchClaim) -> bool:
+    if claim.verification != APPROVED:
+        return False
+    if claim.queue_state not in _NOT_AT_THE_WAREHOUSE:
+        return True
+    age = claim.claimed_at - claim.verified_at if claim.verified_at is not None else APPROVAL_STANDS
+    # A time that is still to come is no proof.
+    return timedelta() <= age < APPROVAL_STANDS
+
+
 def keep_verification(connection: Connection, seller_id: str, order_id: str, verified: Verified) -> None:
     """Store it, ask again while it is not approved, and tell a person where one has to act."""
     key = f"order.verification:{order_id}"
@@ -83,10 +97,15 @@ def keep_verification(connection: Connection, seller_id: str, order_id: str, ver
     # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
     waived = row is not None and "regulated" in row.waived_holds
     if told is None:
+        if row is not None and row.verification == APPROVED:
+            # It was too long ago, and cannot be seen now: held, and shown, until it can.
+            save_verification(
+                connection, seller_id=seller_id, order_id=order_id, status=None, dosage_label=row.dosage_label
+            )
         if not waived:
             delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
             request_fetch(connection, seller_id=seller_id, order_id=order_id, delay=delay)
-        _tell_of_problem(connection, seller_id, key, order_id, verified)
+            _tell_of_problem(connection, seller_id, key, order_id, verified)
         return
     close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
     word = told.status if told.status in _WORDS else "unknown"
@@ -99,6 +118,12 @@ def keep_verification(connection: Connection, seller_id: str, order_id: str, ver
         close_alert(connection, seller_id=seller_id, key=key)
         return
     raise_alert(connection, seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do)
+
+
+def review_verifications(connection: Connection, seller_id: str) -> None:
+    """Close the alert about the role once no order waits for a verification: none would be asked that could succeed."""
+    if open_alert_keys(connection, seller_id, prefix=ROLE_ALERT) and not unverified_orders(connection, seller_id):
+        close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
 
 
 def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]:

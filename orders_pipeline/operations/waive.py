@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.eligibility import WAIVABLE
-from orders_pipeline.orders.rows import waive_holds
+from orders_pipeline.orders.rows import request_fetch, waive_holds
 
 
 class HoldNotReleased(Exception):
@@ -27,6 +27,8 @@ def release_hold(
     with database.transaction() as connection:
         if not waive_holds(connection, seller_id=seller_id, order_id=order_id, reasons=reasons):
             raise HoldNotReleased(f"Order {order_id} is not known: run the job recover_order first.")
+        # The push waits for the next look, which may be hours away; and what is taken back is to be asked again.
+        request_fetch(connection, seller_id=seller_id, order_id=order_id)
         audit.record(
             connection,
             action="release_hold",

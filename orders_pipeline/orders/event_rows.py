@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
@@ -152,6 +152,42 @@ def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -
         .order_by(order_events.c.partition_day, order_events.c.source)
     )
     return list(connection.execute(statement))
+
+
+def parked_reasons(connection: Connection, seller_id: str, reasons: Sequence[str], within: timedelta) -> set[str]:
+    """Those of these reasons for which a message was set aside in this time."""
+    return {
+        reason
+        for reason in reasons
+        if connection.execute(
+            select(parked_messages.c.parked_id)
+            .where(*_parked(seller_id, within), parked_messages.c.reason == reason)
+            .limit(1)
+        ).first()
+    }
+
+
+def was_parked_since(connection: Connection, seller_id: str, kind: str, within: timedelta) -> bool:
+    """Whether a message was set aside in this time, for a reason of this kind, and not replayed since."""
+    statement = (
+        select(parked_messages.c.parked_id)
+        .where(
+            *_parked(seller_id, within),
+            func.split_part(parked_messages.c.reason, ":", 1) == kind,
+            parked_messages.c.replayed_at.is_(None),
+        )
+        .limit(1)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def _parked(seller_id: str, within: timedelta) -> tuple[ColumnElement[bool], ...]:
+    """Of the queue's messages: what cannot be read of a search has an alert of its own."""
+    return (
+        parked_messages.c.seller_id == seller_id,
+        parked_messages.c.parked_at > func.clock_timestamp() - within,
+        parked_messages.c.notification_type.is_distinct_from("search entry"),
+    )
 
 
 def parked_messages_by_reason(connection: Connection, seller_id: str, limit: int = 20) -> Sequence[AnyRow]:

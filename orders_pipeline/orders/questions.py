@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, func, not_, select, update
 
+from orders_pipeline.model.order import REGULATED_PROGRAM
 from orders_pipeline.orders.rows import CANCELLED
 from orders_pipeline.orders.tables import orders
 
@@ -38,12 +39,20 @@ def ask_again(connection: Connection, *, seller_id: str, order_id: str, delay: t
             fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
             fetch_requests=orders.c.fetch_requests + 1,
             rechecks=orders.c.rechecks + 1,
+            # Not later than now: a clock that was ahead must not hold the order.
+            questioned_since=func.least(orders.c.questioned_since, func.clock_timestamp()),
         )
     )
 
 
-def settle_questions(connection: Connection, *, seller_id: str, order_id: str, status: str | None = None) -> None:
-    """Amazon's answer stands: what messages told before it says nothing any more. `status`: as the answer has it."""
+def settle_questions(
+    connection: Connection, *, seller_id: str, order_id: str, answered: bool, status: str | None = None
+) -> None:
+    """Amazon's answer stands: what messages told before it says nothing any more. `status`: as the answer has it.
+
+    `answered`: the answer shows what was asked for. If it only stands because it was asked for long enough, the time
+    since then goes on to count: otherwise messages without end would hold the order for ever.
+    """
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
@@ -52,6 +61,7 @@ def settle_questions(connection: Connection, *, seller_id: str, order_id: str, s
             cancellation_told_at=None,
             rechecks=0,
             queue_stale=True,
+            **({"questioned_since": None} if answered else {}),
             **({"status": status} if status is not None else {}),
         )
     )
@@ -62,16 +72,32 @@ def believe_amazon(connection: Connection, *, seller_id: str, order_id: str) -> 
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
-        .values(told_at=None, cancellation_told_at=None, last_updated_at=None, rechecks=0)
+        .values(told_at=None, cancellation_told_at=None, last_updated_at=None, rechecks=0, questioned_since=None)
     )
 
 
 def save_verification(
-    connection: Connection, *, seller_id: str, order_id: str, status: str, dosage_label: bool
+    connection: Connection, *, seller_id: str, order_id: str, status: str | None, dosage_label: bool
 ) -> None:
-    """Keep what Amazon says of a regulated order."""
+    """Keep what Amazon says of a regulated order; None: it says nothing, so what it said before holds no longer."""
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
-        .values(verification=status, dosage_label=dosage_label, queue_stale=True)
+        .values(verification=status, verified_at=func.clock_timestamp(), dosage_label=dosage_label, queue_stale=True)
     )
+
+
+def unverified_orders(connection: Connection, seller_id: str) -> int:
+    """How many orders with regulated items are to be shipped, are not approved, and nobody has waived that."""
+    return connection.execute(
+        select(func.count())
+        .select_from(orders)
+        .where(
+            orders.c.seller_id == seller_id,
+            orders.c.status.in_(["UNSHIPPED", "PARTIALLY_SHIPPED"]),
+            orders.c.fulfilled_by != "AMAZON",
+            orders.c.programs.contains([REGULATED_PROGRAM]),
+            func.coalesce(orders.c.verification, "") != "Approved",
+            not_(orders.c.waived_holds.contains(["regulated"])),
+        )
+    ).scalar_one()

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
-from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 
 # Canonical statuses (model.order) that an event sets by itself and that an older answer must not take back.
@@ -36,6 +35,8 @@ class FetchClaim:
     marketplace_id: str | None
     rechecks: int
     verification: str | None
+    verified_at: datetime | None
+    last_updated_at: datetime | None
 
 
 def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, AnyRow]:
@@ -104,12 +105,9 @@ def request_fetch(
     A fetch that is due earlier stays so. `told_at`: the change that the answer has to show; `marketplace_id`: as a
     message has it, for an order that Amazon was never asked about.
     """
-    never_fetched = orders.c.fetched_at.is_(None)
-    more: dict[str, Any] = {} if delay else {"rechecks": 0}
-    if told_at is not None:
-        more["told_at"] = func.greatest(orders.c.told_at, told_at)
+    more: dict[str, Any] = {} if told_at is None else {"told_at": func.greatest(orders.c.told_at, told_at)}
     if marketplace_id is not None:
-        more["marketplace_id"] = case((never_fetched, marketplace_id), else_=orders.c.marketplace_id)
+        more["marketplace_id"] = case((orders.c.fetched_at.is_(None), marketplace_id), else_=orders.c.marketplace_id)
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
@@ -154,6 +152,8 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             orders.c.marketplace_id,
             orders.c.rechecks,
             orders.c.verification,
+            orders.c.verified_at,
+            orders.c.last_updated_at,
             func.clock_timestamp().label("claimed_at"),
         )
     )
@@ -173,6 +173,8 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             marketplace_id=row.marketplace_id,
             rechecks=row.rechecks,
             verification=row.verification,
+            verified_at=row.verified_at,
+            last_updated_at=row.last_updated_at,
         )
         for row in rows
     ]
@@ -202,8 +204,6 @@ def fail_fetch(
 ) -> None:
     """Note a failed look: tried again after `retry_in`, or parked (None) until something changes or a person asks."""
     parked = retry_in is None
-    # Bounded where it enters; this is the last net: what the database does not take would fail every run.
-    error = bounded_text(error, LONGEST_ERROR) or ""
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
@@ -236,6 +236,8 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     # What an earlier answer said of who ships outlives one that says nothing of it.
     unsaid = and_(new.fulfilled_by == UNKNOWN_FULFILLER, orders.c.fetched_at.is_not(None))
     changed["fulfilled_by"] = case((unsaid, orders.c.fulfilled_by), else_=new.fulfilled_by)
+    # An answer that names no marketplace leaves the one that is known, from a message or an earlier answer.
+    changed["marketplace_id"] = func.coalesce(new.marketplace_id, orders.c.marketplace_id)
     # The time that a message told counts until the first answer.
     newest = func.greatest(orders.c.last_updated_at, new.last_updated_at)
     changed["last_updated_at"] = case((orders.c.fetched_at.is_(None), new.last_updated_at), else_=newest)

@@ -61,6 +61,7 @@ parked_messages = Table(
     time_now_column("parked_at"),
     time_column("replayed_at"),
     UniqueConstraint("seller_id", "message_id"),
+    Index("ix_parked_messages_parked", "seller_id", "parked_at"),
     schema="pipeline",
 )
 
@@ -116,19 +117,30 @@ orders = Table(
     time_column("told_at"),
     # A message told that the order is cancelled; Amazon has not been seen to say so.
     time_column("cancellation_told_at"),
-    # Answers in a row that left a question open (older than the event, no word on who ships).
+    # Answers that left a question open (older than the event, no word on who ships), and since when. The time outlives
+    # an answer that stands in spite of the question: a next message gets no eleven minutes of its own.
     count_column("rechecks"),
+    time_column("questioned_since"),
     # Of a marketplace that is not configured: neither fetched nor queued until it is.
     Column("other_marketplace", Boolean, nullable=False, server_default=text("false")),
     # When Amazon last gave an address that can be shipped to; whether its last answer showed no more than the place.
     time_column("address_at"),
     Column("address_hidden", Boolean, nullable=False, server_default=text("false")),
     Column("verification", Text, comment="of regulated items: Amazon's word"),
+    time_column("verified_at"),
     Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
     Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
     Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),
     Index("ix_orders_other_marketplace", "seller_id", "marketplace_id", postgresql_where=text("other_marketplace")),
+    Index(
+        "ix_orders_open_elsewhere",
+        "seller_id",
+        "marketplace_id",
+        postgresql_where=text(
+            "other_marketplace and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and fulfilled_by <> 'AMAZON'"
+        ),
+    ),
     schema="pipeline",
 )
 

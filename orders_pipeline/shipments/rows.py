@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.database.locks import hold_name
-from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.shipments.tables import shipment_confirmations, wms_cursors, wms_shipments
 
@@ -153,8 +152,6 @@ def update_confirmation(
 
     With `only_if`, only while it is in that state: a package that was voided meanwhile stays voided.
     """
-    if values.get("last_error") is not None:
-        values["last_error"] = bounded_text(values["last_error"], LONGEST_ERROR)
     connection.execute(
         update(shipment_confirmations)
         .where(

@@ -252,3 +252,38 @@ def test_while_the_keys_are_away_what_cannot_be_read_stays_on_the_queue_and_hold
     world.queue.reappear()
     assert world.drain().parked == 1
     assert world.alerts().keys() == {"message.parked"}
+
+
+def test_the_alert_about_parked_messages_ends_when_none_of_its_kind_came_for_days(world: World):
+    world.queue.send("not json", json.dumps({"NotificationType": "FIRST"}))
+    world.drain()
+    world.sql("update pipeline.parked_messages set parked_at = parked_at - interval '71 hours'")
+    world.drain()
+    assert len(_open_alerts(world)) == 2
+    world.sql(
+        "update pipeline.parked_messages set parked_at = parked_at - interval '2 hours' where reason = 'not JSON'"
+    )
+    world.drain()
+    assert _open_alerts(world) == {"message.parked:not an order change"}
+    world.sql("update pipeline.parked_messages set replayed_at = now()")
+    world.drain()
+    assert _open_alerts(world) == set()
+
+
+def test_a_type_that_is_new_among_the_parked_is_told_again_but_not_more_than_once_an_hour(world: World):
+    def arrive(notification_type: str, told: str) -> bool:
+        world.sql(f"update pipeline.alerts set delivered_at = {told}")
+        world.queue.send(json.dumps({"NotificationType": notification_type}))
+        world.drain()
+        (alert,) = world.rows("pipeline.alerts", "delivered_at, message")
+        assert notification_type in alert.message
+        return alert.delivered_at is None
+
+    assert arrive("FIRST", "null")
+    assert not arrive("FIRST", "now() - interval '2 hours'"), "known"
+    assert not arrive("SECOND", "now() - interval '59 minutes'"), "told a moment ago"
+    assert arrive("THIRD", "now() - interval '61 minutes'")
+
+
+def _open_alerts(world: World) -> set[str]:
+    return {row.key for row in world.rows("pipeline.alerts", "key, message", "closed_at is null")}

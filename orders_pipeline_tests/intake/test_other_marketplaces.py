@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orders_pipeline.channels.amazon.errors import AmazonUnavailable
+from orders_pipeline.intake.sweep import sweep_orders
+from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.operations.replay import recover_order
 from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.told import tell
@@ -68,14 +74,61 @@ def test_a_marketplace_that_is_taken_out_stops_what_is_not_at_the_warehouse_and_
     world.fetch()
     world.derive()
     world.marketplace_ids = (CANADA,)
-    world.sql("update pipeline.orders set queue_stale = true")
+    # Its push is due, and finds that it is not to be pushed any more.
+    world.sync()
     world.sync()
     assert world.one("pipeline.fulfillment_queue", queued).hold_reasons == ["marketplace_not_configured"]
+    world.absorb()
+    assert "(US)" in world.alerts()["marketplace.not_configured"].message
     world.amazon.cancel(accepted)
     world.hear()
     world.sync()
     assert (world.state(accepted), world.state(queued)) == ("cancelled", "held")
+    asked = len(world.ports.asked)
     world.marketplace_ids = (MARKETPLACE,)
-    world.sql("update pipeline.orders set queue_stale = true")
     world.sync()
     assert world.state(queued) == "accepted"
+    assert {order_id for order_id, _ in world.ports.asked[asked:]} == {queued}, "as Amazon shows it by now"
+    world.absorb()
+    assert "marketplace.not_configured" not in world.alerts()
+
+
+def test_the_hourly_sweep_takes_in_what_waits_for_its_marketplace_though_nothing_else_is_to_be_done(world: World):
+    order_id = world.order(marketplace_id=CANADA)
+    world.sync()
+    with world.database.transaction() as connection:
+        assert pending_work(connection, SELLER).for_sync == 0
+    world.faults.fail("search_orders", AmazonUnavailable("answered 503", operation="searchOrders", status=503))
+    with pytest.raises(AmazonUnavailable):
+        sweep_orders(world.ports, world.database, seller_id=SELLER, marketplace_ids=(MARKETPLACE, CANADA))
+    with world.database.transaction() as connection:
+        assert pending_work(connection, SELLER).for_sync > 0
+    world.marketplace_ids = (MARKETPLACE, CANADA)
+    world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+def test_an_order_whose_answer_names_no_marketplace_is_of_the_one_that_its_message_named(world: World):
+    world.ports.alter = lambda body: body["salesChannel"].pop("marketplaceId", None)
+    order_id = world.order()
+    world.sync()
+    assert world.one("pipeline.orders", order_id).marketplace_id == MARKETPLACE
+    assert world.state(order_id) == "accepted"
+
+
+def test_an_order_whose_marketplace_nobody_names_is_held_without_its_address_and_told(world: World):
+    world.ports.alter = lambda body: body["salesChannel"].pop("marketplaceId", None)
+    order_id = world.order(hear=False)
+    tell(world, order_id, "Unshipped")
+    world.sync()
+    assert "unknown_marketplace" in world.one("pipeline.fulfillment_queue", order_id).hold_reasons
+    assert not world.one("pipeline.orders", order_id).has_address, "it is not kept"
+    world.absorb()
+    assert order_id in world.alerts()["order.no_marketplace"].message
+    world.ports.alter = None
+    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    world.sync()
+    world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert "order.no_marketplace" not in world.alerts()

@@ -162,3 +162,39 @@ def test_a_person_recovers_an_order_that_was_given_up_here_and_lives_at_amazon(w
     recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
     _later(world, 2)
     assert world.state(order_id) == "accepted"
+
+
+@pytest.mark.parametrize("status", ["Canceled", "Shipped", "Unshipped"])
+@pytest.mark.parametrize("accepted", [False, True])
+def test_messages_without_end_delay_an_order_by_eleven_minutes_in_all(world: World, status: str, accepted: bool):
+    order_id = world.accepted() if accepted else world.order()
+    for _ in RECHECK_DELAYS:
+        # One message between every two looks, each with a time that Amazon never shows.
+        tell(world, order_id, status, datetime.now(UTC) + timedelta(minutes=4))
+        world.sync()
+        world.make_due()
+    world.sync()
+    assert world.state(order_id) == "accepted"
+    assert order_id in world.alerts()["order.answer_older"].message
+    asked = len(world.ports.asked)
+    for told, at in ((status, datetime.now(UTC) + timedelta(minutes=4)), (status, None)) * 3:
+        tell(world, order_id, told, at)
+        world.sync()
+        assert world.state(order_id) == "accepted", "no message holds it any more"
+    assert len(world.ports.asked) <= asked + 6
+    assert "order.answer_older" in world.alerts()
+
+
+def test_a_change_that_amazon_does_show_gives_the_next_message_its_eleven_minutes_again(world: World):
+    order_id = world.order()
+    tell(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(minutes=4))
+    _later(world)
+    assert "order.answer_older" in world.alerts()
+    world.clock.advance(timedelta(seconds=5))
+    world.amazon.change_status(order_id, "UNSHIPPED")
+    world.hear()
+    world.sync()
+    assert "order.answer_older" not in world.alerts()
+    tell(world, order_id, "Canceled", world.amazon.orders[order_id].last_updated + timedelta(seconds=2))
+    world.sync()
+    assert world.state(order_id) in ("held", "holding")

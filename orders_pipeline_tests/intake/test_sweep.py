@@ -10,9 +10,15 @@ import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonUnavailable
 from orders_pipeline.intake.search import day_window, search_events
-from orders_pipeline.intake.sweep import WINDOW_ATTEMPTS, SweepTotals, is_missed, sweep_orders, sweep_window
+from orders_pipeline.intake.sweep import (
+    OUTAGE_ATTEMPTS,
+    WINDOW_ATTEMPTS,
+    SweepTotals,
+    is_missed,
+    sweep_orders,
+    sweep_window,
+)
 from orders_pipeline.model.order import Order, OrderItem, Priority
-from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.orders.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -22,6 +28,7 @@ ITEM = OrderItem("1", 3, 0)
 ORDER = Order("115-1", MARKETPLACE, "UNSHIPPED", "MERCHANT", NOON, NOON, (ITEM,), ship_by=NOON)
 KNOWN = KnownOrder("UNSHIPPED", "MERCHANT", NOON - timedelta(hours=1), True, False, False, False, NOON, {"1": 3})
 REFUSED = AmazonBadRequest("searchOrders answered 400", operation="searchOrders", status=400)
+AWAY = AmazonUnavailable("searchOrders answered 503", operation="searchOrders", status=503)
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +189,60 @@ def test_an_outage_of_amazons_gives_no_window_up(world: World):
     assert world.rows("pipeline.search_windows", "window_id, failures", "given_up_at is not null") == []
 
 
+@pytest.mark.parametrize("refused_page", [2, 3])
+def test_a_window_whose_later_page_always_fails_is_given_up_too(world: World, refused_page: int):
+    for _ in range(6):
+        world.order(hear=False)
+    world.ports.page_size = 2
+    token = str(2 * (refused_page - 1))
+    world.faults.fail("search_orders", REFUSED, token, times=1000)
+    for _ in range(WINDOW_ATTEMPTS - 1):
+        with pytest.raises(AmazonBadRequest):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    assert "search.given_up" in world.alerts()
+    world.faults.clear()
+
+
+def test_an_outage_of_amazons_does_not_begin_a_window_of_many_pages_anew(world: World):
+    for _ in range(6):
+        world.order(hear=False)
+    world.ports.page_size = 2
+    for token in ("2", "4"):
+        world.faults.fail("search_orders", AWAY, token)
+        with pytest.raises(AmazonUnavailable):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    assert [token for _, token in world.ports.searched] == [None, "2", "4"]
+
+
+def test_outages_do_not_count_as_the_windows_own_failures(world: World):
+    world.order(hear=False)
+    world.faults.fail("search_orders", AWAY, times=WINDOW_ATTEMPTS)
+    world.faults.fail("search_orders", REFUSED)
+    for error in (*[AmazonUnavailable] * WINDOW_ATTEMPTS, AmazonBadRequest):
+        with pytest.raises(error):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    assert world.alerts() == {}
+
+
+def test_a_page_that_amazon_never_serves_is_given_up_although_its_token_expires(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(4):
+        world.order(hear=False)
+    world.ports.page_size = 2
+    world.faults.fail("search_orders", AWAY, "2", times=1000)
+    for _ in range(OUTAGE_ATTEMPTS - 1):
+        # Each time the window begins anew: its first page is read, and says nothing about the second.
+        monkeypatch.setattr("orders_pipeline.intake.search.PAGE_TOKEN_LIFE", timedelta())
+        with pytest.raises(AmazonUnavailable):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    assert "search.given_up" in world.alerts()
+
+
 def test_only_the_sweep_after_midnight_looks_back_into_what_was_given_up():
     last, gap = NOON - timedelta(hours=1), NOON - timedelta(minutes=70)
     hourly = sweep_window(last, NOON, (MARKETPLACE,), after_gap=gap)
@@ -192,13 +253,19 @@ def test_only_the_sweep_after_midnight_looks_back_into_what_was_given_up():
     assert daily.updated_after == last - timedelta(days=2)
 
 
-@pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
-def test_whatever_a_refusal_says_its_window_is_given_up_all_the_same(world: World, said: str):
-    refused = AmazonBadRequest(said, operation="searchOrders", status=400)
-    world.faults.fail("search_orders", refused, times=WINDOW_ATTEMPTS)
-    for _ in range(WINDOW_ATTEMPTS - 1):
-        with pytest.raises(AmazonBadRequest):
-            _sweep(world)
-    assert _sweep(world).search.finished
-    (given_up,) = world.rows("pipeline.search_windows", "last_error, updated_before", "given_up_at is not null")
-    assert 0 < len(given_up.last_error) <= LONGEST_ERROR
+def test_after_the_sweep_after_midnight_was_given_up_too_the_next_one_begins_where_the_earliest_gap_does(world: World):
+    now = world.database.now()
+    for begun, ended in ((timedelta(hours=49), timedelta(hours=24)), (timedelta(hours=80), timedelta(hours=60))):
+        world.sql(
+            "insert into pipeline.search_windows "
+            "(seller_id, purpose, updated_after, updated_before, parameters, given_up_at) "
+            "values (:seller, 'sweep', :begun, :ended, '{}', now())",
+            seller=SELLER,
+            begun=now - begun,
+            ended=now - ended,
+        )
+    swept = _sweep(world)
+    assert swept.window is not None
+    assert swept.window.updated_after == now - timedelta(hours=49), "the other one is more than three days ago"
+    open_keys = [row.key for row in world.rows("pipeline.alerts", "key, message", "closed_at is null")]
+    assert open_keys == ["search.given_up:2"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
-from orders_pipeline.orders.rows import waive_holds
+from orders_pipeline.operations.waive import release_hold
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -17,6 +18,12 @@ def _regulated(world: World, verification: str | None, **more: Any) -> str:
     order_id = world.order(verification=verification, **more)
     world.sync()
     return order_id
+
+
+def _waive(world: World, order_id: str, reasons: list[str]) -> None:
+    release_hold(
+        world.database, world.vault.audit, seller_id=SELLER, order_id=order_id, reasons=reasons, why="checked_by_us"
+    )
 
 
 def _later(world: World) -> None:
@@ -61,20 +68,85 @@ def test_a_dosage_label_is_a_persons_work(world: World):
     order_id = _regulated(world, "Approved", dosage_label=True)
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["dosage_label"]
     assert "dosage label" in world.alerts()["order.verification"].message
-    with world.database.transaction() as connection:
-        waive_holds(connection, seller_id=SELLER, order_id=order_id, reasons=["dosage_label"])
+    _waive(world, order_id, ["dosage_label"])
+    world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+@pytest.mark.parametrize("verification", [None, "Pending", "Rejected"])
+def test_a_person_may_ship_what_amazon_does_not_verify_and_it_goes_at_once(world: World, verification: str | None):
+    order_id = _regulated(world, verification)
+    assert world.state(order_id) == "held"
+    _waive(world, order_id, ["regulated"])
+    world.sync()
+    assert world.state(order_id) == "accepted"
+
+
+def test_a_decision_that_is_taken_back_has_amazon_asked_again(world: World):
+    order_id = _regulated(world, "Rejected")
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    _waive(world, order_id, ["regulated"])
+    world.sync()
+    _waive(world, order_id, [])
+    world.amazon.orders[order_id].verification = "Approved"
+    world.sync()
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["buyer_asks_to_cancel"]
+
+
+def test_the_alert_about_the_role_ends_when_no_order_waits_for_a_verification(world: World):
+    refused = AmazonRoleMissing("answered 403", operation="getOrderRegulatedInfo", status=403)
+    world.faults.fail("get_verification", refused, times=100)
+    cancelled, waived = _regulated(world, "Approved"), _regulated(world, "Approved")
+    assert set(world.alerts()) == {"amazon.role"}
+    _waive(world, waived, ["regulated"])
+    world.sync()
+    assert world.state(waived) == "accepted"
+    assert set(world.alerts()) == {"amazon.role"}
+    world.amazon.cancel(cancelled)
+    world.hear()
+    world.sync()
+    assert world.alerts() == {}
+
+
+def _approved_and_waiting(world: World) -> str:
+    world.regulated_skus = ("SKU-0",)
+    order_id = world.order(hear=False, verification="Approved")
+    world.amazon.withhold_address(order_id, 3600)
+    world.hear()
+    world.sync()
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["no_address"]
+    return order_id
+
+
+def test_an_approval_that_is_older_than_an_hour_is_looked_at_again_before_the_push(world: World):
+    order_id = _approved_and_waiting(world)
+    _later(world)
+    assert len(world.ports.verifications_asked) == 1, "a fresh one stands"
+    world.sql("update pipeline.orders set verified_at = verified_at - interval '61 minutes'")
+    world.amazon.orders[order_id].verification = "Expired"
+    world.clock.advance(timedelta(hours=2))
+    _later(world)
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.alerts()["order.verification"].severity == "error"
+
+
+def test_an_approval_that_cannot_be_looked_at_again_holds_the_order_visibly(world: World):
+    order_id = _approved_and_waiting(world)
+    world.sql("update pipeline.orders set verified_at = verified_at - interval '61 minutes'")
+    world.faults.fail("get_verification", AmazonUnavailable("503", operation="getOrderRegulatedInfo", status=503))
+    world.clock.advance(timedelta(hours=2))
+    _later(world)
+    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
     _later(world)
     assert world.state(order_id) == "accepted"
 
 
-def test_a_person_may_ship_what_amazon_does_not_verify(world: World):
-    order_id = _regulated(world, None)
-    assert "gives no verification" in world.alerts()["order.verification"].message
-    with world.database.transaction() as connection:
-        waive_holds(connection, seller_id=SELLER, order_id=order_id, reasons=["regulated"])
-    _later(world)
-    _later(world)
-    assert world.state(order_id) == "accepted"
+def test_what_the_warehouse_has_is_not_looked_at_again(world: World):
+    _regulated(world, "Approved")
+    world.sql("update pipeline.orders set verified_at = verified_at - interval '61 minutes', fetch_due_at = now()")
+    world.sync()
+    assert len(world.ports.verifications_asked) == 1
 
 
 def test_a_refusal_of_the_verifications_holds_these_orders_alone_and_names_the_role(world: World):
