@@ -27,7 +27,8 @@ from orders_pipeline.model.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
 from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.orders.rows import order_row
-from orders_pipeline.shipments.replacements import pieces_by_line
+from orders_pipeline.shipments.edits import Edited
+from orders_pipeline.shipments.pieces import pieces_by_line
 from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_due_confirmations,
@@ -155,7 +156,8 @@ def _edit_mapped(work: Confirming) -> int:
             choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
             if choice.known and choice.code != OTHER and order is not None and order.status != OrderStatus.CANCELLED:
                 edited.append(_transition(work, package, PackageState.PENDING))
-                _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, reads=0)
+                changed = {"state": PackageState.PENDING.value, "edited": Edited.FACTS.value, "reads": 0}
+                _update(connection, work.seller_id, package, timedelta(), **changed)
             elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
                 _update(connection, work.seller_id, package, None)
             elif package.action_due_at <= now:
@@ -332,7 +334,17 @@ def _settle(
     work: Confirming, package: Confirmation, state: PackageState, due_in: timedelta, outcome: str, **values: Any
 ) -> None:
     with work.database.transaction() as connection:
-        _update(connection, work.seller_id, package, due_in, only_if=PackageState.SENDING, state=state.value, **values)
+        # Only as it was sent: another label may have been reported meanwhile, and be on its way by another process.
+        _update(
+            connection,
+            work.seller_id,
+            package,
+            due_in,
+            only_if=PackageState.SENDING,
+            only_if_sends=package.sends + 1,
+            state=state.value,
+            **values,
+        )
         work.audit.record(
             connection,
             action="shipment_confirmation",
@@ -347,8 +359,16 @@ def _settle(
 def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: bool = False) -> None:
     with work.database.transaction() as connection:
         if unsent:
-            state, sends = PackageState.PENDING.value, package.sends
-            _update(connection, work.seller_id, package, delay, only_if=PackageState.SENDING, state=state, sends=sends)
+            _update(
+                connection,
+                work.seller_id,
+                package,
+                delay,
+                only_if=PackageState.SENDING,
+                only_if_sends=package.sends + 1,
+                state=PackageState.PENDING.value,
+                sends=package.sends,
+            )
             work.audit.record_many(connection, [_transition(work, package, PackageState.PENDING)])
         else:
             # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
@@ -374,6 +394,7 @@ def _update(
     due_in: timedelta | None,
     *,
     only_if: PackageState | None = None,
+    only_if_sends: int | None = None,
     **values: Any,
 ) -> None:
     update_confirmation(
@@ -383,6 +404,7 @@ def _update(
         package_id=package.package_id,
         due_in=due_in,
         only_if=only_if.value if only_if else None,
+        only_if_sends=only_if_sends,
         **values,
     )
 

@@ -15,6 +15,7 @@ from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
 from orders_pipeline.shipments.confirmable import alert_held, why_not
+from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
@@ -143,7 +144,7 @@ def _shipped(
         return take_new_label(connection, seller_id, event, known, packages)
     if known is not None:
         return _reported_again(connection, seller_id, event, known)
-    voided = voided_twin(event, packages)
+    voided = voided_twin(event.lines, packages)
     if voided is not None:
         mark_replaced(connection, seller_id, voided)
     reference = voided.package_reference_id if voided is not None else next_reference(packages)
@@ -167,12 +168,23 @@ def _shipped(
             "last_error": reason,
             # A replacement edits a package that Amazon knows: it counts as sent before.
             "sends": voided.sends if voided is not None else 0,
+            "edited": _edit_by(event, voided) if voided is not None else None,
         },
     )
     if reason is not None:
         alert_held(connection, seller_id, event.order_id, package_id, reason)
         return "held"
     return "replacement" if voided is not None else "shipped"
+
+
+def _edit_by(event: AnyRow, told: Confirmation) -> str | None:
+    return edit_of(
+        told,
+        tracking_number=event.tracking_number or told.tracking_number,
+        carrier=event.carrier or told.carrier,
+        service=event.service or told.service,
+        lines=event.lines or told.lines,
+    )
 
 
 def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known: Confirmation) -> str:
@@ -183,6 +195,7 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
     }
     if not changed:
         return "duplicate"
+    edited = _edit_by(event, known)
     reason = why_not(
         connection,
         seller_id,
@@ -199,6 +212,7 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
             due_in=None,
             state=PackageState.HELD.value,
             last_error=reason,
+            edited=edited,
             **changed,
         )
         alert_held(connection, seller_id, known.order_id, known.package_id, reason)
@@ -212,6 +226,7 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
         due_in=timedelta(),
         state=PackageState.PENDING.value,
         last_error=None,
+        edited=edited,
         reads=0,
         **changed,
     )

@@ -12,37 +12,21 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orders_pipeline.alerts.rows import close_alert
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.shipments.edits import edit_of
+from orders_pipeline.shipments.pieces import same_lines, share_an_item
 from orders_pipeline.shipments.rows import Confirmation, update_confirmation
 from orders_pipeline.shipments.states import PackageState
 
 
-def same_lines(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two packages hold the same pieces of the same items."""
-    return pieces_by_line(one) == pieces_by_line(other)
-
-
-def pieces_by_line(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many pieces of each item; a warehouse may list one item twice."""
-    pieces: dict[str, int] = {}
-    for line in lines:
-        pieces[line["line_ref"]] = pieces.get(line["line_ref"], 0) + int(line["quantity"])
-    return pieces
-
-
-def voided_twin(package: AnyRow, packages: Sequence[Confirmation]) -> Confirmation | None:
-    """The voided package, known to Amazon, whose place this one can take: the same items, or else one of them.
+def voided_twin(lines: Sequence[Mapping[str, Any]], packages: Sequence[Confirmation]) -> Confirmation | None:
+    """The voided package, known to Amazon, whose place one with these lines can take: the same items, or one of them.
 
     Packed otherwise than before, a replacement must take the place as well: beside the voided package, which Amazon
     still counts, it would be refused.
     """
     voided = [other for other in packages if other.state == PackageState.VOIDED and other.sends]
-    same = next((other for other in voided if same_lines(other.lines, package.lines)), None)
-    return same or next((other for other in voided if share_an_item(other.lines, package.lines)), None)
-
-
-def share_an_item(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    return bool(pieces_by_line(one).keys() & pieces_by_line(other).keys())
+    same = next((other for other in voided if same_lines(other.lines, lines)), None)
+    return same or next((other for other in voided if share_an_item(other.lines, lines)), None)
 
 
 def take_over(connection: Connection, seller_id: str, replacement: Confirmation, voided: Confirmation) -> None:
@@ -58,6 +42,13 @@ def take_over(connection: Connection, seller_id: str, replacement: Confirmation,
         state=PackageState.HELD.value if held else PackageState.PENDING.value,
         package_reference_id=voided.package_reference_id,
         sends=voided.sends,
+        edited=edit_of(
+            voided,
+            tracking_number=replacement.tracking_number,
+            carrier=replacement.carrier,
+            service=replacement.service,
+            lines=replacement.lines,
+        ),
         reads=0,
         **({} if held else {"last_error": None}),
     )

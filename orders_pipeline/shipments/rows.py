@@ -146,11 +146,13 @@ def update_confirmation(
     package_id: str,
     due_in: timedelta | None,
     only_if: str | None = None,
+    only_if_sends: int | None = None,
     **values: Any,
 ) -> None:
     """Set columns of one package and when its next action is due (None: nothing is left to do).
 
-    With `only_if`, only while it is in that state: a package that was voided meanwhile stays voided.
+    With `only_if`, only while it is in that state: a package that was voided meanwhile stays voided. With
+    `only_if_sends`, only while Amazon was told of it so often.
     """
     connection.execute(
         update(shipment_confirmations)
@@ -159,6 +161,7 @@ def update_confirmation(
             shipment_confirmations.c.order_id == order_id,
             shipment_confirmations.c.package_id == package_id,
             true() if only_if is None else shipment_confirmations.c.state == only_if,
+            true() if only_if_sends is None else shipment_confirmations.c.sends == only_if_sends,
         )
         .values(
             action_due_at=None if due_in is None else func.clock_timestamp() + due_in,

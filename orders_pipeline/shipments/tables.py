@@ -35,6 +35,12 @@ wms_shipments = Table(
     Column("outcome", Text),
     Index("ix_wms_shipments_pending", "seller_id", "sequence", postgresql_where=text("processed_at is null")),
     Index("ix_wms_shipments_order", "seller_id", "order_id"),
+    Index(
+        "ix_wms_shipments_again",
+        "seller_id",
+        "outcome",
+        postgresql_where=text("outcome in ('unknown_order', 'defect')"),
+    ),
     schema="pipeline",
 )
 
@@ -61,6 +67,7 @@ shipment_confirmations = Table(
     count_column("attempts"),
     count_column("sends"),
     count_column("reads"),
+    Column("edited", Text, comment="what is other than Amazon may show under the reference id: label, facts"),
     time_column("sent_at"),
     time_column("confirmed_at"),
     Column("last_error", Text),

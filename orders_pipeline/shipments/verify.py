@@ -1,7 +1,8 @@
 """Read back what Amazon shows of the packages that it was told of: only that is a confirmation (promise 5).
 
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
-(facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something.
+(facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something. Of an
+edit they prove nothing (`edits.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from orders_pipeline.shipments.confirm import (
     tell_of_blocked,
     wait_or_go_on,
 )
-from orders_pipeline.shipments.replacements import pieces_by_line, take_over, voided_twin
+from orders_pipeline.shipments.edits import number_may_prove, quantities_may_prove
+from orders_pipeline.shipments.pieces import pieces_by_line
+from orders_pipeline.shipments.replacements import take_over, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_due_confirmations,
@@ -201,10 +204,10 @@ def _compare(
         request_fetch(connection, seller_id=work.seller_id, order_id=package.order_id)
         return "not_shipped_after_all"
     if package.state == PackageState.SENDING:
-        # The call's outcome was unknown, and Amazon does not show it: it is safe to tell it (again).
+        # The call's outcome was unknown, and what Amazon shows does not prove it: it is safe to tell it (again).
         _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value)
         return "send_again"
-    if package.last_error and (voided := voided_twin(package, all_packages)) is not None:
+    if package.last_error and (voided := voided_twin(package.lines, all_packages)) is not None:
         # It came before the word that it replaces another; Amazon refused it beside that one.
         take_over(connection, work.seller_id, package, voided)
         return "replacement"
@@ -230,8 +233,8 @@ def _compare(
 
 def _is_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
     if order.packages is None:
-        return _quantities_are_there(package, counted, order)
-    return any(_shows(shown, package) for shown in order.packages)
+        return quantities_may_prove(package) and _quantities_are_there(package, counted, order)
+    return number_may_prove(package) and any(_shows(shown, package) for shown in order.packages)
 
 
 def _shows(shown: Package, package: Confirmation) -> bool:

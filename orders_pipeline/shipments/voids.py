@@ -14,14 +14,9 @@ from sqlalchemy import Connection
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.shipments.confirmable import alert_held, why_not
-from orders_pipeline.shipments.replacements import (
-    mark_replaced,
-    next_reference,
-    same_lines,
-    share_an_item,
-    take_over,
-    voided_twin,
-)
+from orders_pipeline.shipments.edits import edit_of
+from orders_pipeline.shipments.pieces import same_lines, share_an_item
+from orders_pipeline.shipments.replacements import mark_replaced, next_reference, take_over, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
     insert_confirmation,
@@ -126,13 +121,15 @@ def take_new_label(
         )
         return "voided_before_report"
     lines = event.lines or known.lines
-    sends, reference = known.sends, known.package_reference_id
-    if known.state == PackageState.REPLACED:
-        # Another package has its place.
-        sends, reference = 0, None
-    if not sends and (voided := voided_twin(event, [one for one in packages if one is not known])) is not None:
-        mark_replaced(connection, seller_id, voided)
-        sends, reference = voided.sends, voided.package_reference_id
+    # Another package has the place of one that was replaced.
+    place = None if known.state == PackageState.REPLACED else known
+    if place is None or not place.sends:
+        voided = voided_twin(lines, [one for one in packages if one is not known])
+        if voided is not None:
+            mark_replaced(connection, seller_id, voided)
+            place = voided
+    carrier, service = event.carrier or known.carrier, event.service or known.service
+    reference = place.package_reference_id if place is not None else None
     reason = why_not(connection, seller_id, event.order_id, lines, event.tracking_number)
     update_confirmation(
         connection,
@@ -142,13 +139,16 @@ def take_new_label(
         due_in=timedelta() if reason is None else None,
         state=(PackageState.PENDING if reason is None else PackageState.HELD).value,
         package_reference_id=reference or next_reference(packages),
-        carrier=event.carrier or known.carrier,
-        service=event.service or known.service,
+        carrier=carrier,
+        service=service,
         # The old label's number is dead: better none than that one.
         tracking_number=event.tracking_number,
         shipped_at=event.shipped_at or event.received_at,
         lines=lines,
-        sends=sends,
+        sends=place.sends if place is not None else 0,
+        edited=edit_of(place, tracking_number=event.tracking_number, carrier=carrier, service=service, lines=lines)
+        if place is not None
+        else None,
         reads=0,
         attempts=0,
         confirmed_at=None,

@@ -1,0 +1,56 @@
+"""Telling Amazon of other facts under a reference id that it knows: an edit, and what proves that it was taken.
+
+What Amazon showed before an edit, it shows after one that it refused or never got. So neither quantities shipped (all
+that v0 shows) nor, where the number is the same, the package itself prove an edit: only Amazon's 204 does, or the new
+tracking number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from orders_pipeline.shipments.pieces import same_lines
+from orders_pipeline.shipments.rows import Confirmation
+from orders_pipeline.shipments.states import PackageState
+
+
+class Edited(StrEnum):
+    """What is other than what Amazon may show under this reference id. The word in the table is the word here."""
+
+    LABEL = "label"  # the tracking number, and perhaps more
+    FACTS = "facts"  # not the tracking number: the carrier, the service or the items
+
+
+def edit_of(
+    told: Confirmation,
+    *,
+    tracking_number: str | None,
+    carrier: str | None,
+    service: str | None,
+    lines: Sequence[Mapping[str, Any]],
+) -> str | None:
+    """What these facts change of what Amazon may show for `told`; None if it was never told of it."""
+    if not told.sends:
+        return None
+    if tracking_number != told.tracking_number:
+        return Edited.LABEL.value
+    if (carrier, service) == (told.carrier, told.service) and same_lines(lines, told.lines):
+        return told.edited
+    return Edited.FACTS.value
+
+
+def is_accepted(package: Confirmation) -> bool:
+    """Whether Amazon answered the last call with 204."""
+    return package.state == PackageState.SENT and package.last_error is None
+
+
+def quantities_may_prove(package: Confirmation) -> bool:
+    """Whether a count of pieces shipped can be this package's, and not that of what it replaces."""
+    return package.edited is None or is_accepted(package)
+
+
+def number_may_prove(package: Confirmation) -> bool:
+    """Whether a package under this tracking number shows that Amazon has the facts as they are now."""
+    return package.edited != Edited.FACTS or is_accepted(package)
