@@ -6,7 +6,9 @@ unknown ones. Each run is a new process, perhaps on another machine: what was la
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -25,6 +27,9 @@ from orders_pipeline.shipments.carrier_files import keep_good_text, last_good_te
 FILE_ALERT = "carriers.file"
 # A file that was changed so recently, and is the beginning of the one before, is probably not whole yet.
 WRITING_SECONDS = 10.0
+_SEEN_FILE = f"{TABLE_FILE}.seen"
+
+logger = logging.getLogger(__name__)
 
 
 def carriers_in_use(database: Database, *, data_dir: Path, seller_id: str) -> CarrierTable:
@@ -33,25 +38,70 @@ def carriers_in_use(database: Database, *, data_dir: Path, seller_id: str) -> Ca
     path = TABLE_FILE
     with database.transaction() as connection:
         last_good = last_good_text(connection, path)
+        kept = _kept_table(last_good)
         try:
             text = read_overrides(data_dir)
-            table = CarrierTable() if text is None else read_override_table(text, data_dir)
+            table = None if text is None else read_override_table(text, data_dir)
         except CarrierTableError as error:
-            _alert(connection, seller_id, str(error), in_use=last_good is not None)
-            return CarrierTable() if last_good is None else read_override_table(last_good, data_dir)
-        if text is None and last_good is not None:
-            gone = (
-                f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
-                "nothing but the line of the columns."
-            )
-            _alert(connection, seller_id, gone, in_use=True)
-            return read_override_table(last_good, data_dir)
-        if text is not None and last_good is not None and _is_being_written(data_dir, text, last_good):
-            return read_override_table(last_good, data_dir)
-        if text is not None and text != last_good:
+            _note_file(data_dir)
+            _alert(connection, seller_id, str(error), kept, last_good)
+            return kept.table
+        if text is None or table is None:
+            _tell_of_no_file(connection, seller_id, data_dir, kept, last_good)
+            return kept.table
+        _note_file(data_dir)
+        if last_good is not None and kept.error is None and _is_being_written(data_dir, text, last_good):
+            return kept.table
+        if text != last_good:
             keep_good_text(connection, path, text)
         close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
         return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The table as it was last read; `error`: why this release cannot read it any more."""
+
+    table: CarrierTable
+    error: str | None = None
+
+
+def _kept_table(last_good: str | None) -> _Kept:
+    if last_good is None:
+        return _Kept(CarrierTable())
+    try:
+        return _Kept(read_override_table(last_good, Path("stored")))
+    except CarrierTableError as error:
+        return _Kept(CarrierTable(), str(error))
+
+
+def _tell_of_no_file(
+    connection: Connection, seller_id: str, data_dir: Path, kept: _Kept, last_good: str | None
+) -> None:
+    if (data_dir / _SEEN_FILE).exists():
+        if last_good is None:
+            close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
+            return
+        gone = (
+            f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
+            "nothing but the line of the columns."
+        )
+        _alert(connection, seller_id, gone, kept, last_good)
+    elif kept.error is not None:
+        _alert(connection, seller_id, f"{data_dir} has no {TABLE_FILE}.", kept, last_good)
+    # Else the file is on another machine, which tells of it, and closes what it told.
+
+
+def _note_file(data_dir: Path) -> None:
+    """Remember that this data folder has had the file: only then can it be gone from here."""
+    seen = data_dir / _SEEN_FILE
+    if seen.exists():
+        return
+    try:
+        seen.write_text(f"This folder has had a {TABLE_FILE}: if it is missing, an alert tells of it.\n", "utf-8")
+    except OSError as error:
+        # A folder that takes no files: nobody is told if the file is gone from it, and the last good table stays.
+        logger.info("%s cannot be written in the data folder (%s).", _SEEN_FILE, type(error).__name__)
 
 
 def _is_being_written(data_dir: Path, text: str, last_good: str) -> bool:
@@ -64,12 +114,16 @@ def _is_being_written(data_dir: Path, text: str, last_good: str) -> bool:
     return 0 <= age < WRITING_SECONDS
 
 
-def _alert(connection: Connection, seller_id: str, problem: str, *, in_use: bool) -> None:
-    meanwhile = (
-        "The table as it was last read stays in use."
-        if in_use
-        else "It was never readable, so carriers that only it names are confirmed as 'Other'."
-    )
+def _alert(connection: Connection, seller_id: str, problem: str, kept: _Kept, last_good: str | None) -> None:
+    if last_good is None:
+        meanwhile = "It was never readable, so carriers that only it names are confirmed as 'Other'."
+    elif kept.error is not None:
+        meanwhile = (
+            f"What was last read is no table for this release either ({kept.error}) So carriers that only it names are "
+            "confirmed as 'Other'."
+        )
+    else:
+        meanwhile = "The table as it was last read stays in use."
     raise_alert(
         connection,
         seller_id=seller_id,

@@ -156,8 +156,8 @@ def _edit_mapped(work: Confirming) -> int:
             choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
             if choice.known and choice.code != OTHER and order is not None and order.status != OrderStatus.CANCELLED:
                 edited.append(_transition(work, package, PackageState.PENDING))
-                changed = {"state": PackageState.PENDING.value, "edited": Edited.FACTS.value, "reads": 0}
-                _update(connection, work.seller_id, package, timedelta(), **changed)
+                state, edit = PackageState.PENDING.value, Edited.FACTS.value
+                _update(connection, work.seller_id, package, timedelta(), state=state, edited=edit, reads=0)
             elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
                 _update(connection, work.seller_id, package, None)
             elif package.action_due_at <= now:

@@ -37,9 +37,11 @@ def _codes(database: Database, folder: Path) -> list[str]:
         (b"", "is empty"),
         (b"\0" * 64, "line 1"),
         (b"x" * (1024 * 1024 + 1), "is larger than 1024 KB"),
+        ((HEAD + "# a\0b\nNight Mail,,,UPS,\n").encode(), "line 2: a NUL character"),
+        ((GOOD + "\0\n").encode(), "line 4: a NUL character"),
         (None, "is gone"),
     ],
-    ids=["columns", "UTF-16", "cp1252", "cut off", "empty", "zeros", "endless", "gone"],
+    ids=["columns", "UTF-16", "cp1252", "cut off", "empty", "zeros", "endless", "NUL in a comment", "NUL line", "gone"],
 )
 def test_the_last_good_table_stays_in_use_until_the_file_is_good_again(
     world: World, tmp_path: Path, raw: bytes | None, told: str
@@ -94,3 +96,56 @@ def test_a_mapping_that_was_last_good_goes_on_confirming_under_its_code(world: W
     package_id = world.ship(world.accepted(), carrier="Cycle Couriers")
     world.tell_amazon()
     assert (world.package(package_id).state, world.package(package_id).carrier_code) == ("confirmed", "OnTrac")
+
+
+def _keep(world: World, content: str) -> None:
+    """A release that read more leniently kept this table."""
+    world.sql("update pipeline.carrier_files set content = :content", content=content)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"carrier;code\n", None, b"carrier,service"], ids=["unreadable", "gone", "being written"]
+)
+def test_a_kept_table_that_this_release_no_longer_reads_stops_no_confirmation(
+    world: World, tmp_path: Path, raw: bytes | None
+):
+    file = tmp_path / "carriers.csv"
+    file.write_text(GOOD)
+    _codes(world.database, tmp_path)
+    _keep(world, "carrier,service,country\nCycle Couriers,,\n")
+    if raw is None:
+        file.unlink()
+    else:
+        file.write_bytes(raw)
+    world.carriers = carriers_in_use(world.database, data_dir=tmp_path, seller_id=SELLER)
+    assert world.carriers.rows == {}
+    alert = world.alerts()["carriers.file"]
+    assert "was last read is no table for this release either" in alert.message
+    package_id = world.ship(world.accepted(), carrier="Cycle Couriers")
+    world.tell_amazon()
+    assert (world.package(package_id).state, world.package(package_id).carrier_code) == ("confirmed", "Other")
+
+
+def test_a_kept_table_that_is_no_longer_read_is_replaced_by_a_good_file(world: World, tmp_path: Path):
+    (tmp_path / "carriers.csv").write_text(GOOD)
+    _codes(world.database, tmp_path)
+    _keep(world, GOOD + "Cycle Couriers,,,DHL,\n")
+    assert _codes(world.database, tmp_path) == ["DHL", "OnTrac"]
+    assert world.alerts() == {}
+
+
+def test_a_machine_that_never_had_the_file_uses_the_kept_table_and_says_nothing(world: World, tmp_path: Path):
+    with_file, without = tmp_path / "one", tmp_path / "other"
+    with_file.mkdir()
+    without.mkdir()
+    (with_file / "carriers.csv").write_text(GOOD)
+    for _ in range(3):
+        assert _codes(world.database, with_file) == ["DHL", "OnTrac"]
+        assert _codes(world.database, without) == ["DHL", "OnTrac"]
+    assert world.rows("pipeline.alerts") == []
+    (with_file / "carriers.csv").unlink()
+    for _ in range(3):
+        assert _codes(world.database, with_file) == ["DHL", "OnTrac"]
+        assert _codes(world.database, without) == ["DHL", "OnTrac"]
+    [alert] = world.rows("pipeline.alerts", "closed_at, times_seen")
+    assert (alert.closed_at, alert.times_seen) == (None, 3), "the machine without a file closes no other's alert"

@@ -12,6 +12,7 @@ Amazon compares codes letter for letter: another case is answered with 204, and 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 import unicodedata
@@ -146,6 +147,10 @@ def read_overrides(data_dir: Path) -> str | None:
         raise CarrierTableError(f"{path} cannot be read ({type(error).__name__}): look at its rights.") from error
     if len(raw) > LARGEST_FILE_BYTES:
         raise CarrierTableError(f"{path} is larger than {LARGEST_FILE_BYTES // 1024} KB: it is no carrier table.")
+    if (nul := raw.find(0)) >= 0 and not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # The store takes none, and it is a sign of a file that was not written whole.
+        line = raw.count(b"\n", 0, nul) + 1
+        raise CarrierTableError(f"{path}, line {line}: a NUL character. Save the file anew, as UTF-8 text.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
