@@ -16,6 +16,7 @@ from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
 from orders_pipeline.shipments.confirmable import alert_held, why_not
 from orders_pipeline.shipments.edits import edit_of
+from orders_pipeline.shipments.labels import read_labels
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
@@ -24,6 +25,7 @@ from orders_pipeline.shipments.rows import (
     insert_confirmation,
     lock_confirmations,
     mark_shipment_event,
+    package_events,
     reopen_events_of_known_orders,
     reopen_failed_events,
     update_confirmation,
@@ -195,6 +197,9 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
     }
     if not changed:
         return "duplicate"
+    if read_labels(package_events(connection, event)).dead_on_arrival:
+        # The void of this label came first; the box has another by now.
+        return "voided_before_report"
     edited = _edit_by(event, known)
     reason = why_not(
         connection,

@@ -89,26 +89,21 @@ def mark_shipment_event(connection: Connection, seller_id: str, event_id: str, o
     )
 
 
-def label_was_reported(
-    connection: Connection, seller_id: str, order_id: str, package_id: str, tracking_number: str | None
-) -> bool:
-    """Whether the package was reported as shipped under this tracking number before."""
-    if tracking_number is None:
-        return False
+def package_events(connection: Connection, event: AnyRow) -> list[AnyRow]:
+    """What the warehouse reported of this event's package before, in its order, and this event."""
     e = wms_shipments.c
     statement = (
-        select(e.event_id)
+        select(wms_shipments)
         .where(
-            e.seller_id == seller_id,
-            e.order_id == order_id,
-            e.kind == "shipped",
-            e.package_id == package_id,
-            e.tracking_number == tracking_number,
+            e.seller_id == event.seller_id,
+            e.order_id == event.order_id,
+            e.package_id == event.package_id,
             e.processed_at.is_not(None),
+            e.event_id != event.event_id,
         )
-        .limit(1)
+        .order_by(e.sequence)
     )
-    return connection.execute(statement).first() is not None
+    return [*connection.execute(statement), event]
 
 
 def lock_confirmations(connection: Connection, seller_id: str, order_id: str) -> list[Confirmation]:

@@ -11,19 +11,23 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.alerts.rows import close_alerts, raise_alert
+from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.shipments.confirmable import alert_held, why_not
 from orders_pipeline.shipments.edits import edit_of
+from orders_pipeline.shipments.labels import label_to_go_back_to, read_labels
 from orders_pipeline.shipments.pieces import same_lines, share_an_item
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, take_over, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
     insert_confirmation,
-    label_was_reported,
+    package_events,
     update_confirmation,
 )
 from orders_pipeline.shipments.states import SUPERSEDED, PackageState
+
+_ALERTS_OF_A_LABEL = ("held", "refused", "dropped", "blocked", "by_hand", "earlier_label")
+_ALERTS_OF_A_VOID = ("voided", "unknown", "void_unclear", "earlier_label")
 
 
 def take_void(connection: Connection, seller_id: str, event: AnyRow, packages: Sequence[Confirmation]) -> str:
@@ -55,11 +59,26 @@ def take_void(connection: Connection, seller_id: str, event: AnyRow, packages: S
         return "unknown_package"
     if known.state in SUPERSEDED:
         return "duplicate"
-    if event.tracking_number != known.tracking_number and label_was_reported(
-        connection, seller_id, known.order_id, known.package_id, event.tracking_number
-    ):
+    labels = read_labels(package_events(connection, event))
+    if labels.unclear:
+        _alert(
+            connection,
+            seller_id,
+            f"package.void_unclear:{known.order_id}:{known.package_id}",
+            f"The warehouse voided a label of a package of order {known.order_id} without its tracking number, and it "
+            "has reported several. The one that it reported last stays.",
+            "Ask the warehouse which label travels. If none does, have it void that one by its number, before the "
+            "parcel is confirmed.",
+        )
+        return "voided_label_unknown"
+    close_alert(connection, seller_id=seller_id, key=f"package.void_unclear:{known.order_id}:{known.package_id}")
+    if event.tracking_number not in (None, known.tracking_number) and event.tracking_number in labels.reported:
         # The box has a new label by now; the void is the old one's.
         return "voided_old_label"
+    label = label_to_go_back_to(labels)
+    if label is not None:
+        # The old label's report came after that of the new one.
+        return _go_back(connection, seller_id, label, known, packages)
     update_confirmation(
         connection,
         seller_id=seller_id,
@@ -71,7 +90,7 @@ def take_void(connection: Connection, seller_id: str, event: AnyRow, packages: S
     close_alerts(
         connection,
         seller_id=seller_id,
-        keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in ("held", "refused", "dropped")],
+        keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in _ALERTS_OF_A_LABEL],
     )
     if not known.sends:
         return "voided_before_confirmation"
@@ -109,17 +128,47 @@ def take_new_label(
     If Amazon was told of it, it keeps its place there, and telling Amazon edits that. Events that were delivered before
     don't come here: they are recognised by their id.
     """
-    if known.package_reference_id is None and known.tracking_number in (None, event.tracking_number):
+    labels = read_labels(package_events(connection, event))
+    if labels.dead_on_arrival:
         # The void came first, and this is the report of what it voided.
+        label = label_to_go_back_to(labels) if known.state == PackageState.VOIDED else None
+        if label is not None:
+            return _go_back(connection, seller_id, label, known, packages)
         update_confirmation(
             connection,
             seller_id=seller_id,
             order_id=known.order_id,
             package_id=known.package_id,
             due_in=None,
-            package_reference_id=next_reference(packages),
+            package_reference_id=known.package_reference_id or next_reference(packages),
+            lines=known.lines or event.lines,
         )
+        close_alert(connection, seller_id=seller_id, key=f"package.unknown:{known.order_id}:{known.package_id}")
         return "voided_before_report"
+    return _travels(connection, seller_id, event, known, packages)
+
+
+def _go_back(
+    connection: Connection, seller_id: str, label: AnyRow, known: Confirmation, packages: Sequence[Confirmation]
+) -> str:
+    """The label that was reported last is voided, and an earlier one is not: the package travels with that."""
+    outcome = _travels(connection, seller_id, label, known, packages)
+    if label.shipped_at is not None and known.shipped_at is not None and label.shipped_at < known.shipped_at:
+        raise_alert(
+            connection,
+            seller_id=seller_id,
+            key=f"package.earlier_label:{known.order_id}:{known.package_id}",
+            severity="warning",
+            message=f"A package of order {known.order_id} goes out under a label of before: the newer one was voided, "
+            "and that one never was.",
+            what_to_do="Ask the warehouse whether the parcel travels with it. If not, have the warehouse void it.",
+        )
+    return "earlier_label" if outcome == "relabelled" else outcome
+
+
+def _travels(
+    connection: Connection, seller_id: str, event: AnyRow, known: Confirmation, packages: Sequence[Confirmation]
+) -> str:
     lines = event.lines or known.lines
     # Another package has the place of one that was replaced.
     place = None if known.state == PackageState.REPLACED else known
@@ -157,7 +206,7 @@ def take_new_label(
     close_alerts(
         connection,
         seller_id=seller_id,
-        keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in ("voided", "unknown")],
+        keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in _ALERTS_OF_A_VOID],
     )
     if reason is not None:
         alert_held(connection, seller_id, known.order_id, known.package_id, reason)
