@@ -117,6 +117,22 @@ def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix:
     return connection.execute(statement).rowcount
 
 
+def close_alerts_unseen_for(connection: Connection, *, seller_id: str, keys: Sequence[str], time: timedelta) -> int:
+    """Close the open alerts of these keys that were not raised again for so long; how many there were."""
+    stored = [_storable_key(key) for key in keys]
+    statement = (
+        update(alerts)
+        .where(
+            alerts.c.seller_id == seller_id,
+            alerts.c.key.in_(stored),
+            alerts.c.closed_at.is_(None),
+            alerts.c.last_seen_at < func.clock_timestamp() - time,
+        )
+        .values(closed_at=func.clock_timestamp())
+    )
+    return connection.execute(statement).rowcount
+
+
 def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
     """Open alerts, worst and newest first."""
     statement = (

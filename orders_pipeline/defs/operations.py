@@ -17,6 +17,7 @@ from orders_pipeline.orders.event_rows import parked_messages_by_reason
 from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
 from orders_pipeline.privacy.retention.database_clock import alert_on_clock
 from orders_pipeline.settings import SettingsError
+from orders_pipeline.shipments.package_alerts import review_package_alerts
 
 # Followed by the job's name.
 FAILED_RUN_ALERT = "run.failed:"
@@ -114,6 +115,7 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     _close_alerts_of_mended_jobs(context.instance, database, seller_id)
     alert_on_clock(database, seller_id=seller_id)
     alert_on_overdue_work(database, seller_id=seller_id)
+    review_package_alerts(database, seller_id=seller_id)
     slack = store.settings().slack_webhook_url
     delivered = deliver_alerts(
         database, seller_id=seller_id, slack_webhook_url=slack, budget_seconds=tick.left_to_begin()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orders_pipeline.alerts.rows import close_alerts_about
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.replay import replay_fulfillment
@@ -15,6 +16,7 @@ from orders_pipeline.operations.parked_work import parked_orders, retry_packages
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
 from orders_pipeline.orders.questions import believe_amazon
 from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
+from orders_pipeline.shipments.states import NEEDS_A_PERSON
 
 
 @dataclass(slots=True)
@@ -78,6 +80,10 @@ def recover_order(database: Database, audit: AuditLog, *, seller_id: str, order_
         entries: list[AuditEntry] = []
         state = replay_fulfillment(connection, seller_id, order_id, entries)
         packages = retry_packages(connection, seller_id, order_id)
+        # What needs a person again is told again.
+        for kind in NEEDS_A_PERSON:
+            about = f"package.{kind}:{order_id}:"
+            close_alerts_about(connection, seller_id=seller_id, prefix=about)
         entries.append(
             AuditEntry(
                 action="order_replay",

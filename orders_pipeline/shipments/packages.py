@@ -37,6 +37,7 @@ from orders_pipeline.work.workers import apart, where_from
 EVENTS_A_BATCH = 100
 # Followed by the order.
 DEFECT_ALERT = "package.event_defect:"
+UNKNOWN_ORDER_ALERT = "package.unknown_order:"
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
             lock_orders(connection, seller_id, sorted({event.order_id for event in events}))
             entries: list[AuditEntry] = []
             absorbed: set[str] = set()
+            known: set[str] = set()
             for event in events:
                 outcome = apart(connection, partial(_absorb, connection, seller_id, event))
                 if isinstance(outcome, Exception):
@@ -72,6 +74,8 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
                     outcome = "defect"
                 else:
                     absorbed.add(event.order_id)
+                    if outcome != "unknown_order":
+                        known.add(event.order_id)
                 mark_shipment_event(connection, seller_id, event.event_id, outcome)
                 totals.count(outcome)
                 entries.append(
@@ -83,9 +87,9 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
                         outcome=outcome,
                     )
                 )
-            close_alerts(
-                connection, seller_id=seller_id, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in sorted(absorbed)]
-            )
+            over = [f"{DEFECT_ALERT}{order_id}" for order_id in sorted(absorbed)]
+            over += [f"{UNKNOWN_ORDER_ALERT}{order_id}" for order_id in sorted(known)]
+            close_alerts(connection, seller_id=seller_id, keys=over)
             audit.record_many(connection, entries)
 
 
@@ -95,7 +99,7 @@ def _absorb(connection: Connection, seller_id: str, event: AnyRow) -> str:
         # The warehouse's list begins with what an old process had it ship, and told Amazon of.
         return PURCHASED_BEFORE_START
     if order is None:
-        _alert(connection, seller_id, f"package.unknown_order:{event.order_id}", "The warehouse reported a package of "
+        _alert(connection, seller_id, f"{UNKNOWN_ORDER_ALERT}{event.order_id}", "The warehouse reported a package of "
                f"order {event.order_id}, which this pipeline does not know.", "Look whose order it is; run "
                "`recover_order` if it is ours.")  # fmt: skip
         return "unknown_order"

@@ -81,6 +81,12 @@ shipment_confirmations = Table(
         postgresql_where=text("state not in ('voided', 'replaced')"),
     ),
     Index(
+        "ix_shipment_confirmations_voided",
+        "seller_id",
+        "order_id",
+        postgresql_where=text("state = 'voided' and sends = 0"),
+    ),
+    Index(
         "ix_shipment_confirmations_due",
         "seller_id",
         "action_due_at",

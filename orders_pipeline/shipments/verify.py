@@ -55,7 +55,7 @@ READS_BEFORE_RESEND = 3
 NEXT_READ = timedelta(minutes=1)
 # A confirmation that was accepted and dropped this often will be dropped again.
 SENDS_BEFORE_GIVING_UP = 4
-_ALERTS_OF_THE_UNCONFIRMED = ("refused", "dropped", "held", "defect")
+_ALERTS_OF_THE_UNCONFIRMED = ("refused", "dropped", "held", "defect", "blocked", "by_hand", "not_replaced")
 
 
 def read_back_due_packages(

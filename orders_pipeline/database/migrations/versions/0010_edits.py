@@ -1,4 +1,4 @@
-"""What an edit changes of what Amazon may show; and the warehouse's events that are looked at again have an index.
+"""What an edit changes of what Amazon may show; and indexes over the events and packages that are looked at again.
 
 Of what was told before, it is not known which was an edit: quantities prove none of those that are under way.
 """
@@ -18,6 +18,8 @@ STATEMENTS = (
          where sends > 1 or sends > 0 and state in ('pending', 'held')""",
     """create index ix_wms_shipments_again on pipeline.wms_shipments (seller_id, outcome)
          where outcome in ('unknown_order', 'defect')""",
+    """create index ix_shipment_confirmations_voided on pipeline.shipment_confirmations (seller_id, order_id)
+         where state = 'voided' and sends = 0""",
 )
 
 
@@ -28,6 +30,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for statement in (
+        "drop index pipeline.ix_shipment_confirmations_voided",
         "drop index pipeline.ix_wms_shipments_again",
         "alter table pipeline.shipment_confirmations drop column edited",
     ):

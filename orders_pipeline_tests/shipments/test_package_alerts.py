@@ -1,0 +1,153 @@
+"""Alerts about packages end with their cause, so that the next one of their kind is told again."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+
+from orders_pipeline.operations.replay import recover_order
+from orders_pipeline.shipments.package_alerts import review_package_alerts
+from orders_pipeline.shipments.packages import absorb_shipments
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+
+def _review(world: World) -> set[str]:
+    """The open alerts about packages and warehouse after the review."""
+    review_package_alerts(world.database, seller_id=SELLER)
+    return {key for key in world.alerts() if key.startswith(("package.", "warehouse."))}
+
+
+def _pass_by(world: World, days: int) -> None:
+    ago = f"interval '{days} days'"
+    world.sql(f"update pipeline.alerts set opened_at = opened_at - {ago}, last_seen_at = last_seen_at - {ago}")
+    world.sql(f"update pipeline.shipment_confirmations set changed_at = changed_at - {ago}")
+
+
+def test_a_package_of_an_unknown_order_is_no_alert_once_it_was_taken_up(world: World):
+    order_id = world.order(hear=False)
+    world.warehouse.accept(order_id, {"ship_to": {}, "lines": []})
+    world.ship(order_id, {0: 1})
+    world.tell_amazon()
+    assert "package.unknown_order" in _review(world)
+    world.settle()
+    assert _review(world) == set()
+
+
+@pytest.mark.parametrize("what", ["a kind", "an event that cannot be read"])
+def test_what_the_warehouse_wrote_wrongly_is_over_after_three_days_and_told_again(world: World, what: str):
+    order_id = world.accepted()
+
+    def write() -> None:
+        world.warehouse.add_event("teleported", order_id, {})
+        if what != "a kind":
+            del world.warehouse.events[-1]["order_ref"]
+
+    key = "package.unknown_kind" if what == "a kind" else "warehouse.unreadable_event"
+    write()
+    world.tell_amazon()
+    _pass_by(world, 2)
+    assert _review(world) == {key}
+    _pass_by(world, 2)
+    assert _review(world) == set()
+    write()
+    world.tell_amazon()
+    assert _review(world) == {key}
+    rows = world.rows("pipeline.alerts", "alert_id, delivered_at", f"key = '{key}'")
+    assert len(rows) == 2, "the second is told by itself"
+
+
+def test_a_package_that_is_blocked_is_an_alert_until_it_is_replayed_voided_or_long_over(world: World):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.amazon.cancel(order_id, notify=False)
+    world.tell_amazon()
+    _pass_by(world, 20)
+    assert "package.blocked" in _review(world)
+    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    assert "package.blocked" not in _review(world)
+    world.make_due()
+    world.tell_amazon()
+    assert "package.blocked" in _review(world), "it is as before: told again"
+    world.warehouse.void(order_id, package_id)
+    world.tell_amazon()
+    assert "package.blocked" not in _review(world)
+
+
+def test_a_blocked_package_that_nobody_touched_is_over_after_a_month(world: World):
+    order_id = world.accepted()
+    world.ship(order_id)
+    world.amazon.cancel(order_id, notify=False)
+    world.tell_amazon()
+    _pass_by(world, 31)
+    assert "package.blocked" not in _review(world)
+
+
+def test_a_confirmation_by_hand_is_over_once_it_could_be_read(world: World):
+    order_id = world.accepted()
+    world.ship(order_id)
+    world.amazon.change_status(order_id, "SHIPPED")
+    world.settle()
+    assert _review(world) == {"package.by_hand"}
+    _pass_by(world, 4)
+    assert _review(world) == set()
+
+
+@pytest.mark.parametrize("over_by", ["report", "order"])
+def test_a_void_of_a_package_that_was_never_reported_is_over_with_its_report_or_its_order(world: World, over_by: str):
+    order_id = world.accepted()
+    package_id = world.ship(order_id)
+    world.warehouse.void(order_id, package_id)
+    report, void = world.warehouse.events
+    world.warehouse.events[:] = [void]
+    world.tell_amazon()
+    assert _review(world) == {"package.unknown"}
+    if over_by == "report":
+        world.warehouse.events.append(report)
+    else:
+        world.ship(order_id)
+    world.settle()
+    assert _review(world) == set()
+
+
+def test_a_voided_package_that_nothing_replaces_for_an_hour_is_an_alert_until_something_does(world: World):
+    order_id = world.accepted(quantities=(2, 1))
+    world.ship(order_id, {0: 1})
+    package_id = world.ship(order_id, {0: 1, 1: 1})
+    world.warehouse.void(order_id, package_id)
+    world.settle()
+    assert _review(world) == set(), "the warehouse may be packing it anew"
+    _pass_by(world, 1)
+    assert _review(world) == {"package.not_replaced"}
+    assert order_id in world.alerts()["package.not_replaced"].message
+    world.ship(order_id, {0: 1})
+    world.tell_amazon()
+    assert _review(world) == {"package.not_replaced"}, "a part of it"
+    world.ship(order_id, {1: 1})
+    world.tell_amazon()
+    assert _review(world) == set()
+
+
+def test_looking_again_at_old_events_reads_no_whole_table(world: World):
+    world.sql(
+        "insert into pipeline.wms_shipments (seller_id, event_id, kind, order_id, lines, processed_at, outcome) "
+        "select :seller, 'E' || n, 'shipped', 'O' || n, '[]', clock_timestamp(), 'shipped' "
+        "from generate_series(1, 20000) n",
+        seller=SELLER,
+    )
+    world.sql("analyze pipeline.wms_shipments")
+    asked: list[tuple[str, object]] = []
+
+    def note(connection: Connection, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if "update pipeline.wms_shipments" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)
+    event.remove(world.database.engine, "before_cursor_execute", note)
+    assert len(asked) == 2
+    for statement, parameters in asked:
+        with world.database.transaction() as connection:
+            plan = connection.exec_driver_sql(f"explain {statement}", parameters).scalars().all()  # type: ignore[arg-type]
+        assert "Seq Scan on wms_shipments" not in "\n".join(plan)
