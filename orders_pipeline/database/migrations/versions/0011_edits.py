@@ -5,8 +5,8 @@ Of what was told before, it is not known which was an edit: quantities prove non
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
