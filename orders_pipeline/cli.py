@@ -31,6 +31,7 @@ from orders_pipeline.privacy.audit_export.copies import anchor_problem, newest_w
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused, export_day, verify_export
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable, open_export_target
 from orders_pipeline.privacy.erasure.erasure import erase as run_erasure
+from orders_pipeline.secret_files import DataFolderRefused
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.rotation import replace_lost_keyring, rotate_keys
@@ -50,6 +51,7 @@ _out = Console(highlight=False, soft_wrap=True)
 EXPECTED = (
     SettingsError,
     EmbeddedPostgresError,
+    DataFolderRefused,
     DatabaseNewerThanCode,
     MigrationBlocked,
     InstanceFileMissing,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orders_pipeline.database.connect import dagster_database_url, orders_database_url
+from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.operations.serve import prepare_store
 from orders_pipeline.settings import SettingsError, load_settings
 from orders_pipeline.vault.providers.choice import open_key_provider
@@ -80,6 +81,66 @@ def test_a_database_elsewhere_whose_certificate_is_not_verified_is_refused(url: 
 )
 def test_what_libpq_reads_from_its_own_variables_counts(url: str, environ: dict[str, str], accepted: bool):
     assert (_problem(url, **environ) == "") is accepted
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        # psycopg2's own argument: a whole connection string, beside what was checked.
+        ("dsn=host%3Ddb.evil.example%20sslmode%3Ddisable", "dsn"),
+        (f"{VERIFIED}&dsn=sslmode%3Ddisable", "dsn"),
+        (f"{VERIFIED}&plugin=evil", "plugin"),
+        ("servicefile=%2Ftmp%2Fservices", "servicefile"),
+        ("sslkeylogfile=%2Ftmp%2Fkeys", "sslkeylogfile"),
+        ("connection_factory=x", "connection_factory"),
+        ("DSN=x", "DSN"),
+        # Kerberos in the place of TLS.
+        (f"{VERIFIED}&gssencmode=require", "gssencmode"),
+        # Said twice, it has two readings.
+        (f"{VERIFIED}&sslmode=disable", "sslmode"),
+    ],
+)
+@pytest.mark.parametrize("host", ["", "localhost", "db.internal"])
+def test_a_database_url_says_nothing_that_was_not_checked(option: str, named: str, host: str):
+    told = _problem(f"{host}/orders?{option}")
+    assert f"has the option {named}" in told
+    assert "evil" not in told.replace("plugin", "")
+    assert load_settings({"DAGSTER_POSTGRES_URL": f"postgresql://{host}/x?{option}"}).dagster_postgres_url is None
+
+
+def test_options_that_lead_nowhere_else_are_accepted():
+    options = "connect_timeout=5&application_name=orders&keepalives_idle=30&gssencmode=disable&options=-c%20jit%3Doff"
+    assert _problem(f"db.internal/orders?{VERIFIED}&{options}&target_session_attrs=read-write&sslcert=a&sslkey=b") == ""
+
+
+TWO_READINGS = [
+    "http://evil.example\\@127.0.0.1/",
+    "https://evil.example\\@good.example/",
+    "http://127.0.0.1\\.evil.example/",
+    "http://user:secret@127.0.0.1/",
+    "https://shop@wms.example/",
+    "https://wms.example/a b",
+    "https://wms.example/\n",
+    "https://wms.\texample/",
+    "http://127.0.0.1\u3000/",
+]
+
+
+@pytest.mark.parametrize("url", TWO_READINGS)
+def test_an_address_that_can_be_read_in_two_ways_is_refused_wherever_it_is_set(url: str):
+    names = ("WMS_BASE_URL", "AMAZON_SPAPI_ENDPOINT", "AMAZON_LWA_ENDPOINT", "AMAZON_SQS_QUEUE_URL")
+    names += ("SLACK_WEBHOOK_URL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
+    told = "; ".join(load_settings(dict.fromkeys(names, url)).problems)
+    for name in names:
+        assert f"{name} can be read in two ways" in told
+    assert "evil" not in told
+    assert "secret" not in told
+    assert not is_loopback(url)
+
+
+def test_a_queue_that_is_a_path_alone_names_no_other_host():
+    for path in ("//evil.example/queue", "/\\evil.example/queue"):
+        assert "AMAZON_SQS_QUEUE_URL" in " ".join(load_settings({"AMAZON_SQS_QUEUE_URL": path}).problems[1:])
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca"])

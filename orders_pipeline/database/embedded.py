@@ -8,19 +8,24 @@ Who starts it owns it and stops it: other processes get its URL, not a handle.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from orders_pipeline.database.embedded_access import socket_folder_of, write_access_rules
+from orders_pipeline.database.embedded_access import check_socket_folder, socket_folder_of, write_access_rules
+from orders_pipeline.database.embedded_identity import drop_stale_pid_file, read_pid_file, server_of, signal_server
 from orders_pipeline.database.embedded_process import EmbeddedPostgresError, create_server, start_server
+from orders_pipeline.secret_files import DataFolderRefused, close_data_folder
 
 # After a SIGKILL the server replays its log before it answers; on a busy machine that took up to 20 s.
 START_PATIENCE_SECONDS = 60
@@ -49,18 +54,21 @@ class EmbeddedPostgres:
     started_here: bool
 
     def url(self, database: str) -> str:
-        """SQLAlchemy URL of one database of this server."""
+        """SQLAlchemy URL of one database of this server.
+
+        Raises EmbeddedPostgresError if others could have put a server of theirs in its place.
+        """
+        check_socket_folder(self.data_folder, self.socket_folder)
         return f"postgresql+psycopg2://postgres:@/{database}?host={quote(str(self.socket_folder), safe='')}"
 
     def stop(self) -> None:
         """Stop the server and wait until it has written everything. Raises EmbeddedPostgresError if it does not end."""
         running = _running(self.data_folder)
-        if running is None:
-            return
         # PostgreSQL's "fast": sessions are ended, what they committed is written.
-        os.kill(running.pid, signal.SIGINT)
+        if running is None or not signal_server(self.data_folder, running.pid, signal.SIGINT):
+            return
         deadline = time.monotonic() + STOP_PATIENCE_SECONDS
-        while _is_alive(running.pid):
+        while server_of(self.data_folder, running.pid) is not None:
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"The embedded PostgreSQL (process {running.pid}) does not end: look why.")
             time.sleep(0.02)
@@ -72,26 +80,35 @@ def postgres_folder(data_dir: Path) -> Path:
 
 
 def find_embedded(data_dir: Path) -> EmbeddedPostgres | None:
-    """The embedded server of this data folder, if it is running; never starts it."""
+    """The embedded server of this data folder, if it is running; never starts it. Raises EmbeddedPostgresError."""
     return _running(postgres_folder(data_dir))
 
 
 def start_embedded(data_dir: Path) -> EmbeddedPostgres:
     """Start the embedded server, or find it running; create it on first use. Raises EmbeddedPostgresError."""
     folder = postgres_folder(data_dir)
-    running = _running(folder)
-    if running is not None:
-        if write_access_rules(folder):
-            # Started by an earlier release, which let every user of this machine in.
-            os.kill(running.pid, signal.SIGHUP)
-        return running
     try:
-        _close_to_others(data_dir)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
+        # Before anything in it is believed, the pid file first.
+        close_data_folder(data_dir)
+    except DataFolderRefused as error:
+        raise EmbeddedPostgresError(str(error)) from error
     except OSError as error:
         raise EmbeddedPostgresError(
             f"The data folder {data_dir} cannot be made ({error.strerror}): set ORDERS_DATA_DIR to a folder that can."
         ) from error
+    running = _running(folder)
+    if running is not None:
+        _close(folder)
+        if write_access_rules(folder):
+            # Started by an earlier release, which let every user of this machine in.
+            signal_server(folder, running.pid, signal.SIGHUP)
+        if running.socket_folder.exists():
+            check_socket_folder(folder, running.socket_folder)
+            return running
+        # Whoever tidies temporary files took its socket: nobody reaches it any more.
+        running.stop()
     try:
         started = _start(folder)
     except (subprocess.SubprocessError, ServerStopped, OSError) as error:
@@ -100,15 +117,6 @@ def start_embedded(data_dir: Path) -> EmbeddedPostgres:
             "set ORDERS_DATABASE_URL to a server of your own."
         ) from error
     return started
-
-
-def _close_to_others(data_dir: Path) -> None:
-    """The folder is its owner's alone, also one of an earlier release. The folders above it stay as they are."""
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    data_dir.mkdir(mode=0o700, exist_ok=True)
-    status = data_dir.stat()
-    if status.st_uid == os.geteuid() and status.st_mode & 0o077:
-        data_dir.chmod(0o700)
 
 
 # Two processes may start it at the same moment: one of them is told to wait, and finds it running.
@@ -121,18 +129,35 @@ def _close_to_others(data_dir: Path) -> None:
 def _start(folder: Path) -> EmbeddedPostgres:
     if not (folder / "PG_VERSION").exists():
         _create(folder)
+    _close(folder)
+    with _alone_in(folder):
+        write_access_rules(folder)
+        running = _running(folder)
+        if running is not None:
+            return running
+        drop_stale_pid_file(folder)
+        start_server(folder, socket_folder_of(folder), patience_seconds=START_PATIENCE_SECONDS)
+        running = _running(folder)
+        if running is None:
+            raise ServerStopped("the server stopped as soon as it had started")
+        return EmbeddedPostgres(folder, running.socket_folder, running.pid, started_here=True)
+
+
+def _close(folder: Path) -> None:
     if folder.stat().st_mode & 0o077:
         # PostgreSQL would refuse it, and rightly.
         folder.chmod(0o700)
-    write_access_rules(folder)
-    running = _running(folder)
-    if running is not None:
-        return running
-    start_server(folder, socket_folder_of(folder), patience_seconds=START_PATIENCE_SECONDS)
-    running = _running(folder)
-    if running is None:
-        raise ServerStopped("the server stopped as soon as it had started")
-    return EmbeddedPostgres(folder, running.socket_folder, running.pid, started_here=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """While no other process of ours starts the server of this folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _create(folder: Path) -> None:
@@ -152,29 +177,17 @@ def _create(folder: Path) -> None:
 
 def _running(folder: Path) -> EmbeddedPostgres | None:
     try:
-        lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+        named = read_pid_file(folder)
+    except PermissionError as error:
+        raise EmbeddedPostgresError(
+            f"{folder} may not be read by this user: run as the user who runs `orders-pipeline up`."
+        ) from error
+    # Line 5 is the socket's folder, line 8 the state (PostgreSQL's own format).
+    if named is None or len(named[1]) < 8 or not named[1][7].startswith("ready"):
         return None
-    # Line 1 is the pid, line 5 the socket's folder, line 8 the state (PostgreSQL's own format).
-    if len(lines) < 8 or not lines[7].startswith("ready"):
+    pid, lines = named
+    if server_of(folder, pid) is None:
         return None
-    pid = int(lines[0])
     # Under root the server knows its folder only by a number that its own process has for it.
     socket_folder = folder if lines[4].startswith("/proc/self/fd/") else Path(lines[4])
-    if not _is_alive(pid):
-        return None
     return EmbeddedPostgres(folder, socket_folder, pid, started_here=False)
-
-
-def _is_alive(pid: int) -> bool:
-    # A pid may have been given to another process since a crash; only a postgres of this folder counts.
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return "postgres" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True

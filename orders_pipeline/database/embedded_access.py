@@ -14,7 +14,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from orders_pipeline.database.embedded_process import EmbeddedPostgresError, server_user
+from orders_pipeline.database.embedded_process import EmbeddedPostgresError, server_user, server_user_id
 
 # Linux's limit for a socket's path is 107 bytes, macOS's 103.
 _LONGEST_SOCKET_PATH = 103
@@ -64,14 +64,28 @@ def socket_folder_of(folder: Path) -> Path:
             os.chown(short, user.pw_uid, user.pw_gid)
     except FileExistsError:
         pass
-    status = short.lstat()
-    owner = os.geteuid() if user is None else user.pw_uid
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or stat.S_IMODE(status.st_mode) != 0o700:
-        raise EmbeddedPostgresError(
-            f"{short} is there already and is not this server's alone, and {folder} is too deep for a socket: remove "
-            "it, or set ORDERS_DATA_DIR to a shorter path."
-        )
+    check_socket_folder(folder, short)
     return short
+
+
+def check_socket_folder(folder: Path, socket_folder: Path) -> None:
+    """Raises EmbeddedPostgresError unless the server alone can have its socket there: who else can, takes its place."""
+    try:
+        status = socket_folder.lstat()
+    except FileNotFoundError:
+        raise EmbeddedPostgresError(
+            f"{socket_folder}, with the socket of the PostgreSQL in {folder}, is gone: run `orders-pipeline up` anew, "
+            "or set ORDERS_DATA_DIR to a shorter path, and it lies there."
+        ) from None
+    is_its_own = stat.S_ISDIR(status.st_mode) and status.st_uid == server_user_id()
+    if is_its_own and stat.S_IMODE(status.st_mode) == 0o700:
+        return
+    if socket_folder == folder:
+        raise EmbeddedPostgresError(f"{folder} is not the server's alone: run `orders-pipeline up`, which closes it.")
+    raise EmbeddedPostgresError(
+        f"{socket_folder} is there already and is not this server's alone, and {folder} is too deep for a socket: "
+        "remove it, or set ORDERS_DATA_DIR to a shorter path."
+    )
 
 
 def _replace(file: Path, content: str) -> None:

@@ -48,6 +48,16 @@ def server_user() -> pwd.struct_passwd | None:
         return pwd.getpwnam(_SYSTEM_USER)
 
 
+def server_user_id() -> int | None:
+    """The id of the user that the server runs as; None if that user was never made here, and so runs nothing."""
+    if os.geteuid() != 0:
+        return os.geteuid()
+    try:
+        return pwd.getpwnam(_SYSTEM_USER).pw_uid
+    except KeyError:
+        return None
+
+
 def create_server(folder: Path) -> None:
     """A new server's folder, for its user alone. Raises subprocess.SubprocessError or OSError."""
     folder.mkdir(mode=0o700)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from orders_pipeline.audit.log import AuditLog, acting_as
 from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
-from orders_pipeline.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, find_embedded, start_embedded
+from orders_pipeline.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, start_embedded
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.operations.processes import DagsterProcesses, ProcessEnded, WebOptions
 from orders_pipeline.privacy.access.role_changes import note_role_changes
+from orders_pipeline.secret_files import close_data_folder
 from orders_pipeline.settings import Settings, project_root
 
 DEFAULT_PORT = 3000
@@ -32,8 +33,8 @@ class InstanceFileMissing(Exception):
 def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
     """Have both databases there, and the schema up to date. Returns the embedded server if this call started it.
 
-    Raises EmbeddedPostgresError, DatabaseNewerThanCode, MigrationBlocked, or SQLAlchemy's OperationalError for a server
-    that is away.
+    Raises EmbeddedPostgresError, DataFolderRefused, DatabaseNewerThanCode, MigrationBlocked, or SQLAlchemy's
+    OperationalError for a server that is away.
     """
     settings.require_usable()
     server: EmbeddedPostgres | None = None
@@ -41,6 +42,9 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
         server = start_embedded(settings.data_dir)
         orders_url, dagster_url = server.url(ORDERS_DATABASE), server.url(DAGSTER_DATABASE)
     else:
+        if settings.data_dir.is_dir():
+            # Keys, sessions and copies of the audit log may be in it, wherever the database is.
+            close_data_folder(settings.data_dir)
         orders_url = settings.database_url.get_secret_value()
         dagster_url = beside(orders_url)
     try:
@@ -113,12 +117,10 @@ def dagster_home() -> Path:
 
 
 def _bring_back(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Start the embedded server again if it was killed: who started it is who keeps it up."""
-    if find_embedded(settings.data_dir) is not None:
-        return
+    """Start the embedded server again if it was killed or cannot be reached: who started it is who keeps it up."""
     try:
-        start_embedded(settings.data_dir)
-        tell("The embedded PostgreSQL had stopped, and is up again.")
+        if start_embedded(settings.data_dir).started_here:
+            tell("The embedded PostgreSQL had stopped, and is up again.")
     except EmbeddedPostgresError as error:
         tell(str(error))  # tried again in a second
 

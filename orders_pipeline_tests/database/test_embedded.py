@@ -157,6 +157,8 @@ def test_a_server_of_the_release_before_lets_nobody_else_in_from_the_next_start_
             _wait_until_nobody_is("in\n", server)
             # It was left running, by a start that was killed.
             assert not start_embedded(data_dir).started_here
+            assert (_mode(data_dir), _mode(server.data_folder)) == (0o700, 0o700)
+            _open_the_way_to(server)
             _wait_until_nobody_is("Peer authentication failed", server)
             # It was stopped.
             _trust_everybody(server)

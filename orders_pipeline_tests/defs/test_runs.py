@@ -142,6 +142,26 @@ def test_of_a_process_of_another_machine_nothing_is_said_before_its_time_is_up(
     assert _status(instance, run_id) is dg.DagsterRunStatus.STARTED, "Dagster's own monitoring ends it"
 
 
+def test_after_a_restart_of_its_container_a_run_of_the_one_before_is_known_to_be_lost_at_once(
+    local_instance: dg.DagsterInstance,
+    container_instance: dg.DagsterInstance,
+    database: Database,
+    process: subprocess.Popen[bytes],
+):
+    def started_before_this_code_server(instance: dg.DagsterInstance) -> str:
+        run_id = _run(instance, STARTING, START)
+        _work_on(run_id, database, process=process, machine="the container before")
+        with database.transaction() as connection:
+            connection.execute(text("update pipeline.run_workers set noted_at = noted_at - interval '3 hours'"))
+        return run_id
+
+    run_id = started_before_this_code_server(local_instance)
+    assert not _is_waited_for(local_instance, database, after=NOTE_IS_DUE_AFTER * 2)
+    assert _status(local_instance, run_id) is dg.DagsterRunStatus.FAILURE
+    run_id = started_before_this_code_server(container_instance)
+    assert _is_waited_for(container_instance, database, after=NOTE_IS_DUE_AFTER * 2), "it is its own container"
+
+
 def test_a_run_that_no_process_ever_noted_is_lost(instance: dg.DagsterInstance, database: Database):
     run_id = _run(instance, STARTING, START)
     assert _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER / 2)

@@ -33,7 +33,7 @@ def _masked(text: str, buyer: HeldValues = BUYER, *, is_number: bool = False) ->
         ("UPS Ground", "UPS Ground"),
         ("1Z999AA10123456784", "1Z999AA10123456784"),
         ("left with Quillfeather", "left with •••"),
-        ("QUILLFEATHER, ZOE", "•••, ZOE"),
+        ("QUILLFEATHER, ZOE", "•••"),
         ("Zoe Quillfeather's van", "•••'s van"),
         ("7 nightingale row", "•••"),
         ("Nightingale Row, rear door", "•••, rear door"),
@@ -51,6 +51,68 @@ def _masked(text: str, buyer: HeldValues = BUYER, *, is_number: bool = False) ->
 )
 def test_what_is_the_buyers_is_masked_and_the_rest_stays(text: str, expected: str):
     assert _masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("Bob Lee", "left with bob lee", "left with •••"),
+        ("Ian Fox", "FOX, IAN", "•••"),
+        ("Li Wei", "Liwei's van", "•••'s van"),
+        ("Kim Oh", "kim_oh", "•••"),
+        ("Mr. Li Wu", "Li Wu took it", "••• took it"),
+        ("Bob Q. Lee", "Bob Lee, porch", "•••, porch"),
+        ("Bob Lee", "Bob%20Lee", "•••"),
+        ("Bob Lee", "Bob%2520Lee", "•••"),
+        ("Bob Lee", "Bob&nbsp;Lee", "•••"),
+        ("Bob Lee", "BobLee2", "•••2"),
+        ("Jane Doering", "JaneDoering", "•••"),
+        ("Jane Doering", "Doering/Jane", "•••"),
+        ("Jane Doering", "Jane%20Doering", "•••"),
+        ("Jane Doering", "1ZJane7", "1ZJane7"),
+        ("Jane Doering", "ref 7Doering", "ref 7•••"),
+        ("王伟", "收件人王伟", "收件人•••"),
+        ("山田 太郎", "山田太郎様", "•••様"),
+        # Too short, or too common, to be anybody's.
+        ("Li", "Li took it", "Li took it"),
+        ("A B", "ab A B", "ab A B"),
+        ("Juan de la Cruz", "detras de la casa", "detras de la casa"),
+        ("U. Ps", "UPS Ground", "UPS Ground"),
+        ("Fed Ex", "FedEx 2Day", "FedEx 2Day"),
+    ],
+)
+def test_a_whole_name_is_masked_however_short_it_is(name: str, text: str, expected: str):
+    assert _masked(text, HeldValues(names=(name,))) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "expected"),
+    [
+        ("5 Oak Rd", "5 oak rd", "•••"),
+        ("5 Oak Rd", "on Oak Rd, rear", "on •••, rear"),
+        ("5 Oak Rd Apt 2", "5 Oak Rd", "•••"),
+        ("12 Elm St", "12ElmSt", "•••"),
+        ("12 Elm St", "12%20Elm%20St", "•••"),
+        ("12 Baker Street", "12BakerStreet", "•••"),
+        ("12 Baker Street", "BakerStreet 12", "••• 12"),
+        ("12 Baker Street", "12 Baker St.", "••• St."),
+        ("Weg 5", "Weg 5", "•••"),
+        ("Hauptstraße 5", "Hauptstrasse", "•••"),
+        # A unit, a number or a service is nobody's street.
+        ("2 Day St", "FedEx 2Day", "FedEx 2Day"),
+        ("5 Oak Rd Apt 2", "Apt 2", "Apt 2"),
+        ("12 Elm St Floor 3", "floor 3", "floor 3"),
+        ("12 34 567 Row", "1234567", "1234567"),
+        ("1 First Class", "1 first", "1 first"),
+    ],
+)
+def test_a_short_street_is_masked_as_a_whole_line_and_without_its_number(line: str, text: str, expected: str):
+    assert _masked(text, HeldValues(texts=(line,))) == expected
+
+
+def test_what_the_release_before_sealed_is_recognised_as_before():
+    held = {_hashed("zoe quillfeather"), _hashed("7 nightingale row")}
+    assert masked("Zoe Quillfeather, 7 Nightingale Row", held, _hashed) == "•••, •••"
 
 
 @pytest.mark.parametrize(
