@@ -5,11 +5,12 @@ Decided from the addresses alone, before anything connects: a password that was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.http.hosts import has_one_reading, is_loopback
 
 # "require" encrypts, but for whoever answers; "verify-ca" for whoever has any certificate of that authority.
 VERIFIED = "verify-full"
@@ -17,13 +18,38 @@ ENCRYPTED = ("require", "verify-ca", VERIFIED)
 TOO_OLD_TLS = ("TLSv1", "TLSv1.1")
 
 
-def clear_endpoints(values: Mapping[str, str]) -> list[str]:
-    """The names of boto3's endpoints (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS, …) that are reached in clear."""
-    return sorted(
-        name
-        for name, url in values.items()
-        if name.startswith("AWS_ENDPOINT_URL") and url and not (url.startswith("https://") or is_loopback(url))
+# What a database's URL may say besides its address: libpq's options that lead nowhere else and weaken nothing that is
+# not looked at here. Anything else is refused, psycopg2's `dsn` first: a whole connection string of its own.
+# fmt: off
+DATABASE_OPTIONS = frozenset((
+    "host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile", "client_encoding", "options",
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslsni", "sslcertmode",
+    "sslnegotiation", "sslcompression", "ssl_min_protocol_version", "ssl_max_protocol_version", "channel_binding",
+    "require_auth", "gssencmode", "connect_timeout", "tcp_user_timeout", "keepalives", "keepalives_idle",
+    "keepalives_interval", "keepalives_count", "target_session_attrs", "load_balance_hosts", "application_name",
+    "fallback_application_name",
+))
+# fmt: on
+
+
+def two_readings(name: str) -> str:
+    """What is said of an address that has a backslash, a blank or somebody's name in it; without the address."""
+    return (
+        f"{name} can be read in two ways: give it without backslashes, blanks, and a name or password before the host"
     )
+
+
+def unsafe_endpoints(values: Mapping[str, str]) -> list[str]:
+    """What is wrong with boto3's endpoints (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS, …): in clear, or ambiguous."""
+    problems: list[str] = []
+    for name, url in sorted(values.items()):
+        if not name.startswith("AWS_ENDPOINT_URL") or not url:
+            continue
+        if not has_one_reading(url):
+            problems.append(two_readings(name))
+        elif not (url.startswith("https://") or is_loopback(url)):
+            problems.append(f"{name} must be https (http is accepted on loopback only)")
+    return problems
 
 
 def database_address(
@@ -39,6 +65,12 @@ def database_address(
         return None
     if not _is_one_address(url):
         refusals.append(f"{name} cannot be read: percent-encode what is special in its password (@ is %40, : is %3A)")
+        return None
+    if option := _unknown_option(url):
+        refusals.append(
+            f"{name} has the option {option}, which is not one that is accepted here, or has it twice: take it out "
+            "(gssencmode may be disable alone)"
+        )
         return None
     if weakness := database_weakness(url, environ):
         if values.get("ORDERS_DATABASE_TLS") != "require" or not is_encrypted(url, environ):
@@ -90,6 +122,19 @@ def _is_one_address(url: str) -> bool:
     except (ArgumentError, ValueError):
         return False
     return "@" not in (parsed.host or "")
+
+
+def _unknown_option(url: str) -> str | None:
+    """The first option of the URL's query that is not accepted, so that it may be shown."""
+    from sqlalchemy.engine import make_url
+
+    for name, value in make_url(url).query.items():
+        if name not in DATABASE_OPTIONS or (isinstance(value, tuple) and name not in ("host", "port")):
+            return re.sub(r"\W", "?", name)[:40]
+        # Kerberos would stand in the place of TLS, and sslmode would not count.
+        if name == "gssencmode" and value != "disable":
+            return name
+    return None
 
 
 def _libpq_options(url: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,8 +19,8 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from orders_pipeline.http.aws import aws_client
-from orders_pipeline.http.hosts import is_loopback
-from orders_pipeline.in_transit import clear_endpoints, database_address
+from orders_pipeline.http.hosts import has_one_reading, is_loopback
+from orders_pipeline.in_transit import database_address, two_readings, unsafe_endpoints
 from orders_pipeline.model.marketplaces import LWA_ENDPOINT, MARKETPLACES, REGIONS, SPAPI_ENDPOINTS, Marketplace, Region
 from orders_pipeline.secret_files import exposure
 from orders_pipeline.web_settings import WebSettings, read_web
@@ -164,7 +165,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     refusals: list[str] = []
     warnings: list[str] = []
     given = _read_environment(warnings) if environ is None else _with_value(environ)
-    refusals += [f"{name} must be https (http is accepted on loopback only)" for name in clear_endpoints(given)]
+    refusals += unsafe_endpoints(given)
     values = _with_files(given, problems, refusals, warnings)
     secrets = None if refusals else _secrets_manager(values, refusals)
     # What is set for this deployment alone wins over the shared secret.
@@ -308,8 +309,8 @@ def _amazon(values: Mapping[str, str], problems: list[str]) -> AmazonSettings | 
     queue_url = values.get("AMAZON_SQS_QUEUE_URL", "")
     if queue_url.endswith(".fifo"):
         problems.append("AMAZON_SQS_QUEUE_URL names a FIFO queue: Amazon delivers to standard queues only")
-    if queue_url and not queue_url.startswith("/"):
-        # A path alone is a queue behind AWS_ENDPOINT_URL_SQS.
+    if queue_url and (not re.match(r"/(?!/)", queue_url) or not has_one_reading(queue_url)):
+        # A path alone is a queue behind AWS_ENDPOINT_URL_SQS; "//" would begin another host.
         _check_url("AMAZON_SQS_QUEUE_URL", queue_url, problems)
     if any(not values.get(name) for name in AMAZON_REQUIRED) or len(problems) > before or region is None:
         return None
@@ -387,6 +388,9 @@ def _warehouse(values: Mapping[str, str], problems: list[str]) -> WarehouseSetti
 
 
 def _check_url(name: str, url: str, problems: list[str]) -> bool:
+    if not has_one_reading(url):
+        problems.append(two_readings(name))
+        return False
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problems.append(f"{name} is not an http(s) URL")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.http.hosts import has_one_reading, is_loopback
 
 
 def aws_client(
@@ -26,10 +26,11 @@ def aws_client(
     # A session of its own: credentials that were renewed in a file are read anew.
     session: Any = boto3.session.Session()
     client = session.client(service, region_name=region, config=config)
-    if not client.meta.endpoint_url.startswith("https://") and not is_loopback(client.meta.endpoint_url):
+    endpoint = client.meta.endpoint_url
+    if not has_one_reading(endpoint) or not (endpoint.startswith("https://") or is_loopback(endpoint)):
         # From a profile: what the environment names has been refused by the settings.
         raise InvalidConfigError(error_msg=f"the endpoint of {service} must be https, or on this machine")
-    if is_loopback(client.meta.endpoint_url):
+    if is_loopback(endpoint):
         # A proxy of the environment would be told the messages, and could answer in the endpoint's place.
         client = session.client(service, region_name=region, config=config.merge(Config(proxies={})))
     return client

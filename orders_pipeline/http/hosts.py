@@ -6,7 +6,19 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+# What parsers of URLs disagree about: where the host begins or ends, and whether there is one.
+_TWO_READINGS = re.compile(r"[\\\s\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]")
 _HOST_NAME = re.compile(r"[a-z0-9.:-]{1,253}")
+
+
+def has_one_reading(url: str) -> bool:
+    """Whether every parser finds the same host in it: no backslash, no blank, nobody's name before the host."""
+    if _TWO_READINGS.search(url):
+        return False
+    try:
+        return "@" not in urlsplit(url).netloc
+    except ValueError:
+        return False
 
 
 def is_loopback(url: str) -> bool:
@@ -42,6 +54,8 @@ def host_to_name(url: str) -> str | None:
 
 
 def _host(url: str) -> str:
+    if not has_one_reading(url):
+        return ""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -5,19 +5,23 @@ when it is shredded. A text of a warehouse's is masked by hashing its words with
 opened for that, so it is no reading of personal data. The hash of a word is another one for each order: the same name
 in two orders can't be recognised as the same.
 
-What is recognised: each word of a name (of four letters or more), two words of a street or a company in a row, a phone
-number in any spelling, names and streets written without blanks (Chinese, Japanese), and, whoever the buyer is, e-mail
-addresses and phone numbers by their shape.
+What is recognised: a whole name of two words or more, however short, in either order; each word of a name (of four
+letters or more); a whole line of a street, a company or a gift message, without its number too; parts of it that are
+long enough, or have a number; a phone number in any spelling; names and streets written without blanks (Chinese,
+Japanese); and, whoever the buyer is, e-mail addresses and phone numbers by their shape. Words are hashed joined:
+blanks and dashes between them make no difference.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import unquote
 
 from orders_pipeline.audit.redaction import MASK, redact
 from orders_pipeline.model.untrusted_text import LONGEST_TEXT, REPLACED, bounded_text
@@ -28,15 +32,23 @@ Hash = Callable[[str], str]
 SHORTEST_NAME = 4
 SHORTEST_WORDS = 8
 MOST_WORDS = 4
+# A whole name or line of fewer letters could be anything; so could a part of a name.
+SHORTEST_WHOLE, SHORTEST_PART = 3, 5
 # A long gift message must not make a record of thousands of hashes; name, street and phone come first.
 MOST_HASHES = 300
 PHONE_DIGITS = range(7, 16)
 # A name without blanks is looked for at every place of a text; parts of a street of this length as well.
 UNBROKEN_PART, SHORTEST_UNBROKEN, LONGEST_UNBROKEN = 6, 3, 16
+# A Chinese name, or a Japanese family name.
+SHORTEST_UNBROKEN_NAME = 2
+# Escapes within escapes.
+MOST_DECODINGS = 3
 
 # One word with a digit in it: no name, and no street.
 _NUMBER = re.compile(r"(?=\D*\d)[\w.:/-]+")
-_WORD = re.compile(r"[^\W_]+")
+# A number glued to a word is a word of its own.
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,31};")
 _UNBROKEN = re.compile(r"[\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+")
 _DIGITS = re.compile(r"\+?\d(?:[\s().\-/+]{0,3}\d){6,}")
 _PHONE_SHAPE = re.compile(
@@ -53,6 +65,15 @@ _EVERYDAY = frozenset(
         "premium prime priority purolator royal same saver second shipping special speed standard surepost "
         "tracked usps worldwide ",
     )
+)
+# No part of a name, and parts that many share: alone they give nobody away.
+_TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "prof", "jr", "sr", "herr", "frau", "mme", "sig"))
+_PARTICLES = frozenset(
+    re.findall(r"\w+", "al bin da de del den der di do dos el la le los ten ter van von zu"),
+)
+# What follows a street: "Apt 2" is nobody's address.
+_UNITS = frozenset(
+    re.findall(r"\w+", "apartment apt bldg block box building flat floor lot room rm ste suite unit"),
 )
 
 
@@ -83,42 +104,100 @@ def masked(text: str, held: Set[str], hashed: Hash, *, is_number: bool = False) 
 
 def _telling(values: HeldValues) -> Iterator[str]:
     for name in values.names:
-        words = _words(name)
-        yield from (word for word in words if len(word) >= SHORTEST_NAME and word not in _EVERYDAY)
-        yield from _rows(words)
-        yield from _unbroken(name)
+        yield from _of_name(name)
     for phone in values.phones:
         digits = "".join(character for character in phone if character.isdecimal())
         # With or without what is dialled before the number: countries differ in how long the rest is.
         yield from (digits[-length:] for length in PHONE_DIGITS if length <= len(digits))
-    for text in values.texts:
-        yield from _rows(_words(text))
-        yield from _unbroken(text)
+    # Each line whole before the parts of any: a long gift message must not take their place.
+    lines = [(text, _words(text)) for text in values.texts]
+    for _, words in lines:
+        yield from _of_line(words)
+    for text, words in lines:
+        yield from _parts(words)
+        yield from _unbroken(text, SHORTEST_UNBROKEN)
 
 
-def _rows(words: Sequence[str]) -> Iterator[str]:
-    """Two to four words in a row that are long enough to be somebody's; one alone if it is all there is."""
-    if len(words) == 1 and len(words[0]) >= SHORTEST_WORDS and words[0] not in _EVERYDAY:
-        yield words[0]
+def _of_name(name: str) -> Iterator[str]:
+    words = [word for word in _words(name) if word not in _TITLES]
+    yield from (word for word in words if len(word) >= SHORTEST_NAME and word not in _EVERYDAY)
+    if len(words) > 1:
+        # As it is, family name first, and without what stands between.
+        first, last = words[0], words[-1]
+        for row in (words, [last, *words[:-1]], [first, last], [last, first]):
+            yield from _joined(row, shortest=SHORTEST_WHOLE)
+    for row in _rows_of(words):
+        if not _PARTICLES.issuperset(row):
+            yield from _joined(row, shortest=SHORTEST_PART)
+    yield from _unbroken(name, SHORTEST_UNBROKEN_NAME)
+
+
+def _of_line(words: Sequence[str]) -> Iterator[str]:
+    """A line whole, and what of it is left without numbers and units."""
+    if 1 < len(words) <= 2 * MOST_WORDS:
+        yield from _joined(words, shortest=SHORTEST_WHOLE)
+    part: list[str] = []
+    for word in (*words, "0"):
+        if not word.isdecimal() and word not in _UNITS:
+            part.append(word)
+            continue
+        if len(part) <= MOST_WORDS:
+            yield from _joined(part, shortest=SHORTEST_PART if len(part) > 1 else SHORTEST_WORDS)
+        part = []
+
+
+def _parts(words: Sequence[str]) -> Iterator[str]:
+    """Two to four words in a row that are long enough to be somebody's, or have a number."""
+    for row in _rows_of(words):
+        yield from _joined(row, shortest=SHORTEST_WHOLE if _is_numbered(row) else SHORTEST_WORDS)
+
+
+def _is_numbered(row: Sequence[str]) -> bool:
+    """Whether it is a number and a street: three words or more, or one that is long enough."""
+    names = [word for word in row if not word.isdecimal()]
+    if len(names) == len(row) or _UNITS.union(_EVERYDAY).issuperset(names):
+        return False
+    return len(row) > 2 or len(names[0]) >= SHORTEST_NAME
+
+
+def _rows_of(words: Sequence[str]) -> Iterator[Sequence[str]]:
     for size in range(2, MOST_WORDS + 1):
         for start in range(len(words) - size + 1):
-            row = words[start : start + size]
-            if sum(map(len, row)) >= SHORTEST_WORDS and not _EVERYDAY.issuperset(row):
-                yield " ".join(row)
+            yield words[start : start + size]
 
 
-def _unbroken(text: str) -> Iterator[str]:
+def _joined(row: Sequence[str], *, shortest: int) -> Iterator[str]:
+    """The words as one, if they are somebody's: not a number alone, nor what a carrier or a service is called."""
+    joined = "".join(row)
+    everyday = joined in _EVERYDAY or _EVERYDAY.issuperset(row)
+    if len(joined) >= shortest and not joined.isdecimal() and not everyday:
+        yield joined
+
+
+def _unbroken(text: str, shortest: int) -> Iterator[str]:
     for found in _UNBROKEN.findall(unicodedata.normalize("NFKC", text)):
-        if SHORTEST_UNBROKEN <= len(found) <= LONGEST_UNBROKEN:
+        if shortest <= len(found) <= LONGEST_UNBROKEN:
             yield found
         yield from (found[at : at + UNBROKEN_PART] for at in range(len(found) - UNBROKEN_PART + 1))
 
 
 def _held_spans(text: str, held: Set[str], hashed: Hash) -> Iterator[tuple[int, int]]:
     # What was taken out of a text stood between two words, or within one: both are tried.
-    for joined in (text, *((text.replace(REPLACED, ""),) if REPLACED in text else ())):
-        for start, end in _spans(joined, held, hashed):
-            yield (start, end) if joined is text else (0, len(text))
+    for read in _readings(text):
+        for start, end in _spans(read, held, hashed):
+            yield (start, end) if read is text else (0, len(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text, and what else it says: without what was taken out of it, and with the escapes of URLs and HTML read."""
+    yield text
+    if REPLACED in text:
+        yield text.replace(REPLACED, "")
+    for _ in range(MOST_DECODINGS):
+        if not _ESCAPE.search(text):
+            return
+        text = html.unescape(unquote(text))
+        yield text
 
 
 def _spans(text: str, held: Set[str], hashed: Hash) -> Iterator[tuple[int, int]]:
@@ -126,7 +205,11 @@ def _spans(text: str, held: Set[str], hashed: Hash) -> Iterator[tuple[int, int]]
     for at in range(len(words)):
         for size in range(1, MOST_WORDS + 1):
             row = words[at : at + size]
-            if len(row) == size and hashed(" ".join(word for *_, word in row)) in held:
+            if len(row) < size:
+                break
+            # With blanks: as the release before hashed them.
+            joined = {separator.join(word for *_, word in row) for separator in ("", " ")}
+            if any(hashed(words) in held for words in joined):
                 yield row[0][0], row[-1][1]
     for found in _DIGITS.finditer(text):
         digits = "".join(character for character in found.group() if character.isdecimal())
@@ -134,7 +217,7 @@ def _spans(text: str, held: Set[str], hashed: Hash) -> Iterator[tuple[int, int]]
             yield found.span()
     for found in _UNBROKEN.finditer(text):
         for start in range(found.start(), found.end()):
-            for end in range(start + SHORTEST_UNBROKEN, min(found.end(), start + LONGEST_UNBROKEN) + 1):
+            for end in range(start + SHORTEST_UNBROKEN_NAME, min(found.end(), start + LONGEST_UNBROKEN) + 1):
                 if hashed(unicodedata.normalize("NFKC", text[start:end])) in held:
                     yield start, end
 

@@ -17,7 +17,7 @@ from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.structure import audit_structure
 from orders_pipeline.database.clocks import now_for_retention
 from orders_pipeline.database.engine import Database
-from orders_pipeline.http.hosts import is_loopback
+from orders_pipeline.http.hosts import has_one_reading, is_loopback
 from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.orders.erasures import overdue_erasures
 from orders_pipeline.privacy import rules
@@ -312,7 +312,11 @@ def tls_on_every_endpoint(
         urls["WMS_BASE_URL"] = settings.warehouse.base_url
     if settings.slack_webhook_url is not None:
         urls["SLACK_WEBHOOK_URL"] = settings.slack_webhook_url.get_secret_value()
-    bare = sorted(name for name, url in urls.items() if url and not (url.startswith("https://") or is_loopback(url)))
+    bare = sorted(
+        name
+        for name, url in urls.items()
+        if url and not (is_loopback(url) or (url.startswith("https://") and has_one_reading(url)))
+    )
     with database.transaction() as connection:
         if not connection_is_protected(connection):
             bare.append("ORDERS_DATABASE_URL")
