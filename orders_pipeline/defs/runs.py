@@ -81,7 +81,7 @@ def _why_lost(instance: dg.DagsterInstance, record: dg.RunRecord, database: Data
     if run.status != dg.DagsterRunStatus.STARTED or now - _since(record) < NOTE_IS_DUE_AFTER:
         return None
     with database.transaction() as connection:
-        gone = worker_is_gone(connection, run.run_id)
+        gone = worker_is_gone(connection, run.run_id, launched_here=_launches_on_this_machine(instance))
     return "Its worker is gone." if gone else None
 
 

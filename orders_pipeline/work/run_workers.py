@@ -6,12 +6,15 @@ starts. Whoever asks on the same machine looks whether that process lives: witho
 heartbeat, so neither a restart of PostgreSQL nor a pooler nor a busy machine makes a run look dead.
 
 About a process of another machine nothing is known here. There the launcher (Docker, Kubernetes) watches its container.
+But where runs are processes beside the code server, another machine is only what this one was before it started again
+(a container has numbers of its own each time): such a run went with the code server that had started it.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -20,6 +23,8 @@ from sqlalchemy import Connection, text
 _PROC = Path("/proc")
 # After it no run is asked about: every run has ended by then.
 KEPT_FOR = "1 day"
+# A code server starts no run before it has loaded this.
+_LOADED_AT = time.monotonic()
 
 
 def note_worker(connection: Connection, run_id: str) -> None:
@@ -37,13 +42,25 @@ def note_worker(connection: Connection, run_id: str) -> None:
     )
 
 
-def worker_is_gone(connection: Connection, run_id: str) -> bool:
-    """Whether nobody works on the run: no process noted it, or all that did were of this machine and have ended."""
+def worker_is_gone(connection: Connection, run_id: str, *, launched_here: bool) -> bool:
+    """Whether nobody works on the run: no process noted it, or all that did have ended.
+
+    `launched_here`: runs are processes beside this code server. Then one of another machine has ended if it was noted
+    before this code server began; else nothing is said of it.
+    """
     workers = connection.execute(
-        text("select machine, process from pipeline.run_workers where run_id = :run_id"), {"run_id": run_id}
+        text(
+            "select machine, process, "
+            "noted_at < clock_timestamp() - make_interval(secs => :age) as is_of_code_server_before "
+            "from pipeline.run_workers where run_id = :run_id"
+        ),
+        {"run_id": run_id, "age": time.monotonic() - _LOADED_AT},
     ).all()
     machine = this_machine()
-    return all(row.machine == machine and not _is_alive(row.process) for row in workers)
+    return all(
+        not _is_alive(row.process) if row.machine == machine else launched_here and row.is_of_code_server_before
+        for row in workers
+    )
 
 
 def this_machine() -> str:

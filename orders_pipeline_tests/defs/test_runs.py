@@ -257,7 +257,9 @@ def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_o
         assert key == "run.failed:doctor"
         assert run_id in message
         with database.transaction() as connection:
-            assert not worker_is_gone(connection, run_id), "the run noted the process that works on it"
+            assert not worker_is_gone(connection, run_id, launched_here=True), (
+                "the run noted the process that works on it"
+            )
         pipeline.tick("deliver_alerts_sensor")
         assert len(open_alerts()) == 1
         assert pipeline.run("subscribe")
