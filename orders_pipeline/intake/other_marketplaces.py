@@ -47,15 +47,19 @@ def review_other_marketplaces(connection: Connection, seller_id: str, marketplac
 
 def _review_nameless(connection: Connection, seller_id: str) -> None:
     already = set(open_alert_keys(connection, seller_id, prefix=NAMELESS_ALERT))
-    keys = {f"{NAMELESS_ALERT}{order_id}": order_id for order_id in held_without_marketplace(connection, seller_id)}
-    for key in keys.keys() - already:
+    keys: list[str] = []
+    for order_id in held_without_marketplace(connection, seller_id):
+        key = f"{NAMELESS_ALERT}{order_id}"
+        keys.append(key)
+        if key in already:
+            continue
         raise_alert(
             connection,
             seller_id=seller_id,
             key=key,
             severity="error",
-            message=f"Amazon does not say in which marketplace order {keys[key]} was placed. It is held.",
+            message=f"Amazon does not say in which marketplace order {order_id} was placed. It is held.",
             what_to_do="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
         )
-    if already - keys.keys():
-        close_alerts_about(connection, seller_id=seller_id, prefix=NAMELESS_ALERT, but=list(keys))
+    if already.difference(keys):
+        close_alerts_about(connection, seller_id=seller_id, prefix=NAMELESS_ALERT, but=keys)
