@@ -44,8 +44,9 @@ from orders_pipeline.web.visitor import Role
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
-_out = Console(highlight=False, soft_wrap=True)
+# Texts may hold words of others: they are no markup, and stand for no pictures.
+_errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+_out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 # What a person can mend: told in one sentence, without a traceback. Anything else is a defect, and shows one.
 EXPECTED = (
@@ -104,7 +105,7 @@ def up(port: int | None, host: str | None, read_only: bool) -> None:
     web = WebOptions(host or settings.web.listen, choose_port(port), read_only)
     # Before anything is started: a port that would let anybody in is refused with a sentence.
     open_access(settings.web, Listening(web.address, web.port), settings.data_dir)
-    sys.exit(serve(settings, web, tell=_errors.print))
+    sys.exit(serve(settings, web, tell=_warn))
 
 
 @main.command()
@@ -139,7 +140,7 @@ def migrate() -> None:
     started = prepare_store(load_settings())
     if started is not None:
         started.stop()
-    _out.print("The schema is up to date.")
+    _say("The schema is up to date.")
 
 
 @main.command()
@@ -149,9 +150,10 @@ def doctor() -> None:
     findings = examine(Deployment(load_settings()))
     for finding in findings:
         mark = "[green]ok  [/]" if finding.ok else "[bold red]todo[/]"
-        _out.print(f"{mark} {finding.subject}: {finding.detail}")
+        _out.print(mark, end=" ", markup=True)
+        _say(f"{finding.subject}: {finding.detail}")
         if not finding.ok:
-            _out.print(f"     → {finding.what_to_do}")
+            _say(f"     → {finding.what_to_do}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -163,8 +165,8 @@ def subscribe(replace: bool) -> None:
     deployment = Deployment(load_settings())
     queue_arn = deployment.queue.attributes()["QueueArn"]
     report = deployment.amazon.notifications.subscribe(queue_arn, replace=replace)
-    _out.print(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
-    _out.print(f"Subscription {'created' if report.subscription_created else 'was there'}.")
+    _say(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
+    _say(f"Subscription {'created' if report.subscription_created else 'was there'}.")
     if report.problem:
         _refuse(report.problem)
 
@@ -179,7 +181,7 @@ def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
     totals = replay_parked(
         deployment.database, deployment.audit, seller_id=deployment.seller_id, order_ids=order_ids, reason=reason
     )
-    _out.print(f"{totals.orders} orders and {totals.packages} packages are due again.")
+    _say(f"{totals.orders} orders and {totals.packages} packages are due again.")
 
 
 @main.command()
@@ -189,7 +191,7 @@ def recover(order_id: str) -> None:
     """Fetch any order by its id, known or not, and bring it into line."""
     deployment = Deployment(load_settings())
     recover_order(deployment.database, deployment.audit, seller_id=deployment.seller_id, order_id=order_id)
-    _out.print(f"Order {order_id} is looked at by the next run.")
+    _say(f"Order {order_id} is looked at by the next run.")
 
 
 @main.command()
@@ -206,8 +208,8 @@ def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
         waiting = orders_to_adopt(deployment.database, seller_id=deployment.seller_id)
         for row in waiting:
             ship_by = f", ship by {row.ship_by:%Y-%m-%d %H:%MZ}" if row.ship_by else ""
-            _out.print(f"{row.order_id}: {row.status}, purchased {row.purchased_at:%Y-%m-%d %H:%MZ}{ship_by}")
-        _out.print(f"{len(waiting)} orders from before the start wait to be adopted.")
+            _say(f"{row.order_id}: {row.status}, purchased {row.purchased_at:%Y-%m-%d %H:%MZ}{ship_by}")
+        _say(f"{len(waiting)} orders from before the start wait to be adopted.")
         return
     totals = adopt_orders(
         deployment.database,
@@ -216,7 +218,7 @@ def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
         order_ids=order_ids,
         everything=everything,
     )
-    _out.print(f"{totals.adopted} orders are ours from now on; {totals.already} were already.")
+    _say(f"{totals.adopted} orders are ours from now on; {totals.already} were already.")
 
 
 @main.command()
@@ -256,7 +258,7 @@ def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> 
         everything=everything,
     )
     for name, value in totals.as_metadata().items():
-        _out.print(f"{name}: {value}")
+        _say(f"{name}: {value}")
     if not totals.complete:
         _refuse("not all of it is done yet: the daily retention goes on; look at the check erased_within_the_day")
 
@@ -272,9 +274,9 @@ def keys_rotate() -> None:
     """Make a new key-encryption key, put everything under it, destroy the older ones; the pipeline may run on."""
     deployment = Deployment(load_settings())
     rotation = rotate_keys(
-        deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate", tell=_errors.print
+        deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate", tell=_warn
     )
-    _out.print(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
+    _say(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
     if not rotation.complete:
         _refuse("some older keys are still in use: run it again")
 
@@ -286,7 +288,7 @@ def keys_replace_lost() -> None:
     """Make a new keyring where the old one is lost for good; what is needed is asked of Amazon anew."""
     deployment = Deployment(load_settings())
     key_id = replace_lost_keyring(deployment.database, deployment.vault)
-    _out.print(f"Current key {key_id}. Addresses that are still needed are fetched again before their push.")
+    _say(f"Current key {key_id}. Addresses that are still needed are fetched again before their push.")
 
 
 @keys.command("list")
@@ -298,7 +300,7 @@ def keys_list() -> None:
         uses = deployment.vault.key_uses(connection)
     for key_id in deployment.vault.keys.key_ids():
         use = uses.get(key_id)
-        _out.print(f"{key_id}: {use.records if use else 0} records")
+        _say(f"{key_id}: {use.records if use else 0} records")
 
 
 @main.group()
@@ -330,14 +332,14 @@ def audit_verify(path: Path | None) -> None:
             problem = f"it disagrees with {witness.where}: entry {witness.end.entry_id} is gone, or another."
         outside = "entries are as they were exported." if witness else "nothing was exported yet."
     if found.ok:
-        _out.print(f"The chain holds: {found.entries} entries" + (f", head {_head(found)}." if found.head else "."))
+        _say(f"The chain holds: {found.entries} entries" + (f", head {_head(found)}." if found.head else "."))
         if path is None:
-            _out.print(f"Held against the exports: {problem or outside}")
+            _say(f"Held against the exports: {problem or outside}")
         if problem is not None:
             sys.exit(1)
         return
     place = "a line of the file" if found.first_bad is None else f"entry {found.first_bad}"
-    _out.print(f"The chain breaks at {place}: {found.why}.")
+    _say(f"The chain breaks at {place}: {found.why}.")
     sys.exit(1)
 
 
@@ -354,7 +356,7 @@ def audit_export(day: datetime, keep: bool) -> None:
         return
     target = open_export_target(deployment.settings, s3_client)
     manifest = export_day(deployment.database, deployment.audit, target, day.date())
-    _out.print(f"{manifest.entries} entries of {manifest.day} are in {target.where}, head entry {manifest.head_entry}.")
+    _say(f"{manifest.entries} entries of {manifest.day} are in {target.where}, head entry {manifest.head_entry}.")
 
 
 def s3_client() -> Any:
@@ -369,10 +371,22 @@ def _head(found: AuditVerification) -> str:
 
 
 def _refuse(message: str) -> None:
-    _errors.print("[bold red]error:[/]", end=" ")
-    # Not as markup: a message may hold brackets.
-    _errors.print(message, markup=False)
+    _errors.print("[bold red]error:[/]", end=" ", markup=True)
+    _warn(message)
     sys.exit(2)
+
+
+def _say(text: str) -> None:
+    _out.print(_shown(text))
+
+
+def _warn(text: str) -> None:
+    _errors.print(_shown(text))
+
+
+def _shown(text: str) -> str:
+    """Text with nothing in it that a terminal would obey; lines stay lines."""
+    return "\n".join(escaped(line) for line in text.split("\n"))
 
 
 if __name__ == "__main__":

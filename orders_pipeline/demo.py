@@ -19,6 +19,7 @@ from typing import Any
 import click
 import requests
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy import create_engine, text
@@ -64,7 +65,7 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
             finished = _play(sandbox, patience)
             ok = _summary(folder, sandbox) and finished
     except DemoFailed as error:
-        _console.print(f"[bold red]The demo failed:[/] {error}")
+        _console.print(f"[bold red]The demo failed:[/] {escape(escaped(str(error)))}")
         sys.exit(1)
     if not ok:
         _console.print(f"[bold red]Not every order is where it belongs.[/] Logs are in {folder}.")
@@ -232,7 +233,8 @@ def _summary(folder: Path, sandbox: str) -> bool:
     _console.print(_runs(folder))
     wrong = [one for one in verdicts if not one["ok"]]
     for one in wrong[:20]:
-        _console.print(f"[red]{one['order_id']}[/] {one['scenario']}: expected {one['expectation']}; {one['why']}")
+        told = escape(escaped(f"{one['scenario']}: expected {one['expectation']}; {one['why']}"))
+        _console.print(f"[red]{one['order_id']}[/] {told}")
     return not wrong and len(verdicts) > 0
 
 

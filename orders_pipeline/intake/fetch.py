@@ -109,9 +109,13 @@ def fetch_due_orders(
 
             def look(claim: FetchClaim) -> FetchTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _look(
-                    orders, database, vault, seller_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
-                )
+                try:
+                    return _look(
+                        orders, database, vault, seller_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
+                    )
+                except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
+                    # Also what was raised while a failure was noted.
+                    return _defect(database, seller_id, claim, error)
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
@@ -193,9 +197,6 @@ def _look(
     except AmazonError as error:
         _failed(database, seller_id, claim, error, totals)
         return totals
-    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
-        _defect(database, seller_id, claim, error, totals)
-        return totals
     try:
         order = mark_regulated(verifier, answer.order)
         verified = verify(verifier, claim, order, deadline_seconds)
@@ -210,9 +211,6 @@ def _look(
         with database.transaction() as connection:
             raise_keys_alert(connection, seller_id, error)
         return totals
-    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
-        _defect(database, seller_id, claim, error, totals)
-        return totals
     totals.fetched += 1
     totals.with_details += needs_details and answer.shipping_details is not None
     totals.without_address += not has_address
@@ -224,16 +222,15 @@ def _awaits_adoption(connection: Connection, seller_id: str, order_id: str) -> b
     return known is not None and awaits_adoption(connection, seller_id, known)
 
 
-def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception, totals: FetchTotals) -> None:
+def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception) -> FetchTotals:
     """What nobody expected of one order: noted, tried again, parked; the others go on."""
     if concerns_all(error) or isinstance(error, VaultError):
         raise error
-    name = type(error).__name__
-    totals.failed += 1
-    totals.errors[name] = totals.errors.get(name, 0) + 1
+    totals = FetchTotals(failed=1, errors={type(error).__name__: 1})
     give_up = claim.attempts + 1 >= DEFECT_ATTEMPTS
     retry_in = None if give_up else FIRST_RETRY * 2**claim.attempts
     _note_failure(database, seller_id, claim, f"a defect of this program: {where_from(error)}", retry_in, totals)
+    return totals
 
 
 def _failed(database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals) -> None:

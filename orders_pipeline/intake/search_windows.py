@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.intake.tables import search_windows
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def fail_search(connection: Connection, window_id: int, error: str, *, outage: b
     columns = search_windows.c
     count = columns.outages if outage else columns.failures
     values: dict[str, Any] = {} if outage else {"page_token": None, "page_token_at": None, "page_number": 0}
+    error = bounded_text(error, LONGEST_ERROR) or ""
     return connection.execute(
         update(search_windows)
         .where(columns.window_id == window_id)

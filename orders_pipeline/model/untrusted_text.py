@@ -14,6 +14,8 @@ import unicodedata
 
 LONGEST_TEXT = 100
 LONGEST_ID = 100
+# Why something failed: a few sentences of ours, with words of others in them.
+LONGEST_ERROR = 1_000
 # Stands at the end of a text that was cut.
 CUT = "…"
 # Stands for characters that were taken out (Unicode's own REPLACEMENT CHARACTER).

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 
 # Canonical statuses (model.order) that an event sets by itself and that an older answer must not take back.
@@ -204,6 +205,8 @@ def fail_fetch(
 ) -> None:
     """Note a failed look: tried again after `retry_in`, or parked (None) until something changes or a person asks."""
     parked = retry_in is None
+    # Bounded where it enters; this is the last net: what the database does not take would fail every run.
+    error = bounded_text(error, LONGEST_ERROR) or ""
     connection.execute(
         update(orders)
         .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.database.locks import hold_name
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.shipments.tables import shipment_confirmations, wms_cursors, wms_shipments
 
@@ -149,6 +150,8 @@ def update_confirmation(
     With `only_if`, only while it is in that state: a package that was voided meanwhile stays voided. With
     `only_if_sends`, only while Amazon was told of it so often.
     """
+    if values.get("last_error") is not None:
+        values["last_error"] = bounded_text(values["last_error"], LONGEST_ERROR)
     connection.execute(
         update(shipment_confirmations)
         .where(

@@ -15,6 +15,7 @@ from orders_pipeline.channels.amazon.errors import (
     LimitNotBefore,
 )
 from orders_pipeline.model.order import OrderParts
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
@@ -295,3 +296,30 @@ def _tell(world: World, order_id: str, status: str, at: datetime | None) -> None
     )
     with world.database.transaction() as connection:
         insert_order_events(connection, [event])
+
+
+@pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
+def test_the_text_of_a_refusal_is_noted_of_its_order_bounded_and_the_others_are_fetched(world: World, said: str):
+    refused, fetched = world.order(), world.order()
+    world.faults.fail("get_order", AmazonBadRequest(said, operation="getOrder", status=400), refused)
+    _look(world)
+    assert len(world.one("pipeline.orders", refused).park_reason) <= LONGEST_ERROR
+    assert world.status(fetched) == "UNSHIPPED"
+
+
+def test_a_failure_that_cannot_be_noted_is_a_defect_of_its_order_and_the_others_are_fetched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    refused, fetched = world.order(), world.order()
+    world.faults.fail("get_order", AmazonBadRequest("no", operation="getOrder", status=400), refused)
+
+    def cannot(*_: object) -> None:
+        raise UnicodeEncodeError("utf-8", "7 Nightingale Row", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr("orders_pipeline.intake.fetch._failed", cannot)
+    _look(world)
+    assert world.status(fetched) == "UNSHIPPED"
+    noted = world.one("pipeline.orders", refused)
+    assert "a defect of this program: UnicodeEncodeError" in noted.fetch_error
+    assert "Nightingale" not in noted.fetch_error
+    assert noted.fetch_due_at is not None

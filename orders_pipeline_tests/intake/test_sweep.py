@@ -19,6 +19,7 @@ from orders_pipeline.intake.sweep import (
     sweep_window,
 )
 from orders_pipeline.model.order import Order, OrderItem, Priority
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.orders.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -269,3 +270,15 @@ def test_after_the_sweep_after_midnight_was_given_up_too_the_next_one_begins_whe
     assert swept.window.updated_after == now - timedelta(hours=49), "the other one is more than three days ago"
     open_keys = [row.key for row in world.rows("pipeline.alerts", "key, message", "closed_at is null")]
     assert open_keys == ["search.given_up:2"]
+
+
+@pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
+def test_whatever_a_refusal_says_its_window_is_given_up_all_the_same(world: World, said: str):
+    refused = AmazonBadRequest(said, operation="searchOrders", status=400)
+    world.faults.fail("search_orders", refused, times=WINDOW_ATTEMPTS)
+    for _ in range(WINDOW_ATTEMPTS - 1):
+        with pytest.raises(AmazonBadRequest):
+            _sweep(world)
+    assert _sweep(world).search.finished
+    (given_up,) = world.rows("pipeline.search_windows", "last_error, updated_before", "given_up_at is not null")
+    assert 0 < len(given_up.last_error) <= LONGEST_ERROR

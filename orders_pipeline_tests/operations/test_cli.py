@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -23,6 +24,8 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
 from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.channels.amazon.diagnostics import bad
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest
 from orders_pipeline.cli import main
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.processes import stop_tree
@@ -98,6 +101,30 @@ def test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id(
     refused = CliRunner().invoke(main, ["adopt", "maria"])
     assert refused.exit_code == 2
     assert "nothing was adopted" in refused.output
+
+
+HOSTILE = "see [/section 3] [bold]b[/bold] :smile: \x1b]0;pwned\x07 \u202e"
+SHOWN = "see [/section 3] [bold]b[/bold] :smile: \\x1b]0;pwned\\x07 \\u202e"
+
+
+def test_the_words_of_others_are_shown_as_they_are_and_obeyed_by_no_terminal(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise AmazonBadRequest(f"Amazon says: {HOSTILE}\nand more", operation="getOrder")
+
+    waiting = SimpleNamespace(order_id="1", status=HOSTILE, purchased_at=datetime.now(UTC), ship_by=None)
+    monkeypatch.setattr("orders_pipeline.cli.examine", lambda _: [bad("orders", HOSTILE, HOSTILE)])
+    monkeypatch.setattr("orders_pipeline.cli.orders_to_adopt", lambda *_, **__: [waiting])
+    monkeypatch.setattr("orders_pipeline.cli.recover_order", refuse)
+    doctor = CliRunner().invoke(main, ["doctor"])
+    assert doctor.output == f"todo orders: {SHOWN}\n     → {SHOWN}\n"
+    assert f"1: {SHOWN}, purchased" in CliRunner().invoke(main, ["adopt"]).output
+    refused = CliRunner().invoke(main, ["recover", "1"])
+    assert refused.output == f"error: Amazon says: {SHOWN}\nand more\n"
+    assert refused.exit_code == 2
 
 
 @pytest.mark.processes

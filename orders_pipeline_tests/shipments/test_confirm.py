@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 from orders_pipeline.channels.amazon.carriers import COLUMNS, CarrierTable, read_table
-from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
+from orders_pipeline.channels.amazon.errors import (
+    AmazonBadRequest,
+    AmazonRoleMissing,
+    AmazonUnavailable,
+    LimitNotBefore,
+)
 from orders_pipeline.database.engine import Database
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
@@ -252,3 +258,15 @@ def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path:
         world.tell_amazon()
     assert [world.package(package_id).state for package_id in packages] == ["confirmed", "confirmed"]
     assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+@pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
+def test_whatever_a_refusal_says_it_is_noted_bounded_and_told(world: World, said: str):
+    order_id, package_id = _shipped(world)
+    world.poll()
+    world.faults.fail("confirm", AmazonBadRequest(said, operation="confirmShipment", status=400), order_id)
+    world.confirm()
+    world.read_back()
+    noted = world.package(package_id)
+    assert (noted.state, len(noted.last_error) <= LONGEST_ERROR) == ("refused", True)
+    assert "package.refused" in world.alerts()

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.channels.amazon.errors import AmazonError, AmazonProtocolError, AmazonUnavailable
+from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, is_bounded
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline_tests.channels.amazon.conftest import account
+from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon
+from orders_pipeline_tests.channels.amazon.conftest import OpenCanned, account
 from orders_pipeline_tests.conftest import MARKETPLACE
 from orders_pipeline_tests.hostile_server import HostileServer, answer, bomb
 
@@ -27,8 +33,8 @@ Open = Callable[..., AmazonClient]
 @pytest.fixture
 def open_client(database: Database, keys: LocalKeyring) -> Open:
     def opened(amazon: HostileServer, **more: Any) -> AmazonClient:
-        settings = account(spapi_endpoint=amazon.url, lwa_endpoint=amazon.url)
-        return open_amazon(settings, database, keys, sleep=lambda _: None, **more)
+        own = account(spapi_endpoint=amazon.url, lwa_endpoint=amazon.url)
+        return open_amazon(own, database, keys, sleep=lambda _: None, **more)
 
     return opened
 
@@ -121,3 +127,88 @@ def test_the_environments_proxy_gets_neither_token_nor_secret(
             client.orders.get_order(ORDER_ID)
         client.close()
         assert (len(proxy.requests), len(server.requests)) == (0, 2)
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 429, 503])
+def test_a_request_id_is_short_and_visible_in_every_error(client: AmazonClient, amazon: CannedAmazon, status: int):
+    amazon.lay(Canned(status, text="x", headers={"x-amzn-RequestId": "R" * 60_000 + "\x1b[2J\x9b"}))
+    with pytest.raises(AmazonError) as caught:
+        client.orders.get_order(ORDER_ID, deadline_seconds=0.1)
+    assert caught.value.request_id is not None
+    assert is_bounded(caught.value.request_id, 64)
+    assert is_bounded(str(caught.value), LONGEST_ERROR)
+
+
+TEXTS = st.text(max_size=20) | st.sampled_from(["\x00", "\ud800", "\x1b]0;pwned\x07", "[/section 3]", "x" * 9_000])
+NUMBERS = st.sampled_from([10**400, -(10**400), 1e308, 1e-300, 0, -1, "1e-320", "1e300", "nan", "inf", "٣", ""])
+DATES = st.sampled_from(
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2300",
+        "Mon, 01 Jan 0001 00:00:00 +2300",
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999",
+        "Mon, 01",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | TEXTS | NUMBERS | st.just("9999-12-31T23:59:59Z"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["amount", "payload"]), inner),
+    max_leaves=4,
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Date": DATES | TEXTS,
+        "x-amzn-RequestId": TEXTS,
+        "x-amzn-RateLimit-Limit": NUMBERS.map(str) | TEXTS,
+        "Location": TEXTS,
+    },
+)
+REFUSALS = st.fixed_dictionaries(
+    {"errors": st.lists(st.dictionaries(st.sampled_from(["code", "message", "details"]), VALUES), max_size=2) | VALUES}
+)
+ORDERS = st.fixed_dictionaries(
+    {
+        "order": st.fixed_dictionaries(
+            {"orderId": st.just(ORDER_ID), "lastUpdatedTime": st.just("2026-11-20T10:00:00Z")},
+            optional={
+                "orderItems": st.just([]) | VALUES,
+                "programs": st.lists(VALUES, max_size=3),
+                "createdTime": VALUES,
+                "proceeds": VALUES,
+                "packages": VALUES,
+                "fulfillment": VALUES,
+            },
+        )
+    }
+)
+TOKENS = st.fixed_dictionaries({"access_token": TEXTS.map(lambda t: f"Atza|{t}"), "expires_in": NUMBERS})
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.sampled_from([200, 204, 302, 400, 403, 404, 409, 429, 500]), HEADERS, REFUSALS | ORDERS | VALUES, TOKENS)
+def test_whatever_headers_and_body_amazon_sends_a_call_answers_or_raises_an_amazon_error_of_bounded_text(
+    database: Database, open_canned: OpenCanned, amazon: CannedAmazon,
+    status: int, headers: dict[str, str], body: Any, token: dict[str, Any],
+) -> None:  # fmt: skip
+    with database.transaction() as connection:
+        # A full bucket and no token, as on the first day.
+        connection.execute(text("delete from pipeline.amazon_rate_limits"))
+        connection.execute(text("delete from vault.amazon_tokens"))
+    amazon.answers, amazon.login_answers = [Canned(status, body, headers=headers)], [Canned(body=token)]
+    client = open_canned()
+    for _ in range(2):
+        try:
+            client.orders.get_order(ORDER_ID, deadline_seconds=5)
+        except AmazonError as error:
+            assert is_bounded(str(error), LONGEST_ERROR)
+            assert is_bounded(error.code or "", 60)
+    assert abs(client.clock.offset) <= timedelta(days=1)
+    for one in client.limits.report():
+        assert GET_ORDER.rate / 100 <= one.rate <= GET_ORDER.rate * 100

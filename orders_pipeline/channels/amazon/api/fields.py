@@ -21,10 +21,16 @@ logger = logging.getLogger(__name__)
 # PostgreSQL stores neither: one such character would fail a whole transaction.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
-# No order costs more; beyond, arithmetic would fail instead of reading.
+# No order has more pieces, and no column takes more.
+_MOST = 2**31 - 1
+# No order costs more, and no currency has more places; beyond, arithmetic or the column would fail instead of reading.
 _MOST_DIGITS = 15
+# No clock that means an order tells another year; with one that does, arithmetic would fail. v0 has 1970 for "none".
+_YEARS = range(1970, 2200)
 # Amazon's own limit for a title; every other text of an order is shorter.
 LONGEST_WORDS = 500
+# One of a list of words (a program), and how many of them count; Amazon's models know a dozen.
+LONGEST_WORD, MOST_TEXTS = 64, 50
 
 
 class FieldProblem(Exception):
@@ -59,7 +65,11 @@ class Fields:
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return None if value is None else self._unreadable(name)
-        text = str(value)
+        try:
+            text = str(value)
+        except ValueError:
+            # An integer of more digits than Python turns into text.
+            return self._unreadable(name)
         if _UNSTORABLE.search(text):
             return self._unreadable(name)
         return text or None
@@ -81,9 +91,10 @@ class Fields:
         try:
             moment = datetime.fromisoformat(text)
             # Amazon's times are UTC; where the offset is left out, that is what is meant.
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+            moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             return self._unreadable(name)
+        return moment if moment.year in _YEARS else self._unreadable(name)
 
     def required_time(self, name: str) -> datetime:
         return self.time(name) or self._missing(name)
@@ -92,13 +103,14 @@ class Fields:
         value = self._values.get(name)
         if value is None:
             return None
+        number: int | None = None
         if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-            return int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        return self._unreadable(name)
+            number = int(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif isinstance(value, float) and value.is_integer():
+            number = int(value)
+        return self._unreadable(name) if number is None or abs(number) > _MOST else number
 
     def required_whole(self, name: str) -> int:
         value = self.whole(name)
@@ -124,10 +136,12 @@ class Fields:
         return self.parts(name)
 
     def texts(self, name: str) -> list[str]:
+        """The first of a list of words, each bounded as `text` is, only shorter."""
         values = self._values.get(name)
         if not isinstance(values, list):
             return []
-        return [value for value in values if isinstance(value, str) and value and not _UNSTORABLE.search(value)]
+        words = (bounded_text(value, LONGEST_WORD) for value in values[:MOST_TEXTS] if isinstance(value, str))
+        return [word for word in words if word]
 
     def money(self, amount: str, currency: str) -> Money | None:
         number, code = self.text(amount), self.text(currency)
@@ -137,7 +151,8 @@ class Fields:
             value = Decimal(number)
         except InvalidOperation:
             return self._unreadable(amount)
-        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -_MOST_DIGITS or value.adjusted() > _MOST_DIGITS:
             return self._unreadable(amount)
         return Money(value, code)
 

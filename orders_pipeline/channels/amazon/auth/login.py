@@ -20,7 +20,7 @@ from typing import Any
 import requests
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from orders_pipeline.channels.amazon.auth.tokens import Issued
+from orders_pipeline.channels.amazon.auth.tokens import Issued, life_of
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
     AmazonClientInvalid,
@@ -44,7 +44,6 @@ ATTEMPTS = 3
 LONGEST_BACKOFF_SECONDS = 5.0
 # A final refusal is remembered this long, so that a batch of a thousand orders asks once, not a thousand times.
 REFUSAL_SECONDS = 60.0
-DEFAULT_LIFE_SECONDS = 3600.0
 
 _WHAT_TO_DO: dict[str, tuple[type[AmazonAuthError], str]] = {
     "invalid_grant": (
@@ -185,7 +184,7 @@ class Login:
                 # Of Login with Amazon, whichever order asked: none of them is to blame.
                 said = reply.problem or "without an access token: look whether AMAZON_LWA_ENDPOINT is Amazon's"
                 raise self._unavailable(200, said)
-            return Issued(token, _life(body))
+            return Issued(token, life_of(body.get("expires_in") if body else None))
         code = body.get("error") if body else None
         if code == "invalid_client":
             raise _SecretRefused(reply.status)
@@ -217,10 +216,3 @@ def _json(reply: Reply) -> dict[str, Any] | None:
     except BadBody:
         return None
     return body if isinstance(body, dict) else None
-
-
-def _life(body: dict[str, Any] | None) -> float:
-    seconds = body.get("expires_in") if body else None
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
-        return float(seconds)
-    return DEFAULT_LIFE_SECONDS

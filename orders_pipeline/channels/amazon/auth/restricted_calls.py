@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.channels.amazon.http.answers import REQUEST_ID_CHARACTERS
 from orders_pipeline.channels.amazon.quota.operations import Operation
+from orders_pipeline.model.untrusted_text import bounded_id
 
 PURPOSE = "ship the order"
 ACTION = "amazon_restricted_call"
-# Amazon's have 36; what a proxy puts there may be anything, and an audit entry takes no long text.
-REQUEST_ID_CHARACTERS = 100
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,8 @@ def restricted_call(
     try:
         return call()
     except AmazonError as error:
-        request_id = error.request_id[:REQUEST_ID_CHARACTERS] if error.request_id else None
+        # Bounded once more: an audit entry takes no long text, and without it a failure would look like a reading.
+        request_id = bounded_id(error.request_id, REQUEST_ID_CHARACTERS)
         failed = {**detail, "error": type(error).__name__, "status": error.status, "request_id": request_id}
         audit.record(action, order_id, PURPOSE, "failed", failed)
         raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orders_pipeline.channels.amazon.api.fields import Fields
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
-from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache, TokenSource
+from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache, TokenSource, life_of
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonRoleMissing
 from orders_pipeline.channels.amazon.http.answers import protocol_error
 from orders_pipeline.channels.amazon.http.timing import Deadline
@@ -29,7 +29,6 @@ from orders_pipeline.channels.amazon.quota.operations import (
 )
 from orders_pipeline.model.order import Priority
 
-DEFAULT_LIFE_SECONDS = 3600.0
 # Enough for a request that is under way; one that comes too late all the same is refused once and sent again.
 EARLY_SECONDS = 10.0
 
@@ -109,7 +108,7 @@ def request_token(
             answer.request_id,
             "answer.restrictedDataToken is missing",
         )
-    return Issued(token, float(fields.whole("expiresIn") or DEFAULT_LIFE_SECONDS))
+    return Issued(token, life_of(fields.whole("expiresIn")))
 
 
 def _resource(operation: Operation, elements: tuple[str, ...]) -> dict[str, object]:

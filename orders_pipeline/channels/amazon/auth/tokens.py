@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 # Five minutes early, or a tenth of a short life.
 EARLY_SECONDS = 300.0
 EARLY_SHARE = 0.1
+# Amazon's tokens live an hour. One that is said to live for minutes less than this would be asked for at every call;
+# one that dies early all the same is refused once, and replaced.
+DEFAULT_LIFE_SECONDS, SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 3600.0, 60.0, 86_400.0
 # While Login with Amazon fails and the old token lives, it is asked this often.
 OUTAGE_PAUSE_SECONDS = 30.0
 
@@ -38,6 +41,14 @@ class Issued:
 
     token: str = field(repr=False)
     life_seconds: float
+
+
+def life_of(told: object) -> float:
+    """Seconds that a token lives, as the answer told it: an hour if it did not, within a minute and a day if it did."""
+    if not isinstance(told, int | float) or isinstance(told, bool) or not told > 0:
+        return DEFAULT_LIFE_SECONDS
+    # Compared before it becomes a float: an integer of hundreds of digits is none.
+    return float(min(max(told, SHORTEST_LIFE_SECONDS), LONGEST_LIFE_SECONDS))
 
 
 Obtain = Callable[[Deadline], Issued]

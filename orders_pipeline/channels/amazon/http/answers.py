@@ -27,10 +27,14 @@ from orders_pipeline.channels.amazon.errors import (
 )
 from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.http.replies import BadBody, Reply
+from orders_pipeline.model.untrusted_text import bounded_id, bounded_text
 
 REQUEST_ID = "x-amzn-RequestId"
 RATE_LIMIT = "x-amzn-RateLimit-Limit"
-SENTENCE_CHARACTERS = 200
+# Amazon's request ids have 36 characters, its codes some twenty; a proxy writes what it likes.
+REQUEST_ID_CHARACTERS, CODE_CHARACTERS, SENTENCE_CHARACTERS = 64, 60, 200
+# Enough to tell a refusal's kind, and to mask what is whole, before the sentence is cut.
+READ_CHARACTERS = 2_000
 PACKAGE_TO_UPDATE_NOT_FOUND = "PackageToUpdateNotFound"
 
 
@@ -44,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Amazon's first error, as far as it is safe to keep."""
+    """Amazon's first error, as far as it is safe to keep: of bounded length, and visible characters alone."""
 
     code: str | None
     message: str
@@ -54,7 +58,7 @@ class _Told:
 
 def read_answer(reply: Reply, operation: Operation, seller_id: str) -> Answer:
     """The answer's body. Raises the error that the answer is; AmazonAuthError for every 401 and 403."""
-    request_id = reply.headers.get(REQUEST_ID)
+    request_id = bounded_id(reply.headers.get(REQUEST_ID), REQUEST_ID_CHARACTERS)
     status = reply.status
     body, problem = _json_object(reply)
     if status == 204:
@@ -146,7 +150,7 @@ def _error(operation: Operation, status: int, seller_id: str, request_id: str | 
         kind = AmazonConflict if status == 409 else AmazonBadRequest
         if PACKAGE_TO_UPDATE_NOT_FOUND in told.message:
             code = PACKAGE_TO_UPDATE_NOT_FOUND
-        said = f" Amazon says: {redact(told.message)[:SENTENCE_CHARACTERS]}" if told.message else ""
+        said = f" Amazon says: {bounded_text(redact(told.message), SENTENCE_CHARACTERS)}" if told.message else ""
         problem = f"what was sent is not accepted ({code or 'no code'}); sending it again cannot help.{said}"
     return kind(
         f"{where}: {problem.rstrip('.')}.", operation=operation.name, status=status, code=code, request_id=request_id
@@ -234,8 +238,8 @@ def _told(body: Mapping[str, Any] | None) -> _Told:
     code = first.get("code")
     return _Told(
         # "Invalid Input" with a space is confirmShipment's own spelling (facts §1).
-        code.replace(" ", "")[:60] if isinstance(code, str) else None,
-        str(first.get("message") or ""),
-        str(first.get("details") or ""),
+        bounded_text(code.replace(" ", ""), CODE_CHARACTERS) if isinstance(code, str) else None,
+        bounded_text(first.get("message"), READ_CHARACTERS) or "",
+        bounded_text(first.get("details"), READ_CHARACTERS) or "",
         has_errors=True,
     )

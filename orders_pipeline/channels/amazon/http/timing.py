@@ -40,6 +40,8 @@ class Deadline:
 
 # The Date header has whole seconds, and an answer takes a while to come.
 DATE_RESOLUTION = timedelta(seconds=2)
+# A machine that is further off than this is told so all the same; and no header moves the clock further.
+FURTHEST_OFFSET = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -56,19 +58,25 @@ class AmazonClock:
         return self.timing.now() + self.offset
 
     def learn(self, date_header: str | None) -> None:
-        """Take the time from an answer. The header has whole seconds, so it is up to one second behind."""
+        """Take the time from an answer. The header has whole seconds, so it is up to one second behind.
+
+        What is no time teaches nothing. One that is days away counts as one day: a machine whose clock is that wrong
+        hears of it, and a header moves nothing further.
+        """
         if not date_header:
             return
         try:
             told = parsedate_to_datetime(date_header)
-        except ValueError:
+            if told.tzinfo is None:
+                return
+            told = told.astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
             return
-        if told.tzinfo is None:
-            return
-        seen = told.astimezone(UTC) - self.timing.now()
+        here = self.timing.now()
+        seen = min(max(told - here, -FURTHEST_OFFSET), FURTHEST_OFFSET)
         # Each answer shows the least that the offset can be: the greatest of those that agree comes nearest to it.
         agrees = self.known and abs(seen - self.offset) < DATE_RESOLUTION
         self.offset = max(seen, self.offset) if agrees else seen
         self.known = True
         if self.observer is not None:
-            self.observer(told.astimezone(UTC))
+            self.observer(here + seen)

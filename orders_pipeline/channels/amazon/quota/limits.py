@@ -97,6 +97,7 @@ class Limits:
         self._seller_id = seller_id
         self._region = region
         self._timing = timing or Timing()
+        self._checked: set[str] = set()
 
     def acquire(self, operation: Operation, priority: Priority, deadline: Deadline) -> Grant:
         """Wait for a token. Raises LimitNotBefore, nothing taken, if none comes before the deadline."""
@@ -118,14 +119,17 @@ class Limits:
             waited += pause
 
     def learn_rate(self, operation: Operation, grant: Grant, header: str | None) -> None:
-        """Follow `x-amzn-RateLimit-Limit`: the rate that applies now, whatever the documents say."""
+        """Follow `x-amzn-RateLimit-Limit`, the rate that applies now, within what Amazon could mean."""
         if not header:
             return
         try:
             rate = float(header)
         except ValueError:
             return
-        if not math.isfinite(rate) or rate <= 0 or math.isclose(rate, grant.rate, rel_tol=1e-6):
+        if not math.isfinite(rate) or rate <= 0:
+            return
+        rate = operation.plausible_rate(rate)
+        if math.isclose(rate, grant.rate, rel_tol=1e-6):
             return
         logger.info("Amazon announces %s requests a second for %s (until now %s)", rate, operation.name, grant.rate)
         with self._connection() as connection:
@@ -183,6 +187,8 @@ class Limits:
 
     def _take(self, operation: Operation, key: LimitKey, *, leave: float, patience: float, waited: float) -> Take:
         with self._connection() as connection:
+            if operation.name not in self._checked:
+                self._heal(connection, operation, key)
             for _ in range(2):
                 take = store.take(
                     connection, key, leave=leave, patience=patience, waited=waited, probe_seconds=PROBE_SECONDS
@@ -191,6 +197,13 @@ class Limits:
                     return take
                 store.ensure_bucket(connection, key, rate=operation.rate, burst=operation.burst)
         raise RuntimeError(f"The limit of {operation.name} was deleted while it was in use.")
+
+    def _heal(self, connection: Connection, operation: Operation, key: LimitKey) -> None:
+        """Once a process: a rate that an earlier release took from an absurd header is the documented one again."""
+        lowest, highest = operation.plausible_rate(0), operation.plausible_rate(math.inf)
+        if store.heal_rate(connection, key, rate=operation.rate, lowest=lowest, highest=highest):
+            logger.warning("The stored rate of %s was absurd; %s counts.", operation.name, operation.rate)
+        self._checked.add(operation.name)
 
     def _wait_for_turn(self, key: LimitKey, take: Take) -> bool:
         """Sleep until the reservation is due. False if it became void meanwhile: then nothing is held any more."""

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from orders_pipeline.model.order import Priority
 
 NOTIFICATIONS_SCOPE = "sellingpartnerapi::notifications"
+# Beyond a hundredth or a hundredfold of the documented rate, a header is a mistake: followed, it would stop the seller.
+RATE_FACTOR = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Operation:
     burst: int
     reserve: int = 0
     scope: str | None = None
+
+    def plausible_rate(self, rate: float) -> float:
+        """The rate, or the nearest that Amazon could mean: a seller's differs from the documented, but not so far."""
+        return min(max(rate, self.rate / RATE_FACTOR), self.rate * RATE_FACTOR)
 
     def url_path(self, **values: str) -> str:
         """The path with its parameters filled in and escaped."""

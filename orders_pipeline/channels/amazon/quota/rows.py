@@ -139,6 +139,15 @@ _SET_RATE = text(
     """  # noqa: S608 - no value is formatted in
 )
 
+# What was reserved under such a rate is void. The level is not carried on: it was computed by that rate.
+_HEAL = text(
+    f"""
+    update pipeline.amazon_rate_limits set
+        rate = :new_rate, tokens = 0, refilled_at = clock_timestamp(), blocked_until = null, epoch = epoch + 1
+    where {_KEY} and not (rate between :lowest * 0.999 and :highest * 1.001)
+    """  # noqa: S608 - no value is formatted in
+)
+
 _FAILURE = f"""
     consecutive_failures = consecutive_failures + 1,
     breaker_open_until = case
@@ -237,6 +246,12 @@ def give_back(connection: Connection, key: LimitKey, epoch: int) -> None:
 def set_rate(connection: Connection, key: LimitKey, rate: float) -> None:
     """Follow the rate that Amazon announced. Reservations are void: their due times followed from the old rate."""
     connection.execute(_SET_RATE, {**key.parameters(), "new_rate": rate, "headroom": HEADROOM})
+
+
+def heal_rate(connection: Connection, key: LimitKey, *, rate: float, lowest: float, highest: float) -> bool:
+    """Set a stored rate that is outside of these bounds to `rate`, the bucket empty; True if it was."""
+    bounds = {"new_rate": rate, "lowest": lowest, "highest": highest}
+    return connection.execute(_HEAL, {**key.parameters(), **bounds}).rowcount > 0
 
 
 def record_throttled(

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.api.fields import LONGEST_WORD, MOST_TEXTS, FieldProblem, Fields
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order as read_v0
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_shipping_details as read_v0_details
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order as read_v2026
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_shipping_details as read_v2026_details
 from orders_pipeline.model.order import UNKNOWN_FULFILLER, Money
+from orders_pipeline.model.untrusted_text import is_bounded
 
 SECRET = "Jane Doe of 12 Secret Street"
 LEAST_2026: dict[str, Any] = {"orderId": "1", "lastUpdatedTime": "2026-11-20T10:00:00Z", "orderItems": []}
@@ -45,6 +46,10 @@ NAMES_V0 = (
         ("0001-01-01T00:00:00+14:00", None),
         (None, None),
         (17, None),
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        # Arithmetic with it would fail: no deadline is that far away.
+        ("9999-12-31T23:59:59Z", None),
+        ("1582-10-15T00:00:00Z", None),
     ],
 )
 def test_times_with_and_without_milliseconds_are_aware_and_utc(told: object, meant: datetime | None) -> None:
@@ -60,7 +65,22 @@ def test_booleans_may_be_texts(told: object, meant: bool) -> None:
 
 @pytest.mark.parametrize(
     ("told", "meant"),
-    [(3, 3), ("3", 3), (3.0, 3), (True, None), ("three", None), (1.5, None), (float("inf"), None), ("9" * 5000, None)],
+    [
+        (3, 3),
+        ("3", 3),
+        (3.0, 3),
+        (True, None),
+        ("three", None),
+        (1.5, None),
+        (float("inf"), None),
+        ("9" * 5000, None),
+        (2_147_483_647, 2_147_483_647),
+        (2_147_483_648, None),
+        ("2147483648", None),
+        (-2_147_483_649, None),
+        (10**4000, None),
+        (1e300, None),
+    ],
 )
 def test_whole_numbers_may_be_texts(told: object, meant: int | None) -> None:
     assert Fields({"n": told}, "x").whole("n") == meant
@@ -75,7 +95,13 @@ def test_whole_numbers_may_be_texts(told: object, meant: int | None) -> None:
         ("ten", None),
         (10, Decimal(10)),
         ("1E+999999", None),
+        ("1E-999999", None),
+        ("0E-999999", None),
+        ("0." + "1" * 400, None),
+        (1e300, None),
+        (10**400, None),
     ],
+    ids=lambda value: repr(value)[:20],
 )
 def test_money_is_decimal(told: object, meant: Decimal | None) -> None:
     money = Fields({"a": told, "c": "USD"}, "x").money("a", "c")
@@ -190,3 +216,10 @@ def test_a_text_that_is_stored_is_bounded_and_a_token_or_a_buyers_words_stay_as_
     gift = fields.personal("gift")
     assert gift is not None
     assert len(gift.plain()) == 900
+
+
+def test_a_list_of_texts_is_bounded_in_number_and_each_in_length():
+    fields = Fields({"programs": ["PRIME", "\u202e\x1b[31m" + "x" * 100_000, "\x00", 7, None]}, "order")
+    assert fields.texts("programs")[0] == "PRIME"
+    assert all(is_bounded(one, LONGEST_WORD) for one in fields.texts("programs"))
+    assert len(Fields({"programs": [f"P{n}" for n in range(10_000)]}, "order").texts("programs")) == MOST_TEXTS

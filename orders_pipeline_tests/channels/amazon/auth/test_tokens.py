@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 import requests
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache
+from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache, life_of
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
     AmazonClientInvalid,
@@ -225,3 +226,27 @@ def test_a_waiter_gets_the_token_that_another_process_is_obtaining(database: Dat
     first.join()
     second.join()
     assert got == ["token-1"]
+
+
+@pytest.mark.parametrize(
+    ("told", "life"),
+    [(3600, 3600.0), (10**400, 86_400.0), (1e308, 86_400.0), (float("inf"), 86_400.0), (1, 60.0), (0, 3600.0),
+     (-5, 3600.0), (True, 3600.0), ("3600", 3600.0), (None, 3600.0)],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_a_token_lives_a_minute_at_least_and_a_day_at_most(told: object, life: float) -> None:
+    assert life_of(told) == life
+
+
+@pytest.mark.parametrize("told", [10**400, 1e308], ids=["integer", "float"])
+def test_a_token_of_an_absurd_life_is_used_and_kept_for_a_day_at_most(
+    database: Database, open_canned: OpenCanned, amazon: CannedAmazon, told: float
+) -> None:
+    amazon.life_seconds = told  # type: ignore[assignment]
+    client = open_canned("v0")
+    amazon.lay(Canned(body={"restrictedDataToken": "Atz.sprdt|1", "expiresIn": told}))
+    assert client.restricted.current(client.transport.deadline(10)) == "Atz.sprdt|1"
+    with database.transaction() as connection:
+        lives = connection.execute(text("select expires_at - obtained_at from vault.amazon_tokens")).scalars().all()
+    assert len(lives) == 2
+    assert max(lives) <= timedelta(days=1, seconds=1)

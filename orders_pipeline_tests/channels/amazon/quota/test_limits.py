@@ -173,11 +173,11 @@ def test_an_announced_rate_is_followed_at_once_even_by_those_who_wait_already(da
     thread.start()
     time.sleep(0.3)
     grant = limits.acquire(FAST, Priority.EVENT, Timing().deadline(1))
-    limits.learn_rate(SLOW, grant, "20.0")
+    limits.learn_rate(SLOW, grant, "1.0")
     thread.join(timeout=10)
     assert done
     assert done[0] < 3
-    assert state(limits, SLOW).rate == 20.0
+    assert state(limits, SLOW).rate == 1.0
     assert state(limits, SLOW).burst == SLOW.burst
 
 
@@ -187,6 +187,38 @@ def test_a_header_that_is_no_rate_changes_nothing(database: Database, header: st
     grant = limits.acquire(SLOW, Priority.EVENT, Timing().deadline(1))
     limits.learn_rate(SLOW, grant, header)
     assert state(limits, SLOW).rate == SLOW.rate
+
+
+@pytest.mark.parametrize(
+    ("header", "share"),
+    [("1e-300", 0.01), ("1e-320", 0.01), ("1e-9", 0.01), ("0.0025", 0.25), ("1e300", 100), ("9" * 300, 100)],
+)
+def test_an_announced_rate_is_followed_within_a_hundredth_and_a_hundredfold_of_the_documented(
+    database: Database, header: str, share: float
+) -> None:
+    limits = limits_of(database)
+    limits.learn_rate(SLOW, limits.acquire(SLOW, Priority.EVENT, Timing().deadline(1)), header)
+    assert state(limits, SLOW).rate == pytest.approx(SLOW.rate * share)
+    drain(limits, SLOW)
+    soonest = database.now() + timedelta(seconds=2 / (SLOW.rate * share))
+    with pytest.raises(LimitNotBefore) as caught:
+        for _ in range(SLOW.burst + 100):
+            limits.acquire(SLOW, Priority.EVENT, Timing().deadline(0))
+    assert caught.value.not_before <= soonest
+
+
+@pytest.mark.parametrize("stored", [1e-320, 1e-300, 1e-9, 1e300])
+def test_an_absurd_rate_that_an_earlier_release_stored_heals_before_the_next_call(
+    database: Database, stored: float
+) -> None:
+    drain(limits_of(database), SLOW)
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.amazon_rate_limits set rate = :rate"), {"rate": stored})
+    limits = limits_of(database)
+    with pytest.raises(LimitNotBefore) as caught:
+        limits.acquire(SLOW, Priority.EVENT, Timing().deadline(0))
+    assert state(limits, SLOW).rate == SLOW.rate
+    assert caught.value.not_before <= database.now() + timedelta(seconds=1 / SLOW.rate)
 
 
 def test_the_state_survives_a_restart(database_url: str) -> None:
