@@ -27,6 +27,7 @@ from sqlalchemy import create_engine, text
 from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE
 from orders_pipeline.database.embedded import find_embedded, postgres_folder, start_embedded
 from orders_pipeline.http.sessions import open_session
+from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.operations.serve import choose_port
 from orders_pipeline.settings import project_root
