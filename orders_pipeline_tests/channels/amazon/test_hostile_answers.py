@@ -139,6 +139,15 @@ def test_a_request_id_is_short_and_visible_in_every_error(client: AmazonClient, 
     assert is_bounded(str(caught.value), LONGEST_ERROR)
 
 
+@pytest.mark.parametrize("words", ["bad \x00", "bad \ud800", "\x1b]0;pwned\x07", "x" * 60_000, 10**400, {"a": 1}])
+def test_a_refusals_code_and_words_are_short_and_visible(client: AmazonClient, amazon: CannedAmazon, words: object):
+    amazon.lay(Canned(400, {"errors": [{"code": words, "message": words, "details": words}]}))
+    with pytest.raises(AmazonError) as caught:
+        client.orders.get_order(ORDER_ID)
+    assert is_bounded(caught.value.code or "", 60)
+    assert is_bounded(str(caught.value), LONGEST_ERROR)
+
+
 TEXTS = st.text(max_size=20) | st.sampled_from(["\x00", "\ud800", "\x1b]0;pwned\x07", "[/section 3]", "x" * 9_000])
 NUMBERS = st.sampled_from([10**400, -(10**400), 1e308, 1e-300, 0, -1, "1e-320", "1e300", "nan", "inf", "٣", ""])
 DATES = st.sampled_from(
