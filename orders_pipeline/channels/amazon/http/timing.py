@@ -40,8 +40,9 @@ class Deadline:
 
 # The Date header has whole seconds, and an answer takes a while to come.
 DATE_RESOLUTION = timedelta(seconds=2)
-# A machine that is further off than this is told so all the same; and no header moves the clock further.
-FURTHEST_OFFSET = timedelta(days=1)
+# A machine that is further off than this is told so all the same; and no header moves the clock further. A database
+# that was restored may be months behind: the retention has to hear of that (database.clocks).
+FURTHEST_OFFSET = timedelta(days=366)
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class AmazonClock:
     def learn(self, date_header: str | None) -> None:
         """Take the time from an answer. The header has whole seconds, so it is up to one second behind.
 
-        What is no time teaches nothing. One that is days away counts as one day: a machine whose clock is that wrong
+        What is no time teaches nothing. One that is years away counts as one year: a machine whose clock is that wrong
         hears of it, and a header moves nothing further.
         """
         if not date_header:

@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
         (None, None),
     ],
 )
-def test_a_header_moves_the_clock_by_a_day_at_most_and_what_is_no_time_by_nothing(
+def test_a_header_moves_the_clock_by_a_year_at_most_and_what_is_no_time_by_nothing(
     header: str | None, offset: timedelta | None
 ) -> None:
     heard: list[datetime] = []
