@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline_tests.world import World, open_world
 
@@ -13,3 +14,8 @@ from orders_pipeline_tests.world import World, open_world
 @pytest.fixture
 def world(database: Database, tmp_path: Path) -> World:
     return open_world(database, tmp_path)
+
+
+@pytest.fixture
+def audit(database: Database) -> AuditLog:
+    return AuditLog(database)
