@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.channels.amazon.errors import AmazonError, AmazonProtocolError, AmazonUnavailable
+from orders_pipeline.channels.amazon.http.timing import FURTHEST_OFFSET
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
@@ -219,6 +220,6 @@ def test_whatever_headers_and_body_amazon_sends_a_call_answers_or_raises_an_amaz
         except AmazonError as error:
             assert is_bounded(str(error), LONGEST_ERROR)
             assert is_bounded(error.code or "", 60)
-    assert abs(client.clock.offset) <= timedelta(days=1)
+    assert abs(client.clock.offset) <= FURTHEST_OFFSET
     for one in client.limits.report():
         assert GET_ORDER.rate / 100 <= one.rate <= GET_ORDER.rate * 100
