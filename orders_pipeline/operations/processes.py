@@ -64,6 +64,7 @@ class DagsterProcesses:
         try:
             self._start()
         except BaseException:
+            # Ctrl-C as well: what was started must not outlive us. Raised on as it came.
             self._end()
             raise
         return self

@@ -59,6 +59,7 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
         finally:
             database.close()
     except BaseException:
+        # Ctrl-C as well: a server that was started here must not outlive us. Raised on as it came.
         if server is not None and server.started_here:
             server.stop()
         raise
