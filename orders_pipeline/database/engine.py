@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy import Connection, Engine, Row, create_engine, text
 
@@ -19,8 +19,20 @@ LOCK_TIMEOUT_MILLISECONDS = 10_000
 IDLE_TIMEOUT_MILLISECONDS = 120_000
 
 
+class AccountTransaction:
+    """One transaction for one account: every query reads and writes this account's rows alone.
+
+    Take `connection` only for what belongs to no account: a lock, the clock, a savepoint.
+    """
+
+    def __init__(self, connection: Connection, account_id: str) -> None:
+        self.connection = connection
+        self.account_id = account_id
+        self.execute = connection.execute
+
+
 class Database:
-    """PostgreSQL through SQLAlchemy Core. Thread-safe; each `transaction()` has a connection of its own."""
+    """PostgreSQL through SQLAlchemy Core. Thread-safe; each transaction has a connection of its own."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         self._engine = create_engine(
@@ -49,15 +61,32 @@ class Database:
     def engine(self) -> Engine:
         return self._engine
 
+    @overload
+    def transaction(self) -> AbstractContextManager[Connection]: ...
+
+    @overload
+    def transaction(self, account_id: str) -> AbstractContextManager[AccountTransaction]: ...
+
+    def transaction(
+        self, account_id: str | None = None
+    ) -> AbstractContextManager[Connection] | AbstractContextManager[AccountTransaction]:
+        """One transaction of this account: committed when the block ends, rolled back when it raises."""
+        return self.begin() if account_id is None else self._of_account(account_id)
+
     @contextmanager
-    def transaction(self) -> Generator[Connection]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
+    def _of_account(self, account_id: str) -> Generator[AccountTransaction]:
+        with self._engine.begin() as connection:
+            yield AccountTransaction(connection, account_id)
+
+    @contextmanager
+    def begin(self) -> Generator[Connection]:
+        """One transaction that belongs to no account, or to all: keys, the audit chain, clocks, migrations."""
         with self._engine.begin() as connection:
             yield connection
 
     def now(self) -> datetime:
         """The database's clock, aware, UTC: the one that decides between processes."""
-        with self.transaction() as connection:
+        with self.begin() as connection:
             return database_now(connection)
 
     def close(self) -> None:
