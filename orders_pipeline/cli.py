@@ -18,7 +18,7 @@ from orders_pipeline.audit.errors import AuditRefused
 from orders_pipeline.audit.log import AuditVerification
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.database.embedded import EmbeddedPostgresError
-from orders_pipeline.database.migrate import DatabaseNewerThanCode, MigrationBlocked
+from orders_pipeline.database.migrate import DatabaseNewerThanCode, MigrationBlocked, MigrationOutOfOrder, Phase
 from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
@@ -55,6 +55,7 @@ EXPECTED = (
     DataFolderRefused,
     DatabaseNewerThanCode,
     MigrationBlocked,
+    MigrationOutOfOrder,
     InstanceFileMissing,
     AmazonError,
     AuditRefused,
@@ -79,7 +80,8 @@ def _told(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             _refuse(str(error))
         except DBAPIError as error:
             # The driver's first line names host and cause, and no password; the rest is SQLAlchemy's.
-            _refuse(f"PostgreSQL cannot be used: {str(error.orig).strip().splitlines()[0]} (see ORDERS_DATABASE_URL)")
+            advice = " ".join(getattr(error, "__notes__", ())) or "See ORDERS_DATABASE_URL."
+            _refuse(f"PostgreSQL cannot be used: {str(error.orig).strip().splitlines()[0]}. {advice}")
         except (BotoCoreError, ClientError) as error:
             _refuse(f"AWS refuses or does not answer ({type(error).__name__}): run `orders-pipeline doctor`")
         raise AssertionError("unreachable")
@@ -134,13 +136,21 @@ def web_user(name: str, role: str, password: str) -> None:
 
 
 @main.command()
+@click.option(
+    "--only",
+    type=click.Choice([Phase.BEFORE.value, Phase.AFTER.value]),
+    help="One half: before the new release starts, or after the old one has stopped (default: both).",
+)
 @_told
-def migrate() -> None:
+def migrate(only: str | None) -> None:
     """Create both databases if they are missing and bring the schema up to date (`up` does this too)."""
-    started = prepare_store(load_settings())
+    started = prepare_store(load_settings(), Phase(only) if only else None)
     if started is not None:
         started.stop()
-    _say("The schema is up to date.")
+    if only == Phase.BEFORE:
+        _say("This release can start. Once the earlier one has stopped: orders-pipeline migrate --only after")
+    else:
+        _say("The schema is up to date.")
 
 
 @main.command()

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, overload
 
-from sqlalchemy import Connection, Engine, Row, create_engine, text
+from psycopg2 import errorcodes
+from sqlalchemy import Connection, Engine, ExceptionContext, Row, create_engine, event, text
 
 # A row whose columns the query names; SQLAlchemy types them by position, which a table with many does not need.
 AnyRow = Row[*tuple[Any, ...]]
@@ -17,6 +18,8 @@ STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 LOCK_TIMEOUT_MILLISECONDS = 10_000
 # A process that froze within a transaction holds its locks, the audit chain's among them, against everybody.
 IDLE_TIMEOUT_MILLISECONDS = 120_000
+# A query for what the schema of another release has.
+_OF_ANOTHER_SCHEMA = (errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN, errorcodes.INVALID_SCHEMA_NAME)
 
 
 class AccountTransaction:
@@ -56,6 +59,7 @@ class Database:
                 "keepalives_count": 3,
             },
         )
+        event.listen(self._engine, "handle_error", _explain_missing_schema)
 
     @property
     def engine(self) -> Engine:
@@ -96,3 +100,10 @@ class Database:
 def database_now(connection: Connection) -> datetime:
     """The database's clock at this statement (not at the start of the transaction), aware, UTC."""
     return connection.execute(text("select clock_timestamp()")).scalar_one()
+
+
+def _explain_missing_schema(context: ExceptionContext) -> None:
+    """Dagster's processes do not compare revisions when they start: the query that fails says what to run."""
+    error = context.sqlalchemy_exception
+    if error is not None and getattr(context.original_exception, "pgcode", None) in _OF_ANOTHER_SCHEMA:
+        error.add_note("The schema is not the one that this release needs: `orders-pipeline doctor` says what to run.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from importlib.resources import files
 
 from alembic import command
@@ -27,43 +30,103 @@ class DatabaseNewerThanCode(Exception):
     """The database was migrated by a newer release than this one."""
 
 
-def upgrade(database: Database) -> str:
-    """Apply every migration that is missing; return the revision that the database is at.
+class MigrationOutOfOrder(Exception):
+    """The half of an upgrade that was asked for cannot be applied now; nothing was changed."""
+
+
+class Phase(StrEnum):
+    """When a revision is applied; its module says so as `phase`. A release's AFTER revisions follow all its others."""
+
+    BEFORE = "before"  # before the new code starts: it only adds, and the old code can live with it
+    STOPPED = "stopped"  # while no process runs: the old code cannot live with it, nor the new code without it
+    AFTER = "after"  # once no process of the old code runs: it takes away what only that used
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRevisions:
+    """What a database lacks, oldest first: what this code needs, and what may wait until the old code is gone."""
+
+    needed: Sequence[str]
+    after: Sequence[str]
+
+
+def upgrade(database: Database, only: Phase | None = None) -> str:
+    """Apply the revisions that are missing, all or one half; return the revision that the database is at.
+
+    `only` is Phase.BEFORE (while the old code runs) or Phase.AFTER (once it is gone).
 
     Raises DatabaseNewerThanCode, without touching anything, if the database holds a revision unknown to this code;
-    MigrationBlocked, and nothing is changed, if a session of somebody's own holds a table for too long.
+    MigrationOutOfOrder if the half cannot be applied now; MigrationBlocked, and nothing is changed, if a session of
+    somebody's own holds a table for too long.
     """
-    script = ScriptDirectory.from_config(_configuration())
-    head = script.get_current_head()
-    assert head is not None
-    with database.transaction() as connection:
+    phases = revision_phases()
+    with database.begin() as connection:
         current = current_revision(connection)
-    _refuse_unknown(script, current)
-    if current == head:
+    target = target_revision(phases, current, only)
+    if current == target:
         # No lock, and no right to write: the login of a deployment may have been given neither.
-        return head
+        return target
     if current is None:
         _make_version_table(database)
     try:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text("set local lock_timeout = 0"))
             connection.execute(text("set local statement_timeout = 0"))
             # Who holds it migrates; the others wait, and find nothing left to do. Who may only read cannot take it.
             connection.execute(text("lock table alembic_version in share row exclusive mode"))
             connection.execute(text("select set_config('lock_timeout', :patience, true)"), {"patience": TABLE_PATIENCE})
-            _refuse_unknown(script, current_revision(connection))
+            # Decided anew: another process may have upgraded it meanwhile.
+            target = target_revision(phases, current_revision(connection), only)
             configuration = _configuration()
             configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+            command.upgrade(configuration, target)
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
             raise MigrationBlocked(_who_blocks(database)) from error
         raise
-    return head
+    return target
+
+
+def target_revision(phases: Mapping[str, Phase], current: str | None, only: Phase | None) -> str:
+    """The revision to upgrade to; `phases` has each revision's, oldest first, and `current` is None when empty.
+
+    Raises DatabaseNewerThanCode and MigrationOutOfOrder, as `upgrade` does.
+    """
+    missing = _missing(phases, current)
+    head = [*phases][-1]
+    if only is None:
+        return head
+    if only is Phase.AFTER:
+        if missing.needed:
+            raise MigrationOutOfOrder(
+                f"The database is at revision {current or 'none'}, and this release needs {missing.needed[-1]}. Run "
+                "`orders-pipeline migrate --only before` first; nothing was changed."
+            )
+        return head
+    # Nothing runs on an empty database that could be disturbed.
+    disturbing = [revision for revision in missing.needed if current and phases[revision] is not Phase.BEFORE]
+    if disturbing:
+        raise MigrationOutOfOrder(
+            f"The earlier release cannot run with revision {', '.join(disturbing)}, nor this one without. Stop every "
+            'process of the pipeline, then run `orders-pipeline migrate` (docs/runbook.md, "Upgrades"); nothing was '
+            "changed."
+        )
+    return missing.needed[-1] if missing.needed else current or head
+
+
+def revision_phases() -> dict[str, Phase]:
+    """Every revision of this code, oldest first."""
+    revisions = [*ScriptDirectory.from_config(_configuration()).walk_revisions()]
+    return {one.revision: Phase(one.module.phase) for one in reversed(revisions)}
+
+
+def missing_revisions(connection: Connection) -> MissingRevisions:
+    """Which revisions of this code the database lacks. Raises DatabaseNewerThanCode."""
+    return _missing(revision_phases(), current_revision(connection))
 
 
 def _who_blocks(database: Database) -> str:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         sessions = connection.execute(
             text(
                 "select distinct l.pid, a.usename from pg_locks l join pg_stat_activity a using (pid) "
@@ -81,7 +144,7 @@ def _who_blocks(database: Database) -> str:
 def _make_version_table(database: Database) -> None:
     """Alembic's own table, as Alembic makes it, committed at once: others can wait only for what is there."""
     try:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(
                 text(
                     "create table if not exists alembic_version (version_num varchar(32) not null, "
@@ -92,14 +155,6 @@ def _make_version_table(database: Database) -> None:
         # Two who make it at once collide in PostgreSQL's catalog, in spite of "if not exists".
         if not isinstance(error.orig, (UniqueViolation, DuplicateTable, DuplicateObject)):
             raise
-
-
-def pending_upgrade(connection: Connection) -> bool:
-    """Whether migrations are missing. Raises DatabaseNewerThanCode."""
-    script = ScriptDirectory.from_config(_configuration())
-    current = current_revision(connection)
-    _refuse_unknown(script, current)
-    return current != script.get_current_head()
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -144,13 +199,17 @@ def _connects(target: URL) -> bool:
         engine.dispose()
 
 
-def _refuse_unknown(script: ScriptDirectory, current: str | None) -> None:
-    known = {revision.revision for revision in script.walk_revisions()}
-    if current is not None and current not in known:
+def _missing(phases: Mapping[str, Phase], current: str | None) -> MissingRevisions:
+    if current is not None and current not in phases:
         raise DatabaseNewerThanCode(
             f"The database is at revision {current}, which this release of orders_pipeline does not know: it was "
             "upgraded by a newer one. Install that release (or restore a backup from before); nothing was changed."
         )
+    revisions = [*phases]
+    missing = revisions if current is None else revisions[revisions.index(current) + 1 :]
+    # The code needs everything up to the newest revision that does not only tidy up.
+    needed = max((place for place, one in enumerate(missing, 1) if phases[one] is not Phase.AFTER), default=0)
+    return MissingRevisions(missing[:needed], missing[needed:])
 
 
 def _configuration() -> Config:

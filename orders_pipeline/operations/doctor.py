@@ -6,7 +6,7 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.channels.amazon.diagnostics import Finding, bad, good
 from orders_pipeline.database.embedded import EmbeddedPostgresError
-from orders_pipeline.database.migrate import DatabaseNewerThanCode, pending_upgrade
+from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.wms.port import WarehouseError
@@ -37,7 +37,7 @@ def examine(deployment: Deployment) -> list[Finding]:
 def _database(deployment: Deployment) -> Finding:
     try:
         with deployment.database.transaction() as connection:
-            waiting = pending_upgrade(connection)
+            missing = missing_revisions(connection)
     except EmbeddedPostgresError as error:
         return bad("database", "the embedded PostgreSQL is not running", str(error))
     except OperationalError as error:
@@ -45,8 +45,18 @@ def _database(deployment: Deployment) -> Finding:
         return bad("database", "PostgreSQL does not answer", f"{cause}: check ORDERS_DATABASE_URL and the server")
     except DatabaseNewerThanCode as error:
         return bad("database", "it is newer than this release", str(error))
-    if waiting:
-        return bad("database", "its schema is older than this release", "run `orders-pipeline migrate` (`up` does it)")
+    if missing.needed:
+        return bad(
+            "database",
+            f"its schema is older than this release, which needs revision {missing.needed[-1]}",
+            'run `orders-pipeline migrate` (`up` does it); docs/runbook.md, "Upgrades", says what to stop before',
+        )
+    if missing.after:
+        return good(
+            "database",
+            "PostgreSQL answers; once no process of the earlier release runs, finish the upgrade: "
+            "`orders-pipeline migrate --only after`",
+        )
     return good("database", "PostgreSQL answers, and its schema is up to date")
 
 

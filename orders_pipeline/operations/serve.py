@@ -17,7 +17,7 @@ from orders_pipeline.audit.log import AuditLog, acting_as
 from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE, beside
 from orders_pipeline.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, start_embedded
 from orders_pipeline.database.engine import Database
-from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+from orders_pipeline.database.migrate import Phase, ensure_database_exists, upgrade
 from orders_pipeline.operations.processes import DagsterProcesses, ProcessEnded, WebOptions
 from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.secret_files import close_data_folder
@@ -30,11 +30,12 @@ class InstanceFileMissing(Exception):
     """DAGSTER_HOME has no dagster.yaml, and there is none to copy."""
 
 
-def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
-    """Have both databases there, and the schema up to date. Returns the embedded server if this call started it.
+def prepare_store(settings: Settings, only: Phase | None = None) -> EmbeddedPostgres | None:
+    """Have both databases there, and the schema up to date, or `only` that half of it.
 
-    Raises EmbeddedPostgresError, DataFolderRefused, DatabaseNewerThanCode, MigrationBlocked, or SQLAlchemy's
-    OperationalError for a server that is away.
+    Returns the embedded server if this call started it. Raises EmbeddedPostgresError, DataFolderRefused,
+    DatabaseNewerThanCode, MigrationOutOfOrder, MigrationBlocked, or SQLAlchemy's OperationalError for a server that is
+    away.
     """
     settings.require_usable()
     server: EmbeddedPostgres | None = None
@@ -53,7 +54,7 @@ def prepare_store(settings: Settings) -> EmbeddedPostgres | None:
             ensure_database_exists(dagster_url)
         database = Database(orders_url)
         try:
-            upgrade(database)
+            upgrade(database, only)
             with acting_as("job:migrate"):
                 note_role_changes(database, AuditLog(database))
         finally:

@@ -12,8 +12,10 @@ from sqlalchemy import Engine, text
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.cli import main
+from orders_pipeline.database import migrate
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
+from orders_pipeline.database.migrate import Phase
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
@@ -44,6 +46,36 @@ def test_migrate_brings_an_empty_server_up_to_date_and_may_be_repeated(
     finally:
         with postgres_admin.connect() as connection:
             connection.execute(text(f"drop database if exists {name} with (force)"))
+
+
+def test_a_schema_of_another_release_is_met_with_what_to_run(
+    sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+    *_, before_head, head = migrate.revision_phases()
+
+    def run(*arguments: str, revision: str) -> str:
+        with database.begin() as connection:
+            connection.execute(text("update alembic_version set version_num = :revision"), {"revision": revision})
+        return CliRunner().invoke(main, [*arguments]).output
+
+    # Older: the half that leaves the earlier release running is refused where it cannot live with a revision.
+    assert f"which needs revision {head}" in run("doctor", revision="0003")
+    assert "Stop every process" in run("migrate", "--only", "before", revision="0003")
+    assert "migrate --only before" in run("migrate", "--only", "after", revision="0003")
+    # Newer.
+    for command in ("doctor", "migrate"):
+        assert "Install that release" in run(command, revision="from_the_future")
+    # Between the halves this release works, and the doctor reminds of the second.
+    monkeypatch.setattr(
+        migrate, "revision_phases", lambda: {"0001": Phase.BEFORE, before_head: Phase.BEFORE, head: Phase.AFTER}
+    )
+    assert "finish the upgrade: `orders-pipeline migrate --only after`" in run("doctor", revision=before_head)
+    assert "migrate --only after" in run("migrate", "--only", "before", revision=before_head)
+    # A process that runs on a schema that has gone on without it.
+    with database.begin() as connection:
+        connection.execute(text("alter table pipeline.orders rename to renamed"))
+    assert "`orders-pipeline doctor` says what to run" in run("replay", revision=before_head)
 
 
 def test_a_parked_order_is_given_another_chance_by_name_and_by_reason(

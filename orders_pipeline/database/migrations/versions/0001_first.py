@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 revision = "0001"
 down_revision = None
+phase = "before"
 branch_labels = None
 depends_on = None
 

@@ -9,6 +9,7 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
+phase = "stopped"
 branch_labels = None
 depends_on = None
 

@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
+phase = "stopped"
 branch_labels = None
 depends_on = None
 

@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
+phase = "before"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
+phase = "stopped"
 branch_labels = None
 depends_on = None
 

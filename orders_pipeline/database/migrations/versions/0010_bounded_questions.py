@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
+phase = "stopped"
 branch_labels = None
 depends_on = None
 
