@@ -75,7 +75,6 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             intake.drain_notifications_sensor,
             shipments.poll_warehouse_sensor,
             operations.deliver_alerts_sensor,
-            operations.alert_on_failed_runs,
             compliance.watch_roles_sensor,
         ],
         resources={**default_resources(), **overrides},

@@ -26,7 +26,11 @@ class Pipeline:
         sensor = self.repository.get_sensor_def(sensor_name)
         needed = {name: default_resources()[name] for name in sensor.required_resource_keys}
         with dg.build_sensor_context(
-            instance=self.instance, sensor_name=sensor_name, cursor=self._cursors.get(sensor_name), resources=needed
+            instance=self.instance,
+            repository_def=self.repository,
+            sensor_name=sensor_name,
+            cursor=self._cursors.get(sensor_name),
+            resources=needed,
         ) as context:
             data = sensor.evaluate_tick(context)
         self._cursors[sensor_name] = data.cursor

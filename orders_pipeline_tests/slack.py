@@ -12,7 +12,10 @@ from pydantic import SecretStr
 
 
 class Slack(ThreadingHTTPServer):
-    """A webhook that keeps what it is told; `status` is what it answers, 400 to a text that has what it `refuses`."""
+    """A webhook that keeps what it is told; `status` is what it answers, 400 to a text that has what it `refuses`.
+
+    `fails_at`: 500 to a text that has it. `asked` counts the requests.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
@@ -20,6 +23,8 @@ class Slack(ThreadingHTTPServer):
         self.bodies: list[dict[str, object]] = []
         self.status = 200
         self.refuses: str | None = None
+        self.fails_at: str | None = None
+        self.asked = 0
 
     @classmethod
     @contextmanager
@@ -45,7 +50,9 @@ class _Hook(BaseHTTPRequestHandler):
         slack = self.server
         assert isinstance(slack, Slack)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        slack.asked += 1
         status = 400 if slack.refuses and slack.refuses in body["text"] else slack.status
+        status = 500 if slack.fails_at and slack.fails_at in body["text"] else status
         if status == 200:
             slack.told.append(body["text"])
             slack.bodies.append(body)

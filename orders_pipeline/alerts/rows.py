@@ -9,11 +9,11 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
 from orders_pipeline.alerts.tables import alerts
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
 
-SEVERITIES = ("info", "warning", "error")
 # A row of the index over the keys takes 2,704 bytes at most. The longest names an order and a package of it.
 LONGEST_KEY = 300
 # A few sentences. What others wrote into a message is bounded where it entered; this is the last net.
@@ -134,11 +134,11 @@ def close_alerts_unseen_for(connection: Connection, *, seller_id: str, keys: Seq
 
 
 def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
-    """Open alerts, worst and newest first."""
+    """Open alerts of this account and of none, worst and newest first."""
     statement = (
         select(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None))
-        .order_by(alerts.c.severity, alerts.c.opened_at.desc())
+        .where(alerts.c.seller_id.in_([seller_id, NOBODY]), alerts.c.closed_at.is_(None))
+        .order_by(_rank(alerts.c.severity).desc(), alerts.c.opened_at.desc())
     )
     return list(connection.execute(statement))
 
@@ -151,17 +151,42 @@ def open_alert_keys(connection: Connection, seller_id: str, *, prefix: str) -> l
     return list(connection.execute(statement).scalars())
 
 
-def claim_undelivered_alerts(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
-    """Lock alerts that nobody has been told of yet: the seller's first, then those of a former seller, or of nobody."""
-    statement = (
-        select(alerts)
-        .where(alerts.c.delivered_at.is_(None))
-        .order_by(alerts.c.seller_id != seller_id, alerts.c.alert_id)
-        .limit(limit)
+def claim_undelivered_alert(connection: Connection, seller_id: str, *, lease: timedelta) -> AnyRow | None:
+    """Lease one alert that nobody has been told of; None if none is due.
+
+    The account's come first, then those of a former account or of none. One that could not be delivered waits behind
+    all that were not tried yet. A lease that ends later than any can was given by a clock that was ahead.
+    """
+    now = func.clock_timestamp()
+    due = (
+        select(alerts.c.alert_id)
+        .where(
+            alerts.c.delivered_at.is_(None),
+            alerts.c.delivery_due_at.is_(None) | ~alerts.c.delivery_due_at.between(now, now + lease),
+        )
+        .order_by(alerts.c.delivery_due_at.nulls_first(), alerts.c.seller_id != seller_id, alerts.c.alert_id)
+        .limit(1)
         .with_for_update(skip_locked=True)
+        .scalar_subquery()
     )
-    return list(connection.execute(statement))
+    statement = update(alerts).where(alerts.c.alert_id == due).values(delivery_due_at=now + lease).returning(alerts)
+    return connection.execute(statement).one_or_none()
 
 
-def mark_alert_delivered(connection: Connection, alert_id: int) -> None:
-    connection.execute(update(alerts).where(alerts.c.alert_id == alert_id).values(delivered_at=func.clock_timestamp()))
+def mark_alert_delivered(connection: Connection, alert: AnyRow) -> None:
+    """Note that people know of it as it was claimed; one that became worse meanwhile is still to be delivered."""
+    connection.execute(
+        update(alerts)
+        .where(alerts.c.alert_id == alert.alert_id)
+        .values(
+            delivered_at=case((alerts.c.severity == alert.severity, func.clock_timestamp()), else_=null()),
+            delivery_due_at=null(),
+        )
+    )
+
+
+def put_back_undelivered_alert(connection: Connection, alert: AnyRow) -> None:
+    """Give back an alert that could not be delivered: due at once, behind those that were not tried yet."""
+    connection.execute(
+        update(alerts).where(alerts.c.alert_id == alert.alert_id).values(delivery_due_at=func.clock_timestamp())
+    )

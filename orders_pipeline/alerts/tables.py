@@ -19,7 +19,11 @@ alerts = Table(
     time_now_column("opened_at"),
     time_now_column("last_seen_at"),
     time_column("delivered_at"),
+    # Until then it is leased by who delivers it; or then it was refused.
+    time_column("delivery_due_at"),
     time_column("closed_at"),
     Index("uq_alerts_open", "seller_id", "key", unique=True, postgresql_where=text("closed_at is null")),
+    Index("ix_alerts_closed_at", "seller_id", "closed_at"),
+    Index("ix_alerts_undelivered", "alert_id", postgresql_where=text("delivered_at is null")),
     schema="pipeline",
 )

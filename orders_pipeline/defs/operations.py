@@ -1,29 +1,34 @@
 """Operations in Dagster: the board that people look at, and what Amazon ships itself."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
-from orders_pipeline.alerts.rows import close_alert, open_alert_keys, open_alerts, raise_alert
+from orders_pipeline.alerts.kinds import Found
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.embedded import EmbeddedPostgresError
-from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.alert_delivery import deliver_alerts
+from orders_pipeline.operations.alerts import evaluate_alerts
 from orders_pipeline.operations.board import board, board_rows
-from orders_pipeline.operations.overdue import REPORTS, alert_on_overdue_work, work_is_done
+from orders_pipeline.operations.overdue import REPORTS, work_is_done
 from orders_pipeline.orders.event_rows import parked_messages_by_reason
 from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
 from orders_pipeline.privacy.retention.database_clock import alert_on_clock
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.package_alerts import review_package_alerts
 
-# Followed by the job's name.
-FAILED_RUN_ALERT = "run.failed:"
 # The tags that Dagster gives to a run that a schedule or a sensor asked for.
 STARTED_BY_ITSELF = {"dagster/schedule_name", "dagster/sensor_name"}
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+# Of those that ended since a job's last success, so many are looked at for one that started by itself.
+_RUNS_LOOKED_AT = 50
+# What a slow database may take of a tick before alerts are delivered all the same.
+_EVALUATION_SECONDS = 9.0
 
 
 @dg.asset(
@@ -103,8 +108,8 @@ hourly_reports = dg.ScheduleDefinition(
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Writes new alerts to the log and, where SLACK_WEBHOOK_URL is set, to Slack; once each. Open ones "
-    "are on `order_board` too.",
+    description="Opens and closes alerts by what is in the store, and writes new ones to the log and, where "
+    "SLACK_WEBHOOK_URL is set, to Slack; once each. Open ones are on `order_board` too.",
 )
 def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     tick = Tick()
@@ -112,10 +117,12 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
         seller_id, database = store.seller_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    _close_alerts_of_mended_jobs(context.instance, database, seller_id)
     alert_on_clock(database, seller_id=seller_id)
-    alert_on_overdue_work(database, seller_id=seller_id)
     review_package_alerts(database, seller_id=seller_id)
+    repository = context.repository_def
+    assert repository is not None, "a sensor that Dagster evaluates has its repository"
+    failed = failed_runs(context.instance, repository.job_names)
+    evaluate_alerts(database, [seller_id], failed, budget_seconds=_EVALUATION_SECONDS)
     slack = store.settings().slack_webhook_url
     delivered = deliver_alerts(
         database, seller_id=seller_id, slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
@@ -123,41 +130,20 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")
 
 
-@dg.run_failure_sensor(
-    name="alert_on_failed_runs",
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A run that started by itself and failed is an alert, until a later run of the same job succeeds.",
-)
-def alert_on_failed_runs(context: dg.RunFailureSensorContext, store: StoreResource) -> None:
-    run = context.dagster_run
-    if not STARTED_BY_ITSELF & run.tags.keys():
-        # Who starts a run by hand sees how it ends.
-        return
-    try:
-        seller_id, database = store.seller_id(), store.database()
-    except (SettingsError, EmbeddedPostgresError) as error:
-        context.log.warning("The failure of a run was not alerted: %s", error)
-        return
-    with database.transaction() as connection:
-        raise_alert(
-            connection,
-            seller_id=seller_id,
-            key=f"{FAILED_RUN_ALERT}{run.job_name}",
-            severity="error",
-            # Without the error's own text, which Dagster shows to who may open the run.
-            message=f"A run of {run.job_name} failed ({run.run_id}).",
-            what_to_do="Open the run in the Dagster UI. What it has not done is pending, and the next run goes on.",
-        )
+def failed_runs(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[Found]:
+    """The jobs of which a run that started by itself failed, and none succeeded since.
 
-
-def _close_alerts_of_mended_jobs(instance: dg.DagsterInstance, database: Database, seller_id: str) -> None:
-    with database.transaction() as connection:
-        keys = open_alert_keys(connection, seller_id, prefix=FAILED_RUN_ALERT)
-    for key in keys:
-        ended = dg.RunsFilter(job_name=key.removeprefix(FAILED_RUN_ALERT), statuses=_ENDED)
-        newest = instance.get_run_records(ended, limit=1)
-        # None left: the failed one is older than Dagster's history, and no later one failed.
-        if not newest or newest[0].dagster_run.status == dg.DagsterRunStatus.SUCCESS:
-            with database.transaction() as connection:
-                close_alert(connection, seller_id=seller_id, key=key)
+    Who starts a run by hand sees how it ends. What Dagster has forgotten is no alert any more.
+    """
+    found: list[Found] = []
+    for job in jobs:
+        ended = instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ENDED), limit=1)
+        if not ended or ended[0].status == dg.DagsterRunStatus.SUCCESS:
+            continue
+        for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ENDED), limit=_RUNS_LOOKED_AT):
+            if run.status == dg.DagsterRunStatus.SUCCESS:
+                break
+            if run.status == dg.DagsterRunStatus.FAILURE and STARTED_BY_ITSELF & run.tags.keys():
+                found.append(Found(job, {"job": job, "run_id": run.run_id}))
+                break
+    return found

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from pydantic import SecretStr
 
-from orders_pipeline.alerts.rows import claim_undelivered_alerts, mark_alert_delivered
+from orders_pipeline.alerts.rows import claim_undelivered_alert, mark_alert_delivered, put_back_undelivered_alert
 from orders_pipeline.audit.redaction import redact
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.http.replies import NoReply, exchange
@@ -23,6 +24,10 @@ SLACK_SECONDS = 10.0
 LARGEST_ANSWER_BYTES = 64 * 1024
 # A storm of alerts is delivered over several calls: Slack takes about one message a second.
 ALERTS_A_CALL = 20
+# One alert may be refused for its own sake; two in a row mean that Slack takes none.
+REFUSED_IN_A_ROW = 2
+# Longer than the two messages that one alert may take; a process that died gives its alert back after it.
+LEASE = timedelta(minutes=1)
 # A webhook that is gone or forbidden answers otherwise (403, 404, 410).
 _REFUSES_THE_TEXT = (400, 413, 422)
 REFUSED_TEXT = "[error] An alert has a text that Slack does not take. It is on the order board, and in the log."
@@ -45,23 +50,46 @@ def deliver_alerts(
 ) -> int:
     """Deliver what nobody has been told of; how many. The last is begun within the budget.
 
-    Raises AlertNotDelivered; what came before it is delivered.
+    An alert that Slack refuses is due again behind the others. Raises AlertNotDelivered for the last such one, after
+    the others of this call are delivered.
     """
-    delivered = 0
+    delivered, tried, in_a_row = 0, 0, 0
+    refused: list[AnyRow] = []
+    refusal: AlertNotDelivered | None = None
     started = clock()
-    while delivered < ALERTS_A_CALL and (delivered == 0 or clock() - started < budget_seconds):
-        with database.transaction() as connection:
-            alerts = claim_undelivered_alerts(connection, seller_id, 1)
-            if not alerts:
-                return delivered
-            alert = alerts[0]
-            text = _text(alert)
-            if slack_webhook_url is not None:
-                _tell_slack(slack_webhook_url, text)
-            logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
-            mark_alert_delivered(connection, alert.alert_id)
+    while tried < ALERTS_A_CALL and in_a_row < REFUSED_IN_A_ROW:
+        if tried and clock() - started >= budget_seconds:
+            break
+        with database.begin() as connection:
+            alert = claim_undelivered_alert(connection, seller_id, lease=LEASE)
+        if alert is None:
+            break
+        tried += 1
+        try:
+            _deliver(alert, slack_webhook_url)
+        except AlertNotDelivered as error:
+            refusal = error
+            in_a_row += 1
+            # Its lease lasts until the end of this call, which therefore does not try it a second time.
+            refused.append(alert)
+            continue
+        in_a_row = 0
         delivered += 1
+        with database.begin() as connection:
+            mark_alert_delivered(connection, alert)
+    with database.begin() as connection:
+        for alert in refused:
+            put_back_undelivered_alert(connection, alert)
+    if refusal is not None:
+        raise refusal
     return delivered
+
+
+def _deliver(alert: AnyRow, slack_webhook_url: SecretStr | None) -> None:
+    text = _text(alert)
+    if slack_webhook_url is not None:
+        _tell_slack(slack_webhook_url, text)
+    logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
 
 
 def _text(alert: AnyRow) -> str:

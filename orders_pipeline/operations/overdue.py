@@ -2,7 +2,7 @@
 
 A failed run is an alert of its own. This one is for the run that never was: a schedule that is switched off, a daemon
 that was down, a code location that did not load. So each work notes itself when it has come to its end, and whoever
-delivers the alerts looks how long ago that was.
+evaluates the alerts looks how long ago that was.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
-from orders_pipeline.database.engine import Database
-from orders_pipeline.work.work_done import note_done, overdue
+from sqlalchemy import text
 
-# Followed by the work.
-OVERDUE_ALERT = "work.overdue:"
+from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.work.work_done import note_done, watch
 
 RETENTION = "retention"
 RETENTION_CHECKS = "retention_checks"
@@ -55,27 +54,36 @@ def work_is_done(database: Database, *, seller_id: str, work: str) -> None:
         note_done(connection, seller_id, work)
 
 
-def alert_on_overdue_work(database: Database, *, seller_id: str) -> list[str]:
-    """Open an alert for each work that is overdue, close those of works that were done since; the overdue ones."""
-    with database.transaction() as connection:
-        late = overdue(connection, seller_id, {one.work: one.at_most for one in SCHEDULED})
-        keys = [f"{OVERDUE_ALERT}{work}" for work in late]
-        close_alerts_about(connection, seller_id=seller_id, prefix=OVERDUE_ALERT, but=keys)
-        for one in SCHEDULED:
-            if one.work not in late:
-                continue
-            raise_alert(
-                connection,
-                seller_id=seller_id,
-                key=f"{OVERDUE_ALERT}{one.work}",
-                severity=one.severity,
-                message=f"The work {one.work} was not done for {_hours(late[one.work])}; it should be every "
-                f"{_hours(one.at_most)} at the latest.",
-                what_to_do=f"In the Dagster UI: is the schedule {one.schedule} switched on, does dagster-daemon run, "
-                "did its last run fail? Start its job by hand; when it has come to its end this alert closes.",
-            )
-    return list(late)
+def watch_scheduled_work(tx: AccountTransaction) -> None:
+    """Look for each work from now on; one that a release added owes nothing before its first interval is over."""
+    watch(tx, [one.work for one in SCHEDULED])
 
 
-def _hours(age: timedelta | None) -> str:
-    return "an unknown time" if age is None else f"{age / timedelta(hours=1):.0f} hours"
+# A time that is still to come is not believed.
+_OVERDUE = text("""
+select w.work as subject, s.severity, w.work, s.schedule,
+  coalesce(round(extract(epoch from clock_timestamp() - k.last_at) / 3600) || ' hours', 'an unknown time') as age,
+  round(extract(epoch from s.at_most) / 3600) || ' hours' as at_most
+from pipeline.work_done w
+join unnest(
+    cast(:works as text[]), cast(:schedules as text[]), cast(:at_most as interval[]), cast(:severities as text[])
+  ) as s(work, schedule, at_most, severity) using (work)
+cross join lateral (
+  select max(t) as last_at from unnest(array[w.watched_since, w.done_at]) as t where t <= clock_timestamp()) k
+where w.seller_id = :account_id and (k.last_at is null or k.last_at < clock_timestamp() - s.at_most)
+""").bindparams(
+    works=[one.work for one in SCHEDULED],
+    schedules=[one.schedule for one in SCHEDULED],
+    at_most=[one.at_most for one in SCHEDULED],
+    severities=[one.severity for one in SCHEDULED],
+)
+
+OVERDUE = AlertKind(
+    name="work.overdue",
+    severity="error",
+    query=_OVERDUE,
+    message="The work {work} was not done for {age}; it should be every {at_most} at the latest.",
+    action="In the Dagster UI: is the schedule {schedule} switched on, does dagster-daemon run, did its last run fail? "
+    "Start its job by hand; when it has come to its end this alert closes.",
+    runbook="Work that did not start",
+)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from orders_pipeline.alerts.rows import close_alerts_about, close_alerts_unseen_for, raise_alert
+from orders_pipeline.alerts.rows import close_alerts_unseen_for
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrderStatus
 
-NOT_REPLACED_ALERT = "package.not_replaced:"
 # The warehouse's own trouble: over when none came for so long.
 UNSEEN_ALERTS = ("package.unknown_kind", "warehouse.unreadable_event")
 UNSEEN_FOR = timedelta(days=3)
@@ -43,47 +42,12 @@ where a.seller_id = :seller_id and a.closed_at is null
       end)
 """)
 
-# Voided before Amazon was told, and what is left of the order's packages does not hold what it held.
-_NOT_REPLACED = text("""
-select c.order_id, c.package_id from pipeline.shipment_confirmations c
-join pipeline.orders o on o.seller_id = c.seller_id and o.order_id = c.order_id
-where c.seller_id = :seller_id and c.state = 'voided' and c.sends = 0 and c.package_reference_id is not null
-  and c.changed_at < clock_timestamp() - interval '1 hour' and o.status <> all(:over)
-  and exists (
-    select from pipeline.order_items i
-    where i.seller_id = c.seller_id and i.order_id = c.order_id and not i.cancelled
-      and exists (select from jsonb_array_elements(c.lines) l where l->>'line_ref' = i.order_item_id)
-      and i.quantity_ordered > (
-        select coalesce(sum((l->>'quantity')::integer), 0)
-        from pipeline.shipment_confirmations d cross join jsonb_array_elements(d.lines) l
-        where d.seller_id = c.seller_id and d.order_id = c.order_id and d.state not in ('voided', 'replaced')
-          and l->>'line_ref' = i.order_item_id))
-order by c.order_id, c.package_id
-""")
-
 
 def review_package_alerts(database: Database, *, seller_id: str) -> None:
-    """Close what is over, and tell of voided packages that nothing replaces."""
+    """Close what is over."""
     with database.transaction() as connection:
         connection.execute(
             _CLOSE_WHAT_IS_OVER,
             {"seller_id": seller_id, "over": list(OVER), "blocked_for": BLOCKED_FOR, "read_for": READ_FOR},
         )
         close_alerts_unseen_for(connection, seller_id=seller_id, keys=UNSEEN_ALERTS, time=UNSEEN_FOR)
-        _tell_of_not_replaced(connection, seller_id)
-
-
-def _tell_of_not_replaced(connection: Connection, seller_id: str) -> None:
-    missing = connection.execute(_NOT_REPLACED, {"seller_id": seller_id, "over": list(OVER)}).all()
-    keys = [f"{NOT_REPLACED_ALERT}{one.order_id}:{one.package_id}" for one in missing]
-    close_alerts_about(connection, seller_id=seller_id, prefix=NOT_REPLACED_ALERT, but=keys)
-    for one in missing:
-        raise_alert(
-            connection,
-            seller_id=seller_id,
-            key=f"{NOT_REPLACED_ALERT}{one.order_id}:{one.package_id}",
-            severity="error",
-            message=f"The warehouse voided a package of order {one.order_id} before Amazon was told of it, more than "
-            "an hour ago, and has reported none in its place.",
-            what_to_do="Ask the warehouse what leaves instead, and when: the ship-by time goes on.",
-        )

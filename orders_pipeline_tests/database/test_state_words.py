@@ -18,7 +18,7 @@ from sqlalchemy import Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 import orders_pipeline
-from orders_pipeline.alerts.rows import SEVERITIES
+from orders_pipeline.alerts.kinds import SEVERITIES
 from orders_pipeline.database.locks import Lock
 from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility

@@ -6,11 +6,20 @@ import logging
 import random
 import string
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
-from orders_pipeline.alerts.rows import close_alert, close_alerts, open_alerts, raise_alert
+from orders_pipeline.alerts.rows import (
+    claim_undelivered_alert,
+    close_alert,
+    close_alerts,
+    mark_alert_delivered,
+    open_alerts,
+    raise_alert,
+)
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.alert_delivery import REFUSED_TEXT, AlertNotDelivered, deliver_alerts
 from orders_pipeline_tests.conftest import SELLER
@@ -106,6 +115,62 @@ def test_an_alert_whose_text_slack_refuses_is_told_without_it_and_the_others_are
     slack.status = 404
     with pytest.raises(AlertNotDelivered, match="404"):
         deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+
+
+def test_an_alert_that_slack_always_refuses_stays_and_stops_no_other(database: Database, slack: Slack):
+    with database.transaction() as connection:
+        for number in range(3):
+            raise_alert(
+                connection, seller_id=SELLER, key=f"order.refused:{number}", severity="error",
+                message="It broke badly.", what_to_do="Mend it.",
+            )  # fmt: skip
+    _raise(database, "order.refused:3")
+    slack.fails_at = "badly"
+    for _ in range(3):
+        with pytest.raises(AlertNotDelivered, match="500"):
+            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    assert slack.told == ["[error] It broke. What to do: Mend it."]
+    _raise(database, "order.refused:4")
+    with pytest.raises(AlertNotDelivered):
+        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    assert len(slack.told) == 2, "a new one goes first"
+    slack.fails_at = None
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 3
+
+
+def test_a_slack_that_is_away_is_asked_twice_a_call(database: Database, slack: Slack):
+    for number in range(5):
+        _raise(database, f"order.refused:{number}")
+    slack.status = 503
+    with pytest.raises(AlertNotDelivered):
+        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    assert slack.asked == 2
+
+
+def test_what_became_worse_while_it_was_delivered_is_delivered_again(database: Database):
+    _raise(database)
+    with database.transaction() as connection:
+        connection.execute(text("update pipeline.alerts set severity = 'warning'"))
+        claimed = claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1))
+        assert claimed is not None
+        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is None, "it is leased"
+    _raise(database)
+    with database.transaction() as connection:
+        mark_alert_delivered(connection, claimed)
+        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is not None
+
+
+def test_the_alert_of_a_process_that_died_is_delivered_when_its_lease_is_over(database: Database):
+    _raise(database)
+    with database.transaction() as connection:
+        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is not None
+    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 0
+    for due in ("- interval '1 second'", "+ interval '1 year'"):
+        with database.transaction() as connection:
+            connection.execute(
+                text(f"update pipeline.alerts set delivered_at = null, delivery_due_at = clock_timestamp() {due}")
+            )
+        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 1
 
 
 def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):

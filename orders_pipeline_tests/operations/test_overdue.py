@@ -7,20 +7,23 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.alerts.rows import open_alert_keys
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
-from orders_pipeline.operations.overdue import OVERDUE_ALERT, SCHEDULED, alert_on_overdue_work, work_is_done
+from orders_pipeline.operations.overdue import OVERDUE, SCHEDULED, watch_scheduled_work, work_is_done
 from orders_pipeline_tests.conftest import SELLER
 
 EVERYTHING = sorted(one.work for one in SCHEDULED)
 
 
 def look(database: Database) -> list[str]:
-    alert_on_overdue_work(database, seller_id=SELLER)
+    with database.transaction(SELLER) as tx:
+        watch_scheduled_work(tx)
+    assert evaluate(database, SELLER, [OVERDUE]).failed == {}
     with database.transaction() as connection:
-        keys = open_alert_keys(connection, SELLER, prefix=OVERDUE_ALERT)
-    return sorted(key.removeprefix(OVERDUE_ALERT) for key in keys)
+        keys = open_alert_keys(connection, SELLER, prefix="work.overdue:")
+    return sorted(key.removeprefix("work.overdue:") for key in keys)
 
 
 def pass_by(database: Database, time: timedelta) -> None:

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.operations.replay import recover_order
+from orders_pipeline.shipments.alerts import ALERTS
 from orders_pipeline.shipments.package_alerts import review_package_alerts
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline_tests.conftest import SELLER
@@ -16,6 +18,7 @@ from orders_pipeline_tests.world import World
 def _review(world: World) -> set[str]:
     """The open alerts about packages and warehouse after the review."""
     review_package_alerts(world.database, seller_id=SELLER)
+    assert evaluate(world.database, SELLER, ALERTS).failed == {}
     return {key for key in world.alerts() if key.startswith(("package.", "warehouse."))}
 
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
+from datetime import timedelta
+
+from orders_pipeline.alerts.kinds import AlertKind, Found
+from orders_pipeline.alerts.reconcile import reconcile
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks.check_result import CheckOutcome
 
+RED_CHECK = AlertKind(
+    name="check",
+    severity="error",
+    query=None,
+    message="The compliance check {check} is red. {description}",
+    action="{what_to_do} The rule: {rule}.",
+    runbook="Compliance",
+    # A check is evaluated once a night, or because a person asks: each new red is told.
+    quiet_for=timedelta(),
+)
+
 
 def alert_on(database: Database, outcome: CheckOutcome, *, seller_id: str) -> None:
-    """Open, repeat or close the alert of this check."""
-    key = f"check:{outcome.name}"
-    with database.transaction() as connection:
-        if outcome.passed:
-            close_alert(connection, seller_id=seller_id, key=key)
-            return
-        raise_alert(
-            connection,
-            seller_id=seller_id,
-            key=key,
-            severity="error" if outcome.severity == "ERROR" else "warning",
-            message=f"The compliance check {outcome.name} is red. {outcome.description}",
-            what_to_do=f"{outcome.what_to_do} The rule: {outcome.source}.",
-        )
+    """Open, update or close the alert of this check."""
+    red = Found(
+        outcome.name,
+        {
+            "check": outcome.name,
+            "description": outcome.description,
+            "what_to_do": outcome.what_to_do,
+            "rule": outcome.source,
+        },
+        "error" if outcome.severity == "ERROR" else "warning",
+    )
+    with database.transaction(seller_id) as tx:
+        reconcile(tx, RED_CHECK, [] if outcome.passed else [red], looked_at=[outcome.name])

@@ -1,0 +1,67 @@
+"""What can need a person: each kind of alert is a query over state, and what to say of each row that it returns.
+
+Nothing raises or closes an alert. It is open while the query returns its subject, so none is forgotten open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Select, TextClause
+
+Severity = Literal["info", "warning", "error"]
+# The least bad first.
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+
+# Stands in `pipeline.alerts` for the account of what belongs to none: the database, the keys, Dagster's runs.
+NOBODY = "*"
+
+# Two evaluations are half a minute apart, and most retries come within minutes.
+QUIET_FOR = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class AlertKind:
+    """One kind of alert.
+
+    `name` is the first part of the key (`order.parked`, or `amazon.role:shipping_address` where two domains share a
+    word); no kind's name begins another's. `query` is a select without side effects, bound by `:account_id` where the
+    kind is `per_account`. Its columns:
+
+    - `subject`, text: an id, or `subject_hash` of a text that others wrote; null or '' where the kind has only one;
+    - each column that `message` and `action` name (`{order_id}`), ready to be read, never null, never a buyer's data;
+    - `severity`, optional: instead of the kind's;
+    - `changed_at`, optional, timestamptz: an alert that was delivered before it is delivered once more, an hour after
+      its delivery at the earliest.
+
+    Without a query the state is outside our tables, and whoever reads it there calls `reconcile`. `runbook` is the
+    heading of its section. An alert that returns within `quiet_for` of its closing is the same alert, opened again
+    and not delivered again, unless it became worse.
+    """
+
+    name: str
+    severity: Severity
+    query: Select[Any] | TextClause | None
+    message: str
+    action: str
+    runbook: str
+    per_account: bool = True
+    quiet_for: timedelta = QUIET_FOR
+
+
+@dataclass(frozen=True)
+class Found:
+    """One subject that a kind's alert is open for; `values` are what the kind's templates name."""
+
+    subject: str
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    severity: Severity | None = None
+    changed_at: datetime | None = None
+
+
+def is_worse(severity: str, than: str) -> bool:
+    """Whether a severity ranks above another."""
+    return SEVERITIES.index(severity) > SEVERITIES.index(than)

@@ -1,0 +1,53 @@
+"""Every kind of alert, and one evaluation of them all.
+
+A domain's kinds are in its `alerts.py`. Here are also those whose state is in Dagster's storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
+from orders_pipeline.alerts.reconcile import NOT_EVALUATED, EvaluationResult, evaluate, reconcile
+from orders_pipeline.database.engine import Database
+from orders_pipeline.fulfillment import alerts as fulfillment
+from orders_pipeline.intake import alerts as intake
+from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
+from orders_pipeline.privacy import alerts as privacy
+from orders_pipeline.shipments import alerts as shipments
+from orders_pipeline.vault import alerts as vault
+
+FAILED_RUN = AlertKind(
+    name="run.failed",
+    severity="error",
+    query=None,
+    # Without the error's own text, which Dagster shows to who may open the run.
+    message="A run of {job} failed ({run_id}).",
+    action="Open the run in the Dagster UI. What it has not done is pending, and the next run goes on.",
+    runbook="Failed runs",
+    per_account=False,
+)
+
+ALERTS: tuple[AlertKind, ...] = (
+    *intake.ALERTS,
+    *fulfillment.ALERTS,
+    *shipments.ALERTS,
+    *privacy.ALERTS,
+    *vault.ALERTS,
+    OVERDUE,
+    FAILED_RUN,
+    NOT_EVALUATED,
+)
+
+
+def evaluate_alerts(
+    database: Database, account_ids: Sequence[str], failed_runs: Sequence[Found], *, budget_seconds: float
+) -> list[EvaluationResult]:
+    """Evaluate every kind for each account and for none, and take in the failed runs. Errors as in `evaluate`."""
+    with database.transaction(NOBODY) as tx:
+        reconcile(tx, FAILED_RUN, failed_runs)
+    for account_id in account_ids:
+        with database.transaction(account_id) as tx:
+            watch_scheduled_work(tx)
+    each = budget_seconds / (len(account_ids) + 1)
+    return [evaluate(database, who, ALERTS, budget_seconds=each) for who in (NOBODY, *account_ids)]

@@ -1,0 +1,7 @@
+"""What opens and closes each alert of `orders_pipeline/fulfillment/alerts.py`."""
+
+from __future__ import annotations
+
+from orders_pipeline_tests.alerts.case import Case
+
+CASES: tuple[Case, ...] = ()
