@@ -48,6 +48,8 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.clock_readings": _WRITE,
         "pipeline.work_done": _WRITE,
         "pipeline.seals": _REWRAP,
+        "pipeline.jobs": _WRITE,
+        "pipeline.paused_dependencies": _WRITE,
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,
         "vault_keys.data_keys": _REWRAP,

@@ -91,6 +91,10 @@ begin
       -- Locked, in their order, before they go with what was shredded.
       grant update on pipeline.seals to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.jobs') is not null then
+      -- It enqueues and does the erasures at the warehouse and the questions after deliveries.
+      grant insert, update on pipeline.jobs, pipeline.paused_dependencies to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;

@@ -1,0 +1,83 @@
+"""What is pending, for sensors, alerts, the board and metrics; and when there will be something to claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, text
+
+from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
+from orders_pipeline.work.tables import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One queue's pending jobs by state. `oldest_due_at`: since when the oldest due job could have been claimed."""
+
+    queue: Queue
+    due: int
+    leased: int
+    waiting: int
+    parked: int
+    oldest_due_at: datetime | None
+
+
+_BACKLOG = text("""
+    with moment as materialized (select clock_timestamp() as now)
+    select j.queue,
+           count(*) filter (where parked_at is null and coalesce(leased_until, due_at) <= now) as due,
+           count(*) filter (where parked_at is null and leased_until > now) as leased,
+           count(*) filter (where parked_at is null and leased_until is null and due_at > now) as waiting,
+           count(*) filter (where parked_at is not null) as parked,
+           min(coalesce(leased_until, due_at))
+               filter (where parked_at is null and coalesce(leased_until, due_at) <= now) as oldest_due_at
+    from pipeline.jobs j cross join moment where j.account_id = :account_id group by j.queue
+""")
+
+
+def backlog(tx: AccountTransaction) -> list[Backlog]:
+    """Every queue in its order, the empty ones too. It counts all pending rows: not for the hot path."""
+    counted = {row.queue: row for row in tx.execute(_BACKLOG, {"account_id": tx.account_id})}
+    found: list[Backlog] = []
+    for queue in Queue:
+        row = counted.get(queue)
+        if row is None:
+            found.append(Backlog(queue, 0, 0, 0, 0, None))
+        else:
+            found.append(Backlog(queue, row.due, row.leased, row.waiting, row.parked, row.oldest_due_at))
+    return found
+
+
+def parked(tx: AccountTransaction, *, queue: Queue | None = None, limit: int = 100) -> list[Job]:
+    """Jobs that were given up, with their reason (`last_error`), the longest parked first."""
+    statement = select(jobs).where(jobs.c.account_id == tx.account_id, jobs.c.parked_at.is_not(None))
+    if queue is not None:
+        statement = statement.where(jobs.c.queue == queue)
+    return [job_of(row) for row in tx.execute(statement.order_by(jobs.c.parked_at, jobs.c.subject).limit(limit))]
+
+
+_NEXT_DUE = text("""
+    select min(greatest(j.next_at, p.until)) from (
+        select need.queue, need.dependencies, (
+            select coalesce(leased_until, due_at) from pipeline.jobs
+            where account_id = :account_id and queue = need.queue and parked_at is null
+            order by coalesce(leased_until, due_at) limit 1) as next_at
+        from (select key as queue, value as dependencies from jsonb_each(cast(:needs as jsonb))) as need) as j
+    cross join lateral (
+        select max(until) as until from pipeline.paused_dependencies
+        where account_id = :account_id and j.dependencies ? dependency) as p
+    where j.next_at is not null
+""")
+
+
+def next_due(tx: AccountTransaction, queues: Iterable[Queue] = tuple(Queue)) -> datetime | None:
+    """When the next job of these queues can be claimed (a past time: now), pauses minded; None if nothing is pending.
+
+    A job in hand counts with the end of its lease.
+    """
+    needs = {str(queue): sorted(dependencies_of(queue)) for queue in queues}
+    return tx.execute(_NEXT_DUE, {"account_id": tx.account_id, "needs": json.dumps(needs)}).scalar_one()

@@ -1,0 +1,98 @@
+"""The queues, what each can do nothing without, and one job as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from orders_pipeline.database.engine import AnyRow
+
+
+class Queue(StrEnum):
+    """What is to be done with a subject: an order id; in CONFIRM `<order id>:<package id>`."""
+
+    FETCH = "fetch"
+    DECIDE = "decide"
+    PUSH = "push"
+    CONFIRM = "confirm"
+    VERIFY = "verify"
+    ERASE = "erase"
+    DELIVERY = "delivery"
+
+
+AMAZON, WAREHOUSE = "amazon", "warehouse"
+
+# What a queue can do nothing without. Its own quota (`quota_of`) joins them.
+DEPENDENCIES: Mapping[Queue, frozenset[str]] = {
+    Queue.FETCH: frozenset({AMAZON}),
+    Queue.DECIDE: frozenset(),
+    Queue.PUSH: frozenset({WAREHOUSE}),
+    Queue.CONFIRM: frozenset({AMAZON}),
+    Queue.VERIFY: frozenset({AMAZON}),
+    Queue.ERASE: frozenset({WAREHOUSE}),
+    Queue.DELIVERY: frozenset({AMAZON}),
+}
+
+
+def quota_of(queue: Queue) -> str:
+    """The dependency that is paused while the quota of this queue's calls is spent; other queues go on."""
+    return f"{queue}.quota"
+
+
+def dependencies_of(queue: Queue, extra: Iterable[str] = ()) -> frozenset[str]:
+    """Every dependency whose pause stops the queue."""
+    return DEPENDENCIES[queue] | {quota_of(queue)} | set(extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of pending work. `due_at` is when it was due at its claim; `lease_id` is None unless it is leased."""
+
+    queue: Queue
+    subject: str
+    version: int
+    priority: int
+    ship_by: datetime | None
+    due_at: datetime
+    enqueued_at: datetime
+    lease_id: UUID | None
+    leased_until: datetime | None
+    attempts: int
+    lost_leases: int
+    last_error: str | None
+    parked_at: datetime | None
+
+    @property
+    def order_id(self) -> str:
+        return self.subject.partition(":")[0]
+
+    @property
+    def package_id(self) -> str | None:
+        return self.subject.partition(":")[2] or None
+
+
+def package_subject(order_id: str, package_id: str) -> str:
+    """The subject of work on one package."""
+    return f"{order_id}:{package_id}"
+
+
+def job_of(row: AnyRow) -> Job:
+    """A row of `jobs` as a value."""
+    return Job(
+        queue=Queue(row.queue),
+        subject=row.subject,
+        version=row.version,
+        priority=row.priority,
+        ship_by=row.ship_by,
+        due_at=row.due_at,
+        enqueued_at=row.enqueued_at,
+        lease_id=row.lease_id,
+        leased_until=row.leased_until,
+        attempts=row.attempts,
+        lost_leases=row.lost_leases,
+        last_error=row.last_error,
+        parked_at=row.parked_at,
+    )

@@ -1,0 +1,46 @@
+"""What a run of a queue did, as one value that adds up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Jobs by outcome, how many were parked, and failures by the error's name: never by its text.
+
+    `not_before`: when the quota allows the next call, if it is spent. `paused`: until when each dependency waits.
+    """
+
+    outcomes: Mapping[str, int] = field(default_factory=dict[str, int])
+    parked: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
+    not_before: datetime | None = None
+    paused: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+
+    def __add__(self, other: Tally) -> Tally:
+        known = [at for at in (self.not_before, other.not_before) if at is not None]
+        return Tally(
+            outcomes=_sum(self.outcomes, other.outcomes),
+            parked=self.parked + other.parked,
+            errors=_sum(self.errors, other.errors),
+            not_before=max(known, default=None),
+            paused={**self.paused, **other.paused},
+        )
+
+    def as_metadata(self) -> dict[str, int | str]:
+        """Flat values for people: one an outcome, and what is out of order only if it is."""
+        found: dict[str, int | str] = dict(sorted(self.outcomes.items()))
+        found["jobs_parked"] = self.parked
+        found |= {f"error_{name}": count for name, count in sorted(self.errors.items())}
+        found |= {f"paused_{name}": f"until {until.isoformat()}" for name, until in sorted(self.paused.items())}
+        if self.not_before is not None:
+            found["quota_next_at"] = self.not_before.isoformat()
+        return found
+
+
+def _sum(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
+    return dict(Counter(left) + Counter(right))
