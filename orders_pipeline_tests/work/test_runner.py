@@ -286,7 +286,7 @@ def test_a_slow_job_holds_up_nobody(database: Database):
 
     def handle(job: Job, _: float) -> str:
         if job.subject == "a slow one":
-            for _ in NAMES:
+            for _name in NAMES:
                 assert others_done.acquire(timeout=10)
             # Also what comes while it alone is in hand.
             ask(database, ["late"])
