@@ -28,6 +28,8 @@ from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START
 from orders_pipeline.shipments.edits import Edited
 from orders_pipeline.shipments.states import PackageState
 from orders_pipeline.wms.port import CancelAnswer, HoldAnswer, PushAnswer
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.pauses import PauseKind
 
 PACKAGE = Path(orders_pipeline.__file__).parent
 ORDER_STATES = frozenset(map(str, State))
@@ -55,6 +57,9 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.order_events.source": PURPOSES | {"notification", "recovery"},
     "pipeline.seals.kind": VAULT_KINDS,
     "vault.records.kind": VAULT_KINDS,
+    "pipeline.jobs.queue": Queue,
+    "pipeline.paused_dependencies.kind": PauseKind,
+    "pipeline.paused_dependencies.probe_queue": Queue,
 }
 # Columns that look like it and are not: Amazon's, the warehouse's and PostgreSQL's words, and ours that form no set.
 OPEN = {
@@ -71,6 +76,7 @@ NOT_STORED = {
     "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:ReleasedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:Plan",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
+    "work/pauses.py:Gate",
 }  # fmt: skip
 
 _WORD = r"'([A-Za-z_]+)'"

@@ -7,8 +7,9 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
+phase = "before"
 branch_labels = None
 depends_on = None
 
