@@ -103,6 +103,10 @@ _CLAIM = """
         order by {order} limit 1 for update skip locked),
     others as (
         select subject from pipeline.jobs where {ready} and not {suspect}
+        -- From its index: without it, a queue of which all waits is read to its end to find nothing.
+        and (select now from moment) >= (
+            select min(coalesce(leased_until, due_at)) from pipeline.jobs
+            where account_id = :account_id and queue = :queue and parked_at is null)
         order by {order} limit :limit for update skip locked),
     chosen as (select subject from suspect union all select subject from others limit :limit)
     update pipeline.jobs j set
