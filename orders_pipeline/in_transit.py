@@ -32,11 +32,8 @@ DATABASE_OPTIONS = frozenset((
 # fmt: on
 
 
-def two_readings(name: str) -> str:
-    """What is said of an address that has a backslash, a blank or somebody's name in it; without the address."""
-    return (
-        f"{name} can be read in two ways: give it without backslashes, blanks, and a name or password before the host"
-    )
+# Said of an address that has a backslash, a blank or somebody's name in it; without the address.
+TWO_READINGS = "can be read in two ways: give it without backslashes, blanks, and a name or password before the host"
 
 
 def unsafe_endpoints(values: Mapping[str, str]) -> list[str]:
@@ -46,16 +43,19 @@ def unsafe_endpoints(values: Mapping[str, str]) -> list[str]:
         if not name.startswith("AWS_ENDPOINT_URL") or not url:
             continue
         if not has_one_reading(url):
-            problems.append(two_readings(name))
+            problems.append(f"{name} {TWO_READINGS}")
         elif not (url.startswith("https://") or is_loopback(url)):
             problems.append(f"{name} must be https (http is accepted on loopback only)")
     return problems
 
 
 def database_address(
-    name: str, values: Mapping[str, str], environ: Mapping[str, str], refusals: list[str], warnings: list[str]
+    name: str, values: Mapping[str, str], refusals: list[str], warnings: list[str]
 ) -> SecretStr | None:
-    """The database's URL, for SQLAlchemy; None, with a word in `refusals`, if it cannot be read or is not safe."""
+    """The database's URL, for SQLAlchemy; None, with a word in `refusals`, if it cannot be read or is not safe.
+
+    libpq's own variables (PG…) in `values` are those of the process's environment.
+    """
     url = values.get(name)
     if not url:
         return None
@@ -72,8 +72,8 @@ def database_address(
             "(gssencmode may be disable alone)"
         )
         return None
-    if weakness := database_weakness(url, environ):
-        if values.get("ORDERS_DATABASE_TLS") != "require" or not is_encrypted(url, environ):
+    if weakness := database_weakness(url, values):
+        if values.get("ORDERS_DATABASE_TLS") != "require" or not is_encrypted(url, values):
             refusals.append(
                 f"{name} names a server elsewhere, and {weakness}: add sslmode=verify-full (with sslrootcert, where "
                 "its certificate is of an authority of your own); where that cannot be, sslmode=require with "

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from orders_pipeline.settings_group import File, Group, Parts
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -21,45 +23,68 @@ _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _TAKEN_HEADERS = ("host", "origin", "cookie", "authorization", "content-type", "content-length", "sec-fetch-site")
 
 
-class WebSettings(BaseModel):
+def _hostnames(names: tuple[str, ...]) -> tuple[str, ...]:
+    lowered = tuple(name.lower() for name in names)
+    if wrong := [name for name in lowered if not _HOSTNAME.fullmatch(name)]:
+        raise ValueError(f"has {', '.join(wrong)}: give names without scheme, port or path")
+    return lowered
+
+
+def _persons_header(name: str) -> str:
+    if not _HEADER.fullmatch(name.strip()) or name.strip().lower() in _TAKEN_HEADERS:
+        raise ValueError("is no header for a person's name: use one like X-Forwarded-User")
+    return name.strip()
+
+
+def _long_enough(token: SecretStr) -> SecretStr:
+    if len(token.get_secret_value()) < REPORT_TOKEN_CHARACTERS:
+        raise ValueError(f"is shorter than {REPORT_TOKEN_CHARACTERS} characters")
+    return token
+
+
+def _networks(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    networks: list[IpNetwork] = []
+    for part in (part.strip() for part in given.split(",") if part.strip()):
+        try:
+            network = ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            raise ValueError(f"has {part!r}: give IP addresses or networks, with commas") from None
+        if network.prefixlen == 0:
+            raise ValueError("names every address: name the proxy's alone")
+        networks.append(network)
+    return tuple(networks) or LOOPBACK_NETWORKS
+
+
+class WebSettings(Group):
     """Who may reach the web port, and how they are known."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
-
-    listen: str = LOOPBACK
+    listen: Annotated[str, AfterValidator(lambda address: address.strip())] = Field(
+        LOOPBACK, validation_alias="ORDERS_WEB_LISTEN"
+    )
     # Names of ours besides this machine's own; what a browser has in its address line.
-    hostnames: tuple[str, ...] = ()
-    users_file: Path | None = None
-    proxy_header: str | None = None
+    hostnames: Annotated[Parts, AfterValidator(_hostnames)] = Field((), validation_alias="ORDERS_WEB_HOSTNAMES")
+    users_file: File | None = Field(None, validation_alias="ORDERS_WEB_USERS_FILE")
+    proxy_header: Annotated[str, AfterValidator(_persons_header)] | None = Field(
+        None, validation_alias="ORDERS_WEB_PROXY_HEADER"
+    )
     # Whose word on `proxy_header` is believed.
-    proxy_networks: tuple[IpNetwork, ...] = LOOPBACK_NETWORKS
-    report_token: SecretStr | None = None
+    proxy_networks: Annotated[tuple[IpNetwork, ...], BeforeValidator(_networks)] = Field(
+        LOOPBACK_NETWORKS, validation_alias="ORDERS_WEB_PROXY_ADDRESSES"
+    )
+    report_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+        None, validation_alias="ORDERS_WEB_REPORT_TOKEN"
+    )
 
 
 def read_web(values: Mapping[str, str], problems: list[str]) -> WebSettings:
     """The web port's settings; what is wrong with them is appended to `problems`."""
-    listen = values.get("ORDERS_WEB_LISTEN", "").strip() or LOOPBACK
-    hostnames = tuple(part.lower() for part in _parts(values.get("ORDERS_WEB_HOSTNAMES")))
-    wrong = [name for name in hostnames if not _HOSTNAME.fullmatch(name)]
-    if wrong:
-        problems.append(f"ORDERS_WEB_HOSTNAMES has {', '.join(wrong)}: give names without scheme, port or path")
-    users_file = values.get("ORDERS_WEB_USERS_FILE")
-    proxy_header = values.get("ORDERS_WEB_PROXY_HEADER", "").strip() or None
-    if proxy_header and (not _HEADER.fullmatch(proxy_header) or proxy_header.lower() in _TAKEN_HEADERS):
-        problems.append("ORDERS_WEB_PROXY_HEADER is no header for a person's name: use one like X-Forwarded-User")
-    token = values.get("ORDERS_WEB_REPORT_TOKEN")
-    if token and len(token) < REPORT_TOKEN_CHARACTERS:
-        problems.append(f"ORDERS_WEB_REPORT_TOKEN is shorter than {REPORT_TOKEN_CHARACTERS} characters")
-    if listen_problem := problem_with_listening(listen, hostnames, bool(users_file or proxy_header)):
+    web = WebSettings.read_what_is_right(values, problems)
+    people_are_known = web.users_file is not None or web.proxy_header is not None
+    if listen_problem := problem_with_listening(web.listen, web.hostnames, people_are_known):
         problems.append(listen_problem)
-    return WebSettings(
-        listen=listen,
-        hostnames=hostnames,
-        users_file=Path(users_file).expanduser() if users_file else None,
-        proxy_header=proxy_header,
-        proxy_networks=_networks(values.get("ORDERS_WEB_PROXY_ADDRESSES"), problems),
-        report_token=SecretStr(token) if token else None,
-    )
+    return web
 
 
 def is_loopback_name(hostname: str) -> bool:
@@ -95,22 +120,3 @@ def problem_with_listening(address: str, hostnames: tuple[str, ...], people_are_
     if not hostnames:
         return f"the UI would listen on {address}: set ORDERS_WEB_HOSTNAMES to the names that browsers reach it by"
     return None
-
-
-def _networks(value: str | None, problems: list[str]) -> tuple[IpNetwork, ...]:
-    networks: list[IpNetwork] = []
-    for part in _parts(value):
-        try:
-            network = ipaddress.ip_network(part, strict=False)
-        except ValueError:
-            problems.append(f"ORDERS_WEB_PROXY_ADDRESSES has {part!r}: give IP addresses or networks, with commas")
-            continue
-        if network.prefixlen == 0:
-            problems.append("ORDERS_WEB_PROXY_ADDRESSES names every address: name the proxy's alone")
-            continue
-        networks.append(network)
-    return tuple(networks) or LOOPBACK_NETWORKS
-
-
-def _parts(value: str | None) -> list[str]:
-    return [part.strip() for part in (value or "").split(",") if part.strip()]

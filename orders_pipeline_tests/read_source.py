@@ -17,7 +17,7 @@ PACKAGE = ROOT / "orders_pipeline"
 # The sandbox plays Amazon and the warehouse: nobody deploys it. `alerts` is where alerts are stored.
 NOT_THE_PIPELINE = {"sandbox", "migrations", "alerts"}
 # In these every name in capitals is a setting; elsewhere only what is asked of the environment is.
-SETTINGS_MODULES = {"settings.py", "web_settings.py", "in_transit.py", "secret_files.py"}
+SETTINGS_MODULES = {"settings.py", "settings_sources.py", "web_settings.py", "in_transit.py", "secret_files.py"}
 # What stands for a value that is known at run time only.
 UNKNOWN = "\0"
 

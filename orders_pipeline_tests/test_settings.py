@@ -15,7 +15,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from orders_pipeline.database.connect import dagster_database_url, orders_database_url
+from orders_pipeline.model.account import Account
 from orders_pipeline.settings import SettingsError, load_settings
+from orders_pipeline.settings_sources import SecretsManager
 from orders_pipeline.vault.providers.choice import open_key_provider
 from orders_pipeline_tests.aws import ThreadedServer
 
@@ -72,6 +74,7 @@ def test_each_required_variable_is_required_and_empty_is_missing(name: str):
         ({"AMAZON_MARKETPLACE_ID": "NOSUCHPLACE"}, "unknown ids: NOSUCHPLACE"),
         ({"AMAZON_REGION": "fe"}, "of region na"),
         ({"AMAZON_REGION": "mars"}, "use na, eu or fe"),
+        ({"AMAZON_MARKETPLACE_ID": ",", "AMAZON_REGION": "na"}, "names no marketplace"),
         ({"AMAZON_ORDERS_API": "v1"}, "use 2026-01-01 or v0"),
         ({"WMS_BASE_URL": "http://warehouse.example"}, "WMS_BASE_URL must be https"),
         ({"AMAZON_SQS_QUEUE_URL": "http://sqs.us-east-1.amazonaws.com/1/orders"}, "AMAZON_SQS_QUEUE_URL must be https"),
@@ -89,6 +92,24 @@ def test_each_required_variable_is_required_and_empty_is_missing(name: str):
 def test_what_is_wrong_is_said(wrong: dict[str, str], expected: str):
     with pytest.raises(SettingsError, match=expected):
         load_settings({**COMPLETE, **wrong}).require_complete()
+
+
+def test_all_that_is_missing_and_all_that_is_wrong_is_said_at_once():
+    wrong = {"AMAZON_MARKETPLACE_ID": "NOSUCHPLACE", "AMAZON_SQS_QUEUE_URL": "orders", "ORDERS_WEB_LISTEN": "0.0.0.0"}
+    told = "; ".join(load_settings({**COMPLETE, **wrong, "AMAZON_SELLER_ID": "", "WMS_ADAPTER": "pigeon"}).problems)
+    for said in (
+        "missing AMAZON_SELLER_ID;",
+        "NOSUCHPLACE",
+        "AMAZON_SQS_QUEUE_URL is not",
+        "pigeon",
+        "lets anybody in",
+    ):
+        assert said in told
+
+
+def test_of_two_places_for_the_keys_the_service_counts_until_one_is_chosen():
+    settings = load_settings({**COMPLETE, "ORDERS_KEYRING_FILE": "a", "ORDERS_KMS_KEY_ID": "b"})
+    assert (settings.kms_key_id, settings.keyring_file) == ("b", None)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost:1", "[::1]:1"])
@@ -143,8 +164,7 @@ def manager(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[object]
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("orders_pipeline.settings._secrets", {})
-    monkeypatch.setattr("orders_pipeline.settings._secrets_unread", {})
+    monkeypatch.setattr(SecretsManager, "_answers", {})
 
     def store(content: object) -> str:
         client: Any = boto3.client("secretsmanager")
@@ -176,13 +196,13 @@ def test_the_manager_is_asked_once_in_a_while_and_what_it_said_outlives_its_abse
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     assert load_settings(values).problems == (), "it was not asked again"
-    monkeypatch.setattr("orders_pipeline.settings._SECRETS_TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(SecretsManager, "TRUSTED_SECONDS", 0.0)
     assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
 
     def asked(*arguments: object, **named: object) -> None:
         pytest.fail("a manager that is away holds up no second tick")
 
-    monkeypatch.setattr("orders_pipeline.settings.aws_client", asked)
+    monkeypatch.setattr("orders_pipeline.settings_sources.aws_client", asked)
     assert load_settings(values).require_warehouse().token.get_secret_value() == "of-the-manager"
 
 
@@ -197,13 +217,13 @@ def test_a_manager_that_was_away_from_the_start_is_asked_once_in_a_while_too(
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
     with monkeypatch.context() as patched:
-        patched.setattr("orders_pipeline.settings.aws_client", away)
+        patched.setattr("orders_pipeline.settings_sources.aws_client", away)
         # One tick reads the settings several times; each would wait for the time-outs.
         for _ in range(3):
             with pytest.raises(SettingsError, match="ORDERS_SECRETS_ARN could not be read"):
                 load_settings(values).require_amazon()
     assert asked == ["secretsmanager"]
-    monkeypatch.setattr("orders_pipeline.settings._SECRETS_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(SecretsManager, "RETRY_SECONDS", 0.0)
     assert load_settings(values).require_amazon().client_secrets[0].get_secret_value()
 
 
@@ -263,3 +283,79 @@ def test_a_file_that_is_named_takes_the_place_of_dotenv(tmp_path: Path, monkeypa
     assert load_settings().database_url is not None
     monkeypatch.setenv("ORDERS_ENV_FILE", os.devnull)
     assert load_settings().database_url is None
+
+
+# --- the order of the sources
+
+
+def test_the_nearest_source_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def token(env_file: str, **environment: str) -> str:
+        (tmp_path / ".env").write_text(env_file)
+        for name in ("WMS_TOKEN", "WMS_TOKEN_FILE"):
+            monkeypatch.setenv(name, environment.get(name, ""))
+        return load_settings().require_warehouse().token.get_secret_value()
+
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ORDERS_ENV_FILE", str(tmp_path / ".env"))
+    (tmp_path / "near").write_text("of-a-file-of-the-environment")
+    (tmp_path / "far").write_text("of-a-file-of-dotenv")
+    near, far = str(tmp_path / "near"), f"WMS_TOKEN_FILE={tmp_path / 'far'}\n"
+    both = f"WMS_TOKEN=of-dotenv\n{far}"
+    assert token(both, WMS_TOKEN="of-the-environment", WMS_TOKEN_FILE=near) == "of-the-environment"
+    assert token(both, WMS_TOKEN_FILE=near) == "of-a-file-of-the-environment"
+    assert token(both) == "of-dotenv"
+    assert token(far) == "of-a-file-of-dotenv"
+
+
+def test_a_file_that_cannot_be_read_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ORDERS_ENV_FILE", os.devnull)
+    monkeypatch.setenv("WMS_TOKEN_FILE", str(tmp_path / "none"))
+    assert [problem for problem in load_settings().problems if "WMS_TOKEN_FILE" in problem] == [
+        "WMS_TOKEN_FILE cannot be read (No such file or directory)"
+    ]
+
+
+def test_what_libpq_would_not_read_from_dotenv_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / ".env").write_text("PGSSLMODE=verify-full\n")
+    monkeypatch.setenv("ORDERS_ENV_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("ORDERS_DATABASE_URL", "postgresql://db.internal/orders")
+    assert "sslmode is not set" in " ".join(load_settings().refusals)
+
+
+def test_only_a_variables_whole_name_sets_anything():
+    """A field's name, in whatever case, is no variable."""
+    others = {"problems": "x", "refusals": "x", "amazon": "x", "data_dir": "/x", "reports": "x", "wms_token": "x"}
+    assert load_settings({**COMPLETE, **others}) == load_settings(COMPLETE)
+
+
+def test_no_source_shows_a_value_when_the_library_is_told_to_debug(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+    with caplog.at_level("DEBUG", logger="pydantic_settings"):
+        load_settings(COMPLETE)
+    assert "AMAZON_LWA_REFRESH_TOKEN" in caplog.text
+    for value in COMPLETE.values():
+        assert value not in caplog.text
+
+
+# --- accounts
+
+
+def test_the_environment_gives_one_account_without_its_secrets():
+    (account,) = load_settings({**COMPLETE, "AMAZON_MARKETPLACE_ID": "A1F83G8C2ARO7P,A1PA6795UKMFR9"}).accounts()
+    assert account == Account(
+        account_id="A3TH9S8BH6GOGM",
+        seller_id="A3TH9S8BH6GOGM",
+        region="eu",
+        marketplace_ids=("A1F83G8C2ARO7P", "A1PA6795UKMFR9"),
+        queue_url="https://sqs.us-east-1.amazonaws.com/1/orders",
+        orders_api="2026-01-01",
+    )
+    assert "the-" not in repr(account)
+
+
+def test_no_account_is_served_in_part():
+    with pytest.raises(SettingsError, match="missing AMAZON_SELLER_ID"):
+        load_settings({**COMPLETE, "AMAZON_SELLER_ID": ""}).accounts()

@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.database.engine import Database
+from orders_pipeline.model.account import OrdersApi
 from orders_pipeline.model.marketplaces import MARKETPLACES
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.settings import AmazonSettings, OrdersApi, load_settings
+from orders_pipeline.settings import AmazonSettings, load_settings
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.channels.amazon.canned import CannedAmazon
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
@@ -73,7 +74,7 @@ def account(orders_api: OrdersApi = "2026-01-01", **changes: Any) -> AmazonSetti
     """The settings of one account, of Amazon's that is not there."""
     values: dict[str, Any] = {
         "client_id": "amzn1.application-oa2-client.test",
-        "client_secrets": (SecretStr("amzn1.oa2-cs.v1.new"),),
+        "client_secret": SecretStr("amzn1.oa2-cs.v1.new"),
         "refresh_token": SecretStr("Atzr|refresh"),
         "seller_id": SELLER,
         "marketplaces": (MARKETPLACES[MARKETPLACE],),

@@ -15,6 +15,7 @@ from orders_pipeline.channels.amazon.errors import (
     AmazonProtocolError,
     AmazonRoleMissing,
 )
+from orders_pipeline.model.account import OrdersApi
 from orders_pipeline.model.order import (
     MERCHANT,
     OrderParts,
@@ -26,7 +27,6 @@ from orders_pipeline.model.order import (
 )
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.settings import OrdersApi
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon
 from orders_pipeline_tests.channels.amazon.conftest import OpenCanned, OpenSandboxed, Recorded
 from orders_pipeline_tests.conftest import MARKETPLACE

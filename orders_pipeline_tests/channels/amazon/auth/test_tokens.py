@@ -141,7 +141,7 @@ def test_a_token_sealed_under_a_key_that_is_gone_is_obtained_anew(
 def test_during_a_rotation_the_new_secret_is_tried_first_then_the_old_and_what_works_is_kept(
     open_canned: OpenCanned, amazon: CannedAmazon
 ) -> None:
-    client = open_canned(client_secrets=(SecretStr("secret-new"), SecretStr("secret-old")))
+    client = open_canned(client_secret=SecretStr("secret-new"), previous_client_secret=SecretStr("secret-old"))
     amazon.login_answers = [
         Canned(401, {"error": "invalid_client", "error_description": "Client authentication failed"}),
         Canned(body={"access_token": "Atza|one", "expires_in": 3600}),
