@@ -16,6 +16,7 @@ from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
 from orders_pipeline.privacy import alerts as privacy
 from orders_pipeline.shipments import alerts as shipments
 from orders_pipeline.vault import alerts as vault
+from orders_pipeline.work import alerts as work
 
 FAILED_RUN = AlertKind(
     name="run.failed",
@@ -34,6 +35,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *shipments.ALERTS,
     *privacy.ALERTS,
     *vault.ALERTS,
+    *work.ALERTS,
     OVERDUE,
     FAILED_RUN,
     NOT_EVALUATED,

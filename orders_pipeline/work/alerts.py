@@ -1,0 +1,39 @@
+"""The alerts about pending work: what was set aside, and what all of it waits for."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.work.pauses import PauseKind
+
+PARKED = AlertKind(
+    name="work.parked",
+    severity="error",
+    query=text("""
+select queue || ':' || subject as subject, queue, subject as job, coalesce(last_error, 'no reason was given') as reason
+from pipeline.jobs where account_id = :account_id and parked_at is not null
+order by parked_at
+"""),
+    message="The work {queue} on {job} was set aside: {reason}",
+    action="Mend the cause, then replay it with the job replay_parked.",
+    runbook="Work that waits",
+)
+
+# The first pauses last seconds, and most end by themselves. A spent quota ends at a known time, and is no alert.
+PAUSED = AlertKind(
+    name="dependency.paused",
+    severity="error",
+    query=text("""
+select dependency as subject, dependency, reason, to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as since
+from pipeline.paused_dependencies
+where account_id = :account_id and kind = :refusal and until is not null
+  and since < clock_timestamp() - interval '5 minutes'
+""").bindparams(refusal=str(PauseKind.REFUSAL)),
+    message="{dependency} has refused everything since {since} UTC, and what needs it waits: {reason}",
+    action="Mend what it says; orders-pipeline doctor tells more. It is tried again by itself, and the first success "
+    "lets all of it go on.",
+    runbook="Work that waits",
+)
+
+ALERTS = (PARKED, PAUSED)
