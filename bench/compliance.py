@@ -78,12 +78,12 @@ def _measure(check: str, url: str, keyring: str) -> None:
     vault = Vault(database, LocalKeyring(Path(keyring)), AuditLog(database))
     started = time.perf_counter()
     if check == "nothing_past_its_time":
-        outcome = nothing_past_its_time(database, seller_id=SELLER)
+        outcome = nothing_past_its_time(database, account_id=SELLER)
         assert outcome.numbers["kept_in_vault"], outcome
     elif check == "every_record_opens":
         assert every_record_opens(vault).passed
     elif check == "every_reading_is_audited":
-        assert every_reading_is_audited(database, seller_id=SELLER).passed
+        assert every_reading_is_audited(database, account_id=SELLER).passed
     else:
         held = HeldValues(vault)
         held.add("Canary Quillfeather")
@@ -103,7 +103,7 @@ def _fill(database: Database, keys: LocalKeyring, orders: int) -> None:
     progress = Progress("orders made", orders, tell)
     for start in range(0, orders, FILL_BATCH):
         order_ids = [f"902-{number:07d}-0000000" for number in range(start, min(start + FILL_BATCH, orders))]
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text("set local statement_timeout = 0"))
             _fill_batch(connection, keys, order_ids)
         progress.advance(len(order_ids))
@@ -115,7 +115,7 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
     values = {"seller": SELLER, "kind": KIND, "ids": order_ids}
     connection.execute(
         text(
-            "insert into pipeline.orders (seller_id, order_id, marketplace_id, status, fulfilled_by, purchased_at, "
+            "insert into pipeline.orders (account_id, order_id, marketplace_id, status, fulfilled_by, purchased_at, "
             "deliver_by) select :seller, id, 'ATVPDKIKX0DER', 'UNSHIPPED', 'MERCHANT', clock_timestamp(), "
             "clock_timestamp() + interval '5 days' from unnest(cast(:ids as text[])) id"
         ),
@@ -134,7 +134,7 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
     )
     connection.execute(text("alter table audit.entries enable trigger chain"))
     sealed = [
-        seal(keys, PLAINTEXT, record_context(seller_id=SELLER, kind=KIND, subject_id=order_id))
+        seal(keys, PLAINTEXT, record_context(account_id=SELLER, kind=KIND, subject_id=order_id))
         for order_id in order_ids
     ]
     connection.execute(
@@ -142,9 +142,9 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
             "with given as (select gen_random_uuid() as reference, g.* from unnest(cast(:ids as text[]), "
             "cast(:nonces as bytea[]), cast(:ciphertexts as bytea[]), cast(:key_ids as text[]), "
             "cast(:blobs as bytea[])) as g(subject, nonce, ciphertext, key_id, blob)), "
-            "keys as (insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "keys as (insert into vault_keys.data_keys (key_reference, account_id, key_id, wrapped_key) "
             "select reference, :seller, key_id, blob from given) "
-            "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
+            "insert into vault.records (account_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
             "select :seller, :kind, subject, reference, 1, nonce, ciphertext from given"
         ),
         {
@@ -158,10 +158,10 @@ def _fill_batch(connection: Connection, keys: LocalKeyring, order_ids: list[str]
     # The newest seal of each, as a migration leaves records of format 1.
     connection.execute(
         text(
-            "with s as (insert into pipeline.seals (seller_id, kind, subject_id, aad_version) "
+            "with s as (insert into pipeline.seals (account_id, kind, subject_id, aad_version) "
             "select :seller, :kind, subject, 1 from unnest(cast(:ids as text[])) as g(subject) "
             "returning subject_id, seal_number) update vault.records r set seal_number = s.seal_number from s "
-            "where r.seller_id = :seller and r.kind = :kind and r.subject_id = s.subject_id"
+            "where r.account_id = :seller and r.kind = :kind and r.subject_id = s.subject_id"
         ),
         values,
     )

@@ -53,7 +53,7 @@ def run(workload: Workload) -> list[Row]:
 
 
 def _cryptography(keys: LocalKeyring, records: int) -> list[Row]:
-    context = record_context(seller_id=SELLER, kind=KIND, subject_id="902-3159896-1390916")
+    context = record_context(account_id=SELLER, kind=KIND, subject_id="902-3159896-1390916")
     authenticated = b"902-3159896-1390916"
     key, nonce = AESGCM.generate_key(256), os.urandom(12)
     sealed, encrypted = seal(keys, PLAINTEXT, context), AESGCM(key).encrypt(nonce, PLAINTEXT, authenticated)
@@ -87,10 +87,10 @@ def _shredding(database: Database, keys: LocalKeyring, orders: int) -> list[Row]
 
     def delete_all() -> None:
         for start in range(0, orders, SHRED_BATCH):
-            with database.transaction() as connection:
+            with database.begin() as connection:
                 connection.execute(
                     text(
-                        "with gone as (delete from vault.records where subject_id = any(:ids) and seller_id = :seller "
+                        "with gone as (delete from vault.records where subject_id = any(:ids) and account_id = :seller "
                         "and kind = :kind returning key_reference) delete from vault_keys.data_keys k using gone "
                         "where k.key_reference = gone.key_reference"
                     ),
@@ -98,19 +98,19 @@ def _shredding(database: Database, keys: LocalKeyring, orders: int) -> list[Row]
                 )
 
     def update_all() -> None:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text("update vault_keys.data_keys set wrapped_key = wrapped_key || ''::bytea"))
 
     def shred(chosen: list[str]) -> None:
         for start in range(0, len(chosen), SHRED_BATCH):
-            with database.transaction() as connection:
+            with database.transaction(SELLER) as tx:
                 batch = chosen[start : start + SHRED_BATCH]
-                vault.shred_many(connection, seller_id=SELLER, kind=KIND, subject_ids=batch, reason="delivered")
+                vault.shred_many(tx, kind=KIND, subject_ids=batch, reason="delivered")
 
-    with database.transaction() as connection:
+    with database.begin() as connection:
         _fill(connection, keys, order_ids)
     bare = _once(delete_all)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         _fill(connection, keys, order_ids)
     half = orders // 2
     shredded = _once(lambda: shred(order_ids[:half]))
@@ -127,8 +127,8 @@ def _shredding(database: Database, keys: LocalKeyring, orders: int) -> list[Row]
 
 def _verifying(database: Database, orders: int) -> Row:
     audit = AuditLog(database)
-    entry = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
-    with database.transaction() as connection:
+    entry = AuditEntry(action="push", account_id=SELLER, purpose="push to the warehouse", outcome="accepted")
+    with database.begin() as connection:
         audit.record_for_each(connection, entry, [f"902-{number:07d}-0000000" for number in range(orders)])
     entries = 0
 
@@ -139,7 +139,7 @@ def _verifying(database: Database, orders: int) -> Row:
         entries = verification.entries
 
     def read() -> None:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             for _ in links(connection):
                 pass
 
@@ -152,7 +152,7 @@ def _verifying(database: Database, orders: int) -> Row:
 def _fill(connection: Connection, keys: LocalKeyring, order_ids: list[str]) -> None:
     """Sealed records, as `Vault.store` leaves them, but in one statement: the filling is not what is measured."""
     sealed = [
-        seal(keys, PLAINTEXT, record_context(seller_id=SELLER, kind=KIND, subject_id=order_id))
+        seal(keys, PLAINTEXT, record_context(account_id=SELLER, kind=KIND, subject_id=order_id))
         for order_id in order_ids
     ]
     connection.execute(
@@ -160,9 +160,9 @@ def _fill(connection: Connection, keys: LocalKeyring, order_ids: list[str]) -> N
             "with given as (select gen_random_uuid() as reference, g.* from unnest(cast(:subjects as text[]), "
             "cast(:nonces as bytea[]), cast(:ciphertexts as bytea[]), cast(:key_ids as text[]), "
             "cast(:blobs as bytea[])) as g(subject, nonce, ciphertext, key_id, blob)), "
-            "keys as (insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
+            "keys as (insert into vault_keys.data_keys (key_reference, account_id, key_id, wrapped_key) "
             "select reference, :seller, key_id, blob from given) "
-            "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
+            "insert into vault.records (account_id, kind, subject_id, key_reference, aad_version, nonce, ciphertext) "
             "select :seller, :kind, subject, reference, 1, nonce, ciphertext from given"
         ),
         {

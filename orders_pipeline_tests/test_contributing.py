@@ -28,11 +28,10 @@ def _section(title: str) -> str:
 
 
 def test_the_recipe_for_an_asset_works_in_a_copy(tmp_path: Path, database: Database, database_url: str):
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         insert_queue_entry(
-            connection, seller_id=SELLER, order_id="111-1111111-1111111", state="held",
-            reasons=("no_sku",), ship_by=None,
-        )  # fmt: skip
+            tx, order_id="111-1111111-1111111", state="held",
+            reasons=("no_sku",), ship_by=None)  # fmt: skip
     shutil.copytree(PACKAGE, tmp_path / "orders_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     for kind, block in re.findall(
         r"^ *```(python|diff)\n(.*?)^ *```$", _section("Add an asset"), re.DOTALL | re.MULTILINE

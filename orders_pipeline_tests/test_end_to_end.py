@@ -63,7 +63,7 @@ def test_every_order_of_a_day_ends_where_it_belongs(
 
         def settled() -> bool:
             # What is due later is made due now: a test does not wait for a back-off.
-            with database.transaction() as connection:
+            with database.begin() as connection:
                 connection.execute(
                     text(
                         "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "

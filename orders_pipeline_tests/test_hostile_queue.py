@@ -29,7 +29,7 @@ JUNK = (NOT_JSON, "[]", sns_envelope(NOT_JSON), large_body(random.Random(1)), un
 
 def _is_right(database: Database, sandbox: Sandbox) -> bool:
     # What is due later is made due now: a test does not wait for a back-off.
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
                 "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
@@ -41,7 +41,7 @@ def _is_right(database: Database, sandbox: Sandbox) -> bool:
 
 
 def _rows(database: Database, query: str) -> list[Any]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return list(connection.execute(text(query)))
 
 
@@ -79,14 +79,14 @@ def test_every_message_five_times_shuffled_and_among_junk_ends_as_if_it_had_come
         assert sandbox.queue.sent == 5 * published + sandbox.queue.junk_sent + len(JUNK)
 
         # What cannot be read is listed, each once, with its reason; what it said can be read again, from the vault.
-        parked = _rows(database, "select parked_id, seller_id, reason, body_bytes from pipeline.parked_messages")
+        parked = _rows(database, "select parked_id, account_id, reason, body_bytes from pipeline.parked_messages")
         assert len(parked) == sandbox.queue.junk_sent + len(JUNK)
         reasons = Counter(row.reason for row in parked)
         assert {"not JSON", "not a JSON object", "not an order change: NEVER_HEARD_OF"} <= reasons.keys(), reasons
         vault = StoreResource().vault()
         bodies = [
             vault.reveal(
-                seller_id=row.seller_id,
+                account_id=row.account_id,
                 kind=PARKED_MESSAGE,
                 subject_id=str(row.parked_id),
                 actor="user:tester",

@@ -236,8 +236,8 @@ class OrderLives(RuleBasedStateMachine):
         world = self.world
         # Packages under `Other` are looked at every hour, and time has just been made to pass.
         world.confirm()
-        with self.database.transaction() as connection:
-            work = pending_work(connection, SELLER)
+        with self.database.transaction(SELLER) as tx:
+            work = pending_work(tx)
         assert (work.for_sync, work.for_confirm) == (0, 0), "something is due for ever"
         assert world.vault.audit.verify().ok
         entries = {row.order_id: row for row in world.rows("pipeline.fulfillment_queue", "order_id, state")}

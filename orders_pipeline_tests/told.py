@@ -23,7 +23,7 @@ def tell(
 ) -> None:
     now = datetime.now(UTC)
     event = NewOrderEvent(
-        seller_id=SELLER,
+        account_id=SELLER,
         order_id=order_id,
         source="notification",
         deduplication_key=f"test:{next(_numbers)}",
@@ -35,5 +35,5 @@ def tell(
         fulfilled_by_told=fulfilled_by,
         changed_at=at,
     )
-    with world.database.transaction() as connection:
+    with world.database.begin() as connection:
         insert_order_events(connection, [event])

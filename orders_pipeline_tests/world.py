@@ -125,24 +125,24 @@ class World:
     # --- the stages
 
     def drain(self) -> DrainTotals:
-        return drain_notifications(self.queue, self.database, self.vault, seller_id=SELLER, wait_seconds=0)
+        return drain_notifications(self.queue, self.database, self.vault, account_id=SELLER, wait_seconds=0)
 
     def absorb(self) -> AbsorbTotals:
-        return absorb_events(self.database, seller_id=SELLER, marketplace_ids=self.marketplace_ids)
+        return absorb_events(self.database, account_id=SELLER, marketplace_ids=self.marketplace_ids)
 
     def fetch(self) -> FetchTotals:
         return fetch_due_orders(
             self.ports,
             self.database,
             self.vault,
-            seller_id=SELLER,
+            account_id=SELLER,
             marketplace_ids=self.marketplace_ids,
             verifier=Verifier(self.ports, self.regulated_skus),
         )
 
     def derive(self) -> dict[str, int]:
         audit = self.vault.audit
-        return derive_queue(self.database, audit, seller_id=SELLER, marketplace_ids=self.marketplace_ids).changed
+        return derive_queue(self.database, audit, account_id=SELLER, marketplace_ids=self.marketplace_ids).changed
 
     def act(self) -> PushTotals:
         work = Pushing(
@@ -150,7 +150,7 @@ class World:
             vault=self.vault,
             audit=self.vault.audit,
             warehouse=self.wms,
-            seller_id=SELLER,
+            account_id=SELLER,
             marketplace_ids=self.marketplace_ids,
         )
         return act_on_due_orders(work)
@@ -164,8 +164,8 @@ class World:
         return self.act()
 
     def poll(self) -> PackageTotals:
-        poll_shipments(self.wms, self.database, self.vault, seller_id=SELLER)
-        return absorb_shipments(self.database, self.vault.audit, seller_id=SELLER)
+        poll_shipments(self.wms, self.database, self.vault, account_id=SELLER)
+        return absorb_shipments(self.database, self.vault.audit, account_id=SELLER)
 
     def confirm(self) -> ConfirmTotals:
         return confirm_due_packages(self._confirming())
@@ -184,8 +184,8 @@ class World:
         """What a search over everything finds."""
         with self.amazon.lock:
             found = [self.ports.read(order, OrderParts.STATE).order for order in self.amazon.orders.values()]
-        with self.database.transaction() as connection:
-            return record_orders(connection, SELLER, "sweep", found)
+        with self.database.transaction(SELLER) as tx:
+            return record_orders(tx, "sweep", found)
 
     def settle(self, rounds: int = 12) -> None:
         """Time passes until nothing changes any more."""
@@ -213,15 +213,15 @@ class World:
     # --- what there is to see
 
     def sql(self, statement: str, **values: object) -> None:
-        with self.database.transaction() as connection:
+        with self.database.begin() as connection:
             connection.execute(text(statement), values)
 
     def rows(self, table: str, columns: str = "*", where: str = "true") -> list[AnyRow]:
-        with self.database.transaction() as connection:
+        with self.database.begin() as connection:
             return list(connection.execute(text(f"select {columns} from {table} where {where} order by 1, 2")))
 
     def one(self, table: str, order_id: str) -> AnyRow:
-        with self.database.transaction() as connection:
+        with self.database.begin() as connection:
             return connection.execute(
                 text(f"select * from {table} where order_id = :order_id"), {"order_id": order_id}
             ).one()
@@ -233,7 +233,7 @@ class World:
         return self.one("pipeline.orders", order_id).status
 
     def package(self, package_id: str) -> AnyRow:
-        with self.database.transaction() as connection:
+        with self.database.begin() as connection:
             return connection.execute(
                 text("select * from pipeline.shipment_confirmations where package_id = :id"), {"id": package_id}
             ).one()
@@ -255,7 +255,7 @@ class World:
 
     def everything_stored(self) -> str:
         """All text of every table, as someone who reads a dump would see it."""
-        with self.database.transaction() as connection:
+        with self.database.begin() as connection:
             tables = connection.execute(
                 text(
                     "select format('%I.%I', schemaname, tablename) from pg_tables "
@@ -278,7 +278,7 @@ class World:
             shipments=self.ports,
             orders=self.ports,
             carrier_overrides=self.carriers,
-            seller_id=SELLER,
+            account_id=SELLER,
             default_marketplace_id=MARKETPLACE,
         )
 

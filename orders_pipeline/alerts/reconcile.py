@@ -252,7 +252,7 @@ _TIME_LIMIT = text("select set_config('statement_timeout', :milliseconds, true)"
 _STORED = text("""
 select alert_id, key, severity, message, what_to_do, delivered_at, closed_at, clock_timestamp() as now
 from pipeline.alerts
-where seller_id = :account_id and (key = :name or starts_with(key, :prefix))
+where account_id = :account_id and (key = :name or starts_with(key, :prefix))
   and (closed_at is null or key = any(:keys) and closed_at > clock_timestamp() - :quiet_for)
 order by key, alert_id
 for update
@@ -274,11 +274,11 @@ where a.alert_id = v.alert_id
 
 # Where another process opens the same one by hand, its alert stands.
 _INSERT = text("""
-insert into pipeline.alerts (seller_id, key, severity, message, what_to_do, times_seen)
+insert into pipeline.alerts (account_id, key, severity, message, what_to_do, times_seen)
 select :account_id, v.key, v.severity, v.message, v.what_to_do, 1
 from unnest(cast(:keys as text[]), cast(:severities as text[]), cast(:messages as text[]), cast(:actions as text[]))
   as v(key, severity, message, what_to_do)
-on conflict (seller_id, key) where closed_at is null do nothing
+on conflict (account_id, key) where closed_at is null do nothing
 """)
 
 

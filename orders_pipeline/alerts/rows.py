@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
 from orders_pipeline.alerts.tables import alerts
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
 
 # A row of the index over the keys takes 2,704 bytes at most. The longest names an order and a package of it.
@@ -20,16 +20,14 @@ LONGEST_KEY = 300
 LONGEST_MESSAGE = 2_000
 
 
-def raise_alert(
-    connection: Connection, *, seller_id: str, key: str, severity: str, message: str, what_to_do: str
-) -> bool:
+def raise_alert(tx: AccountTransaction, *, key: str, severity: str, message: str, what_to_do: str) -> bool:
     """Open an alert, or note that it is still so; True when it is new. `message` never holds a buyer's data.
 
     `key` names the subject (`push.refused:<order>`), by its id or by `subject_hash`, never by text that others wrote;
     `severity` is info, warning or error.
     """
     statement = insert(alerts).values(
-        seller_id=seller_id,
+        account_id=tx.account_id,
         key=_storable_key(key),
         severity=severity,
         message=bounded_text(message, LONGEST_MESSAGE) or "",
@@ -38,7 +36,7 @@ def raise_alert(
     )
     worse = _rank(statement.excluded.severity) > _rank(alerts.c.severity)
     statement = statement.on_conflict_do_update(
-        index_elements=[alerts.c.seller_id, alerts.c.key],
+        index_elements=[alerts.c.account_id, alerts.c.key],
         index_where=alerts.c.closed_at.is_(None),
         set_={
             "times_seen": alerts.c.times_seen + 1,
@@ -50,15 +48,15 @@ def raise_alert(
             "what_to_do": statement.excluded.what_to_do,
         },
     ).returning(alerts.c.times_seen)
-    return connection.execute(statement).scalar_one() == 1
+    return tx.execute(statement).scalar_one() == 1
 
 
-def tell_again(connection: Connection, *, seller_id: str, key: str, after: timedelta) -> None:
+def tell_again(tx: AccountTransaction, *, key: str, after: timedelta) -> None:
     """Have the open alert of this key delivered once more, if it was delivered longer ago than this."""
-    connection.execute(
+    tx.execute(
         update(alerts)
         .where(
-            alerts.c.seller_id == seller_id,
+            alerts.c.account_id == tx.account_id,
             alerts.c.key == _storable_key(key),
             alerts.c.closed_at.is_(None),
             alerts.c.delivered_at < func.clock_timestamp() - after,
@@ -81,33 +79,35 @@ def _rank(severity: ColumnElement[str]) -> ColumnElement[int]:
     return case({name: rank for rank, name in enumerate(SEVERITIES)}, value=severity)
 
 
-def close_alert(connection: Connection, *, seller_id: str, key: str) -> bool:
+def close_alert(tx: AccountTransaction, *, key: str) -> bool:
     """Close the open alert of this key; True if there was one."""
     statement = (
         update(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.key == _storable_key(key), alerts.c.closed_at.is_(None))
+        .where(alerts.c.account_id == tx.account_id, alerts.c.key == _storable_key(key), alerts.c.closed_at.is_(None))
         .values(closed_at=func.clock_timestamp())
     )
-    return connection.execute(statement).rowcount > 0
+    return tx.execute(statement).rowcount > 0
 
 
-def close_alerts(connection: Connection, *, seller_id: str, keys: Sequence[str]) -> int:
+def close_alerts(tx: AccountTransaction, *, keys: Sequence[str]) -> int:
     """Close the open alerts of these keys; how many there were."""
     stored = [_storable_key(key) for key in keys]
     statement = (
         update(alerts)
-        .where(alerts.c.seller_id == seller_id, alerts.c.key.in_(stored), alerts.c.closed_at.is_(None))
+        .where(alerts.c.account_id == tx.account_id, alerts.c.key.in_(stored), alerts.c.closed_at.is_(None))
         .values(closed_at=func.clock_timestamp())
     )
-    return connection.execute(statement).rowcount
+    return tx.execute(statement).rowcount
 
 
-def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix: str, but: Collection[str] = ()) -> int:
+def close_alerts_about(
+    connection: Connection, *, account_id: str | None, prefix: str, but: Collection[str] = ()
+) -> int:
     """Close every open alert whose key begins so, but these; how many there were. None: of every seller."""
     statement = (
         update(alerts)
         .where(
-            alerts.c.seller_id == seller_id if seller_id is not None else true(),
+            alerts.c.account_id == account_id if account_id is not None else true(),
             alerts.c.key.startswith(prefix, autoescape=True),
             alerts.c.key.not_in([_storable_key(key) for key in but]),
             alerts.c.closed_at.is_(None),
@@ -117,41 +117,43 @@ def close_alerts_about(connection: Connection, *, seller_id: str | None, prefix:
     return connection.execute(statement).rowcount
 
 
-def close_alerts_unseen_for(connection: Connection, *, seller_id: str, keys: Sequence[str], time: timedelta) -> int:
+def close_alerts_unseen_for(tx: AccountTransaction, *, keys: Sequence[str], time: timedelta) -> int:
     """Close the open alerts of these keys that were not raised again for so long; how many there were."""
     stored = [_storable_key(key) for key in keys]
     statement = (
         update(alerts)
         .where(
-            alerts.c.seller_id == seller_id,
+            alerts.c.account_id == tx.account_id,
             alerts.c.key.in_(stored),
             alerts.c.closed_at.is_(None),
             alerts.c.last_seen_at < func.clock_timestamp() - time,
         )
         .values(closed_at=func.clock_timestamp())
     )
-    return connection.execute(statement).rowcount
+    return tx.execute(statement).rowcount
 
 
-def open_alerts(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def open_alerts(tx: AccountTransaction) -> Sequence[AnyRow]:
     """Open alerts of this account and of none, worst and newest first."""
     statement = (
         select(alerts)
-        .where(alerts.c.seller_id.in_([seller_id, NOBODY]), alerts.c.closed_at.is_(None))
+        .where(alerts.c.account_id.in_([tx.account_id, NOBODY]), alerts.c.closed_at.is_(None))
         .order_by(_rank(alerts.c.severity).desc(), alerts.c.opened_at.desc())
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def open_alert_keys(connection: Connection, seller_id: str, *, prefix: str) -> list[str]:
+def open_alert_keys(tx: AccountTransaction, *, prefix: str) -> list[str]:
     """The keys of open alerts that begin so."""
     statement = select(alerts.c.key).where(
-        alerts.c.seller_id == seller_id, alerts.c.closed_at.is_(None), alerts.c.key.startswith(prefix, autoescape=True)
+        alerts.c.account_id == tx.account_id,
+        alerts.c.closed_at.is_(None),
+        alerts.c.key.startswith(prefix, autoescape=True),
     )
-    return list(connection.execute(statement).scalars())
+    return list(tx.execute(statement).scalars())
 
 
-def claim_undelivered_alert(connection: Connection, seller_id: str, *, lease: timedelta) -> AnyRow | None:
+def claim_undelivered_alert(tx: AccountTransaction, *, lease: timedelta) -> AnyRow | None:
     """Lease one alert that nobody has been told of; None if none is due.
 
     The account's come first, then those of a former account or of none. One that could not be delivered waits behind
@@ -164,13 +166,13 @@ def claim_undelivered_alert(connection: Connection, seller_id: str, *, lease: ti
             alerts.c.delivered_at.is_(None),
             alerts.c.delivery_due_at.is_(None) | ~alerts.c.delivery_due_at.between(now, now + lease),
         )
-        .order_by(alerts.c.delivery_due_at.nulls_first(), alerts.c.seller_id != seller_id, alerts.c.alert_id)
+        .order_by(alerts.c.delivery_due_at.nulls_first(), alerts.c.account_id != tx.account_id, alerts.c.alert_id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
     statement = update(alerts).where(alerts.c.alert_id == due).values(delivery_due_at=now + lease).returning(alerts)
-    return connection.execute(statement).one_or_none()
+    return tx.execute(statement).one_or_none()
 
 
 def mark_alert_delivered(connection: Connection, alert: AnyRow) -> None:

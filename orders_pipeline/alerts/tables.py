@@ -10,7 +10,7 @@ alerts = Table(
     "alerts",
     metadata,
     Column("alert_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("key", Text, nullable=False, comment="what it is about; one open alert a key"),
     Column("severity", Text, nullable=False),
     Column("message", Text, nullable=False),
@@ -22,8 +22,8 @@ alerts = Table(
     # Until then it is leased by who delivers it; or then it was refused.
     time_column("delivery_due_at"),
     time_column("closed_at"),
-    Index("uq_alerts_open", "seller_id", "key", unique=True, postgresql_where=text("closed_at is null")),
-    Index("ix_alerts_closed_at", "seller_id", "closed_at"),
+    Index("uq_alerts_open", "account_id", "key", unique=True, postgresql_where=text("closed_at is null")),
+    Index("ix_alerts_closed_at", "account_id", "closed_at"),
     Index("ix_alerts_undelivered", "alert_id", postgresql_where=text("delivered_at is null")),
     schema="pipeline",
 )

@@ -84,7 +84,7 @@ class AuditEntry:
     """One entry to append. `order_id` is None for what concerns no single order."""
 
     action: str
-    seller_id: str
+    account_id: str
     purpose: str
     outcome: str
     order_id: str | None = None
@@ -114,7 +114,7 @@ class AuditLog:
         connection: Connection | None,
         *,
         action: str,
-        seller_id: str,
+        account_id: str,
         purpose: str,
         outcome: str,
         order_id: str | None = None,
@@ -123,13 +123,13 @@ class AuditLog:
     ) -> int:
         """Append one entry, in the caller's transaction (last in it!) or, with None, in one of its own; its number."""
         entry = AuditEntry(
-            action=action, seller_id=seller_id, purpose=purpose, outcome=outcome, order_id=order_id, actor=actor,
+            action=action, account_id=account_id, purpose=purpose, outcome=outcome, order_id=order_id, actor=actor,
             detail=detail or {},
         )  # fmt: skip
         row = _row(entry)
         if connection is not None:
             return queries.append(connection, row)
-        with self._database.transaction() as own:
+        with self._database.begin() as own:
             return queries.append(own, row)
 
     def record_many(self, connection: Connection | None, entries: Sequence[AuditEntry]) -> int:
@@ -139,7 +139,7 @@ class AuditLog:
             return 0
         if connection is not None:
             return queries.append_many(connection, rows)
-        with self._database.transaction() as own:
+        with self._database.begin() as own:
             return queries.append_many(own, rows)
 
     def record_for_each(
@@ -155,7 +155,7 @@ class AuditLog:
 
     def head(self) -> ChainEnd | None:
         """The newest entry's number and hash: a witness to keep elsewhere."""
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             return queries.head(connection)
 
     def verify(self, witnesses: Sequence[ChainEnd] = ()) -> AuditVerification:
@@ -163,18 +163,18 @@ class AuditLog:
 
         `witnesses`: places in the chain as they were seen from outside; each must still be there, unless purged by age.
         """
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             return _verify(connection, {witness.entry_id: witness.entry_hash for witness in witnesses})
 
     def disagreeing(self, witnesses: Sequence[ChainEnd]) -> list[ChainEnd]:
         """Those of the witnesses whose entry the log does not have as it was seen, purged ones included."""
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             there = queries.entry_hashes(connection, [witness.entry_id for witness in witnesses])
         return [witness for witness in witnesses if there.get(witness.entry_id) != witness.entry_hash]
 
     def export(self, day: date) -> Iterator[str]:
         """One JSON line an entry, of one UTC day, streamed. No line holds a buyer's data."""
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             for entry in queries.entries_of_day(connection, day):
                 yield json.dumps(entry, default=_as_json, sort_keys=True, ensure_ascii=False)
 
@@ -182,7 +182,7 @@ class AuditLog:
         """Forget entries older than the cutoff, in short steps; how many. The database refuses less than 12 months."""
         total = 0
         while True:
-            with self._database.transaction() as connection:
+            with self._database.begin() as connection:
                 gone = queries.purge_before(connection, cutoff, _checked_actor(actor or current_actor()), PURGE_STEP)
             total += gone
             if gone < PURGE_STEP:
@@ -224,7 +224,8 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
     return {
         "actor": _checked_actor(entry.actor or current_actor()),
         "action": entry.action,
-        "seller_id": entry.seller_id,
+        # The log's hashes name the account by the word of the first release.
+        "seller_id": entry.account_id,
         "order_id": None if entry.order_id is None else checked_order_id(entry.order_id),
         # A person's own words: the last net is under them too.
         "purpose": redact(entry.purpose),

@@ -99,7 +99,7 @@ def retention_now(connection: Connection) -> datetime:
 
 def now_for_retention(database: Database) -> datetime:
     """The same, in a transaction of its own."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return retention_now(connection)
 
 

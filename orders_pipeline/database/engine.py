@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, overload
+from typing import Any
 
 from psycopg2 import errorcodes
 from sqlalchemy import Connection, Engine, ExceptionContext, Row, create_engine, event, text
@@ -65,20 +65,9 @@ class Database:
     def engine(self) -> Engine:
         return self._engine
 
-    @overload
-    def transaction(self) -> AbstractContextManager[Connection]: ...
-
-    @overload
-    def transaction(self, account_id: str) -> AbstractContextManager[AccountTransaction]: ...
-
-    def transaction(
-        self, account_id: str | None = None
-    ) -> AbstractContextManager[Connection] | AbstractContextManager[AccountTransaction]:
-        """One transaction of this account: committed when the block ends, rolled back when it raises."""
-        return self.begin() if account_id is None else self._of_account(account_id)
-
     @contextmanager
-    def _of_account(self, account_id: str) -> Generator[AccountTransaction]:
+    def transaction(self, account_id: str) -> Generator[AccountTransaction]:
+        """One transaction of this account: committed when the block ends, rolled back when it raises."""
         with self._engine.begin() as connection:
             yield AccountTransaction(connection, account_id)
 

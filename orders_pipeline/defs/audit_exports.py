@@ -46,7 +46,7 @@ def audit_exports(
             raise dg.Failure(description=str(error), allow_retries=not refused) from None
     if day >= store.database().now().date() - timedelta(days=1):
         # An older day is a backfill's.
-        work_is_done(store.database(), seller_id=store.seller_id(), work=AUDIT_EXPORT)
+        work_is_done(store.database(), account_id=store.account_id(), work=AUDIT_EXPORT)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": manifest.entries,
@@ -80,7 +80,7 @@ def nightly_audit_export(
 ) -> list[dg.RunRequest] | dg.SkipReason:
     # The log's own word: a partition that somebody reported as materialized by hand would never be exported.
     try:
-        with store.database().transaction() as connection:
+        with store.database().begin() as connection:
             done = exported_days(connection)
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))

@@ -6,8 +6,8 @@ A check is evaluated in its asset's own step: it costs no other step, and is as 
 from collections.abc import Iterator
 
 import dagster as dg
-from sqlalchemy import Connection
 
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.operations import promises as checks
 from orders_pipeline.operations.parked_work import parked_work
 
@@ -69,40 +69,40 @@ SWEEP_CHECKS = [
 ]
 
 
-def queue_results(connection: Connection, seller_id: str) -> Iterator[dg.AssetCheckResult]:
+def queue_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of QUEUE_CHECKS."""
-    yield _none("no_cancelled_order_is_pushed", "orders", checks.cancelled_yet_shipping(connection, seller_id))
-    yield _none("every_eligible_order_is_queued", "orders", checks.eligible_without_entry(connection, seller_id))
+    yield _none("no_cancelled_order_is_pushed", "orders", checks.cancelled_yet_shipping(tx))
+    yield _none("every_eligible_order_is_queued", "orders", checks.eligible_without_entry(tx))
 
 
-def wms_orders_results(connection: Connection, seller_id: str) -> Iterator[dg.AssetCheckResult]:
+def wms_orders_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of WMS_ORDERS_CHECKS."""
-    yield _none("pushed_once", "orders", checks.pushed_with_two_contents(connection, seller_id))
+    yield _none("pushed_once", "orders", checks.pushed_with_two_contents(tx))
 
 
-def orders_results(connection: Connection, seller_id: str) -> Iterator[dg.AssetCheckResult]:
+def orders_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of ORDERS_CHECKS."""
-    seconds = checks.oldest_pending_event_seconds(connection, seller_id)
+    seconds = checks.oldest_pending_event_seconds(tx)
     yield dg.AssetCheckResult(
         check_name="events_are_absorbed",
         asset_key="orders",
         passed=seconds < EVENT_PATIENCE_SECONDS,
         metadata={"oldest_seconds": seconds, "at_most": EVENT_PATIENCE_SECONDS},
     )
-    parked = len(parked_work(connection, seller_id))
+    parked = len(parked_work(tx))
     yield _none("nothing_is_parked", "parked", parked, asset="orders", severity=dg.AssetCheckSeverity.WARN)
 
 
-def confirmation_results(connection: Connection, seller_id: str) -> Iterator[dg.AssetCheckResult]:
+def confirmation_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of CONFIRMATION_CHECKS."""
-    near = checks.unconfirmed_near_deadline(connection, seller_id, DEADLINE_HOURS)
+    near = checks.unconfirmed_near_deadline(tx, DEADLINE_HOURS)
     yield _none("confirmed_in_time", "packages", near)
-    yield _none("shipped_in_time", "orders", checks.unshipped_past_deadline(connection, seller_id))
+    yield _none("shipped_in_time", "orders", checks.unshipped_past_deadline(tx))
 
 
-def sweep_results(connection: Connection, seller_id: str) -> Iterator[dg.AssetCheckResult]:
+def sweep_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of SWEEP_CHECKS."""
-    told = checks.silence(connection, seller_id)
+    told = checks.silence(tx)
     warn = dg.AssetCheckSeverity.WARN
     yield _none("notifications_miss_nothing", "missed_in_a_day", told.missed_last_day, severity=warn)
     quiet = told.newest_notification is None or told.newest_notification > SILENCE_SECONDS

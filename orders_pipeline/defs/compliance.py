@@ -50,12 +50,12 @@ def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> d
     The table counts the last day. `orders-pipeline audit verify` and `audit export` read the entries themselves. `head`
     is the newest entry: kept here, outside the log, it shows if the log's end is ever cut off.
     """
-    seller_id, database, audit = store.seller_id(), store.database(), store.audit()
+    account_id, database, audit = store.account_id(), store.database(), store.audit()
     with acting_as(actor_of(context)):
-        changes = alert_on_role_changes(database, audit, seller_id=seller_id)
+        changes = alert_on_role_changes(database, audit, account_id=account_id)
     head = audit.head()
-    with database.transaction() as connection:
-        rows = count_by_action(connection, seller_id, hours=24)
+    with database.transaction(account_id) as tx:
+        rows = count_by_action(tx, hours=24)
     return dg.MaterializeResult(
         metadata={
             "rights_granted": changes.granted,
@@ -88,20 +88,20 @@ def pii_retention(
 
     Daily by itself. With `dry_run` it shows what would go and changes nothing.
     """
-    database, vault, seller_id = store.database(), store.vault(), store.seller_id()
-    everybody = sellers_with_data(database, seller_id)
+    database, vault, account_id = store.database(), store.vault(), store.account_id()
+    everybody = sellers_with_data(database, account_id)
     with acting_as(actor_of(context)):
         if config.dry_run:
-            plans = [plan_retention(database, seller_id=seller) for seller in everybody]
+            plans = [plan_retention(database, account_id=seller) for seller in everybody]
             return dg.MaterializeResult(metadata=_planned(plans))
-        looked = _look_up_deliveries(context, amazon, database, seller_id)
+        looked = _look_up_deliveries(context, amazon, database, account_id)
         totals = RetentionTotals()
         for seller in everybody:
             totals.add(
-                apply_retention(database, vault, warehouse.client_or_none(), seller_id=seller, tell=context.log.info)
+                apply_retention(database, vault, warehouse.client_or_none(), account_id=seller, tell=context.log.info)
             )
         if not totals.unfinished:
-            work_is_done(database, seller_id=seller_id, work=RETENTION)
+            work_is_done(database, account_id=account_id, work=RETENTION)
     return dg.MaterializeResult(
         metadata={
             **totals.as_metadata(),
@@ -124,7 +124,7 @@ def _planned(plans: Sequence[RetentionPlan]) -> dict[str, int | dg.TableMetadata
 
 
 def _look_up_deliveries(
-    context: dg.AssetExecutionContext, amazon: AmazonResource, database: Database, seller_id: str
+    context: dg.AssetExecutionContext, amazon: AmazonResource, database: Database, account_id: str
 ) -> DeliveryTotals:
     """Without an account nothing is known of deliveries, and all goes by the delivery windows."""
     try:
@@ -132,7 +132,7 @@ def _look_up_deliveries(
     except SettingsError as error:
         context.log.warning("No delivery was looked up. %s", error)
         return DeliveryTotals(supported=False)
-    return look_up_deliveries(orders, database, seller_id=seller_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
+    return look_up_deliveries(orders, database, account_id=account_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
 
 
 # Well before a run of this kind is taken for one that hangs (MAX_RUNTIME_TAG).
@@ -145,16 +145,16 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource,
     database, client = store.database(), warehouse.client()
     ends = time.monotonic() + ERASURES_DEADLINE_SECONDS
     erased = failed = 0
-    with database.transaction() as connection:
+    with database.begin() as connection:
         sellers = erasures_due_now(connection)
     with acting_as(actor_of(context)):
         # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
-        for seller_id in sellers:
+        for account_id in sellers:
             totals = erase_at_warehouse(
-                database, store.audit(), client, seller_id=seller_id, deadline_seconds=ends - time.monotonic()
+                database, store.audit(), client, account_id=account_id, deadline_seconds=ends - time.monotonic()
             )
             erased, failed = erased + totals.erased, failed + totals.failed
-        work_is_done(database, seller_id=store.seller_id(), work=WAREHOUSE_ERASURES)
+        work_is_done(database, account_id=store.account_id(), work=WAREHOUSE_ERASURES)
     context.add_output_metadata({"erased": erased, "failed": failed})
 
 
@@ -173,14 +173,14 @@ def erase_at_warehouse_job() -> None:
 )
 def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
     try:
-        seller_id, database = store.seller_id(), store.database()
+        account_id, database = store.account_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    with database.transaction() as connection:
+    with database.begin() as connection:
         due = erasures_due_now(connection)
     if not due:
         # Then to have looked is all the work.
-        work_is_done(database, seller_id=seller_id, work=WAREHOUSE_ERASURES)
+        work_is_done(database, account_id=account_id, work=WAREHOUSE_ERASURES)
     return dg.RunRequest() if due else dg.SkipReason("The warehouse owes nothing that is due.")
 
 
@@ -191,11 +191,11 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
 )
 def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     try:
-        seller_id, database, audit = store.seller_id(), store.database(), store.audit()
+        account_id, database, audit = store.account_id(), store.database(), store.audit()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with acting_as(f"job:{context.sensor_name}"):
-        changes = alert_on_role_changes(database, audit, seller_id=seller_id)
+        changes = alert_on_role_changes(database, audit, account_id=account_id)
     return dg.SkipReason(f"{changes.granted} rights given, {changes.revoked} taken away.")
 
 

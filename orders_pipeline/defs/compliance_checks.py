@@ -73,7 +73,7 @@ def audit_log_checks(
     context: dg.AssetCheckExecutionContext, store: StoreResource, audit_export: AuditExportResource
 ) -> Iterator[dg.AssetCheckResult]:
     """The audit log: unchanged, complete, kept long enough, and elsewhere too."""
-    database, audit, seller_id = store.database(), store.audit(), store.seller_id()
+    database, audit, account_id = store.database(), store.audit(), store.account_id()
 
     def chain() -> CheckOutcome:
         target = audit_export.target()
@@ -83,17 +83,17 @@ def audit_log_checks(
 
     looks: Looks = {
         "audit_chain_is_intact": chain,
-        "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, seller_id=seller_id),
+        "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, account_id=account_id),
         "audit_log_is_kept": lambda: checks.audit_log_is_kept(database),
         "audit_is_exported": lambda: audit_is_exported(database, audit, audit_export.target()),
     }
-    yield from _evaluate(context, database, seller_id, looks, work=AUDIT_CHECKS)
+    yield from _evaluate(context, database, account_id, looks, work=AUDIT_CHECKS)
 
 
 @dg.multi_asset_check(name="retention_checks", specs=_specs("pii_retention", RETENTION_CHECKS), can_subset=True)
 def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
     """What is kept, for how long, under which keys, and who could read it."""
-    database, vault, settings, seller_id = store.database(), store.vault(), store.settings(), store.seller_id()
+    database, vault, settings, account_id = store.database(), store.vault(), store.settings(), store.account_id()
     dagster_url = dagster_database_url(settings)
 
     def leaks() -> CheckOutcome:
@@ -101,7 +101,7 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         outcome, _ = leak_scan.no_copies_in_clear(
             database,
             vault,
-            seller_id=seller_id,
+            account_id=account_id,
             dagster_url=dagster_url,
             dagster_home=Path(home) if home else None,
             data_dir=settings.data_dir,
@@ -111,9 +111,9 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         return outcome
 
     looks: Looks = {
-        "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, seller_id=seller_id),
+        "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, account_id=account_id),
         "clocks_are_believable": lambda: clocks_are_believable(database),
-        "erased_within_the_day": lambda: checks.erased_within_the_day(database, seller_id=seller_id),
+        "erased_within_the_day": lambda: checks.erased_within_the_day(database, account_id=account_id),
         "every_record_opens": lambda: checks.every_record_opens(vault, tell=context.log.info),
         "roles_are_as_declared": lambda: checks.roles_are_as_declared(database, settings.database_rights),
         "tls_on_every_endpoint": lambda: checks.tls_on_every_endpoint(
@@ -122,7 +122,7 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         "client_secret_is_young": lambda: checks.client_secret_is_young(database, vault, settings),
         "no_copies_in_clear": leaks,
     }
-    yield from _evaluate(context, database, seller_id, looks, work=RETENTION_CHECKS_WORK)
+    yield from _evaluate(context, database, account_id, looks, work=RETENTION_CHECKS_WORK)
 
 
 @dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS), can_subset=True)
@@ -131,7 +131,7 @@ def history_checks(context: dg.AssetCheckExecutionContext, store: StoreResource)
     dagster = Database(dagster_database_url(store.settings()), pool_size=1)
     try:
         looks: Looks = {"history_is_pruned": lambda: history_is_pruned(dagster)}
-        yield from _evaluate(context, store.database(), store.seller_id(), looks)
+        yield from _evaluate(context, store.database(), store.account_id(), looks)
     finally:
         dagster.close()
 
@@ -140,7 +140,12 @@ all_checks = [audit_log_checks, retention_checks, history_checks]
 
 
 def _evaluate(
-    context: dg.AssetCheckExecutionContext, database: Database, seller_id: str, looks: Looks, *, work: str | None = None
+    context: dg.AssetCheckExecutionContext,
+    database: Database,
+    account_id: str,
+    looks: Looks,
+    *,
+    work: str | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     chosen = {key.name: key for key in context.selected_asset_check_keys}
     with acting_as(actor_of(context)):
@@ -153,7 +158,7 @@ def _evaluate(
                 # Without the error's own text, which may hold what was being read.
                 context.log.error("%s could not look: %s", name, where_from(error))  # noqa: TRY400
                 outcome = could_not_look(name, error)
-            alert_on(database, outcome, seller_id=seller_id)
+            alert_on(database, outcome, account_id=account_id)
             yield dg.AssetCheckResult(
                 asset_key=chosen[name].asset_key,
                 check_name=name,
@@ -164,7 +169,7 @@ def _evaluate(
             )
     # One that an auditor asked for is not the nightly work.
     if work is not None and looks.keys() <= chosen.keys():
-        work_is_done(database, seller_id=seller_id, work=work)
+        work_is_done(database, account_id=account_id, work=work)
 
 
 def _remembered_heads(instance: dg.DagsterInstance) -> list[Witness]:

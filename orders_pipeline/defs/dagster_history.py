@@ -39,7 +39,7 @@ def dagster_history(
         with acting_as(actor_of(context)):
             totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
         sizes = history_sizes(dagster)
-        work_is_done(store.database(), seller_id=store.seller_id(), work=HISTORY)
+        work_is_done(store.database(), account_id=store.account_id(), work=HISTORY)
     finally:
         dagster.close()
     return dg.MaterializeResult(

@@ -31,14 +31,14 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     Only merchant-fulfilled orders that are Unshipped or PartiallyShipped, with an address, and with nothing that says
     wait. What waits is listed with its reason and its deadline.
     """
-    database, seller_id = store.database(), store.seller_id()
+    database, account_id = store.database(), store.account_id()
     with acting_as(actor_of(context)):
-        totals = derive_queue(database, store.audit(), seller_id=seller_id, marketplace_ids=store.marketplace_ids())
-    with database.transaction() as connection:
-        states = queue_by_state(connection, seller_id)
-        held = held_orders(connection, seller_id, limit=25)
-        due = count_due_actions(connection, seller_id)
-        results = list(queue_results(connection, seller_id))
+        totals = derive_queue(database, store.audit(), account_id=account_id, marketplace_ids=store.marketplace_ids())
+    with database.transaction(account_id) as tx:
+        states = queue_by_state(tx)
+        held = held_orders(tx, limit=25)
+        due = count_due_actions(tx)
+        results = list(queue_results(tx))
     now = datetime.now(UTC)
     return dg.MaterializeResult(
         check_results=results,
@@ -73,23 +73,23 @@ def wms_orders(
     context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
 ) -> dg.MaterializeResult:
     """What the warehouse accepted, refused, or could no longer stop. Red? See the runbook, "Push"."""
-    database, seller_id, vault = store.database(), store.seller_id(), store.vault()
+    database, account_id, vault = store.database(), store.account_id(), store.vault()
     work = Pushing(
         database=database,
         vault=vault,
         audit=vault.audit,
         warehouse=warehouse.client(),
-        seller_id=seller_id,
+        account_id=account_id,
         marketplace_ids=store.marketplace_ids(),
     )
     with acting_as(actor_of(context)):
         totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     if totals.account_error:
         context.log.error(totals.account_error)
-    with database.transaction() as connection:
-        answers = answers_by_kind(connection, seller_id)
-        due = count_due_actions(connection, seller_id)
-        results = list(wms_orders_results(connection, seller_id))
+    with database.transaction(account_id) as tx:
+        answers = answers_by_kind(tx)
+        due = count_due_actions(tx)
+        results = list(wms_orders_results(tx))
     return dg.MaterializeResult(
         check_results=results,
         metadata={

@@ -57,28 +57,28 @@ def order_events(
     The sensor `drain_notifications_sensor` records notifications as they come. Materializing a past day searches Amazon
     for every order that changed on it; a page costs three minutes of quota, so a long backfill waits and resumes.
     """
-    database, client, seller_id = store.database(), amazon.client(), store.seller_id()
+    database, client, account_id = store.database(), amazon.client(), store.account_id()
     day = date.fromisoformat(context.partition_key)
     window = day_window(day, database.now(), store.settings().require_amazon().marketplace_ids)
     totals = SearchTotals(finished=True)
     if window is not None:
-        with database.transaction() as connection:
-            note_start(connection, seller_id, amazon.settings().start_at)
-            window = resumed_window(connection, seller_id, "backfill", window)
+        with database.transaction(account_id) as tx:
+            note_start(tx, amazon.settings().start_at)
+            window = resumed_window(tx, "backfill", window)
         with acting_as(actor_of(context)):
             totals = search_events(
-                client.orders, database, window, seller_id=seller_id, purpose="backfill", priority=Priority.BACKFILL
+                client.orders, database, window, account_id=account_id, purpose="backfill", priority=Priority.BACKFILL
             )
     if totals.finished:
-        with database.transaction() as connection:
-            review_given_up(connection, seller_id)
+        with database.transaction(account_id) as tx:
+            review_given_up(tx)
     if not totals.finished:
         wait = max((totals.resume_at or database.now()) - database.now(), timedelta(seconds=1))
         context.log.info(
             "%s pages read; the quota allows the next in %s.", totals.pages, duration(wait.total_seconds())
         )
         raise dg.RetryRequested(max_retries=1000, seconds_to_wait=wait.total_seconds())
-    return dg.MaterializeResult(metadata={**totals.as_metadata(), **_days_metadata(database, seller_id, [day])})
+    return dg.MaterializeResult(metadata={**totals.as_metadata(), **_days_metadata(database, account_id, [day])})
 
 
 @dg.asset(
@@ -95,22 +95,22 @@ def order_sweeps(
 
     Amazon promises no delivery. Many missed, or silence while orders change? See the runbook, "Intake".
     """
-    database, seller_id = store.database(), store.seller_id()
-    with database.transaction() as connection:
-        note_start(connection, seller_id, amazon.settings().start_at)
+    database, account_id = store.database(), store.account_id()
+    with database.transaction(account_id) as tx:
+        note_start(tx, amazon.settings().start_at)
     with acting_as(actor_of(context)):
         swept = sweep_orders(
             amazon.client().orders,
             database,
-            seller_id=seller_id,
+            account_id=account_id,
             marketplace_ids=amazon.settings().marketplace_ids,
         )
-    with database.transaction() as connection:
-        results = list(sweep_results(connection, seller_id))
-        given_up = given_up_searches(connection, seller_id)
-        not_before = looks_back_to(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        results = list(sweep_results(tx))
+        given_up = given_up_searches(tx)
+        not_before = looks_back_to(tx)
     if swept.search.finished:
-        work_is_done(database, seller_id=seller_id, work=SWEEP)
+        work_is_done(database, account_id=account_id, work=SWEEP)
     return dg.MaterializeResult(
         check_results=results,
         metadata={
@@ -161,20 +161,20 @@ def drain_notifications_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     tick = Tick()
     try:
-        seller_id = store.seller_id()
+        account_id = store.account_id()
         notifications = queue.queue()
         database, vault = store.database(), store.vault()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    with database.transaction() as connection:
-        note_start(connection, seller_id, store.settings().require_amazon().start_at)
-        waiting = pending_work(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        note_start(tx, store.settings().require_amazon().start_at)
+        waiting = pending_work(tx)
     with acting_as(f"job:{context.sensor_name}"):
         totals = drain_notifications(
             notifications,
             database,
             vault,
-            seller_id=seller_id,
+            account_id=account_id,
             # While work waits for a run, a long poll would only make it wait longer.
             wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
             budget_seconds=tick.left_to_begin(),
@@ -188,8 +188,8 @@ def drain_notifications_sensor(
     if observed_long_ago and totals.unavailable is None and tick.left_to_begin() > 0:
         events.extend(_observed(notifications, totals))
         cursor = str(int(time.time()))
-    with database.transaction() as connection:
-        work = pending_work(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        work = pending_work(tx)
     requests = request_unless_active(context.instance, database, "sync_orders") if work.for_sync else []
     return dg.SensorResult(
         run_requests=requests,
@@ -227,9 +227,9 @@ def _drain_metadata(totals: DrainTotals) -> dict[str, dg.MetadataValue | str | i
     return {**totals.as_metadata(), "oldest_message": duration(_age(totals))}
 
 
-def _days_metadata(database: Database, seller_id: str, days: list[date]) -> dict[str, dg.MetadataValue | int]:
-    with database.transaction() as connection:
-        rows = count_by_day(connection, seller_id, days)
+def _days_metadata(database: Database, account_id: str, days: list[date]) -> dict[str, dg.MetadataValue | int]:
+    with database.transaction(account_id) as tx:
+        rows = count_by_day(tx, days)
     return {
         "dagster/partition_row_count": sum(int(row.events) for row in rows),
         "events": table(

@@ -118,7 +118,7 @@ def erase_buyers_data(
     order_id = _order_id(config.order_id)
     with acting_as(actor_of(context)):
         totals = erase(
-            store.database(), store.vault(), warehouse.client_or_none(), seller_id=store.seller_id(),
+            store.database(), store.vault(), warehouse.client_or_none(), account_id=store.account_id(),
             order_id=order_id, reason=f"asked by: {config.asked_by.value}",
         )  # fmt: skip
     if not totals.complete:
@@ -145,7 +145,7 @@ def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, stor
             release_hold(
                 store.database(),
                 store.audit(),
-                seller_id=store.seller_id(),
+                account_id=store.account_id(),
                 order_id=order_id,
                 reasons=[reason.value for reason in config.reasons],
                 why=config.why.value if config.ticket is None else f"{config.why.value} (ticket {config.ticket})",
@@ -199,7 +199,7 @@ def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, s
         totals = replay_parked(
             store.database(),
             store.audit(),
-            seller_id=store.seller_id(),
+            account_id=store.account_id(),
             order_ids=[_order_id(order_id) for order_id in config.order_ids],
             stage=None if config.stage is ParkedStage.ANY else config.stage.value,
         )
@@ -211,7 +211,7 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
     """Fetch any order by its id and bring it into line."""
     with acting_as(actor_of(context)):
         packages = recover_order(
-            store.database(), store.audit(), seller_id=store.seller_id(), order_id=_order_id(config.order_id)
+            store.database(), store.audit(), account_id=store.account_id(), order_id=_order_id(config.order_id)
         )
     context.add_output_metadata({"packages": packages})
 
@@ -224,7 +224,7 @@ def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, stor
             totals = adopt_orders(
                 store.database(),
                 store.audit(),
-                seller_id=store.seller_id(),
+                account_id=store.account_id(),
                 order_ids=config.order_ids,
                 everything=config.everything,
             )

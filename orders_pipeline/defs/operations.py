@@ -39,14 +39,14 @@ _EVALUATION_SECONDS = 9.0
 )
 def order_board(store: StoreResource) -> dg.MaterializeResult:
     """Where all orders are: counts by status, age and deadline, and what a person should look at now."""
-    database, seller_id = store.database(), store.seller_id()
-    with database.transaction() as connection:
-        numbers = board(connection, seller_id)
-        rows = board_rows(connection, seller_id)
-        alerts = open_alerts(connection, seller_id)
-        others = other_marketplace_orders(connection, seller_id)
-        parked = parked_messages_by_reason(connection, seller_id)
-    work_is_done(database, seller_id=seller_id, work=REPORTS)
+    database, account_id = store.database(), store.account_id()
+    with database.transaction(account_id) as tx:
+        numbers = board(tx)
+        rows = board_rows(tx)
+        alerts = open_alerts(tx)
+        others = other_marketplace_orders(tx)
+        parked = parked_messages_by_reason(tx)
+    work_is_done(database, account_id=account_id, work=REPORTS)
     return dg.MaterializeResult(
         metadata={
             "to_ship": numbers.to_ship,
@@ -77,9 +77,9 @@ def order_board(store: StoreResource) -> dg.MaterializeResult:
 @dg.asset(group_name="operations", kinds={"postgres"}, owners=OWNERS, deps=["orders"])
 def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
     """Orders that Amazon ships itself (AFN): recorded from their notifications, at no call, never pushed."""
-    database, seller_id = store.database(), store.seller_id()
-    with database.transaction() as connection:
-        rows = board_rows(connection, seller_id, fulfilled_by="AMAZON")
+    database, account_id = store.database(), store.account_id()
+    with database.transaction(account_id) as tx:
+        rows = board_rows(tx, fulfilled_by="AMAZON")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in rows),
@@ -114,18 +114,18 @@ hourly_reports = dg.ScheduleDefinition(
 def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     tick = Tick()
     try:
-        seller_id, database = store.seller_id(), store.database()
+        account_id, database = store.account_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    alert_on_clock(database, seller_id=seller_id)
-    review_package_alerts(database, seller_id=seller_id)
+    alert_on_clock(database, account_id=account_id)
+    review_package_alerts(database, account_id=account_id)
     repository = context.repository_def
     assert repository is not None, "a sensor that Dagster evaluates has its repository"
     failed = failed_runs(context.instance, repository.job_names)
-    evaluate_alerts(database, [seller_id], failed, budget_seconds=_EVALUATION_SECONDS)
+    evaluate_alerts(database, [account_id], failed, budget_seconds=_EVALUATION_SECONDS)
     slack = store.settings().slack_webhook_url
     delivered = deliver_alerts(
-        database, seller_id=seller_id, slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
+        database, account_id=account_id, slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
     )
     return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")
 

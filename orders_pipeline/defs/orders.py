@@ -47,17 +47,17 @@ def orders_and_shipping_details(
     context: dg.AssetExecutionContext, store: StoreResource, amazon: AmazonResource
 ) -> Iterator[dg.MaterializeResult]:
     """One step, since one answer of Amazon's holds both."""
-    database, vault, seller_id = store.database(), store.vault(), store.seller_id()
+    database, vault, account_id = store.database(), store.vault(), store.account_id()
     client, marketplace_ids = amazon.client(), store.marketplace_ids()
-    with database.transaction() as connection:
-        note_start(connection, seller_id, amazon.settings().start_at)
+    with database.transaction(account_id) as tx:
+        note_start(tx, amazon.settings().start_at)
     with acting_as(actor_of(context)):
-        absorbed = absorb_events(database, seller_id=seller_id, marketplace_ids=marketplace_ids)
+        absorbed = absorb_events(database, account_id=account_id, marketplace_ids=marketplace_ids)
         fetched = fetch_due_orders(
             client.orders,
             database,
             vault,
-            seller_id=seller_id,
+            account_id=account_id,
             marketplace_ids=marketplace_ids,
             verifier=Verifier(client.verifications, amazon.settings().regulated_skus),
             deadline_seconds=FETCH_DEADLINE_SECONDS,
@@ -65,11 +65,11 @@ def orders_and_shipping_details(
     for error in (fetched.account_error, fetched.keys_error):
         if error:
             context.log.error(error)
-    with database.transaction() as connection:
-        statuses = count_by_status(connection, seller_id)
-        due, parked, overdue = fetch_backlog(connection, seller_id)
-        records = count_records(connection, seller_id, SHIPPING_DETAILS)
-        results = list(orders_results(connection, seller_id))
+    with database.transaction(account_id) as tx:
+        statuses = count_by_status(tx)
+        due, parked, overdue = fetch_backlog(tx)
+        records = count_records(tx, SHIPPING_DETAILS)
+        results = list(orders_results(tx))
     yield dg.MaterializeResult(
         asset_key="orders",
         check_results=results,

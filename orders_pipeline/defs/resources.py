@@ -37,7 +37,7 @@ class StoreResource(dg.ConfigurableResource):
         """A run notes which process works on it; defs.runs looks whether that process lives."""
         if context.run is not None:
             # Without a database the asset itself will say so.
-            with suppress(EmbeddedPostgresError, SQLAlchemyError), self.database().transaction() as connection:
+            with suppress(EmbeddedPostgresError, SQLAlchemyError), self.database().begin() as connection:
                 note_worker(connection, context.run.run_id)
 
     def deployment(self) -> Deployment:
@@ -47,9 +47,9 @@ class StoreResource(dg.ConfigurableResource):
     def settings(self) -> Settings:
         return self.deployment().settings
 
-    def seller_id(self) -> str:
+    def account_id(self) -> str:
         """The seller whose orders these are. Raises SettingsError naming all that is missing."""
-        return self.deployment().seller_id
+        return self.deployment().account_id
 
     def marketplace_ids(self) -> tuple[str, ...]:
         """The marketplaces whose orders are ours to ship. Raises SettingsError."""

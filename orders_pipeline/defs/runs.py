@@ -80,7 +80,7 @@ def _why_lost(instance: dg.DagsterInstance, record: dg.RunRecord, database: Data
         return "Its worker has not started." if late else None
     if run.status != dg.DagsterRunStatus.STARTED or now - _since(record) < NOTE_IS_DUE_AFTER:
         return None
-    with database.transaction() as connection:
+    with database.begin() as connection:
         gone = worker_is_gone(connection, run.run_id, launched_here=_launches_on_this_machine(instance))
     return "Its worker is gone." if gone else None
 

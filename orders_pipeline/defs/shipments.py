@@ -30,15 +30,15 @@ def wms_shipments(
     context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
 ) -> dg.MaterializeResult:
     """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
-    database, seller_id = store.database(), store.seller_id()
+    database, account_id = store.database(), store.account_id()
     with acting_as(actor_of(context)):
         # Without the warehouse, what it told before is taken up all the same, and told to Amazon.
-        polled = poll_or_alert(warehouse.client, database, store.vault, seller_id=seller_id)
-        absorbed = absorb_shipments(database, store.audit(), seller_id=seller_id)
+        polled = poll_or_alert(warehouse.client, database, store.vault, account_id=account_id)
+        absorbed = absorb_shipments(database, store.audit(), account_id=account_id)
     if polled.unreachable:
         context.log.error(polled.unreachable)
-    with database.transaction() as connection:
-        kinds = shipments_by_kind(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        kinds = shipments_by_kind(tx)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(int(row.events) for row in kinds),
@@ -69,15 +69,15 @@ def shipment_confirmations(
 
     Red? See the runbook, "Confirm".
     """
-    database, seller_id, client = store.database(), store.seller_id(), amazon.client()
+    database, account_id, client = store.database(), store.account_id(), amazon.client()
     account = amazon.settings()
     work = Confirming(
         database=database,
         audit=store.audit(),
         shipments=client.shipments,
         orders=client.orders,
-        carrier_overrides=carriers_in_use(database, data_dir=store.settings().data_dir, seller_id=seller_id),
-        seller_id=seller_id,
+        carrier_overrides=carriers_in_use(database, data_dir=store.settings().data_dir, account_id=account_id),
+        account_id=account_id,
         default_marketplace_id=account.marketplace_ids[0],
     )
     with acting_as(actor_of(context)):
@@ -85,9 +85,9 @@ def shipment_confirmations(
         read = read_back_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
     for error in {sent.account_error, read.account_error} - {None}:
         context.log.error(str(error))
-    with database.transaction() as connection:
-        states = confirmations_by_state(connection, seller_id)
-        results = list(confirmation_results(connection, seller_id))
+    with database.transaction(account_id) as tx:
+        states = confirmations_by_state(tx)
+        results = list(confirmation_results(tx))
     return dg.MaterializeResult(
         check_results=results,
         metadata={
@@ -127,14 +127,14 @@ def poll_warehouse_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     tick = Tick()
     try:
-        seller_id, database = store.seller_id(), store.database()
+        account_id, database = store.account_id(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     polled = poll_or_alert(
-        warehouse.client, database, store.vault, seller_id=seller_id, budget_seconds=tick.left_to_begin()
+        warehouse.client, database, store.vault, account_id=account_id, budget_seconds=tick.left_to_begin()
     )
-    with database.transaction() as connection:
-        work = pending_work(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        work = pending_work(tx)
     requests = request_unless_active(context.instance, database, "confirm_shipments") if work.for_confirm else []
     idle = polled.unreachable or (
         f"{work.for_confirm} packages are in the run under way." if work.for_confirm else "No package is due."

@@ -9,11 +9,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.fulfillment.queue import change_state
 from orders_pipeline.fulfillment.rows import (
     QueueEntry,
@@ -45,14 +43,14 @@ class Pushing:
     vault: Vault
     audit: AuditLog
     warehouse: WarehousePort
-    seller_id: str
+    account_id: str
     marketplace_ids: Collection[str]
 
 
-def lock_order_and_entry(connection: Connection, seller_id: str, order_id: str) -> QueueEntry | None:
+def lock_order_and_entry(tx: AccountTransaction, order_id: str) -> QueueEntry | None:
     """Lock both, the order first: deriving the queue does so too, and two orders of locking make a deadlock."""
-    lock_orders(connection, seller_id, [order_id])
-    return lock_queue_entry(connection, seller_id, order_id)
+    lock_orders(tx, [order_id])
+    return lock_queue_entry(tx, order_id)
 
 
 _REFUSALS = {
@@ -66,38 +64,31 @@ _REFUSALS = {
 def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
     accepted = result.answer == "accepted"
     result = _masked(work, order_id, result)
-    with work.database.transaction() as connection:
-        entry = lock_order_and_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_order_and_entry(tx, order_id)
         assert entry is not None
         record_answer(
-            connection,
-            seller_id=work.seller_id,
-            order_id=order_id,
-            answer=result.answer,
-            code=result.code,
-            wms_id=result.wms_id,
-            accepted=accepted,
+            tx, order_id=order_id, answer=result.answer, code=result.code, wms_id=result.wms_id, accepted=accepted
         )
         entries: list[AuditEntry] = []
         if State(entry.state) is State.PUSHING:
             event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED
-            change_state(connection, work.seller_id, entry, event, entries)
+            change_state(tx, entry, event, entries)
         # What Amazon wanted while the outcome was unknown is applied now.
-        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
+        mark_queue_stale(tx, order_id=order_id)
         key = f"order.refused:{order_id}"
         if accepted:
-            close_alert(connection, seller_id=work.seller_id, key=key)
+            close_alert(tx, key=key)
         else:
             raise_alert(
-                connection,
-                seller_id=work.seller_id,
+                tx,
                 key=key,
                 severity="error",
                 message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
                 what_to_do=_REFUSALS[result.answer],
             )
-        entries.append(push_entry(work.seller_id, order_id, result.answer, result.code))
-        work.audit.record_many(connection, entries)
+        entries.append(push_entry(work.account_id, order_id, result.answer, result.code))
+        work.audit.record_many(tx.connection, entries)
     return result.answer
 
 
@@ -105,7 +96,7 @@ def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
     """The warehouse's words for it, without what they hold of the buyer."""
     if result.code is None and result.wms_id is None:
         return result
-    mask = work.vault.held_mask(seller_id=work.seller_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
     return replace(result, code=mask.text(order_id, result.code), wms_id=mask.id(order_id, result.wms_id))
 
 
@@ -113,23 +104,21 @@ def warehouse_error_text(work: Pushing, order_id: str, error: WarehouseError) ->
     """What to keep of a warehouse's error: our own words, and its code without what it holds of the buyer."""
     if error.code is None:
         return str(error)
-    mask = work.vault.held_mask(seller_id=work.seller_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
     return mask.text(order_id, str(error), longest=LONGEST_ERROR) or ""
 
 
 def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[State, ...]) -> str:
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_queue_entry(tx, order_id)
         assert entry is not None
-        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer=answer)
+        record_answer(tx, order_id=order_id, answer=answer)
         entries: list[AuditEntry] = []
         after = State(entry.state)
         if after in expected:
-            after = change_state(
-                connection, work.seller_id, entry, event, entries, reasons=_reasons_after(entry, event)
-            )
-        entries.append(_audit_entry(work.seller_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
-        work.audit.record_many(connection, entries)
+            after = change_state(tx, entry, event, entries, reasons=_reasons_after(entry, event))
+        entries.append(_audit_entry(work.account_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
+        work.audit.record_many(tx.connection, entries)
     return after.value
 
 
@@ -139,8 +128,8 @@ def _reasons_after(entry: QueueEntry, event: Event) -> tuple[str, ...]:
 
 def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_allowed: int) -> str:
     """The action of an order in this state failed: tried again with backoff, then parked."""
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_queue_entry(tx, order_id)
         assert entry is not None
         if State(entry.state) not in (state, State.PUSHING):
             # Amazon wants something else by now, and that is due already.
@@ -149,19 +138,17 @@ def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_a
         give_up = attempts >= attempts_allowed
         delay = None if give_up else min(FIRST_RETRY * 2 ** min(entry.attempts, 10), LONGEST_RETRY)
         schedule_action(
-            connection,
-            seller_id=work.seller_id,
+            tx,
             order_id=order_id,
             delay=delay,
             attempts=attempts,
             last_error=error,
         )
         if give_up:
-            _park(connection, work.seller_id, order_id, error)
+            _park(tx, order_id, error)
         elif attempts == 5:
             raise_alert(
-                connection,
-                seller_id=work.seller_id,
+                tx,
                 key=f"{UNREACHABLE_ALERT}unavailable",
                 severity="warning",
                 message="The warehouse has failed five times in a row for one order; it is tried on.",
@@ -169,15 +156,14 @@ def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_a
             )
         if State(entry.state) is State.PUSHING:
             # Begun, and nobody knows what came of it: that too is in the log.
-            work.audit.record_many(connection, [push_entry(work.seller_id, order_id, "unknown")])
+            work.audit.record_many(tx.connection, [push_entry(work.account_id, order_id, "unknown")])
     return "parked" if give_up else "retry"
 
 
-def _park(connection: Connection, seller_id: str, order_id: str, error: str) -> None:
-    update_queue_entry(connection, seller_id=seller_id, order_id=order_id, parked_at=database_now(connection))
+def _park(tx: AccountTransaction, order_id: str, error: str) -> None:
+    update_queue_entry(tx, order_id=order_id, parked_at=database_now(tx.connection))
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"push.parked:{order_id}",
         severity="error",
         message=f"Order {order_id} could not be handed to the warehouse: {error}",
@@ -185,15 +171,15 @@ def _park(connection: Connection, seller_id: str, order_id: str, error: str) -> 
     )
 
 
-def push_entry(seller_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:
+def push_entry(account_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:
     """The address of an order at the warehouse: `requested` before it leaves, then what came of it."""
-    return _audit_entry(seller_id, order_id, "warehouse_push", outcome, code)
+    return _audit_entry(account_id, order_id, "warehouse_push", outcome, code)
 
 
-def _audit_entry(seller_id: str, order_id: str, action: str, outcome: str, code: str | None) -> AuditEntry:
+def _audit_entry(account_id: str, order_id: str, action: str, outcome: str, code: str | None) -> AuditEntry:
     return AuditEntry(
         action=action,
-        seller_id=seller_id,
+        account_id=account_id,
         order_id=order_id,
         purpose="fulfillment",
         outcome=outcome,

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event as StopFlag
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditEntry, current_actor
-from orders_pipeline.database.engine import database_now
+from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.fulfillment.answers import (
     ACTION_ATTEMPTS,
     LONGEST_RETRY,
@@ -97,8 +95,8 @@ def act_on_due_orders(
     stop, no_keys = StopFlag(), StopFlag()
     with ThreadPoolExecutor(PUSH_WORKERS, thread_name_prefix="push") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
-            with work.database.transaction() as connection:
-                due = claim_due_actions(connection, work.seller_id, limit=PUSH_WORKERS * 4, lease=ACTION_LEASE)
+            with work.database.transaction(work.account_id) as tx:
+                due = claim_due_actions(tx, limit=PUSH_WORKERS * 4, lease=ACTION_LEASE)
             if not due:
                 break
 
@@ -108,13 +106,13 @@ def act_on_due_orders(
             for outcome, account_error in over_each(pool, act, due):
                 totals.count(outcome)
                 totals.account_error = account_error or totals.account_error
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         if totals.account_error is not None:
-            postpone_due_actions(connection, seller_id=work.seller_id, delay=UNAUTHORIZED_RETRY)
+            postpone_due_actions(tx, delay=UNAUTHORIZED_RETRY)
         elif totals.outcomes.keys() - {"postponed", "no_keys", "nothing", "gone", "retry", "parked"}:
-            close_alerts_about(connection, seller_id=work.seller_id, prefix=UNREACHABLE_ALERT)
+            close_alerts_about(tx.connection, account_id=work.account_id, prefix=UNREACHABLE_ALERT)
         if "accepted" in totals.outcomes and not no_keys.is_set():
-            close_keys_alert(connection, work.seller_id)
+            close_keys_alert(tx)
     return totals
 
 
@@ -122,14 +120,14 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
     if stop.is_set():
         _postpone(work, order_id, timedelta())
         return "postponed", None
-    with work.database.transaction() as connection:
-        entry = lock_queue_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_queue_entry(tx, order_id)
         if entry is None:
             return "gone", None
         state = State(entry.state)
         if state not in ACTIONABLE:
             # Settled by another process. Under the lock: an action that comes meanwhile must not be unscheduled.
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=None)
+            schedule_action(tx, order_id=order_id, delay=None)
             return "nothing", None
     if no_keys.is_set() and state is State.QUEUED:
         _postpone(work, order_id, KEYS_RETRY)
@@ -139,10 +137,9 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
     except WarehouseUnauthorized as error:
         stop.set()
         _postpone(work, order_id, UNAUTHORIZED_RETRY)
-        with work.database.transaction() as connection:
+        with work.database.transaction(work.account_id) as tx:
             raise_alert(
-                connection,
-                seller_id=work.seller_id,
+                tx,
                 key=f"{UNREACHABLE_ALERT}unauthorized",
                 severity="error",
                 message=str(error),
@@ -158,8 +155,8 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         # Nothing was sent: addresses cannot be opened. Holds, releases and cancellations need none.
         no_keys.set()
         _postpone(work, order_id, KEYS_RETRY)
-        with work.database.transaction() as connection:
-            raise_keys_alert(connection, work.seller_id, error)
+        with work.database.transaction(work.account_id) as tx:
+            raise_keys_alert(tx, error)
         return "no_keys", None
     except Exception as error:
         # One order's defect is that order's alone.
@@ -190,10 +187,10 @@ def _act(work: Pushing, order_id: str, state: State, reasons: tuple[str, ...], a
 def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
     answer = work.warehouse.cancel(order_id, "cancelled at Amazon")
     if answer == "pending":
-        with work.database.transaction() as connection:
+        with work.database.transaction(work.account_id) as tx:
             # Asked again ever less often; a warehouse that takes days is not called every half minute.
             delay = min(FIRST_PENDING_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY)
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay, attempts=attempts + 1)
+            schedule_action(tx, order_id=order_id, delay=delay, attempts=attempts + 1)
     event = {
         "cancelled": Event.CANCEL_DONE,
         "not_found": Event.CANCEL_DONE,
@@ -206,8 +203,8 @@ def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
 
 
 def _push(work: Pushing, order_id: str) -> str:
-    with work.database.transaction() as connection:
-        verdict = _look_again(connection, work, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        verdict = _look_again(tx, work, order_id)
     return verdict or _send(work, order_id, State.QUEUED)
 
 
@@ -217,22 +214,22 @@ def _push_again(work: Pushing, order_id: str) -> str:
     if found is not None:
         answer = "cancelled" if found.status == "cancelled" else "accepted"
         return settle_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
-    with work.database.transaction() as connection:
-        verdict = _look_again(connection, work, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        verdict = _look_again(tx, work, order_id)
     if verdict is None:
         return _send(work, order_id, State.PUSHING)
-    with work.database.transaction() as connection:
-        entry = lock_order_and_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_order_and_entry(tx, order_id)
         if entry is None or State(entry.state) is not State.PUSHING:
             return "nothing"
-        if (wait := _may_still_arrive(connection, work, order_id)) is not None:
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=wait)
+        if (wait := _may_still_arrive(tx, work, order_id)) is not None:
+            schedule_action(tx, order_id=order_id, delay=wait)
             return "postponed"
-        record_answer(connection, seller_id=work.seller_id, order_id=order_id, answer="not_there")
+        record_answer(tx, order_id=order_id, answer="not_there")
         entries: list[AuditEntry] = []
-        change_state(connection, work.seller_id, entry, Event.PUSH_ABANDONED, entries)
-        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
-        work.audit.record_many(connection, entries)
+        change_state(tx, entry, Event.PUSH_ABANDONED, entries)
+        mark_queue_stale(tx, order_id=order_id)
+        work.audit.record_many(tx.connection, entries)
     return "abandoned"
 
 
@@ -243,33 +240,33 @@ def _send(work: Pushing, order_id: str, state: State) -> str:
         raise
     except VaultError:
         # Never stored, shredded, or not to be trusted: Amazon is asked for it anew.
-        with work.database.transaction() as connection:
-            lose_address(connection, seller_id=work.seller_id, order_id=order_id)
-            request_fetch(connection, seller_id=work.seller_id, order_id=order_id)
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=A_MOMENT)
+        with work.database.transaction(work.account_id) as tx:
+            lose_address(tx, order_id=order_id)
+            request_fetch(tx, order_id=order_id)
+            schedule_action(tx, order_id=order_id, delay=A_MOMENT)
         return "postponed"
     content = json.dumps(order.wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     content_hash = work.vault.fingerprint(content)
-    with work.database.transaction() as connection:
-        entry = lock_order_and_entry(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        entry = lock_order_and_entry(tx, order_id)
         # Looked at again under the lock: a cancellation absorbed since then wins.
         if entry is None or State(entry.state) is not state:
             return "nothing"
-        verdict = _look_again(connection, work, order_id, seen_at)
+        verdict = _look_again(tx, work, order_id, seen_at)
         if verdict is not None:
             return verdict
-        sent_before = wms_order(connection, work.seller_id, order_id)
+        sent_before = wms_order(tx, order_id)
         changed = state is State.PUSHING and sent_before is not None and sent_before.content_hash != content_hash
-        if changed and (wait := _may_still_arrive(connection, work, order_id)) is not None:
+        if changed and (wait := _may_still_arrive(tx, work, order_id)) is not None:
             # The first content may still arrive: a second one must not race it.
-            schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=wait)
+            schedule_action(tx, order_id=order_id, delay=wait)
             return "postponed"
-        begin_push(connection, seller_id=work.seller_id, order_id=order_id, content_hash=content_hash)
+        begin_push(tx, order_id=order_id, content_hash=content_hash)
         entries: list[AuditEntry] = []
-        change_state(connection, work.seller_id, entry, Event.PUSH_BEGUN, entries)
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=ACTION_LEASE)
-        entries.append(push_entry(work.seller_id, order_id, "requested"))
-        work.audit.record_many(connection, entries)
+        change_state(tx, entry, Event.PUSH_BEGUN, entries)
+        schedule_action(tx, order_id=order_id, delay=ACTION_LEASE)
+        entries.append(push_entry(work.account_id, order_id, "requested"))
+        work.audit.record_many(tx.connection, entries)
     try:
         result = work.warehouse.push(order)
     except WarehouseRefused as error:
@@ -280,57 +277,57 @@ def _send(work: Pushing, order_id: str, state: State) -> str:
     return settle_push(work, order_id, result)
 
 
-def _look_again(connection: Connection, work: Pushing, order_id: str, seen_at: datetime | None = None) -> str | None:
+def _look_again(tx: AccountTransaction, work: Pushing, order_id: str, seen_at: datetime | None = None) -> str | None:
     """Whether the order may be pushed now: None if so, else what was done instead.
 
     `seen_at`: the order that is about to be sent was read from Amazon then; a newer reading means another order.
     """
-    row = order_row(connection, work.seller_id, order_id)
+    row = order_row(tx, order_id)
     if row is None:
         return "gone"
     delay = A_MOMENT
     if row.fetch_due_at is not None:
         # The push comes after the look; deriving the queue from its answer makes the push due at once.
-        delay = min(max(row.fetch_due_at - database_now(connection) + A_MOMENT, A_MOMENT), LONGEST_RETRY)
-    elif has_pending_event(connection, work.seller_id, order_id) or row.queue_stale:
+        delay = min(max(row.fetch_due_at - database_now(tx.connection) + A_MOMENT, A_MOMENT), LONGEST_RETRY)
+    elif has_pending_event(tx, order_id) or row.queue_stale:
         pass
     elif row.parked_at is not None:
         delay = LONGEST_RETRY
-    elif decide(order_facts(connection, work.seller_id, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
-        mark_queue_stale(connection, seller_id=work.seller_id, order_id=order_id)
-    elif row.fetched_at is None or database_now(connection) - row.fetched_at > FRESH_FOR:
-        request_fetch(connection, seller_id=work.seller_id, order_id=order_id)
+    elif decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
+        mark_queue_stale(tx, order_id=order_id)
+    elif row.fetched_at is None or database_now(tx.connection) - row.fetched_at > FRESH_FOR:
+        request_fetch(tx, order_id=order_id)
     elif seen_at is None or row.fetched_at == seen_at:
         return None
-    schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay)
+    schedule_action(tx, order_id=order_id, delay=delay)
     return "postponed"
 
 
-def _may_still_arrive(connection: Connection, work: Pushing, order_id: str) -> timedelta | None:
+def _may_still_arrive(tx: AccountTransaction, work: Pushing, order_id: str) -> timedelta | None:
     """How long what was sent last may still be on its way to the warehouse; None once it cannot be."""
-    sent = wms_order(connection, work.seller_id, order_id)
+    sent = wms_order(tx, order_id)
     if sent is None:
         return None
-    wait = sent.changed_at + LATE_ARRIVAL - database_now(connection)
+    wait = sent.changed_at + LATE_ARRIVAL - database_now(tx.connection)
     return max(wait, A_MOMENT) if wait > timedelta() else None
 
 
 def _open_order(work: Pushing, order_id: str) -> tuple[FulfillmentOrder, datetime | None]:
     """What is to be sent, and when its state was read from Amazon."""
     content = work.vault.reveal(
-        seller_id=work.seller_id,
+        account_id=work.account_id,
         kind=SHIPPING_DETAILS,
         subject_id=order_id,
         actor=current_actor(),
         purpose="push to the warehouse",
     )
-    with work.database.transaction() as connection:
-        row = order_row(connection, work.seller_id, order_id)
-        items = item_rows(connection, work.seller_id, order_id)
+    with work.database.transaction(work.account_id) as tx:
+        row = order_row(tx, order_id)
+        items = item_rows(tx, order_id)
     assert row is not None
-    return fulfillment_order(work.seller_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
+    return fulfillment_order(work.account_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
 
 
 def _postpone(work: Pushing, order_id: str, delay: timedelta) -> None:
-    with work.database.transaction() as connection:
-        schedule_action(connection, seller_id=work.seller_id, order_id=order_id, delay=delay)
+    with work.database.transaction(work.account_id) as tx:
+        schedule_action(tx, order_id=order_id, delay=delay)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.fulfillment.eligibility import (
     MARKETPLACE_NOT_CONFIGURED,
     Decision,
@@ -66,7 +64,7 @@ class QueueTotals:
 
 
 def derive_queue(
-    database: Database, audit: AuditLog, *, seller_id: str, marketplace_ids: Collection[str]
+    database: Database, audit: AuditLog, *, account_id: str, marketplace_ids: Collection[str]
 ) -> QueueTotals:
     """Bring the queue in line with every order that changed. Safe beside other processes doing the same.
 
@@ -74,31 +72,31 @@ def derive_queue(
     """
     totals = QueueTotals()
     while True:
-        with database.transaction() as connection:
-            rows = claim_stale_orders(connection, seller_id, ORDERS_A_BATCH)
+        with database.transaction(account_id) as tx:
+            rows = claim_stale_orders(tx, ORDERS_A_BATCH)
             if not rows:
                 return totals
             entries: list[AuditEntry] = []
             decided: list[str] = []
             for row in rows:
                 totals.orders += 1
-                outcome = apart(connection, partial(_derive_or_tell, connection, seller_id, row, marketplace_ids))
+                outcome = apart(tx.connection, partial(_derive_or_tell, tx, row, marketplace_ids))
                 if isinstance(outcome, Exception):
-                    _alert_defect(connection, seller_id, row.order_id, outcome)
+                    _alert_defect(tx, row.order_id, outcome)
                     continue
                 state, own_entries = outcome
                 decided.append(row.order_id)
                 entries += own_entries
                 if state is not None:
                     totals.changed[state] = totals.changed.get(state, 0) + 1
-            close_alerts(connection, seller_id=seller_id, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in decided])
+            close_alerts(tx, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in decided])
             # Those with a defect too: the next change of theirs, or a replay, has them decided again.
-            mark_derived(connection, seller_id, [row.order_id for row in rows])
+            mark_derived(tx, [row.order_id for row in rows])
             # Last: the audit chain's lock is held until the commit.
-            audit.record_many(connection, entries)
+            audit.record_many(tx.connection, entries)
 
 
-def order_facts(connection: Connection, seller_id: str, row: AnyRow, marketplace_ids: Collection[str]) -> OrderFacts:
+def order_facts(tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection[str]) -> OrderFacts:
     """What the decision about one order is made from."""
     return OrderFacts(
         status=row.status,
@@ -107,9 +105,9 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow, marketplace
         has_address=row.has_address,
         cancellation_requested=row.cancellation_requested,
         programs=frozenset(row.programs),
-        forgotten=bool(to_be_forgotten(connection, seller_id, [row.order_id])),
+        forgotten=bool(to_be_forgotten(tx, [row.order_id])),
         waived=frozenset(row.waived_holds),
-        awaits_adoption=awaits_adoption(connection, seller_id, row),
+        awaits_adoption=awaits_adoption(tx, row),
         configured=None if row.marketplace_id is None else row.marketplace_id in marketplace_ids,
         cancellation_told=row.cancellation_told_at is not None,
         verification=row.verification,
@@ -122,14 +120,13 @@ def order_facts(connection: Connection, seller_id: str, row: AnyRow, marketplace
                 has_sku=bool(item.sku),
                 programs=frozenset(item.programs),
             )
-            for item in item_rows(connection, seller_id, row.order_id)
+            for item in item_rows(tx, row.order_id)
         ),
     )
 
 
 def change_state(
-    connection: Connection,
-    seller_id: str,
+    tx: AccountTransaction,
     entry: QueueEntry,
     event: Event,
     entries: list[AuditEntry],
@@ -147,30 +144,29 @@ def change_state(
         values: dict[str, object] = {"state": after.value, "hold_reasons": list(reasons)}
         if after is not before:
             values.update(attempts=0, last_error=None, parked_at=None)
-        update_queue_entry(connection, seller_id=seller_id, order_id=entry.order_id, **values)
+        update_queue_entry(tx, order_id=entry.order_id, **values)
     if after is not before:
         due = (action_in or timedelta()) if after in ACTIONABLE else None
-        schedule_action(connection, seller_id=seller_id, order_id=entry.order_id, delay=due)
+        schedule_action(tx, order_id=entry.order_id, delay=due)
         entries.append(
             AuditEntry(
                 action="fulfillment_state",
-                seller_id=seller_id,
+                account_id=tx.account_id,
                 order_id=entry.order_id,
                 purpose=event.value,
                 outcome=after.value,
                 detail={"before": before.value},
             )
         )
-        tell_of_state(connection, seller_id, entry.order_id, before, after)
+        tell_of_state(tx, entry.order_id, before, after)
     return after
 
 
-def tell_of_state(connection: Connection, seller_id: str, order_id: str, before: State, after: State) -> None:
+def tell_of_state(tx: AccountTransaction, order_id: str, before: State, after: State) -> None:
     """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
     if after is State.TOO_LATE:
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=f"order.too_late:{order_id}",
             severity="error",
             message=f"Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
@@ -184,24 +180,23 @@ def tell_of_state(connection: Connection, seller_id: str, order_id: str, before:
         over += [f"order.refused:{order_id}", f"order.warehouse_cancelled:{order_id}"]
     if after in ENDED:
         over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
-    close_alerts(connection, seller_id=seller_id, keys=over)
+    close_alerts(tx, keys=over)
 
 
 def _derive_or_tell(
-    connection: Connection, seller_id: str, row: AnyRow, marketplace_ids: Collection[str]
+    tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection[str]
 ) -> tuple[str | None, list[AuditEntry]]:
     entries: list[AuditEntry] = []
     try:
-        return _derive(connection, seller_id, row, entries, marketplace_ids), entries
+        return _derive(tx, row, entries, marketplace_ids), entries
     except IllegalTransition as error:
-        _tell_of_impossible(connection, seller_id, row.order_id, error)
+        _tell_of_impossible(tx, row.order_id, error)
         return None, entries
 
 
-def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: Exception) -> None:
+def _alert_defect(tx: AccountTransaction, order_id: str, error: Exception) -> None:
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"{DEFECT_ALERT}{order_id}",
         severity="error",
         message=f"What the warehouse should do about order {order_id} could not be decided: a defect of this program, "
@@ -212,23 +207,19 @@ def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: 
 
 
 def _derive(
-    connection: Connection,
-    seller_id: str,
-    row: AnyRow,
-    entries: list[AuditEntry],
-    marketplace_ids: Collection[str],
+    tx: AccountTransaction, row: AnyRow, entries: list[AuditEntry], marketplace_ids: Collection[str]
 ) -> str | None:
-    facts = order_facts(connection, seller_id, row, marketplace_ids)
+    facts = order_facts(tx, row, marketplace_ids)
     decision = decide(facts)
-    entry = lock_queue_entry(connection, seller_id, row.order_id)
+    entry = lock_queue_entry(tx, row.order_id)
     if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
         # It was given up here, or asked about, before it was over at Amazon; now it is.
         over = [f"order.{kind}:{row.order_id}" for kind in _ALERTS_UNTIL_IT_IS_OVER]
-        close_alerts(connection, seller_id=seller_id, keys=over)
+        close_alerts(tx, keys=over)
     if entry is None:
         if decision.wanted is Wanted.OUTSIDE:
-            set_other_marketplace(connection, seller_id=seller_id, order_id=row.order_id)
-        return _enter(connection, seller_id, row, decision, entries)
+            set_other_marketplace(tx, order_id=row.order_id)
+        return _enter(tx, row, decision, entries)
     if decision.wanted is Wanted.OUTSIDE:
         decision = _no_longer_configured(facts, entry)
     elif facts.fulfilled_by == AMAZON and State(entry.state) in _NOT_AT_THE_WAREHOUSE:
@@ -236,14 +227,14 @@ def _derive(
         decision = Decision(Wanted.CLOSE)
     if decision.wanted is Wanted.NOTHING:
         # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
-        return _take_report(connection, seller_id, entry, entries)
-    set_ship_by(connection, seller_id=seller_id, order_id=row.order_id, ship_by=row.ship_by)
+        return _take_report(tx, entry, entries)
+    set_ship_by(tx, order_id=row.order_id, ship_by=row.ship_by)
     before = entry.state
-    after = change_state(connection, seller_id, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+    after = change_state(tx, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
     if after.value == before:
-        _wake(connection, seller_id, entry, after, decision)
+        _wake(tx, entry, after, decision)
     entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
-    reported = _take_report(connection, seller_id, entry, entries)
+    reported = _take_report(tx, entry, entries)
     return reported or (after.value if after.value != before else None)
 
 
@@ -254,31 +245,29 @@ def _no_longer_configured(facts: OrderFacts, entry: QueueEntry) -> Decision:
     return decide(replace(facts, configured=True))
 
 
-def _wake(connection: Connection, seller_id: str, entry: QueueEntry, state: State, decision: Decision) -> None:
+def _wake(tx: AccountTransaction, entry: QueueEntry, state: State, decision: Decision) -> None:
     """What a fulfillment order that stays in its state must not sleep through."""
     if state is State.QUEUED and not entry.parked:
         # It may have been waiting for the very look at Amazon that has come.
-        hasten_action(connection, seller_id=seller_id, order_id=entry.order_id)
+        hasten_action(tx, order_id=entry.order_id)
     if entry.parked and state in ACTIONABLE and decision.wanted is Wanted.CANCEL:
         # Parked, because the warehouse could not be reached; but now it is to be stopped, and that cannot wait.
-        schedule_action(
-            connection, seller_id=seller_id, order_id=entry.order_id, delay=timedelta(), attempts=0, parked_at=None
-        )
+        schedule_action(tx, order_id=entry.order_id, delay=timedelta(), attempts=0, parked_at=None)
 
 
-def _take_report(connection: Connection, seller_id: str, entry: QueueEntry, entries: list[AuditEntry]) -> str | None:
+def _take_report(tx: AccountTransaction, entry: QueueEntry, entries: list[AuditEntry]) -> str | None:
     changed: str | None = None
-    for event in _what_left(connection, seller_id, entry):
-        after = change_state(connection, seller_id, entry, event, entries, reasons=entry.hold_reasons)
+    for event in _what_left(tx, entry):
+        after = change_state(tx, entry, event, entries, reasons=entry.hold_reasons)
         if after.value != entry.state:
             changed = after.value
             entry = replace(entry, state=after.value)
     return changed
 
 
-def _what_left(connection: Connection, seller_id: str, entry: QueueEntry) -> list[Event]:
+def _what_left(tx: AccountTransaction, entry: QueueEntry) -> list[Event]:
     """What the warehouse has reported of this order, as an event; taking it again changes nothing."""
-    report = warehouse_report(connection, seller_id, entry.order_id)
+    report = warehouse_report(tx, entry.order_id)
     if report.units_left:
         # What it cancelled of an order that left in part is no longer the order's state: the parcel is on its way.
         # v0 shows no pieces of a cancelled order at all: then the warehouse is asked what it can still stop.
@@ -289,10 +278,9 @@ def _what_left(connection: Connection, seller_id: str, entry: QueueEntry) -> lis
     return [Event.NOTHING_LEFT] if State(entry.state) is State.SHIPPED else []
 
 
-def _tell_of_impossible(connection: Connection, seller_id: str, order_id: str, error: IllegalTransition) -> None:
+def _tell_of_impossible(tx: AccountTransaction, order_id: str, error: IllegalTransition) -> None:
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"order.impossible:{order_id}",
         severity="error",
         message=f"Order {order_id} was left as it is. {error}.",
@@ -300,27 +288,18 @@ def _tell_of_impossible(connection: Connection, seller_id: str, order_id: str, e
     )
 
 
-def _enter(
-    connection: Connection, seller_id: str, row: AnyRow, decision: Decision, entries: list[AuditEntry]
-) -> str | None:
+def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: list[AuditEntry]) -> str | None:
     if decision.wanted not in (Wanted.SHIP, Wanted.HOLD):
         # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.
         return None
     state = State.QUEUED if decision.wanted is Wanted.SHIP else State.HELD
-    insert_queue_entry(
-        connection,
-        seller_id=seller_id,
-        order_id=row.order_id,
-        state=state.value,
-        reasons=decision.reasons,
-        ship_by=row.ship_by,
-    )
+    insert_queue_entry(tx, order_id=row.order_id, state=state.value, reasons=decision.reasons, ship_by=row.ship_by)
     if state is State.QUEUED:
-        schedule_action(connection, seller_id=seller_id, order_id=row.order_id, delay=timedelta())
+        schedule_action(tx, order_id=row.order_id, delay=timedelta())
     entries.append(
         AuditEntry(
             action="fulfillment_state",
-            seller_id=seller_id,
+            account_id=tx.account_id,
             order_id=row.order_id,
             purpose=decision.wanted.value,
             outcome=state.value,

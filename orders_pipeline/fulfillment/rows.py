@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
 from orders_pipeline.orders.tables import orders
 
@@ -27,88 +27,80 @@ class QueueEntry:
     parked: bool
 
 
-def claim_stale_orders(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+def claim_stale_orders(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
     """Lock orders that changed since the queue was derived from them, skipping those another process holds."""
     statement = (
         select(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.queue_stale)
+        .where(orders.c.account_id == tx.account_id, orders.c.queue_stale)
         .order_by(orders.c.order_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def mark_derived(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
-    connection.execute(
+def mark_derived(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(order_ids))
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(order_ids))
         .values(queue_stale=False)
     )
 
 
-def lock_queue_entry(connection: Connection, seller_id: str, order_id: str) -> QueueEntry | None:
+def lock_queue_entry(tx: AccountTransaction, order_id: str) -> QueueEntry | None:
     """Lock one entry until the transaction ends: every change of a state goes through this."""
-    row = connection.execute(
+    row = tx.execute(
         select(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id == order_id)
+        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
         .with_for_update()
     ).one_or_none()
     return None if row is None else _entry(row)
 
 
 def insert_queue_entry(
-    connection: Connection,
-    *,
-    seller_id: str,
-    order_id: str,
-    state: str,
-    reasons: Sequence[str],
-    ship_by: datetime | None,
+    tx: AccountTransaction, *, order_id: str, state: str, reasons: Sequence[str], ship_by: datetime | None
 ) -> None:
-    connection.execute(
+    tx.execute(
         insert(fulfillment_queue)
-        .values(seller_id=seller_id, order_id=order_id, state=state, hold_reasons=list(reasons), ship_by=ship_by)
+        .values(account_id=tx.account_id, order_id=order_id, state=state, hold_reasons=list(reasons), ship_by=ship_by)
         .on_conflict_do_nothing()
     )
 
 
-def update_queue_entry(connection: Connection, *, seller_id: str, order_id: str, **values: object) -> None:
+def update_queue_entry(tx: AccountTransaction, *, order_id: str, **values: object) -> None:
     """Set columns of an entry whose lock this transaction holds; `changed_at` is the database's now."""
-    connection.execute(
+    tx.execute(
         update(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id == order_id)
+        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
         .values(changed_at=func.clock_timestamp(), **values)
     )
 
 
-def set_ship_by(connection: Connection, *, seller_id: str, order_id: str, ship_by: datetime | None) -> None:
+def set_ship_by(tx: AccountTransaction, *, order_id: str, ship_by: datetime | None) -> None:
     """The deadline may move (Amazon extends it); the queue is worked by it."""
-    connection.execute(
+    tx.execute(
         update(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id == order_id)
+        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
         .values(ship_by=ship_by)
     )
 
 
-def schedule_action(
-    connection: Connection, *, seller_id: str, order_id: str, delay: timedelta | None, **values: object
-) -> None:
+def schedule_action(tx: AccountTransaction, *, order_id: str, delay: timedelta | None, **values: object) -> None:
     """When the entry's next action at the warehouse is due; None when there is none."""
-    connection.execute(
+    tx.execute(
         update(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id == order_id)
+        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
         .values(action_due_at=None if delay is None else func.clock_timestamp() + delay, **values)
     )
 
 
-def hasten_action(connection: Connection, *, seller_id: str, order_id: str) -> None:
+def hasten_action(tx: AccountTransaction, *, order_id: str) -> None:
     """Make the entry's next action due now, if it has one to come."""
     now = func.clock_timestamp()
-    connection.execute(
+    tx.execute(
         update(fulfillment_queue)
         .where(
-            fulfillment_queue.c.seller_id == seller_id,
+            fulfillment_queue.c.account_id == tx.account_id,
             fulfillment_queue.c.order_id == order_id,
             fulfillment_queue.c.action_due_at > now,
         )
@@ -116,20 +108,24 @@ def hasten_action(connection: Connection, *, seller_id: str, order_id: str) -> N
     )
 
 
-def postpone_due_actions(connection: Connection, *, seller_id: str, delay: timedelta) -> None:
+def postpone_due_actions(tx: AccountTransaction, *, delay: timedelta) -> None:
     """None of these can succeed now: without this, each would be tried, and a run asked for, again and again."""
-    connection.execute(
+    tx.execute(
         update(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp())
+        .where(
+            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
+        )
         .values(action_due_at=func.clock_timestamp() + delay)
     )
 
 
-def claim_due_actions(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[str]:
+def claim_due_actions(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[str]:
     """Lease the order ids whose action at the warehouse is due: stopping comes before shipping, then by ship-by."""
     due = (
         select(fulfillment_queue.c.order_id)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp())
+        .where(
+            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
+        )
         .order_by(
             fulfillment_queue.c.state.in_(["cancel_asked", "hold_asked"]).desc(),
             fulfillment_queue.c.ship_by.asc().nulls_last(),
@@ -140,48 +136,49 @@ def claim_due_actions(connection: Connection, seller_id: str, *, limit: int, lea
     )
     statement = (
         update(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.order_id.in_(due))
+        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id.in_(due))
         .values(action_due_at=func.clock_timestamp() + lease)
         .returning(fulfillment_queue.c.order_id)
     )
-    return list(connection.execute(statement).scalars())
+    return list(tx.execute(statement).scalars())
 
 
-def count_due_actions(connection: Connection, seller_id: str) -> int:
+def count_due_actions(tx: AccountTransaction) -> int:
     statement = (
         select(func.count())
         .select_from(fulfillment_queue)
-        .where(fulfillment_queue.c.seller_id == seller_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp())
+        .where(
+            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
+        )
     )
-    return connection.execute(statement).scalar_one()
+    return tx.execute(statement).scalar_one()
 
 
-def begin_push(connection: Connection, *, seller_id: str, order_id: str, content_hash: str) -> None:
+def begin_push(tx: AccountTransaction, *, order_id: str, content_hash: str) -> None:
     """Note, before the first byte leaves, that a push with this content is under way.
 
     An erasure that the warehouse still owed is off: it would take the address of an order that is to be shipped.
     """
     now = func.clock_timestamp()
     sending = {"content_hash": content_hash, "answer": "unknown", "sent_at": now}
-    connection.execute(
+    tx.execute(
         insert(wms_orders)
-        .values(seller_id=seller_id, order_id=order_id, **sending)
+        .values(account_id=tx.account_id, order_id=order_id, **sending)
         .on_conflict_do_update(
-            index_elements=[wms_orders.c.seller_id, wms_orders.c.order_id],
+            index_elements=[wms_orders.c.account_id, wms_orders.c.order_id],
             set_={**sending, "changed_at": now, "erase_asked_at": None, "erase_due_at": None, "erase_attempts": 0},
         )
     )
 
 
-def wms_order(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
-    statement = select(wms_orders).where(wms_orders.c.seller_id == seller_id, wms_orders.c.order_id == order_id)
-    return connection.execute(statement).one_or_none()
+def wms_order(tx: AccountTransaction, order_id: str) -> AnyRow | None:
+    statement = select(wms_orders).where(wms_orders.c.account_id == tx.account_id, wms_orders.c.order_id == order_id)
+    return tx.execute(statement).one_or_none()
 
 
 def record_answer(
-    connection: Connection,
+    tx: AccountTransaction,
     *,
-    seller_id: str,
     order_id: str,
     answer: str,
     code: str | None = None,
@@ -195,9 +192,9 @@ def record_answer(
     if accepted:
         # The newest acceptance: what the warehouse reported of an earlier one no longer says anything.
         values["accepted_at"] = func.clock_timestamp()
-    connection.execute(
+    tx.execute(
         update(wms_orders)
-        .where(wms_orders.c.seller_id == seller_id, wms_orders.c.order_id == order_id)
+        .where(wms_orders.c.account_id == tx.account_id, wms_orders.c.order_id == order_id)
         .values(**values)
     )
 
@@ -211,44 +208,44 @@ class WarehouseReport:
     cancelled_by_warehouse: bool
 
 
-def warehouse_report(connection: Connection, seller_id: str, order_id: str) -> WarehouseReport:
+def warehouse_report(tx: AccountTransaction, order_id: str) -> WarehouseReport:
     """How much of the order has left, and whether the warehouse cancelled it by itself."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "select "
             # Of a cancelled order every item is: what the warehouse was asked for is still what was ordered.
             "(select coalesce(sum(i.quantity_ordered), 0) from pipeline.order_items i "
-            " join pipeline.orders o using (seller_id, order_id) where seller_id = :seller_id "
+            " join pipeline.orders o using (account_id, order_id) where account_id = :account_id "
             " and order_id = :order_id and (not i.cancelled or o.status = 'CANCELLED')) as units_ordered, "
             "(select coalesce(sum((line->>'quantity')::int), 0) from pipeline.shipment_confirmations, "
             " jsonb_array_elements(lines) as line "
-            " where seller_id = :seller_id and order_id = :order_id and state not in ('voided', 'replaced')) "
+            " where account_id = :account_id and order_id = :order_id and state not in ('voided', 'replaced')) "
             " as units_left, "
             "exists (select 1 from pipeline.wms_shipments s "
-            " left join pipeline.wms_orders w using (seller_id, order_id) "
-            " where seller_id = :seller_id and order_id = :order_id and s.kind = 'cancelled' "
+            " left join pipeline.wms_orders w using (account_id, order_id) "
+            " where account_id = :account_id and order_id = :order_id and s.kind = 'cancelled' "
             " and s.received_at > coalesce(w.accepted_at, '-infinity')) as cancelled"
         ),
-        {"seller_id": seller_id, "order_id": order_id},
+        {"account_id": tx.account_id, "order_id": order_id},
     ).one()
     return WarehouseReport(int(row.units_ordered), int(row.units_left), bool(row.cancelled))
 
 
-def queue_by_state(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def queue_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(state, orders, next_ship_by, oldest_change_seconds), in order of state."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "select state, count(*) as orders, min(ship_by) as next_ship_by, "
                 "extract(epoch from clock_timestamp() - min(changed_at)) as oldest_change_seconds "
-                "from pipeline.fulfillment_queue where seller_id = :seller_id group by state order by state"
+                "from pipeline.fulfillment_queue where account_id = :account_id group by state order by state"
             ),
-            {"seller_id": seller_id},
+            {"account_id": tx.account_id},
         )
     )
 
 
-def held_orders(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+def held_orders(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
     """(order_id, state, hold_reasons, ship_by, changed_at) of orders that wait for something, nearest ship-by first."""
     statement = (
         select(
@@ -259,16 +256,16 @@ def held_orders(connection: Connection, seller_id: str, limit: int) -> Sequence[
             fulfillment_queue.c.changed_at,
         )
         .where(
-            fulfillment_queue.c.seller_id == seller_id,
+            fulfillment_queue.c.account_id == tx.account_id,
             fulfillment_queue.c.state.in_(["held", "hold_asked", "holding", "refused", "too_late"]),
         )
         .order_by(fulfillment_queue.c.ship_by.asc().nulls_last())
         .limit(limit)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def answers_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def answers_by_kind(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(answer, answer_code, orders, newest) of the warehouse's answers."""
     statement = (
         select(
@@ -277,11 +274,11 @@ def answers_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
             func.count().label("orders"),
             func.max(wms_orders.c.changed_at).label("newest"),
         )
-        .where(wms_orders.c.seller_id == seller_id)
+        .where(wms_orders.c.account_id == tx.account_id)
         .group_by(wms_orders.c.answer, wms_orders.c.answer_code)
         .order_by(text("orders desc"))
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
 def _entry(row: AnyRow) -> QueueEntry:

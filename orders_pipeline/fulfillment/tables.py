@@ -10,7 +10,7 @@ from orders_pipeline.database.metadata import count_column, metadata, time_colum
 fulfillment_queue = Table(
     "fulfillment_queue",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("hold_reasons", ARRAY(Text), nullable=False, server_default=text("'{}'")),
@@ -21,11 +21,13 @@ fulfillment_queue = Table(
     count_column("attempts"),
     Column("last_error", Text),
     time_column("parked_at"),
-    Index("ix_fulfillment_queue_due", "seller_id", "action_due_at", postgresql_where=text("action_due_at is not null")),
-    Index("ix_fulfillment_queue_state", "seller_id", "state"),
+    Index(
+        "ix_fulfillment_queue_due", "account_id", "action_due_at", postgresql_where=text("action_due_at is not null")
+    ),
+    Index("ix_fulfillment_queue_state", "account_id", "state"),
     Index(
         "ix_fulfillment_queue_no_marketplace",
-        "seller_id",
+        "account_id",
         "order_id",
         postgresql_where=text(
             "'marketplace_not_configured' = any(hold_reasons) or 'unknown_marketplace' = any(hold_reasons)"
@@ -37,7 +39,7 @@ fulfillment_queue = Table(
 wms_orders = Table(
     "wms_orders",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("wms_id", Text),
     # HMAC of the fulfillment order as sent: tells "the same again" from "changed" without keeping what was sent.
@@ -55,7 +57,7 @@ wms_orders = Table(
     count_column("erase_attempts"),
     Column("erase_error", Text),
     time_column("erased_at"),
-    Index("ix_wms_orders_kept", "seller_id", "order_id", postgresql_where=text("erased_at is null")),
-    Index("ix_wms_orders_erase_due", "seller_id", "erase_due_at", postgresql_where=text("erase_due_at is not null")),
+    Index("ix_wms_orders_kept", "account_id", "order_id", postgresql_where=text("erased_at is null")),
+    Index("ix_wms_orders_erase_due", "account_id", "erase_due_at", postgresql_where=text("erase_due_at is not null")),
     schema="pipeline",
 )

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, close_alerts_about, open_alert_keys, raise_alert
-from orders_pipeline.database.engine import AnyRow, database_now
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import NOT_FOR_THE_WAREHOUSE
 from orders_pipeline.orders.addresses import newest_address_at, orders_without_address
 
@@ -31,28 +29,28 @@ def address_retry(waiting_since: datetime, ship_by: datetime | None, now: dateti
     return min(delay, until_told) if until_told > ADDRESS_RETRY else delay
 
 
-def review_addresses(connection: Connection, seller_id: str) -> None:
+def review_addresses(tx: AccountTransaction) -> None:
     """Bring the alerts about missing addresses in line with the orders that wait."""
-    now = database_now(connection)
-    waiting = orders_without_address(connection, seller_id, sorted(NOT_FOR_THE_WAREHOUSE))
+    now = database_now(tx.connection)
+    waiting = orders_without_address(tx, sorted(NOT_FOR_THE_WAREHOUSE))
     due = [row for row in waiting if _told_at(row.waiting_since, row.ship_by) <= now]
     # The place is shown, and neither a name nor a street: so Amazon answers to who lacks the role.
     hidden = [row for row in waiting if row.address_hidden]
     suspicious = hidden or (due if len(due) >= MANY else [])
     # Only then: the question reads all orders.
-    newest = newest_address_at(connection, seller_id) if suspicious else None
+    newest = newest_address_at(tx) if suspicious else None
     if suspicious and (newest is None or newest < min(row.waiting_since for row in suspicious)):
-        _tell_of_role(connection, seller_id, len(waiting))
-        close_alerts_about(connection, seller_id=seller_id, prefix=ORDER_ALERT)
+        _tell_of_role(tx, len(waiting))
+        close_alerts_about(tx.connection, account_id=tx.account_id, prefix=ORDER_ALERT)
         return
-    close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
-    open_keys = set(open_alert_keys(connection, seller_id, prefix=ORDER_ALERT))
+    close_alert(tx, key=ROLE_ALERT)
+    open_keys = set(open_alert_keys(tx, prefix=ORDER_ALERT))
     for row in due:
         severity = "error" if row.ship_by is not None and row.ship_by - BEFORE_SHIP_BY <= now else "warning"
-        _tell_of_order(connection, seller_id, row, severity)
+        _tell_of_order(tx, row, severity)
     keys = {f"{ORDER_ALERT}{row.order_id}" for row in due}
     if open_keys - keys:
-        close_alerts_about(connection, seller_id=seller_id, prefix=ORDER_ALERT, but=keys)
+        close_alerts_about(tx.connection, account_id=tx.account_id, prefix=ORDER_ALERT, but=keys)
 
 
 def _told_at(waiting_since: datetime, ship_by: datetime | None) -> datetime:
@@ -60,11 +58,10 @@ def _told_at(waiting_since: datetime, ship_by: datetime | None) -> datetime:
     return patience if ship_by is None else min(patience, ship_by - BEFORE_SHIP_BY)
 
 
-def _tell_of_order(connection: Connection, seller_id: str, row: AnyRow, severity: str) -> None:
+def _tell_of_order(tx: AccountTransaction, row: AnyRow, severity: str) -> None:
     ship_by = f", and is to ship by {row.ship_by:%Y-%m-%d %H:%M} UTC" if row.ship_by is not None else ""
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"{ORDER_ALERT}{row.order_id}",
         severity=severity,
         message=f"Amazon gives no address that order {row.order_id} could be shipped to{ship_by}.",
@@ -72,10 +69,9 @@ def _tell_of_order(connection: Connection, seller_id: str, row: AnyRow, severity
     )
 
 
-def _tell_of_role(connection: Connection, seller_id: str, count: int) -> None:
+def _tell_of_role(tx: AccountTransaction, count: int) -> None:
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=ROLE_ALERT,
         severity="error",
         message=f"Amazon shows no buyer's address of any order; {count} wait for theirs. The application, or the "

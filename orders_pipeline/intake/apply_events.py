@@ -7,9 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
-from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.event_decision import Known, Plan, Told, is_news, plan_event
 from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
@@ -43,31 +41,28 @@ class AbsorbTotals:
     other_marketplaces: int = 0
 
 
-def absorb_events(database: Database, *, seller_id: str, marketplace_ids: Collection[str]) -> AbsorbTotals:
+def absorb_events(database: Database, *, account_id: str, marketplace_ids: Collection[str]) -> AbsorbTotals:
     """Absorb every pending event. Safe beside other processes doing the same: each event is locked by one of them.
 
     Orders of other marketplaces than these are recorded, and nothing is asked about them.
     """
     totals = AbsorbTotals()
     while True:
-        with database.transaction() as connection:
-            events = claim_pending_events(connection, seller_id, EVENTS_A_BATCH)
+        with database.transaction(account_id) as tx:
+            events = claim_pending_events(tx, EVENTS_A_BATCH)
             if events:
-                _Batch(connection, seller_id, marketplace_ids, totals).absorb(events)
-                mark_events_processed(connection, [event.event_id for event in events])
+                _Batch(tx, marketplace_ids, totals).absorb(events)
+                mark_events_processed(tx.connection, [event.event_id for event in events])
                 continue
-            review_other_marketplaces(connection, seller_id, marketplace_ids)
+            review_other_marketplaces(tx, marketplace_ids)
             return totals
 
 
 class _Batch:
     """The events of one transaction."""
 
-    def __init__(
-        self, connection: Connection, seller_id: str, marketplace_ids: Collection[str], totals: AbsorbTotals
-    ) -> None:
-        self._connection = connection
-        self._seller_id = seller_id
+    def __init__(self, tx: AccountTransaction, marketplace_ids: Collection[str], totals: AbsorbTotals) -> None:
+        self._tx = tx
         self._marketplace_ids = marketplace_ids
         self._totals = totals
 
@@ -75,15 +70,15 @@ class _Batch:
         by_order: defaultdict[str, list[AnyRow]] = defaultdict(list)
         for event in events:
             by_order[event.order_id].append(event)
-        rows = lock_orders(self._connection, self._seller_id, sorted(by_order))
-        states = queue_states(self._connection, self._seller_id, sorted(by_order))
+        rows = lock_orders(self._tx, sorted(by_order))
+        states = queue_states(self._tx, sorted(by_order))
         for order_id in sorted(by_order):
             self._absorb_order(order_id, by_order[order_id], rows.get(order_id), states.get(order_id))
 
     def _absorb_order(
         self, order_id: str, events: Sequence[AnyRow], row: AnyRow | None, queue_state: str | None
     ) -> None:
-        connection, seller_id, totals = self._connection, self._seller_id, self._totals
+        tx, totals = self._tx, self._totals
         known = _known(row, queue_state)
         fetch, told_at, marketplace_id = False, None, None
         for event in events:
@@ -94,8 +89,7 @@ class _Batch:
             if known is None:
                 taken_over = plan is Plan.RECORD and status != OrderStatus.CANCELLED
                 inserted = insert_unknown_order(
-                    connection,
-                    seller_id=seller_id,
+                    tx,
                     order_id=order_id,
                     marketplace_id=event.marketplace_id,
                     status=status,
@@ -104,7 +98,7 @@ class _Batch:
                     last_updated_at=told.changed_at if taken_over else None,
                     other_marketplace=told.other_marketplace,
                 )
-                row = lock_orders(connection, seller_id, [order_id])[order_id]
+                row = lock_orders(tx, [order_id])[order_id]
                 known = _known(row, queue_state)
                 assert known is not None
                 if not inserted:
@@ -118,9 +112,7 @@ class _Batch:
                 # An answer that is on its way may be older.
                 fetch = fetch or (row is not None and row.fetch_due_at is not None)
             if plan is Plan.RECORD and is_news(told, known):
-                record_told_status(
-                    connection, seller_id=seller_id, order_id=order_id, status=status, changed_at=told.changed_at
-                )
+                record_told_status(tx, order_id=order_id, status=status, changed_at=told.changed_at)
                 times = [at for at in (told.changed_at, known.last_updated_at) if at is not None]
                 known = replace(known, status=status, last_updated_at=max(times, default=None))
                 # Without Amazon's time of the change, an answer that is on its way cannot be told from a newer one.
@@ -137,9 +129,7 @@ class _Batch:
             totals.other_marketplaces += told.other_marketplace
         if fetch:
             totals.to_fetch += 1
-            request_fetch(
-                connection, seller_id=seller_id, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id
-            )
+            request_fetch(tx, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id)
 
     def _told(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> Told:
         return Told(
@@ -160,9 +150,7 @@ class _Batch:
         return marketplace_id is not None and marketplace_id not in self._marketplace_ids
 
     def _stop(self, order_id: str, told: Told, known: Known, *, over: bool) -> Known:
-        record_told_cancellation(
-            self._connection, seller_id=self._seller_id, order_id=order_id, told_at=told.changed_at, over=over
-        )
+        record_told_cancellation(self._tx, order_id=order_id, told_at=told.changed_at, over=over)
         return replace(known, cancellation_told=True, status=OrderStatus.CANCELLED if over else known.status)
 
 

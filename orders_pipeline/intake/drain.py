@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, raise_alert
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.notification import (
     ORDER_CHANGE,
     MalformedNotification,
@@ -69,7 +67,7 @@ def drain_notifications(
     database: Database,
     vault: Vault,
     *,
-    seller_id: str,
+    account_id: str,
     wait_seconds: int = 10,
     budget_seconds: float = 20.0,
     clock: Callable[[], float] = time.monotonic,
@@ -81,17 +79,16 @@ def drain_notifications(
     """
     totals = DrainTotals()
     try:
-        _drain(queue, database, vault, seller_id, totals, wait_seconds, budget_seconds, clock)
+        _drain(queue, database, vault, account_id, totals, wait_seconds, budget_seconds, clock)
     except QueueUnavailable as error:
         totals.unavailable = error
-    with database.transaction() as connection:
-        close_parked(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        close_parked(tx)
         if totals.unavailable is None:
-            close_alert(connection, seller_id=seller_id, key=UNAVAILABLE_ALERT)
+            close_alert(tx, key=UNAVAILABLE_ALERT)
         else:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=UNAVAILABLE_ALERT,
                 severity="error",
                 message=f"Notifications cannot be read: SQS does not serve the queue ({totals.unavailable.code}).",
@@ -104,7 +101,7 @@ def _drain(
     queue: NotificationQueue,
     database: Database,
     vault: Vault,
-    seller_id: str,
+    account_id: str,
     totals: DrainTotals,
     wait_seconds: int,
     budget_seconds: float,
@@ -114,7 +111,7 @@ def _drain(
     wait = wait_seconds
     while messages := queue.receive(wait_seconds=wait):
         wait = 0
-        kept = _record(messages, database, vault, seller_id, totals)
+        kept = _record(messages, database, vault, account_id, totals)
         totals.undeleted += len(messages) - len(kept)
         try:
             totals.undeleted += queue.delete(kept)
@@ -127,7 +124,7 @@ def _drain(
 
 
 def _record(
-    messages: Sequence[QueueMessage], database: Database, vault: Vault, seller_id: str, totals: DrainTotals
+    messages: Sequence[QueueMessage], database: Database, vault: Vault, account_id: str, totals: DrainTotals
 ) -> Sequence[QueueMessage]:
     """Commit what the messages say; those of them that may be deleted now.
 
@@ -144,25 +141,25 @@ def _record(
         if isinstance(notification, OtherNotification):
             told_type = notification.notification_type
             to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {told_type}", told_type))
-        elif notification.seller_id != seller_id:
+        elif notification.seller_id != account_id:
             to_park.append((message, "another seller's", ORDER_CHANGE))
         else:
             changes.append((notification, message))
-    with database.transaction() as connection:
+    with database.begin() as connection:
         now = database_now(connection)
         events = [_event(change, message, now) for change, message in changes]
         new_days = insert_order_events(connection, events)
     kept, parked = messages, 0
     try:
         if to_park:
-            with database.transaction() as connection:
-                parked = _park(connection, vault, seller_id, to_park, now)
+            with database.transaction(account_id) as tx:
+                parked = _park(tx, vault, to_park, now)
                 if parked:
-                    close_keys_alert(connection, seller_id)
+                    close_keys_alert(tx)
     except KeyProviderUnavailable as error:
         kept = [message for _, message in changes]
-        with database.transaction() as connection:
-            raise_keys_alert(connection, seller_id, error)
+        with database.transaction(account_id) as tx:
+            raise_keys_alert(tx, error)
     totals.received += len(messages)
     totals.parked += parked
     totals.new_events += len(new_days)
@@ -179,7 +176,7 @@ def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrde
     identity = change.notification_id or f"sqs-{message.message_id}"
     published_at = change.published_at or message.sent_at or now
     return NewOrderEvent(
-        seller_id=change.seller_id,
+        account_id=change.seller_id,
         order_id=change.order_id,
         source="notification",
         deduplication_key=f"notification:{identity}",
@@ -196,35 +193,21 @@ def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrde
 
 
 def _park(
-    connection: Connection,
-    vault: Vault,
-    seller_id: str,
-    to_park: Sequence[tuple[QueueMessage, str, str | None]],
-    now: datetime,
+    tx: AccountTransaction, vault: Vault, to_park: Sequence[tuple[QueueMessage, str, str | None]], now: datetime
 ) -> int:
     """Set messages aside; how many were not before. Rows are locked in one order by every process."""
-    new = new_reasons(connection, seller_id, [reason for _, reason, _ in to_park])
+    new = new_reasons(tx, [reason for _, reason, _ in to_park])
     reasons: list[str] = []
     for message, reason, notification_type in sorted(to_park, key=lambda parked: parked[0].message_id):
         body = message.body.encode("utf-8", errors="replace")
         parked_id = insert_parked_message(
-            connection,
-            seller_id=seller_id,
-            message_id=message.message_id,
-            notification_type=notification_type,
-            reason=reason,
-            body_bytes=len(body),
+            tx, message_id=message.message_id, notification_type=notification_type, reason=reason, body_bytes=len(body)
         )
         if parked_id is None:
             continue
         reasons.append(reason)
         vault.store(
-            connection,
-            seller_id=seller_id,
-            kind=PARKED_MESSAGE,
-            subject_id=str(parked_id),
-            plaintext=body,
-            expires_at=now + PARKED_MESSAGE_LIFE,
+            tx, kind=PARKED_MESSAGE, subject_id=str(parked_id), plaintext=body, expires_at=now + PARKED_MESSAGE_LIFE
         )
-    tell_of_parked(connection, seller_id, reasons, new)
+    tell_of_parked(tx, reasons, new)
     return len(reasons)

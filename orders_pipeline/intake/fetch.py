@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, AmazonNotFound, LimitNotBefore
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.addresses import review_addresses
 from orders_pipeline.intake.event_decision import FINAL
 from orders_pipeline.intake.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
@@ -84,7 +82,7 @@ def fetch_due_orders(
     database: Database,
     vault: Vault,
     *,
-    seller_id: str,
+    account_id: str,
     marketplace_ids: Collection[str],
     verifier: Verifier | None = None,
     deadline_seconds: float = 45.0,
@@ -102,8 +100,8 @@ def fetch_due_orders(
     stop, no_keys = Event(), Event()
     with ThreadPoolExecutor(FETCH_WORKERS, thread_name_prefix="fetch") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
-            with database.transaction() as connection:
-                claims = claim_due_fetches(connection, seller_id, limit=FETCH_WORKERS * 5, lease=FETCH_LEASE)
+            with database.transaction(account_id) as tx:
+                claims = claim_due_fetches(tx, limit=FETCH_WORKERS * 5, lease=FETCH_LEASE)
             if not claims:
                 break
 
@@ -111,39 +109,39 @@ def fetch_due_orders(
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
                 try:
                     return _look(
-                        orders, database, vault, seller_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
+                        orders, database, vault, account_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
                     )
                 except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
                     # Also what was raised while a failure was noted.
-                    return _defect(database, seller_id, claim, error)
+                    return _defect(database, account_id, claim, error)
 
             for looked in over_each(pool, look, claims):
                 totals.add(looked)
-    _wait_or_go_on(database, seller_id, totals)
+    _wait_or_go_on(database, account_id, totals)
     return totals
 
 
-def _wait_or_go_on(database: Database, seller_id: str, totals: FetchTotals) -> None:
+def _wait_or_go_on(database: Database, account_id: str, totals: FetchTotals) -> None:
     """After a refusal that all orders share, all wait; after a success the alert about it is over."""
-    with database.transaction() as connection:
+    with database.transaction(account_id) as tx:
         if totals.account_error is not None:
-            until = database_now(connection) + ACCOUNT_RETRY
-            postpone_due_fetches(connection, seller_id=seller_id, until=until)
+            until = database_now(tx.connection) + ACCOUNT_RETRY
+            postpone_due_fetches(tx, until=until)
         elif totals.not_before is not None:
-            postpone_due_fetches(connection, seller_id=seller_id, until=totals.not_before)
+            postpone_due_fetches(tx, until=totals.not_before)
         elif totals.fetched:
-            close_alerts_about(connection, seller_id=seller_id, prefix=ACCOUNT_ALERT)
+            close_alerts_about(tx.connection, account_id=account_id, prefix=ACCOUNT_ALERT)
         if totals.with_details and totals.keys_error is None:
-            close_keys_alert(connection, seller_id)
-        review_addresses(connection, seller_id)
-        review_verifications(connection, seller_id)
+            close_keys_alert(tx)
+        review_addresses(tx)
+        review_verifications(tx)
 
 
 def _look(
     orders: OrdersPort,
     database: Database,
     vault: Vault,
-    seller_id: str,
+    account_id: str,
     marketplace_ids: Collection[str],
     verifier: Verifier | None,
     claim: FetchClaim,
@@ -153,7 +151,7 @@ def _look(
 ) -> FetchTotals:
     totals = FetchTotals()
     if stop.is_set():
-        _give_back(database, seller_id, claim, None)
+        _give_back(database, account_id, claim, None)
         return totals
     needs_details = (
         claim.queue_state in NEEDS_DETAILS
@@ -163,13 +161,11 @@ def _look(
         and details_are_of_use(claim.programs, claim.deliver_by, claim.claimed_at)
     )
     if needs_details:
-        with database.transaction() as connection:
+        with database.transaction(account_id) as tx:
             # Somebody asked that this buyer be forgotten: not even Amazon's own data comes back in.
-            needs_details = not to_be_forgotten(connection, seller_id, [claim.order_id]) and not _awaits_adoption(
-                connection, seller_id, claim.order_id
-            )
+            needs_details = not to_be_forgotten(tx, [claim.order_id]) and not _awaits_adoption(tx, claim.order_id)
     if needs_details and no_keys.is_set():
-        _give_back(database, seller_id, claim, None, delay=KEYS_RETRY)
+        _give_back(database, account_id, claim, None, delay=KEYS_RETRY)
         return totals
     parts = OrderParts.SHIPPING_DETAILS if needs_details else OrderParts.STATE
     try:
@@ -177,16 +173,15 @@ def _look(
     except LimitNotBefore as error:
         totals.not_before = error.not_before
         stop.set()
-        _give_back(database, seller_id, claim, error.not_before)
+        _give_back(database, account_id, claim, error.not_before)
         return totals
     except AmazonAuthError as error:
         totals.account_error = str(error)
         stop.set()
-        _give_back(database, seller_id, claim, None, delay=ACCOUNT_RETRY)
-        with database.transaction() as connection:
+        _give_back(database, account_id, claim, None, delay=ACCOUNT_RETRY)
+        with database.transaction(account_id) as tx:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=f"{ACCOUNT_ALERT}{type(error).__name__}",
                 severity="error",
                 message=str(error),
@@ -195,21 +190,21 @@ def _look(
             )
         return totals
     except AmazonError as error:
-        _failed(database, seller_id, claim, error, totals)
+        _failed(database, account_id, claim, error, totals)
         return totals
     try:
         order = mark_regulated(verifier, answer.order)
         verified = verify(verifier, claim, order, deadline_seconds)
         kept = Answer(order, answer.shipping_details, needs_details, verified)
-        with database.transaction() as connection:
-            has_address = save_answer(connection, vault, seller_id, claim, kept, marketplace_ids)
+        with database.transaction(account_id) as tx:
+            has_address = save_answer(tx, vault, claim, kept, marketplace_ids)
     except KeyProviderUnavailable as error:
         # Only what is to be sealed has to wait: a cancellation of what the warehouse has goes on.
         no_keys.set()
         totals.keys_error = str(error)
-        _give_back(database, seller_id, claim, None, delay=KEYS_RETRY)
-        with database.transaction() as connection:
-            raise_keys_alert(connection, seller_id, error)
+        _give_back(database, account_id, claim, None, delay=KEYS_RETRY)
+        with database.transaction(account_id) as tx:
+            raise_keys_alert(tx, error)
         return totals
     totals.fetched += 1
     totals.with_details += needs_details and answer.shipping_details is not None
@@ -217,23 +212,23 @@ def _look(
     return totals
 
 
-def _awaits_adoption(connection: Connection, seller_id: str, order_id: str) -> bool:
-    known = order_row(connection, seller_id, order_id)
-    return known is not None and awaits_adoption(connection, seller_id, known)
+def _awaits_adoption(tx: AccountTransaction, order_id: str) -> bool:
+    known = order_row(tx, order_id)
+    return known is not None and awaits_adoption(tx, known)
 
 
-def _defect(database: Database, seller_id: str, claim: FetchClaim, error: Exception) -> FetchTotals:
+def _defect(database: Database, account_id: str, claim: FetchClaim, error: Exception) -> FetchTotals:
     """What nobody expected of one order: noted, tried again, parked; the others go on."""
     if concerns_all(error) or isinstance(error, VaultError):
         raise error
     totals = FetchTotals(failed=1, errors={type(error).__name__: 1})
     give_up = claim.attempts + 1 >= DEFECT_ATTEMPTS
     retry_in = None if give_up else FIRST_RETRY * 2**claim.attempts
-    _note_failure(database, seller_id, claim, f"a defect of this program: {where_from(error)}", retry_in, totals)
+    _note_failure(database, account_id, claim, f"a defect of this program: {where_from(error)}", retry_in, totals)
     return totals
 
 
-def _failed(database: Database, seller_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals) -> None:
+def _failed(database: Database, account_id: str, claim: FetchClaim, error: AmazonError, totals: FetchTotals) -> None:
     name = type(error).__name__
     totals.failed += 1
     totals.errors[name] = totals.errors.get(name, 0) + 1
@@ -242,24 +237,23 @@ def _failed(database: Database, seller_id: str, claim: FetchClaim, error: Amazon
     if isinstance(error, AmazonNotFound) and claim.attempts + 1 >= 3:
         give_up = True
     retry_in = None if give_up else min(FIRST_RETRY * 2**claim.attempts, LONGEST_RETRY)
-    _note_failure(database, seller_id, claim, str(error), retry_in, totals)
+    _note_failure(database, account_id, claim, str(error), retry_in, totals)
 
 
 def _note_failure(
     database: Database,
-    seller_id: str,
+    account_id: str,
     claim: FetchClaim,
     error: str,
     retry_in: timedelta | None,
     totals: FetchTotals,
 ) -> None:
-    with database.transaction() as connection:
-        fail_fetch(connection, seller_id=seller_id, order_id=claim.order_id, error=error, retry_in=retry_in)
+    with database.transaction(account_id) as tx:
+        fail_fetch(tx, order_id=claim.order_id, error=error, retry_in=retry_in)
         if retry_in is None:
             totals.parked += 1
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=f"order.parked:{claim.order_id}",
                 severity="error",
                 message=f"Order {claim.order_id} cannot be fetched: {error}",
@@ -269,11 +263,11 @@ def _note_failure(
 
 def _give_back(
     database: Database,
-    seller_id: str,
+    account_id: str,
     claim: FetchClaim,
     not_before: datetime | None,
     delay: timedelta = timedelta(),
 ) -> None:
     due_at = not_before or database.now() + delay
-    with database.transaction() as connection:
-        release_fetch(connection, seller_id=seller_id, order_id=claim.order_id, due_at=due_at)
+    with database.transaction(account_id) as tx:
+        release_fetch(tx, order_id=claim.order_id, due_at=due_at)

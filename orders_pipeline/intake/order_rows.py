@@ -9,10 +9,10 @@ from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.model.order import Order
 
 
-def order_values(seller_id: str, order: Order) -> dict[str, Any]:
+def order_values(account_id: str, order: Order) -> dict[str, Any]:
     """The columns of `orders` that an answer of Amazon's sets."""
     return {
-        "seller_id": seller_id,
+        "account_id": account_id,
         "order_id": order.order_id,
         "marketplace_id": order.marketplace_id,
         "status": order.status,
@@ -30,11 +30,11 @@ def order_values(seller_id: str, order: Order) -> dict[str, Any]:
     }
 
 
-def item_values(seller_id: str, order: Order) -> list[dict[str, Any]]:
+def item_values(account_id: str, order: Order) -> list[dict[str, Any]]:
     """The rows of `order_items` for an answer of Amazon's."""
     return [
         {
-            "seller_id": seller_id,
+            "account_id": account_id,
             "order_id": order.order_id,
             "order_item_id": item.order_item_id,
             "position": position,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, open_alert_keys, raise_alert, tell_again
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.event_rows import parked_reasons, was_parked_since
 
 # By kind of reason: whoever can write to the queue must not be able to open alerts without end.
@@ -18,14 +17,13 @@ TOLD_FOR = timedelta(days=3)
 TELL_AGAIN_AFTER = timedelta(hours=1)
 
 
-def tell_of_parked(connection: Connection, seller_id: str, reasons: Collection[str], new: Collection[str]) -> None:
+def tell_of_parked(tx: AccountTransaction, reasons: Collection[str], new: Collection[str]) -> None:
     """Raise the alerts for these reasons; `new` are those that nothing was set aside for in the last days."""
     # Rows and alerts are locked in one order by every process.
     for reason in sorted(reasons):
         key = f"{ALERT}{_kind(reason)}"
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=key,
             severity="warning",
             message=f"A message on the queue was set aside: {reason}.",
@@ -33,19 +31,19 @@ def tell_of_parked(connection: Connection, seller_id: str, reasons: Collection[s
             "replay it. The alert ends when none of its kind has come for three days.",
         )
         if reason in new:
-            tell_again(connection, seller_id=seller_id, key=key, after=TELL_AGAIN_AFTER)
+            tell_again(tx, key=key, after=TELL_AGAIN_AFTER)
 
 
-def new_reasons(connection: Connection, seller_id: str, reasons: Collection[str]) -> set[str]:
+def new_reasons(tx: AccountTransaction, reasons: Collection[str]) -> set[str]:
     """Those of these reasons for which nothing was set aside in the last days."""
-    return set(reasons) - parked_reasons(connection, seller_id, sorted(set(reasons)), TOLD_FOR)
+    return set(reasons) - parked_reasons(tx, sorted(set(reasons)), TOLD_FOR)
 
 
-def close_parked(connection: Connection, seller_id: str) -> None:
+def close_parked(tx: AccountTransaction) -> None:
     """Close the alerts of the kinds of which nothing is left."""
-    for key in sorted(open_alert_keys(connection, seller_id, prefix=ALERT)):
-        if not was_parked_since(connection, seller_id, key.removeprefix(ALERT), TOLD_FOR):
-            close_alert(connection, seller_id=seller_id, key=key)
+    for key in sorted(open_alert_keys(tx, prefix=ALERT)):
+        if not was_parked_since(tx, key.removeprefix(ALERT), TOLD_FOR):
+            close_alert(tx, key=key)
 
 
 def _kind(reason: str) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
-from orders_pipeline.database.engine import AnyRow, database_now
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
 from orders_pipeline.orders.questions import ask_again, settle_questions
 from orders_pipeline.orders.rows import FetchClaim, order_row
@@ -23,9 +21,9 @@ LONGEST_DELAY = sum(RECHECK_DELAYS, timedelta())
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
-def review_answer(connection: Connection, seller_id: str, claim: FetchClaim, order: Order) -> None:
+def review_answer(tx: AccountTransaction, claim: FetchClaim, order: Order) -> None:
     """Settle what messages told of this order, or ask again; tell a person once it was asked for long enough."""
-    row = order_row(connection, seller_id, order.order_id)
+    row = order_row(tx, order.order_id)
     if row is None or row.fetch_requests > claim.requests:
         # Something came while the answer was on its way: the next one is due already.
         return
@@ -34,15 +32,15 @@ def review_answer(connection: Connection, seller_id: str, claim: FetchClaim, ord
     doubtful = older or nobody_ships
     if doubtful:
         since = row.questioned_since
-        delay = next_recheck(database_now(connection) - since if since is not None else timedelta())
+        delay = next_recheck(database_now(tx.connection) - since if since is not None else timedelta())
         if delay is not None:
-            ask_again(connection, seller_id=seller_id, order_id=order.order_id, delay=delay)
+            ask_again(tx, order_id=order.order_id, delay=delay)
             return
     answered = not doubtful and _answers(order.last_updated_at, row, claim)
-    _tell(connection, seller_id, row, older=older, nobody_ships=nobody_ships, answered=answered)
+    _tell(tx, row, older=older, nobody_ships=nobody_ships, answered=answered)
     # Told to be cancelled, and shown otherwise to the end: Amazon's word counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
-    settle_questions(connection, seller_id=seller_id, order_id=order.order_id, answered=answered, status=status)
+    settle_questions(tx, order_id=order.order_id, answered=answered, status=status)
 
 
 def next_recheck(asked_for: timedelta) -> timedelta | None:
@@ -70,15 +68,12 @@ def _is_older(answered: datetime, told: datetime | None) -> bool:
     return told is not None and answered.replace(microsecond=0) < told.replace(microsecond=0)
 
 
-def _tell(
-    connection: Connection, seller_id: str, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool
-) -> None:
+def _tell(tx: AccountTransaction, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool) -> None:
     order_id = row.order_id
     older_key, nobody_key = f"order.answer_older:{order_id}", f"order.no_fulfiller:{order_id}"
     if older:
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=older_key,
             severity="warning",
             message=f"A message announced a change of order {order_id} that Amazon does not show within "
@@ -88,12 +83,11 @@ def _tell(
         )
     if nobody_ships:
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=nobody_key,
             severity="error",
             message=f"Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
             what_to_do="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
         )
     over = [key for key, is_over in ((older_key, answered), (nobody_key, not nobody_ships)) if is_over]
-    close_alerts(connection, seller_id=seller_id, keys=over)
+    close_alerts(tx, keys=over)

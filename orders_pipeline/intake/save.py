@@ -6,10 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, raise_alert
-from orders_pipeline.database.engine import database_now
+from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.intake.addresses import address_retry
 from orders_pipeline.intake.order_rows import item_values, order_values, to_ship_by_item
 from orders_pipeline.intake.rechecks import review_answer
@@ -56,54 +54,48 @@ class Answer:
 
 
 def save_answer(
-    connection: Connection,
-    vault: Vault,
-    seller_id: str,
-    claim: FetchClaim,
-    answer: Answer,
-    marketplace_ids: Collection[str],
+    tx: AccountTransaction, vault: Vault, claim: FetchClaim, answer: Answer, marketplace_ids: Collection[str]
 ) -> bool:
     """Store one answer with all that follows from it; False if the order is to ship and has no address yet."""
     order, details = answer.order, answer.details
-    values = order_values(seller_id, order)
+    values = order_values(tx.account_id, order)
     if answer.asked_for_details:
         shippable = details is not None and details.is_shippable
         values |= {"has_address": shippable, "address_hidden": details is not None and details.is_hidden}
         if shippable:
-            values["address_at"] = database_now(connection)
-    before = to_ship_by_item(item_rows(connection, seller_id, order.order_id))
-    taken = save_fetched_order(connection, values, item_values(seller_id, order))
-    settle_fetch(connection, seller_id=seller_id, order_id=order.order_id, requests=claim.requests)
-    review_answer(connection, seller_id, claim, order)
+            values["address_at"] = database_now(tx.connection)
+    before = to_ship_by_item(item_rows(tx, order.order_id))
+    taken = save_fetched_order(tx.connection, values, item_values(tx.account_id, order))
+    settle_fetch(tx, order_id=order.order_id, requests=claim.requests)
+    review_answer(tx, claim, order)
     if answer.verified is not None:
-        keep_verification(connection, seller_id, order.order_id, answer.verified)
-    merged = order_row(connection, seller_id, order.order_id)
-    close_alert(connection, seller_id=seller_id, key=f"order.parked:{order.order_id}")
+        keep_verification(tx, order.order_id, answer.verified)
+    merged = order_row(tx, order.order_id)
+    close_alert(tx, key=f"order.parked:{order.order_id}")
     if taken and claim.queue_state in _AT_THE_WAREHOUSE:
-        _tell_of_fewer_pieces(connection, seller_id, order, before)
+        _tell_of_fewer_pieces(tx, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
         return True
     if merged.marketplace_id not in marketplace_ids:
         # Another's, or nobody says whose: the address is not kept, and a later answer has to bring it.
-        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
+        lose_address(tx, order_id=order.order_id)
         return True
-    now = database_now(connection)
+    now = database_now(tx.connection)
     if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
         return True
-    if not may_be_stored(connection, seller_id, order.order_id) or awaits_adoption(connection, seller_id, merged):
+    if not may_be_stored(tx, order.order_id) or awaits_adoption(tx, merged):
         # Its erasure was asked for while the answer was on its way, or an old process ships it: it goes no further.
-        lose_address(connection, seller_id=seller_id, order_id=order.order_id)
+        lose_address(tx, order_id=order.order_id)
         return True
     if not answer.asked_for_details:
         if claim.queue_state in NEEDS_DETAILS:
             # It was told to be over, or Amazon's to ship, and is ours to ship after all.
-            request_fetch(connection, seller_id=seller_id, order_id=order.order_id)
+            request_fetch(tx, order_id=order.order_id)
         return True
     if details is not None and details.is_shippable:
         vault.store(
-            connection,
-            seller_id=seller_id,
+            tx,
             kind=SHIPPING_DETAILS,
             subject_id=order.order_id,
             plaintext=shipping_details_to_bytes(details),
@@ -114,7 +106,7 @@ def save_answer(
     # Before it was to ship, or known here, nobody waited for its address.
     waiting_since = max(merged.first_seen_at, order.last_updated_at)
     delay = address_retry(waiting_since, merged.ship_by, now)
-    request_fetch(connection, seller_id=seller_id, order_id=order.order_id, delay=delay)
+    request_fetch(tx, order_id=order.order_id, delay=delay)
     return False
 
 
@@ -125,15 +117,14 @@ def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, no
     return deliver_by is None or now < deliver_by + DETAILS_OF_USE
 
 
-def _tell_of_fewer_pieces(connection: Connection, seller_id: str, order: Order, before: dict[str, int]) -> None:
+def _tell_of_fewer_pieces(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:
     """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
     now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
     fewer = sorted(item_id for item_id, pieces in before.items() if now.get(item_id, 0) < pieces)
     if not fewer or order.status == OrderStatus.CANCELLED:
         return
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"order.fewer_pieces:{order.order_id}",
         severity="error",
         message=f"Of order {order.order_id} the warehouse has more than is ordered: at Amazon, item "

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, LimitNotBefore
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.search_windows import open_search, restart_search, save_page, unfinished_search
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.model.order import Order, OrdersPort, Priority, SearchWindow
@@ -55,9 +53,9 @@ def day_window(day: date, now: datetime, marketplace_ids: tuple[str, ...]) -> Se
     return SearchWindow(start, end, marketplace_ids) if end > start else None
 
 
-def resumed_window(connection: Connection, seller_id: str, purpose: str, window: SearchWindow) -> SearchWindow:
+def resumed_window(tx: AccountTransaction, purpose: str, window: SearchWindow) -> SearchWindow:
     """The window of an unfinished search that began where this one does: today's end moves, what was begun does not."""
-    begun = unfinished_search(connection, seller_id, purpose, window.updated_after)
+    begun = unfinished_search(tx, purpose, window.updated_after)
     if begun is None:
         return window
     return SearchWindow(begun.updated_after, begun.updated_before, tuple(begun.parameters["marketplace_ids"]))
@@ -68,12 +66,12 @@ def search_events(
     database: Database,
     window: SearchWindow,
     *,
-    seller_id: str,
+    account_id: str,
     purpose: str,
     priority: Priority,
     deadline_seconds: float = 30.0,
     max_pages: int = 1000,
-    record: Callable[[Connection, Sequence[Order]], int] | None = None,
+    record: Callable[[AccountTransaction, Sequence[Order]], int] | None = None,
 ) -> SearchTotals:
     """Read the window page by page; record an event for every order on it (or as `record` does it), once each.
 
@@ -81,19 +79,18 @@ def search_events(
     does not mend.
     """
     totals = SearchTotals()
-    with database.transaction() as connection:
+    with database.transaction(account_id) as tx:
         search = open_search(
-            connection,
-            seller_id,
+            tx,
             purpose,
             window.updated_after,
             window.updated_before,
             {"marketplace_ids": list(window.marketplace_ids), "fulfilled_by": list(window.fulfilled_by)},
         )
-        token_age = database_now(connection) - search.page_token_at if search.page_token_at else timedelta()
+        token_age = database_now(tx.connection) - search.page_token_at if search.page_token_at else timedelta()
         # A finished window that is asked for again is read again: a person who re-runs a day wants to see it anew.
         if search.finished or token_age > PAGE_TOKEN_LIFE:
-            search = restart_search(connection, search)
+            search = restart_search(tx.connection, search)
     window = SearchWindow(
         search.updated_after,
         search.updated_before,
@@ -115,17 +112,14 @@ def search_events(
                 raise
             # A token that Amazon no longer takes: begin the window again; what was recorded is recognised.
             restarted = True
-            with database.transaction() as connection:
+            with database.begin() as connection:
                 search = restart_search(connection, search)
             continue
-        with database.transaction() as connection:
-            if record is not None:
-                new = record(connection, page.orders)
-            else:
-                new = record_orders(connection, seller_id, purpose, page.orders)
-            new += park_entries(connection, seller_id, purpose, page.unreadable)
+        with database.transaction(account_id) as tx:
+            new = record_orders(tx, purpose, page.orders) if record is None else record(tx, page.orders)
+            new += park_entries(tx, purpose, page.unreadable)
             entries = len(page.orders) + len(page.unreadable)
-            search = save_page(connection, search, page.next_page_token, entries, new)
+            search = save_page(tx.connection, search, page.next_page_token, entries, new)
         totals.pages += 1
         totals.orders_seen += entries
         totals.unreadable += len(page.unreadable)
@@ -134,12 +128,12 @@ def search_events(
     return totals
 
 
-def record_orders(connection: Connection, seller_id: str, source: str, found: Sequence[Order]) -> int:
+def record_orders(tx: AccountTransaction, source: str, found: Sequence[Order]) -> int:
     """Record an event for each order as Amazon shows it; return how many told us something new."""
-    now = database_now(connection)
+    now = database_now(tx.connection)
     events = [
         NewOrderEvent(
-            seller_id=seller_id,
+            account_id=tx.account_id,
             order_id=order.order_id,
             source=source,
             deduplication_key=f"updated:{order.last_updated_at.isoformat()}",
@@ -155,4 +149,4 @@ def record_orders(connection: Connection, seller_id: str, source: str, found: Se
         )
         for order in found
     ]
-    return len(insert_order_events(connection, events))
+    return len(insert_order_events(tx.connection, events))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.intake.tables import search_windows
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
@@ -31,18 +31,13 @@ class StoredSearch:
 
 
 def open_search(
-    connection: Connection,
-    seller_id: str,
-    purpose: str,
-    updated_after: datetime,
-    updated_before: datetime,
-    parameters: dict[str, Any],
+    tx: AccountTransaction, purpose: str, updated_after: datetime, updated_before: datetime, parameters: dict[str, Any]
 ) -> StoredSearch:
     """The stored progress of this window; begun now if it is new."""
-    connection.execute(
+    tx.execute(
         insert(search_windows)
         .values(
-            seller_id=seller_id,
+            account_id=tx.account_id,
             purpose=purpose,
             updated_after=updated_after,
             updated_before=updated_before,
@@ -50,9 +45,9 @@ def open_search(
         )
         .on_conflict_do_nothing()
     )
-    row = connection.execute(
+    row = tx.execute(
         select(search_windows).where(
-            search_windows.c.seller_id == seller_id,
+            search_windows.c.account_id == tx.account_id,
             search_windows.c.purpose == purpose,
             search_windows.c.updated_after == updated_after,
             search_windows.c.updated_before == updated_before,
@@ -72,13 +67,13 @@ def open_search(
 
 
 def unfinished_search(
-    connection: Connection, seller_id: str, purpose: str, updated_after: datetime | None = None
+    tx: AccountTransaction, purpose: str, updated_after: datetime | None = None
 ) -> StoredSearch | None:
     """The oldest search of this purpose (and, if given, with this beginning) that has not come to its end."""
-    row = connection.execute(
+    row = tx.execute(
         select(search_windows.c.updated_after, search_windows.c.updated_before, search_windows.c.parameters)
         .where(
-            search_windows.c.seller_id == seller_id,
+            search_windows.c.account_id == tx.account_id,
             search_windows.c.purpose == purpose,
             search_windows.c.finished_at.is_(None),
             search_windows.c.given_up_at.is_(None),
@@ -89,14 +84,14 @@ def unfinished_search(
     ).one_or_none()
     if row is None:
         return None
-    return open_search(connection, seller_id, purpose, row.updated_after, row.updated_before, row.parameters)
+    return open_search(tx, purpose, row.updated_after, row.updated_before, row.parameters)
 
 
-def latest_finished_until(connection: Connection, seller_id: str, purpose: str) -> datetime | None:
+def latest_finished_until(tx: AccountTransaction, purpose: str) -> datetime | None:
     """Up to when (exclusive) searches of this purpose have looked; one that was given up is over too."""
-    return connection.execute(
+    return tx.execute(
         select(func.max(search_windows.c.updated_before)).where(
-            search_windows.c.seller_id == seller_id,
+            search_windows.c.account_id == tx.account_id,
             search_windows.c.purpose == purpose,
             or_(search_windows.c.finished_at.is_not(None), search_windows.c.given_up_at.is_not(None)),
         )
@@ -171,23 +166,23 @@ def give_up_search(connection: Connection, window_id: int) -> None:
     )
 
 
-def settle_given_up(connection: Connection, seller_id: str) -> list[int]:
+def settle_given_up(tx: AccountTransaction) -> list[int]:
     """The given-up windows that later searches, of any purpose, have covered: they count as finished from now on."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "update pipeline.search_windows w set finished_at = clock_timestamp() "
-                "where w.seller_id = :seller_id and w.given_up_at is not null and w.finished_at is null "
+                "where w.account_id = :account_id and w.given_up_at is not null and w.finished_at is null "
                 "and coalesce((select range_agg(tstzrange(f.updated_after, f.updated_before)) "
-                " from pipeline.search_windows f where f.seller_id = w.seller_id and f.finished_at > w.given_up_at) "
+                " from pipeline.search_windows f where f.account_id = w.account_id and f.finished_at > w.given_up_at) "
                 " @> tstzrange(w.updated_after, w.updated_before), false) returning w.window_id"
             ),
-            {"seller_id": seller_id},
+            {"account_id": tx.account_id},
         ).scalars()
     )
 
 
-def given_up_searches(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def given_up_searches(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(window_id, purpose, updated_after, updated_before, failures, last_error, given_up_at), not yet made good."""
     statement = (
         select(
@@ -200,34 +195,34 @@ def given_up_searches(connection: Connection, seller_id: str) -> Sequence[AnyRow
             search_windows.c.given_up_at,
         )
         .where(
-            search_windows.c.seller_id == seller_id,
+            search_windows.c.account_id == tx.account_id,
             search_windows.c.given_up_at.is_not(None),
             search_windows.c.finished_at.is_(None),
         )
         .order_by(search_windows.c.updated_after)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def given_up_until(connection: Connection, seller_id: str, purpose: str) -> datetime | None:
+def given_up_until(tx: AccountTransaction, purpose: str) -> datetime | None:
     """The end of the latest window of this purpose that was given up and not made good."""
-    return connection.execute(
-        select(func.max(search_windows.c.updated_before)).where(*_given_up(seller_id, purpose))
+    return tx.execute(
+        select(func.max(search_windows.c.updated_before)).where(*_given_up(tx.account_id, purpose))
     ).scalar_one()
 
 
-def given_up_since(connection: Connection, seller_id: str, purpose: str, not_before: datetime) -> datetime | None:
+def given_up_since(tx: AccountTransaction, purpose: str, not_before: datetime) -> datetime | None:
     """The beginning of the earliest window of this purpose that was given up and not made good, of those from then."""
-    return connection.execute(
+    return tx.execute(
         select(func.min(search_windows.c.updated_after)).where(
-            *_given_up(seller_id, purpose), search_windows.c.updated_after >= not_before
+            *_given_up(tx.account_id, purpose), search_windows.c.updated_after >= not_before
         )
     ).scalar_one()
 
 
-def _given_up(seller_id: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
+def _given_up(account_id: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
     return (
-        search_windows.c.seller_id == seller_id,
+        search_windows.c.account_id == account_id,
         search_windows.c.purpose == purpose,
         search_windows.c.given_up_at.is_not(None),
         search_windows.c.finished_at.is_(None),

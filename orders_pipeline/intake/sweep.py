@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
 from orders_pipeline.intake.search_windows import (
@@ -95,51 +93,51 @@ def sweep_window(
     return SearchWindow(start, end, marketplace_ids) if start < end else None
 
 
-def looks_back_to(connection: Connection, seller_id: str) -> datetime | None:
+def looks_back_to(tx: AccountTransaction) -> datetime | None:
     """How far back a sweep may look: the account's first start. None, without bound, where ORDERS_START_AT is set.
 
     There, what was purchased before is shown and waits (orders.account_starts), so it may as well be found.
     """
-    start = account_start(connection, seller_id)
+    start = account_start(tx)
     return start.first_started_at if start is not None and start.start_at is None else None
 
 
 def sweep_orders(
-    orders: OrdersPort, database: Database, *, seller_id: str, marketplace_ids: tuple[str, ...]
+    orders: OrdersPort, database: Database, *, account_id: str, marketplace_ids: tuple[str, ...]
 ) -> SweepTotals:
     """Search, and feed what was missed as order events; an unfinished sweep goes on first. Raises AmazonError.
 
     A window that fails again and again is given up, and the next one begins at once.
     """
-    with database.transaction() as connection:
+    with database.transaction(account_id) as tx:
         # Here too: in a quiet shop no event has the orders of a marketplace that is new taken in.
-        review_other_marketplaces(connection, seller_id, marketplace_ids)
-    with database.transaction() as connection:
-        unfinished = unfinished_search(connection, seller_id, SWEEP)
+        review_other_marketplaces(tx, marketplace_ids)
+    with database.transaction(account_id) as tx:
+        unfinished = unfinished_search(tx, SWEEP)
     try:
-        swept = _sweep(orders, database, seller_id, marketplace_ids)
+        swept = _sweep(orders, database, account_id, marketplace_ids)
     except (LimitNotBefore, AmazonAuthError):
         # The account's trouble, not the window's.
         raise
     except Exception as error:
-        if concerns_all(error) or not _give_up(database, seller_id, error):
+        if concerns_all(error) or not _give_up(database, account_id, error):
             raise
-        swept = _sweep(orders, database, seller_id, marketplace_ids)
-    with database.transaction() as connection:
-        review_given_up(connection, seller_id)
+        swept = _sweep(orders, database, account_id, marketplace_ids)
+    with database.transaction(account_id) as tx:
+        review_given_up(tx)
         if swept.search.finished and not swept.search.unreadable and unfinished is None:
-            close_unreadable(connection, seller_id)
+            close_unreadable(tx)
     return swept
 
 
-def _sweep(orders: OrdersPort, database: Database, seller_id: str, marketplace_ids: tuple[str, ...]) -> SweepTotals:
-    with database.transaction() as connection:
-        unfinished = unfinished_search(connection, seller_id, SWEEP)
-        last_until = latest_finished_until(connection, seller_id, SWEEP)
-        not_before = looks_back_to(connection, seller_id)
-        gap = given_up_until(connection, seller_id, SWEEP)
-        now = database_now(connection)
-        first_gap = given_up_since(connection, seller_id, SWEEP, now - GIVEN_UP_LOOK_BACK)
+def _sweep(orders: OrdersPort, database: Database, account_id: str, marketplace_ids: tuple[str, ...]) -> SweepTotals:
+    with database.transaction(account_id) as tx:
+        unfinished = unfinished_search(tx, SWEEP)
+        last_until = latest_finished_until(tx, SWEEP)
+        not_before = looks_back_to(tx)
+        gap = given_up_until(tx, SWEEP)
+        now = database_now(tx.connection)
+        first_gap = given_up_since(tx, SWEEP, now - GIVEN_UP_LOOK_BACK)
     if unfinished is not None:
         window = SearchWindow(
             unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
@@ -150,14 +148,14 @@ def _sweep(orders: OrdersPort, database: Database, seller_id: str, marketplace_i
             return SweepTotals(SearchTotals(finished=True), None)
     missed: set[str] = set()
 
-    def record(connection: Connection, found: Sequence[Order]) -> int:
-        known = known_orders(connection, seller_id, [order.order_id for order in found])
+    def record(tx: AccountTransaction, found: Sequence[Order]) -> int:
+        known = known_orders(tx, [order.order_id for order in found])
         news = [order for order in found if is_missed(order, known.get(order.order_id))]
         missed.update(order.order_id for order in news)
-        return record_orders(connection, seller_id, SWEEP, news)
+        return record_orders(tx, SWEEP, news)
 
     search = search_events(
-        orders, database, window, seller_id=seller_id, purpose=SWEEP, priority=Priority.SWEEP, record=record
+        orders, database, window, account_id=account_id, purpose=SWEEP, priority=Priority.SWEEP, record=record
     )
     return SweepTotals(search=search, window=window, missed=len(missed))
 
@@ -191,36 +189,35 @@ def is_missed(order: Order, known: KnownOrder | None) -> bool:
     )
 
 
-def _give_up(database: Database, seller_id: str, error: Exception) -> bool:
+def _give_up(database: Database, account_id: str, error: Exception) -> bool:
     """Count the failure of the window that is open; True once it is given up for it."""
-    with database.transaction() as connection:
-        search = unfinished_search(connection, seller_id, SWEEP)
+    with database.transaction(account_id) as tx:
+        search = unfinished_search(tx, SWEEP)
         if search is None:
             return False
         told = str(error) if isinstance(error, AmazonError) else f"a defect of this program: {where_from(error)}"
         outage = isinstance(error, AmazonError) and error.retryable
-        failures = fail_search(connection, search.window_id, told, outage=outage)
+        failures = fail_search(tx.connection, search.window_id, told, outage=outage)
         if failures < (OUTAGE_ATTEMPTS if outage else WINDOW_ATTEMPTS):
             return False
-        give_up_search(connection, search.window_id)
-        review_given_up(connection, seller_id)
+        give_up_search(tx.connection, search.window_id)
+        review_given_up(tx)
     return True
 
 
-def review_given_up(connection: Connection, seller_id: str) -> None:
+def review_given_up(tx: AccountTransaction) -> None:
     """Close the alerts of given-up windows that were searched since; raise those of the others."""
-    settle_given_up(connection, seller_id)
+    settle_given_up(tx)
     keys: list[str] = []
-    open_keys = set(open_alert_keys(connection, seller_id, prefix=GIVEN_UP_ALERT))
-    for row in given_up_searches(connection, seller_id):
+    open_keys = set(open_alert_keys(tx, prefix=GIVEN_UP_ALERT))
+    for row in given_up_searches(tx):
         key = f"{GIVEN_UP_ALERT}{row.window_id}"
         keys.append(key)
         if key in open_keys:
             continue
         days = sorted({row.updated_after.date().isoformat(), row.updated_before.date().isoformat()})
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=key,
             severity="error",
             message=f"The search for changes from {row.updated_after:%Y-%m-%d %H:%M} to "
@@ -229,4 +226,4 @@ def review_given_up(connection: Connection, seller_id: str) -> None:
             "search it again; the alert closes when that has read it, or the sweep after one of the next midnights, "
             "which looks back over three days at most.",
         )
-    close_alerts_about(connection, seller_id=seller_id, prefix=GIVEN_UP_ALERT, but=keys)
+    close_alerts_about(tx.connection, account_id=tx.account_id, prefix=GIVEN_UP_ALERT, but=keys)

@@ -11,7 +11,7 @@ search_windows = Table(
     "search_windows",
     metadata,
     Column("window_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("purpose", Text, nullable=False, comment="sweep or backfill"),
     time_column("updated_after", nullable=False),
     time_column("updated_before", nullable=False),
@@ -34,10 +34,10 @@ search_windows = Table(
     time_column("given_up_at"),
     Index(
         "ix_search_windows_open",
-        "seller_id",
+        "account_id",
         "purpose",
         postgresql_where=text("finished_at is null and given_up_at is null"),
     ),
-    UniqueConstraint("seller_id", "purpose", "updated_after", "updated_before"),
+    UniqueConstraint("account_id", "purpose", "updated_after", "updated_before", name="uq_search_windows_window"),
     schema="pipeline",
 )

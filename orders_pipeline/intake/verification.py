@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.order import (
     AMAZON,
     REGULATED_PROGRAM,
@@ -89,41 +88,39 @@ def _stands(claim: FetchClaim) -> bool:
     return timedelta() <= age < APPROVAL_STANDS
 
 
-def keep_verification(connection: Connection, seller_id: str, order_id: str, verified: Verified) -> None:
+def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified) -> None:
     """Store it, ask again while it is not approved, and tell a person where one has to act."""
     key = f"order.verification:{order_id}"
     told = verified.verification
-    row = order_row(connection, seller_id, order_id)
+    row = order_row(tx, order_id)
     # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
     waived = row is not None and "regulated" in row.waived_holds
     if told is None:
         if row is not None and row.verification == APPROVED:
             # It was too long ago, and cannot be seen now: held, and shown, until it can.
-            save_verification(
-                connection, seller_id=seller_id, order_id=order_id, status=None, dosage_label=row.dosage_label
-            )
+            save_verification(tx, order_id=order_id, status=None, dosage_label=row.dosage_label)
         if not waived:
             delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
-            request_fetch(connection, seller_id=seller_id, order_id=order_id, delay=delay)
-            _tell_of_problem(connection, seller_id, key, order_id, verified)
+            request_fetch(tx, order_id=order_id, delay=delay)
+            _tell_of_problem(tx, key, order_id, verified)
         return
-    close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
+    close_alert(tx, key=ROLE_ALERT)
     word = told.status if told.status in _WORDS else "unknown"
-    save_verification(connection, seller_id=seller_id, order_id=order_id, status=word, dosage_label=told.dosage_label)
+    save_verification(tx, order_id=order_id, status=word, dosage_label=told.dosage_label)
     if word != APPROVED and not waived:
         delay = PENDING_RETRY if word == PENDING else DECIDED_RETRY
-        request_fetch(connection, seller_id=seller_id, order_id=order_id, delay=delay)
+        request_fetch(tx, order_id=order_id, delay=delay)
     message, what_to_do, severity = _words(order_id, word, told)
     if not message:
-        close_alert(connection, seller_id=seller_id, key=key)
+        close_alert(tx, key=key)
         return
-    raise_alert(connection, seller_id=seller_id, key=key, severity=severity, message=message, what_to_do=what_to_do)
+    raise_alert(tx, key=key, severity=severity, message=message, what_to_do=what_to_do)
 
 
-def review_verifications(connection: Connection, seller_id: str) -> None:
+def review_verifications(tx: AccountTransaction) -> None:
     """Close the alert about the role once no order waits for a verification: none would be asked that could succeed."""
-    if open_alert_keys(connection, seller_id, prefix=ROLE_ALERT) and not unverified_orders(connection, seller_id):
-        close_alert(connection, seller_id=seller_id, key=ROLE_ALERT)
+    if open_alert_keys(tx, prefix=ROLE_ALERT) and not unverified_orders(tx):
+        close_alert(tx, key=ROLE_ALERT)
 
 
 def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]:
@@ -151,13 +148,12 @@ def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]
     )
 
 
-def _tell_of_problem(connection: Connection, seller_id: str, key: str, order_id: str, verified: Verified) -> None:
+def _tell_of_problem(tx: AccountTransaction, key: str, order_id: str, verified: Verified) -> None:
     if verified.problem is None:
         return
     if verified.account_refused:
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=ROLE_ALERT,
             severity="error",
             message=f"Verifications of regulated orders cannot be read; these orders are held. {verified.problem}",
@@ -166,8 +162,7 @@ def _tell_of_problem(connection: Connection, seller_id: str, key: str, order_id:
         )
         return
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=key,
         severity="warning",
         message=f"Amazon gives no verification of order {order_id}, which has regulated items: {verified.problem}",

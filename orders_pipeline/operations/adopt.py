@@ -9,10 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
 from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
 
@@ -32,14 +30,14 @@ class AdoptTotals:
     already: int
 
 
-def orders_to_adopt(database: Database, *, seller_id: str) -> Sequence[AnyRow]:
+def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait for it, nearest ship-by first."""
-    with database.transaction() as connection:
-        return waiting_for_adoption(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        return waiting_for_adoption(tx)
 
 
 def adopt_orders(
-    database: Database, audit: AuditLog, *, seller_id: str, order_ids: Sequence[str] = (), everything: bool = False
+    database: Database, audit: AuditLog, *, account_id: str, order_ids: Sequence[str] = (), everything: bool = False
 ) -> AdoptTotals:
     """Adopt the named orders, known or not, or everything that waits for it. All or none. Raises OrdersNotAdopted."""
     named = sorted({order_id.strip() for order_id in order_ids})
@@ -50,15 +48,15 @@ def adopt_orders(
         raise OrdersNotAdopted(
             f"{len(wrong)} of {len(named)} are not Amazon order ids (as 902-1845936-5435065): nothing was adopted."
         )
-    with database.transaction() as connection:
-        chosen = named or sorted(row.order_id for row in waiting_for_adoption(connection, seller_id))
-        adopted = [order_id for order_id in chosen if _adopt(connection, seller_id, order_id)]
+    with database.transaction(account_id) as tx:
+        chosen = named or sorted(row.order_id for row in waiting_for_adoption(tx))
+        adopted = [order_id for order_id in chosen if _adopt(tx, order_id)]
         audit.record_many(
-            connection,
+            tx.connection,
             [
                 AuditEntry(
                     action="adopt_order",
-                    seller_id=seller_id,
+                    account_id=account_id,
                     order_id=order_id,
                     purpose="a person says that no other process ships it",
                     outcome="adopted",
@@ -69,18 +67,12 @@ def adopt_orders(
     return AdoptTotals(adopted=len(adopted), already=len(chosen) - len(adopted))
 
 
-def _adopt(connection: Connection, seller_id: str, order_id: str) -> bool:
+def _adopt(tx: AccountTransaction, order_id: str) -> bool:
     insert_unknown_order(
-        connection,
-        seller_id=seller_id,
-        order_id=order_id,
-        marketplace_id=None,
-        status="UNKNOWN",
-        fulfilled_by="UNKNOWN",
-        last_updated_at=None,
+        tx, order_id=order_id, marketplace_id=None, status="UNKNOWN", fulfilled_by="UNKNOWN", last_updated_at=None
     )
-    if not note_adoption(connection, seller_id, order_id):
+    if not note_adoption(tx, order_id):
         return False
     # Its address was not asked for while an old process shipped it.
-    request_fetch(connection, seller_id=seller_id, order_id=order_id)
+    request_fetch(tx, order_id=order_id)
     return True

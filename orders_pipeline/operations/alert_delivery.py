@@ -43,7 +43,7 @@ class AlertNotDelivered(Exception):
 def deliver_alerts(
     database: Database,
     *,
-    seller_id: str,
+    account_id: str,
     slack_webhook_url: SecretStr | None,
     budget_seconds: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
@@ -60,8 +60,8 @@ def deliver_alerts(
     while tried < ALERTS_A_CALL and in_a_row < REFUSED_IN_A_ROW:
         if tried and clock() - started >= budget_seconds:
             break
-        with database.begin() as connection:
-            alert = claim_undelivered_alert(connection, seller_id, lease=LEASE)
+        with database.transaction(account_id) as tx:
+            alert = claim_undelivered_alert(tx, lease=LEASE)
         if alert is None:
             break
         tried += 1

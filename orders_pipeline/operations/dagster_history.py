@@ -60,7 +60,7 @@ def prune_history(
 
     after = 0
     while goes_on():
-        with dagster.transaction() as connection:
+        with dagster.begin() as connection:
             runs = queries.old_runs(connection, cutoff, after, RUNS_A_BATCH)
             events_gone, runs_gone = queries.delete_runs(connection, [run.run_id for run in runs])
         totals.gone["event_logs"] += events_gone
@@ -70,26 +70,26 @@ def prune_history(
         after = runs[-1].id
     after = 0
     while goes_on():
-        with dagster.transaction() as connection:
+        with dagster.begin() as connection:
             events = queries.old_runless_events(connection, cutoff, after, EVENTS_A_BATCH)
             totals.gone["event_logs"] += queries.delete_runless_events(connection, [event.id for event in events])
         if _is_last(events, EVENTS_A_BATCH):
             break
         after = events[-1].id
     while goes_on():
-        with dagster.transaction() as connection:
+        with dagster.begin() as connection:
             results_gone = queries.delete_old_check_results(connection, cutoff, EVENTS_A_BATCH)
         totals.gone["asset_check_executions"] += results_gone
         if results_gone < EVENTS_A_BATCH:
             break
     if goes_on():
-        with dagster.transaction() as connection:
+        with dagster.begin() as connection:
             totals.gone["bulk_actions"] += queries.delete_old_backfills(connection, cutoff)
     if any(totals.gone.values()):
         audit.record(
             None,
             action="purge_history",
-            seller_id="*",
+            account_id="*",
             purpose=f"Dagster's runs and events older than {keep.days} days",
             outcome="unfinished" if totals.unfinished else "done",
             detail={table: rows for table, rows in sorted(totals.gone.items()) if rows},
@@ -99,14 +99,14 @@ def prune_history(
 
 def history_sizes(dagster: Database) -> list[TableSize]:
     """How much there is, by table."""
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         return queries.history_sizes(connection)
 
 
 def history_is_pruned(dagster: Database, *, keep: timedelta = timedelta(days=KEEP_DAYS)) -> CheckOutcome:
     """Nothing of Dagster's history that could go is older than it may be."""
     cutoff = dagster.now() - keep - PATIENCE
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         runs, events = queries.count_overdue(connection, cutoff)
     return CheckOutcome(
         name="history_is_pruned",

@@ -39,7 +39,7 @@ class Deployment:
         _mask_secrets(settings)
 
     @property
-    def seller_id(self) -> str:
+    def account_id(self) -> str:
         return self.settings.require_amazon().seller_id
 
     @property
@@ -81,7 +81,7 @@ class Deployment:
         return open_key_provider(self.settings, self._nothing_is_wrapped)
 
     def _nothing_is_wrapped(self) -> bool:
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             return not holds_wrapped_keys(connection)
 
     @cached_property
@@ -130,9 +130,9 @@ def _mask_secrets(settings: Settings) -> None:
 class _AmazonAudit:
     """Hands the Amazon client's audit entries to the audit log."""
 
-    def __init__(self, audit: AuditLog, seller_id: str) -> None:
+    def __init__(self, audit: AuditLog, account_id: str) -> None:
         self._audit = audit
-        self._seller_id = seller_id
+        self._account_id = account_id
 
     def record(
         self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Mapping[str, object]
@@ -140,7 +140,7 @@ class _AmazonAudit:
         self._audit.record(
             None,
             action=action,
-            seller_id=self._seller_id,
+            account_id=self._account_id,
             order_id=order_id,
             purpose=purpose,
             outcome=outcome,

@@ -36,7 +36,7 @@ def examine(deployment: Deployment) -> list[Finding]:
 
 def _database(deployment: Deployment) -> Finding:
     try:
-        with deployment.database.transaction() as connection:
+        with deployment.database.begin() as connection:
             missing = missing_revisions(connection)
     except EmbeddedPostgresError as error:
         return bad("database", "the embedded PostgreSQL is not running", str(error))

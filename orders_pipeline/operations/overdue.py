@@ -48,10 +48,10 @@ SCHEDULED = (
 )
 
 
-def work_is_done(database: Database, *, seller_id: str, work: str) -> None:
+def work_is_done(database: Database, *, account_id: str, work: str) -> None:
     """Note that this work has come to its end."""
-    with database.transaction() as connection:
-        note_done(connection, seller_id, work)
+    with database.transaction(account_id) as tx:
+        note_done(tx, work)
 
 
 def watch_scheduled_work(tx: AccountTransaction) -> None:
@@ -70,7 +70,7 @@ join unnest(
   ) as s(work, schedule, at_most, severity) using (work)
 cross join lateral (
   select max(t) as last_at from unnest(array[w.watched_since, w.done_at]) as t where t <= clock_timestamp()) k
-where w.seller_id = :account_id and (k.last_at is null or k.last_at < clock_timestamp() - s.at_most)
+where w.account_id = :account_id and (k.last_at is null or k.last_at < clock_timestamp() - s.at_most)
 """).bindparams(
     works=[one.work for one in SCHEDULED],
     schedules=[one.schedule for one in SCHEDULED],

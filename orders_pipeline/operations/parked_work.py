@@ -4,52 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 
 
-def parked_work(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(stage, order_id, reason, parked_at) of everything that was set aside, newest first."""
-    return connection.execute(
+    return tx.execute(
         text(
             "select 'fetch' as stage, order_id, park_reason as reason, parked_at from pipeline.orders "
-            "where seller_id = :seller_id and parked_at is not null "
+            "where account_id = :account_id and parked_at is not null "
             "union all select 'push', order_id, coalesce(last_error, state), coalesce(parked_at, changed_at) "
             "from pipeline.fulfillment_queue "
-            "where seller_id = :seller_id and (parked_at is not null or state = 'refused') "
+            "where account_id = :account_id and (parked_at is not null or state = 'refused') "
             "union all select 'confirm', order_id, coalesce(last_error, state), changed_at "
             "from pipeline.shipment_confirmations "
-            "where seller_id = :seller_id and state in ('held', 'refused', 'dropped', 'blocked') "
+            "where account_id = :account_id and state in ('held', 'refused', 'dropped', 'blocked') "
             "order by parked_at desc nulls last"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).all()
 
 
-def parked_orders(connection: Connection, seller_id: str, reason: str | None, stage: str | None = None) -> list[str]:
+def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None = None) -> list[str]:
     """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
     (fetch, push, confirm), only what that stage set aside."""
     return sorted(
         {
             row.order_id
-            for row in parked_work(connection, seller_id)
+            for row in parked_work(tx)
             if (reason is None or reason.lower() in (row.reason or "").lower()) and stage in (None, row.stage)
         }
     )
 
 
-def retry_packages(connection: Connection, seller_id: str, order_id: str) -> int:
+def retry_packages(tx: AccountTransaction, order_id: str) -> int:
     """Have the packages of one order that need a person looked at once more; how many."""
     # What was sent before is read back first: it may be there by now. The rest is told again.
-    result = connection.execute(
+    result = tx.execute(
         text(
             "update pipeline.shipment_confirmations set attempts = 0, reads = 0, last_error = null, "
             "state = case when sends > 0 and state <> 'held' then 'sending' else 'pending' end, "
             "sends = least(sends, 1), action_due_at = clock_timestamp(), changed_at = clock_timestamp() "
-            "where seller_id = :seller_id and order_id = :order_id "
+            "where account_id = :account_id and order_id = :order_id "
             "and state in ('held', 'refused', 'dropped', 'blocked')"
         ),
-        {"seller_id": seller_id, "order_id": order_id},
+        {"account_id": tx.account_id, "order_id": order_id},
     )
     return result.rowcount

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from orders_pipeline.database.engine import AccountTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,22 @@ class PendingWork:
         return self.shipment_events + self.confirmations
 
 
-def pending_work(connection: Connection, seller_id: str) -> PendingWork:
-    row = connection.execute(
+def pending_work(tx: AccountTransaction) -> PendingWork:
+    row = tx.execute(
         text(
             "select "
-            "(select count(*) from pipeline.order_events where seller_id = :seller_id and processed_at is null), "
+            "(select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null), "
             "(select count(*) from pipeline.orders "
-            " where seller_id = :seller_id and fetch_due_at <= clock_timestamp()), "
-            "(select count(*) from pipeline.orders where seller_id = :seller_id and queue_stale), "
+            " where account_id = :account_id and fetch_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.orders where account_id = :account_id and queue_stale), "
             "(select count(*) from pipeline.fulfillment_queue "
-            " where seller_id = :seller_id and action_due_at <= clock_timestamp()), "
-            "(select count(*) from pipeline.wms_shipments where seller_id = :seller_id and processed_at is null), "
+            " where account_id = :account_id and action_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.wms_shipments where account_id = :account_id and processed_at is null), "
             "(select count(*) from pipeline.shipment_confirmations "
-            " where seller_id = :seller_id and action_due_at <= clock_timestamp() "
+            " where account_id = :account_id and action_due_at <= clock_timestamp() "
             # Only what a run takes up: anything else would ask for runs for ever.
             " and (state in ('pending', 'sending', 'sent') or state = 'confirmed' and carrier_code = 'Other'))"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).one()
     return PendingWork(*(int(value) for value in row))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from orders_pipeline.database.engine import AccountTransaction
 
 # Merchant-fulfilled orders that were read from Amazon. What holds one is in the queue: a missing entry is a defect.
 _ELIGIBLE = (
     "o.fulfilled_by = 'MERCHANT' and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.fetched_at is not null "
-    "and not o.queue_stale and exists (select 1 from pipeline.order_items i where i.seller_id = o.seller_id "
+    "and not o.queue_stale and exists (select 1 from pipeline.order_items i where i.account_id = o.account_id "
     "and i.order_id = o.order_id and not i.cancelled and i.quantity_ordered > i.quantity_fulfilled)"
 )
 
@@ -23,79 +25,71 @@ class Silence:
     missed_last_day: int
 
 
-def eligible_without_entry(connection: Connection, seller_id: str) -> int:
+def eligible_without_entry(tx: AccountTransaction) -> int:
     """Orders that should be in the fulfillment queue and are not."""
     return _count(
-        connection,
-        f"select count(*) from pipeline.orders o where o.seller_id = :seller_id and {_ELIGIBLE} and not exists "  # noqa: S608
-        "(select 1 from pipeline.fulfillment_queue q where q.seller_id = o.seller_id and q.order_id = o.order_id)",
-        seller_id,
+        tx,
+        f"select count(*) from pipeline.orders o where o.account_id = :account_id and {_ELIGIBLE} and not exists "  # noqa: S608
+        "(select 1 from pipeline.fulfillment_queue q where q.account_id = o.account_id and q.order_id = o.order_id)",
     )
 
 
-def cancelled_yet_shipping(connection: Connection, seller_id: str) -> int:
+def cancelled_yet_shipping(tx: AccountTransaction) -> int:
     """Orders that Amazon has cancelled and the queue would still hand to the warehouse."""
     return _count(
-        connection,
-        "select count(*) from pipeline.fulfillment_queue q join pipeline.orders o using (seller_id, order_id) "
-        "where q.seller_id = :seller_id and o.status = 'CANCELLED' and not o.queue_stale and q.state = 'queued'",
-        seller_id,
+        tx,
+        "select count(*) from pipeline.fulfillment_queue q join pipeline.orders o using (account_id, order_id) "
+        "where q.account_id = :account_id and o.status = 'CANCELLED' and not o.queue_stale and q.state = 'queued'",
     )
 
 
-def pushed_with_two_contents(connection: Connection, seller_id: str) -> int:
+def pushed_with_two_contents(tx: AccountTransaction) -> int:
     """Orders of which the warehouse says that it has them with other content."""
-    return _count(
-        connection,
-        "select count(*) from pipeline.wms_orders where seller_id = :seller_id and answer = 'conflict'",
-        seller_id,
-    )
+    return _count(tx, "select count(*) from pipeline.wms_orders where account_id = :account_id and answer = 'conflict'")
 
 
-def unconfirmed_near_deadline(connection: Connection, seller_id: str, hours: int) -> int:
+def unconfirmed_near_deadline(tx: AccountTransaction, hours: int) -> int:
     """Packages that left and that Amazon does not show, with less than this many hours to the ship-by time."""
     return _count(
-        connection,
-        "select count(*) from pipeline.shipment_confirmations where seller_id = :seller_id and state in "
+        tx,
+        "select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state in "
         "('pending', 'sending', 'sent', 'held', 'refused', 'dropped') "
         "and ship_by < clock_timestamp() + make_interval(hours => :hours)",
-        seller_id,
         hours=hours,
     )
 
 
-def unshipped_past_deadline(connection: Connection, seller_id: str) -> int:
+def unshipped_past_deadline(tx: AccountTransaction) -> int:
     """Orders whose ship-by time has passed with nothing confirmed."""
     return _count(
-        connection,
-        "select count(*) from pipeline.orders where seller_id = :seller_id and fulfilled_by = 'MERCHANT' "
+        tx,
+        "select count(*) from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT' "
         "and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and ship_by < clock_timestamp()",
-        seller_id,
     )
 
 
-def oldest_pending_event_seconds(connection: Connection, seller_id: str) -> float:
+def oldest_pending_event_seconds(tx: AccountTransaction) -> float:
     """Age of the oldest event that no order has absorbed; 0 if there is none."""
-    value = connection.execute(
+    value = tx.execute(
         text(
             "select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0) from pipeline.order_events "
-            "where seller_id = :seller_id and processed_at is null"
+            "where account_id = :account_id and processed_at is null"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).scalar_one()
     return float(value)
 
 
-def silence(connection: Connection, seller_id: str) -> Silence:
+def silence(tx: AccountTransaction) -> Silence:
     """How long notifications have been silent, and what sweeps found meanwhile."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "select extract(epoch from clock_timestamp() - max(received_at) filter (where source = 'notification')), "
             "extract(epoch from clock_timestamp() - max(received_at) filter (where source = 'sweep')), "
             "count(*) filter (where source = 'sweep' and received_at > clock_timestamp() - interval '1 day') "
-            "from pipeline.order_events where seller_id = :seller_id"
+            "from pipeline.order_events where account_id = :account_id"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).one()
     notification, missed, count = row
     return Silence(
@@ -105,5 +99,5 @@ def silence(connection: Connection, seller_id: str) -> Silence:
     )
 
 
-def _count(connection: Connection, statement: str, seller_id: str, **more: int) -> int:
-    return int(connection.execute(text(statement), {"seller_id": seller_id, **more}).scalar_one())
+def _count(tx: AccountTransaction, statement: str, **more: int) -> int:
+    return int(tx.execute(text(statement), {"account_id": tx.account_id, **more}).scalar_one())

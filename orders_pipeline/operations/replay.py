@@ -31,7 +31,7 @@ def replay_parked(
     database: Database,
     audit: AuditLog,
     *,
-    seller_id: str,
+    account_id: str,
     order_ids: Sequence[str] = (),
     reason: str | None = None,
     stage: str | None = None,
@@ -39,24 +39,24 @@ def replay_parked(
     """Replay the named orders, or, without names, all that are parked (in this stage, for a reason with this text)."""
     chosen = list(order_ids)
     if not chosen:
-        with database.transaction() as connection:
-            chosen = parked_orders(connection, seller_id, reason, stage)
+        with database.transaction(account_id) as tx:
+            chosen = parked_orders(tx, reason, stage)
     totals = ReplayTotals()
     for order_id in chosen:
-        totals.packages += recover_order(database, audit, seller_id=seller_id, order_id=order_id)
+        totals.packages += recover_order(database, audit, account_id=account_id, order_id=order_id)
         totals.orders += 1
     return totals
 
 
-def recover_order(database: Database, audit: AuditLog, *, seller_id: str, order_id: str) -> int:
+def recover_order(database: Database, audit: AuditLog, *, account_id: str, order_id: str) -> int:
     """Have one order, known or not, fetched and brought into line; how many of its packages are looked at again."""
-    with database.transaction() as connection:
-        now = database_now(connection)
+    with database.transaction(account_id) as tx:
+        now = database_now(tx.connection)
         insert_order_events(
-            connection,
+            tx.connection,
             [
                 NewOrderEvent(
-                    seller_id=seller_id,
+                    account_id=account_id,
                     order_id=order_id,
                     source="recovery",
                     deduplication_key=f"recovery:{now.isoformat()}",
@@ -67,31 +67,25 @@ def recover_order(database: Database, audit: AuditLog, *, seller_id: str, order_
             ],
         )
         insert_unknown_order(
-            connection,
-            seller_id=seller_id,
-            order_id=order_id,
-            marketplace_id=None,
-            status="UNKNOWN",
-            fulfilled_by="UNKNOWN",
-            last_updated_at=None,
+            tx, order_id=order_id, marketplace_id=None, status="UNKNOWN", fulfilled_by="UNKNOWN", last_updated_at=None
         )
-        believe_amazon(connection, seller_id=seller_id, order_id=order_id)
-        request_fetch(connection, seller_id=seller_id, order_id=order_id)
+        believe_amazon(tx, order_id=order_id)
+        request_fetch(tx, order_id=order_id)
         entries: list[AuditEntry] = []
-        state = replay_fulfillment(connection, seller_id, order_id, entries)
-        packages = retry_packages(connection, seller_id, order_id)
+        state = replay_fulfillment(tx, order_id, entries)
+        packages = retry_packages(tx, order_id)
         # What needs a person again is told again.
         for kind in NEEDS_A_PERSON:
             about = f"package.{kind}:{order_id}:"
-            close_alerts_about(connection, seller_id=seller_id, prefix=about)
+            close_alerts_about(tx.connection, account_id=account_id, prefix=about)
         entries.append(
             AuditEntry(
                 action="order_replay",
-                seller_id=seller_id,
+                account_id=account_id,
                 order_id=order_id,
                 purpose="a person asked for another try",
                 outcome=state.value if state else "not_queued",
             )
         )
-        audit.record_many(connection, entries)
+        audit.record_many(tx.connection, entries)
     return packages

@@ -15,7 +15,7 @@ class HoldNotReleased(Exception):
 
 
 def release_hold(
-    database: Database, audit: AuditLog, *, seller_id: str, order_id: str, reasons: Sequence[str], why: str
+    database: Database, audit: AuditLog, *, account_id: str, order_id: str, reasons: Sequence[str], why: str
 ) -> None:
     """Ship this order in spite of the reasons named. An empty list takes the decision back. Raises HoldNotReleased."""
     final = sorted(set(reasons) - WAIVABLE)
@@ -24,15 +24,15 @@ def release_hold(
             f"{', '.join(final)} is not a person's to waive (these are: {', '.join(sorted(WAIVABLE))}): the runbook, "
             "'Holds', says what ends it."
         )
-    with database.transaction() as connection:
-        if not waive_holds(connection, seller_id=seller_id, order_id=order_id, reasons=reasons):
+    with database.transaction(account_id) as tx:
+        if not waive_holds(tx, order_id=order_id, reasons=reasons):
             raise HoldNotReleased(f"Order {order_id} is not known: run the job recover_order first.")
         # The push waits for the next look, which may be hours away; and what is taken back is to be asked again.
-        request_fetch(connection, seller_id=seller_id, order_id=order_id)
+        request_fetch(tx, order_id=order_id)
         audit.record(
-            connection,
+            tx.connection,
             action="release_hold",
-            seller_id=seller_id,
+            account_id=account_id,
             order_id=order_id,
             purpose=why,
             outcome="waived" if reasons else "taken_back",

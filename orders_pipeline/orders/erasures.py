@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.database.locks import Lock, hold, hold_shared
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
@@ -46,26 +47,26 @@ def erasure(connection: Connection, erasure_id: int) -> Erasure:
     return Erasure(*row)
 
 
-def insert_erasure(connection: Connection, seller_id: str, order_id: str | None, *, everything: bool = False) -> int:
+def insert_erasure(tx: AccountTransaction, order_id: str | None, *, everything: bool = False) -> int:
     """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
-    hold(connection, Lock.ERASURES)
-    return connection.execute(
+    hold(tx.connection, Lock.ERASURES)
+    return tx.execute(
         text(
-            "insert into pipeline.erasures (seller_id, order_id, everything) "
-            "values (:seller_id, :order_id, :everything) returning erasure_id"
+            "insert into pipeline.erasures (account_id, order_id, everything) "
+            "values (:account_id, :order_id, :everything) returning erasure_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id, "everything": everything},
+        {"account_id": tx.account_id, "order_id": order_id, "everything": everything},
     ).scalar_one()
 
 
-def open_erasures(connection: Connection, seller_id: str) -> list[Erasure]:
+def open_erasures(tx: AccountTransaction) -> list[Erasure]:
     """Those that are not finished, in the order in which they were asked for."""
-    rows = connection.execute(
+    rows = tx.execute(
         text(
             "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
-            "where seller_id = :seller_id and finished_at is null order by erasure_id"
+            "where account_id = :account_id and finished_at is null order by erasure_id"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     )
     return [Erasure(*row) for row in rows]
 
@@ -77,17 +78,18 @@ def mark_erasure_shredded(connection: Connection, erasure_id: int) -> None:
     )
 
 
-def finish_erasures(connection: Connection, seller_id: str) -> int:
+def finish_erasures(tx: AccountTransaction) -> int:
     """Close those whose warehouse has erased all that it was sent; how many."""
-    return connection.execute(
+    return tx.execute(
         text(
             "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608  # our own constants
-            "where e.seller_id = :seller_id and e.finished_at is null and e.shredded_at is not null "
-            "and not exists (select from pipeline.wms_orders w left join pipeline.orders o using (seller_id, order_id) "
-            f"where w.seller_id = e.seller_id and {KEPT_THERE} and (w.order_id = e.order_id "
+            "where e.account_id = :account_id and e.finished_at is null and e.shredded_at is not null "
+            "and not exists (select from pipeline.wms_orders w "
+            "left join pipeline.orders o using (account_id, order_id) "
+            f"where w.account_id = e.account_id and {KEPT_THERE} and (w.order_id = e.order_id "
             f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.asked_at))"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).rowcount
 
 
@@ -98,71 +100,71 @@ def is_finished(connection: Connection, erasure_id: int) -> bool:
     ).scalar_one()
 
 
-def to_be_forgotten(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> set[str]:
+def to_be_forgotten(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
     """Those of the orders that somebody asked to forget: they are neither fetched with their details nor pushed."""
     return set(
-        connection.execute(
+        tx.execute(
             text(
                 "select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id) "  # noqa: S608
-                "left join pipeline.orders o on o.seller_id = :seller_id and o.order_id = given.order_id "
-                "where exists (select from pipeline.erasures e where e.seller_id = :seller_id "
+                "left join pipeline.orders o on o.account_id = :account_id and o.order_id = given.order_id "
+                "where exists (select from pipeline.erasures e where e.account_id = :account_id "
                 f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.asked_at))"
             ),
-            {"seller_id": seller_id, "order_ids": list(order_ids)},
+            {"account_id": tx.account_id, "order_ids": list(order_ids)},
         ).scalars()
     )
 
 
-def may_be_stored(connection: Connection, seller_id: str, order_id: str) -> bool:
+def may_be_stored(tx: AccountTransaction, order_id: str) -> bool:
     """Whether nobody asked to forget this order; until this transaction ends nobody can."""
-    hold_shared(connection, Lock.ERASURES)
-    return not to_be_forgotten(connection, seller_id, [order_id])
+    hold_shared(tx.connection, Lock.ERASURES)
+    return not to_be_forgotten(tx, [order_id])
 
 
-def bar_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
+def bar_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.orders set has_address = false, fetch_due_at = null, queue_stale = true "
-            "where seller_id = :seller_id and order_id = any(:order_ids)"
+            "where account_id = :account_id and order_id = any(:order_ids)"
         ),
-        {"seller_id": seller_id, "order_ids": list(order_ids)},
+        {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
 
 
-def orders_to_bar(connection: Connection, seller_id: str, asked_at: datetime, after: str, limit: int) -> list[str]:
+def orders_to_bar(tx: AccountTransaction, asked_at: datetime, after: str, limit: int) -> list[str]:
     """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
-                "select o.order_id from pipeline.orders o where o.seller_id = :seller_id and o.order_id > :after "  # noqa: S608
+                "select o.order_id from pipeline.orders o where o.account_id = :account_id and o.order_id > :after "  # noqa: S608
                 "and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
                 f"and {known_by()} <= :asked_at order by o.order_id limit :limit"
             ),
-            {"seller_id": seller_id, "asked_at": asked_at, "after": after, "limit": limit},
+            {"account_id": tx.account_id, "asked_at": asked_at, "after": after, "limit": limit},
         ).scalars()
     )
 
 
-def delete_tokens(connection: Connection, seller_id: str) -> int:
+def delete_tokens(tx: AccountTransaction) -> int:
     """Forget Amazon's tokens for this seller; how many there were."""
-    statement = text("delete from vault.amazon_tokens where seller_id = :seller_id")
-    return connection.execute(statement, {"seller_id": seller_id}).rowcount
+    statement = text("delete from vault.amazon_tokens where account_id = :account_id")
+    return tx.execute(statement, {"account_id": tx.account_id}).rowcount
 
 
-def seller_left_at(connection: Connection, seller_id: str) -> datetime | None:
+def seller_left_at(tx: AccountTransaction) -> datetime | None:
     """When it was last asked to forget everything of the seller, what identifies nobody too."""
-    statement = text("select max(asked_at) from pipeline.erasures where seller_id = :seller_id and everything")
-    return connection.execute(statement, {"seller_id": seller_id}).scalar_one()
+    statement = text("select max(asked_at) from pipeline.erasures where account_id = :account_id and everything")
+    return tx.execute(statement, {"account_id": tx.account_id}).scalar_one()
 
 
-def overdue_erasures(connection: Connection, seller_id: str, *, older_than: timedelta) -> tuple[int, int]:
+def overdue_erasures(tx: AccountTransaction, *, older_than: timedelta) -> tuple[int, int]:
     """How many requests are open, and how many of them were made longer ago than that."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "select count(*), count(*) filter (where asked_at < clock_timestamp() - :age) "
-            "from pipeline.erasures where seller_id = :seller_id and finished_at is null"
+            "from pipeline.erasures where account_id = :account_id and finished_at is null"
         ),
-        {"seller_id": seller_id, "age": older_than},
+        {"account_id": tx.account_id, "age": older_than},
     ).one()
     return int(row[0]), int(row[1])

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.tables import order_events, parked_messages
 
 # The first day that order events are partitioned by. A year and a half of days keeps the UI quick.
@@ -34,7 +34,7 @@ class NewOrderEvent:
     `partition_day` is the UTC day under which the UI shows it: see `partition_day`.
     """
 
-    seller_id: str
+    account_id: str
     order_id: str
     source: str
     deduplication_key: str
@@ -55,7 +55,7 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
         return []
     rows = [
         {
-            "seller_id": event.seller_id,
+            "account_id": event.account_id,
             "order_id": event.order_id,
             "source": event.source,
             "deduplication_key": event.deduplication_key,
@@ -76,16 +76,16 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
     return list(connection.execute(statement).scalars())
 
 
-def claim_pending_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+def claim_pending_events(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
     """Lock the oldest events that no order has absorbed yet, skipping those another process holds."""
     statement = (
         select(order_events)
-        .where(order_events.c.seller_id == seller_id, order_events.c.processed_at.is_(None))
+        .where(order_events.c.account_id == tx.account_id, order_events.c.processed_at.is_(None))
         .order_by(order_events.c.event_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
 def mark_events_processed(connection: Connection, event_ids: Sequence[int]) -> None:
@@ -97,35 +97,29 @@ def mark_events_processed(connection: Connection, event_ids: Sequence[int]) -> N
         )
 
 
-def has_pending_event(connection: Connection, seller_id: str, order_id: str) -> bool:
+def has_pending_event(tx: AccountTransaction, order_id: str) -> bool:
     """Whether Amazon told something about this order that its state does not hold yet."""
     statement = (
         select(order_events.c.event_id)
         .where(
-            order_events.c.seller_id == seller_id,
+            order_events.c.account_id == tx.account_id,
             order_events.c.order_id == order_id,
             order_events.c.processed_at.is_(None),
         )
         .limit(1)
     )
-    return connection.execute(statement).first() is not None
+    return tx.execute(statement).first() is not None
 
 
 def insert_parked_message(
-    connection: Connection,
-    *,
-    seller_id: str,
-    message_id: str,
-    notification_type: str | None,
-    reason: str,
-    body_bytes: int,
+    tx: AccountTransaction, *, message_id: str, notification_type: str | None, reason: str, body_bytes: int
 ) -> uuid.UUID | None:
     """Note a message that is set aside; None if the same message was parked before. Its body goes to the vault."""
     statement = (
         insert(parked_messages)
         .values(
             parked_id=uuid.uuid4(),
-            seller_id=seller_id,
+            account_id=tx.account_id,
             message_id=message_id,
             notification_type=notification_type,
             reason=reason,
@@ -134,10 +128,10 @@ def insert_parked_message(
         .on_conflict_do_nothing()
         .returning(parked_messages.c.parked_id)
     )
-    return connection.execute(statement).scalar_one_or_none()
+    return tx.execute(statement).scalar_one_or_none()
 
 
-def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -> Sequence[AnyRow]:
+def count_by_day(tx: AccountTransaction, days: Sequence[date]) -> Sequence[AnyRow]:
     """(partition_day, source, events, orders, newest_received_at) for the given UTC days."""
     statement = (
         select(
@@ -147,50 +141,50 @@ def count_by_day(connection: Connection, seller_id: str, days: Sequence[date]) -
             func.count(order_events.c.order_id.distinct()).label("orders"),
             func.max(order_events.c.received_at).label("newest"),
         )
-        .where(order_events.c.seller_id == seller_id, order_events.c.partition_day.in_(days))
+        .where(order_events.c.account_id == tx.account_id, order_events.c.partition_day.in_(days))
         .group_by(order_events.c.partition_day, order_events.c.source)
         .order_by(order_events.c.partition_day, order_events.c.source)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def parked_reasons(connection: Connection, seller_id: str, reasons: Sequence[str], within: timedelta) -> set[str]:
+def parked_reasons(tx: AccountTransaction, reasons: Sequence[str], within: timedelta) -> set[str]:
     """Those of these reasons for which a message was set aside in this time."""
     return {
         reason
         for reason in reasons
-        if connection.execute(
+        if tx.execute(
             select(parked_messages.c.parked_id)
-            .where(*_parked(seller_id, within), parked_messages.c.reason == reason)
+            .where(*_parked(tx.account_id, within), parked_messages.c.reason == reason)
             .limit(1)
         ).first()
     }
 
 
-def was_parked_since(connection: Connection, seller_id: str, kind: str, within: timedelta) -> bool:
+def was_parked_since(tx: AccountTransaction, kind: str, within: timedelta) -> bool:
     """Whether a message was set aside in this time, for a reason of this kind, and not replayed since."""
     statement = (
         select(parked_messages.c.parked_id)
         .where(
-            *_parked(seller_id, within),
+            *_parked(tx.account_id, within),
             func.split_part(parked_messages.c.reason, ":", 1) == kind,
             parked_messages.c.replayed_at.is_(None),
         )
         .limit(1)
     )
-    return connection.execute(statement).first() is not None
+    return tx.execute(statement).first() is not None
 
 
-def _parked(seller_id: str, within: timedelta) -> tuple[ColumnElement[bool], ...]:
+def _parked(account_id: str, within: timedelta) -> tuple[ColumnElement[bool], ...]:
     """Of the queue's messages: what cannot be read of a search has an alert of its own."""
     return (
-        parked_messages.c.seller_id == seller_id,
+        parked_messages.c.account_id == account_id,
         parked_messages.c.parked_at > func.clock_timestamp() - within,
         parked_messages.c.notification_type.is_distinct_from("search entry"),
     )
 
 
-def parked_messages_by_reason(connection: Connection, seller_id: str, limit: int = 20) -> Sequence[AnyRow]:
+def parked_messages_by_reason(tx: AccountTransaction, limit: int = 20) -> Sequence[AnyRow]:
     """(notification_type, reason, messages, newest) of what was set aside in the last two weeks, most first."""
     statement = (
         select(
@@ -200,11 +194,11 @@ def parked_messages_by_reason(connection: Connection, seller_id: str, limit: int
             func.max(parked_messages.c.parked_at).label("newest"),
         )
         .where(
-            parked_messages.c.seller_id == seller_id,
+            parked_messages.c.account_id == tx.account_id,
             parked_messages.c.parked_at > func.clock_timestamp() - text("interval '14 days'"),
         )
         .group_by(parked_messages.c.notification_type, parked_messages.c.reason)
         .order_by(text("messages desc"))
         .limit(limit)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from orders_pipeline.database.engine import AccountTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +26,16 @@ class KnownOrder:
     pieces: dict[str, int]
 
 
-def known_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, KnownOrder]:
+def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, KnownOrder]:
     """Those of these orders that are known, by id."""
-    rows = connection.execute(
+    rows = tx.execute(
         text(
             "select o.*, (select jsonb_object_agg(i.order_item_id, "
             "case when i.cancelled then 0 else i.quantity_ordered end) from pipeline.order_items i "
-            "where i.seller_id = o.seller_id and i.order_id = o.order_id) as pieces "
-            "from pipeline.orders o where o.seller_id = :seller_id and o.order_id = any(:order_ids)"
+            "where i.account_id = o.account_id and i.order_id = o.order_id) as pieces "
+            "from pipeline.orders o where o.account_id = :account_id and o.order_id = any(:order_ids)"
         ),
-        {"seller_id": seller_id, "order_ids": list(order_ids)},
+        {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     return {
         row.order_id: KnownOrder(

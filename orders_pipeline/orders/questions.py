@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, not_, select, update
+from sqlalchemy import func, not_, select, update
 
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.order import REGULATED_PROGRAM
 from orders_pipeline.orders.rows import CANCELLED
 from orders_pipeline.orders.tables import orders
 
 
-def record_told_cancellation(
-    connection: Connection, *, seller_id: str, order_id: str, told_at: datetime | None, over: bool
-) -> None:
+def record_told_cancellation(tx: AccountTransaction, *, order_id: str, told_at: datetime | None, over: bool) -> None:
     """Note that a message told of a cancellation: nothing is shipped until Amazon's own answer says otherwise.
 
     `over`: there is nothing to stop yet, so the order counts as cancelled without a call.
     """
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             cancellation_told_at=func.clock_timestamp(),
             told_at=func.greatest(orders.c.told_at, told_at),
@@ -30,11 +29,11 @@ def record_told_cancellation(
     )
 
 
-def ask_again(connection: Connection, *, seller_id: str, order_id: str, delay: timedelta) -> None:
+def ask_again(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
     """The answer left a question open: ask again, and count it."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
             fetch_requests=orders.c.fetch_requests + 1,
@@ -45,17 +44,15 @@ def ask_again(connection: Connection, *, seller_id: str, order_id: str, delay: t
     )
 
 
-def settle_questions(
-    connection: Connection, *, seller_id: str, order_id: str, answered: bool, status: str | None = None
-) -> None:
+def settle_questions(tx: AccountTransaction, *, order_id: str, answered: bool, status: str | None = None) -> None:
     """Amazon's answer stands: what messages told before it says nothing any more. `status`: as the answer has it.
 
     `answered`: the answer shows what was asked for. If it only stands because it was asked for long enough, the time
     since then goes on to count: otherwise messages without end would hold the order for ever.
     """
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             told_at=None,
             cancellation_told_at=None,
@@ -67,33 +64,31 @@ def settle_questions(
     )
 
 
-def believe_amazon(connection: Connection, *, seller_id: str, order_id: str) -> None:
+def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
     """A person asks for this order: whatever messages told, and when, the next answer of Amazon's is taken."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(told_at=None, cancellation_told_at=None, last_updated_at=None, rechecks=0, questioned_since=None)
     )
 
 
-def save_verification(
-    connection: Connection, *, seller_id: str, order_id: str, status: str | None, dosage_label: bool
-) -> None:
+def save_verification(tx: AccountTransaction, *, order_id: str, status: str | None, dosage_label: bool) -> None:
     """Keep what Amazon says of a regulated order; None: it says nothing, so what it said before holds no longer."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(verification=status, verified_at=func.clock_timestamp(), dosage_label=dosage_label, queue_stale=True)
     )
 
 
-def unverified_orders(connection: Connection, seller_id: str) -> int:
+def unverified_orders(tx: AccountTransaction) -> int:
     """How many orders with regulated items are to be shipped, are not approved, and nobody has waived that."""
-    return connection.execute(
+    return tx.execute(
         select(func.count())
         .select_from(orders)
         .where(
-            orders.c.seller_id == seller_id,
+            orders.c.account_id == tx.account_id,
             orders.c.status.in_(["UNSHIPPED", "PARTIALLY_SHIPPED"]),
             orders.c.fulfilled_by != "AMAZON",
             orders.c.programs.contains([REGULATED_PROGRAM]),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 
@@ -40,21 +40,20 @@ class FetchClaim:
     last_updated_at: datetime | None
 
 
-def lock_orders(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, AnyRow]:
+def lock_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, AnyRow]:
     """Lock the known ones of these orders, in order of id so that two processes never wait for each other."""
     statement = (
         select(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(order_ids))
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(order_ids))
         .order_by(orders.c.order_id)
         .with_for_update()
     )
-    return {row.order_id: row for row in connection.execute(statement)}
+    return {row.order_id: row for row in tx.execute(statement)}
 
 
 def insert_unknown_order(
-    connection: Connection,
+    tx: AccountTransaction,
     *,
-    seller_id: str,
     order_id: str,
     marketplace_id: str | None,
     status: str,
@@ -66,7 +65,7 @@ def insert_unknown_order(
     statement = (
         insert(orders)
         .values(
-            seller_id=seller_id,
+            account_id=tx.account_id,
             order_id=order_id,
             marketplace_id=marketplace_id,
             status=status,
@@ -78,24 +77,21 @@ def insert_unknown_order(
         .on_conflict_do_nothing()
         .returning(orders.c.order_id)
     )
-    return connection.execute(statement).scalar_one_or_none() is not None
+    return tx.execute(statement).scalar_one_or_none() is not None
 
 
-def record_told_status(
-    connection: Connection, *, seller_id: str, order_id: str, status: str, changed_at: datetime | None
-) -> None:
+def record_told_status(tx: AccountTransaction, *, order_id: str, status: str, changed_at: datetime | None) -> None:
     """Take over a status that an event told, without asking Amazon."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(status=status, last_updated_at=func.greatest(orders.c.last_updated_at, changed_at), queue_stale=True)
     )
 
 
 def request_fetch(
-    connection: Connection,
+    tx: AccountTransaction,
     *,
-    seller_id: str,
     order_id: str,
     delay: timedelta = timedelta(),
     told_at: datetime | None = None,
@@ -109,9 +105,9 @@ def request_fetch(
     more: dict[str, Any] = {} if told_at is None else {"told_at": func.greatest(orders.c.told_at, told_at)}
     if marketplace_id is not None:
         more["marketplace_id"] = case((orders.c.fetched_at.is_(None), marketplace_id), else_=orders.c.marketplace_id)
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
             fetch_requests=orders.c.fetch_requests + 1,
@@ -123,11 +119,11 @@ def request_fetch(
     )
 
 
-def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lease: timedelta) -> list[FetchClaim]:
+def claim_due_fetches(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[FetchClaim]:
     """Lease the orders whose look is due, nearest ship-by first; a lease that is not settled runs out by itself."""
     due = (
         select(orders.c.order_id)
-        .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
+        .where(orders.c.account_id == tx.account_id, orders.c.fetch_due_at <= func.clock_timestamp())
         # Whether to stop an order cannot wait for the others.
         .order_by(
             orders.c.cancellation_told_at.asc().nulls_last(),
@@ -140,7 +136,7 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
     )
     claimed = (
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id.in_(due))
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(due))
         .values(fetch_due_at=func.clock_timestamp() + lease)
         .returning(
             orders.c.order_id,
@@ -158,8 +154,8 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
             func.clock_timestamp().label("claimed_at"),
         )
     )
-    rows = list(connection.execute(claimed))
-    states = queue_states(connection, seller_id, [row.order_id for row in rows])
+    rows = list(tx.execute(claimed))
+    states = queue_states(tx, [row.order_id for row in rows])
     return [
         FetchClaim(
             order_id=row.order_id,
@@ -181,35 +177,35 @@ def claim_due_fetches(connection: Connection, seller_id: str, *, limit: int, lea
     ]
 
 
-def release_fetch(connection: Connection, *, seller_id: str, order_id: str, due_at: datetime) -> None:
+def release_fetch(tx: AccountTransaction, *, order_id: str, due_at: datetime) -> None:
     """Give a leased look back, to be taken at `due_at`; it does not count as an attempt."""
-    connection.execute(
-        update(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id).values(fetch_due_at=due_at)
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(fetch_due_at=due_at)
     )
 
 
-def postpone_due_fetches(connection: Connection, *, seller_id: str, until: datetime) -> None:
+def postpone_due_fetches(tx: AccountTransaction, *, until: datetime) -> None:
     """None of these looks can succeed before: without this, each would be tried, and a run asked for, again and again.
 
     An event that comes meanwhile is looked at when it comes.
     """
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.fetch_due_at <= func.clock_timestamp())
+        .where(orders.c.account_id == tx.account_id, orders.c.fetch_due_at <= func.clock_timestamp())
         .values(fetch_due_at=until)
     )
 
 
-def fail_fetch(
-    connection: Connection, *, seller_id: str, order_id: str, error: str, retry_in: timedelta | None
-) -> None:
+def fail_fetch(tx: AccountTransaction, *, order_id: str, error: str, retry_in: timedelta | None) -> None:
     """Note a failed look: tried again after `retry_in`, or parked (None) until something changes or a person asks."""
     parked = retry_in is None
     # Bounded where it enters; this is the last net: what the database does not take would fail every run.
     error = bounded_text(error, LONGEST_ERROR) or ""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             fetch_attempts=orders.c.fetch_attempts + 1,
             fetch_error=error,
@@ -224,7 +220,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
     statement = insert(orders).values(**values, fetched_at=func.clock_timestamp(), queue_stale=True)
     new = statement.excluded
-    changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("seller_id", "order_id")}
+    changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("account_id", "order_id")}
     # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
     # that is taken over without asking; a cancellation too, until an answer that is not older than it says otherwise.
     told_later = or_(
@@ -245,7 +241,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     newest = func.greatest(orders.c.last_updated_at, new.last_updated_at)
     changed["last_updated_at"] = case((orders.c.fetched_at.is_(None), new.last_updated_at), else_=newest)
     statement = statement.on_conflict_do_update(
-        index_elements=[orders.c.seller_id, orders.c.order_id],
+        index_elements=[orders.c.account_id, orders.c.order_id],
         set_={**changed, "fetched_at": func.clock_timestamp(), "queue_stale": True, "other_marketplace": False},
         # The newest state wins, not the newest arrival; an equal one is taken again (it may hold more parts).
         where=or_(
@@ -258,7 +254,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
         return False
     connection.execute(
         delete(order_items).where(
-            order_items.c.seller_id == values["seller_id"], order_items.c.order_id == values["order_id"]
+            order_items.c.account_id == values["account_id"], order_items.c.order_id == values["order_id"]
         )
     )
     if items:
@@ -266,11 +262,11 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     return True
 
 
-def settle_fetch(connection: Connection, *, seller_id: str, order_id: str, requests: int) -> None:
+def settle_fetch(tx: AccountTransaction, *, order_id: str, requests: int) -> None:
     """The look that was claimed with `requests` is done; a request that came meanwhile stays due."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
             fetch_due_at=case((orders.c.fetch_requests <= requests, None), else_=func.clock_timestamp()),
             fetch_attempts=0,
@@ -279,47 +275,49 @@ def settle_fetch(connection: Connection, *, seller_id: str, order_id: str, reque
     )
 
 
-def mark_queue_stale(connection: Connection, *, seller_id: str, order_id: str) -> None:
+def mark_queue_stale(tx: AccountTransaction, *, order_id: str) -> None:
     """Have the fulfillment queue derived from this order again."""
-    connection.execute(
-        update(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id).values(queue_stale=True)
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(queue_stale=True)
     )
 
 
-def waive_holds(connection: Connection, *, seller_id: str, order_id: str, reasons: Sequence[str]) -> bool:
+def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str]) -> bool:
     """Note a person's decision to ship in spite of these reasons; False for an order that is not known."""
-    updated = connection.execute(
+    updated = tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(waived_holds=sorted(reasons), queue_stale=True)
     )
     return updated.rowcount > 0
 
 
-def lose_address(connection: Connection, *, seller_id: str, order_id: str) -> None:
+def lose_address(tx: AccountTransaction, *, order_id: str) -> None:
     """The vault holds no address for this order any more: it cannot be pushed before it was asked for again."""
-    connection.execute(
+    tx.execute(
         update(orders)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(has_address=False, queue_stale=True)
     )
 
 
-def order_row(connection: Connection, seller_id: str, order_id: str) -> AnyRow | None:
-    statement = select(orders).where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
-    return connection.execute(statement).one_or_none()
+def order_row(tx: AccountTransaction, order_id: str) -> AnyRow | None:
+    statement = select(orders).where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+    return tx.execute(statement).one_or_none()
 
 
-def item_rows(connection: Connection, seller_id: str, order_id: str) -> Sequence[AnyRow]:
+def item_rows(tx: AccountTransaction, order_id: str) -> Sequence[AnyRow]:
     statement = (
         select(order_items)
-        .where(order_items.c.seller_id == seller_id, order_items.c.order_id == order_id)
+        .where(order_items.c.account_id == tx.account_id, order_items.c.order_id == order_id)
         .order_by(order_items.c.position)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def count_by_status(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def count_by_status(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(fulfilled_by, status, orders, oldest_purchase, next_ship_by), most first."""
     statement = (
         select(
@@ -329,31 +327,31 @@ def count_by_status(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
             func.min(orders.c.purchased_at).label("oldest_purchase"),
             func.min(orders.c.ship_by).label("next_ship_by"),
         )
-        .where(orders.c.seller_id == seller_id)
+        .where(orders.c.account_id == tx.account_id)
         .group_by(orders.c.fulfilled_by, orders.c.status)
         .order_by(text("orders desc"))
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def fetch_backlog(connection: Connection, seller_id: str) -> tuple[int, int, float | None]:
+def fetch_backlog(tx: AccountTransaction) -> tuple[int, int, float | None]:
     """(due now or leased, parked, seconds that the longest-waiting one is overdue)."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "select count(*) filter (where fetch_due_at is not null), count(*) filter (where parked_at is not null), "
             "extract(epoch from clock_timestamp() - min(fetch_due_at)) "
-            "from pipeline.orders where seller_id = :seller_id"
+            "from pipeline.orders where account_id = :account_id"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).one()
     return int(row[0]), int(row[1]), None if row[2] is None else max(0.0, float(row[2]))
 
 
-def queue_states(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> dict[str, str]:
+def queue_states(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, str]:
     """The state of the fulfillment order of each of these orders that has one."""
     statement = text(
         "select order_id, state from pipeline.fulfillment_queue "
-        "where seller_id = :seller_id and order_id = any(:order_ids)"
+        "where account_id = :account_id and order_id = any(:order_ids)"
     )
-    rows = connection.execute(statement, {"seller_id": seller_id, "order_ids": list(order_ids)})
+    rows = tx.execute(statement, {"account_id": tx.account_id, "order_ids": list(order_ids)})
     return {row.order_id: row.state for row in rows}

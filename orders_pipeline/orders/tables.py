@@ -27,7 +27,7 @@ order_events = Table(
     "order_events",
     metadata,
     Column("event_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("order_id", Text, nullable=False),
     Column("marketplace_id", Text),
     Column("source", Text, nullable=False, comment="notification, sweep, backfill or recovery"),
@@ -43,9 +43,9 @@ order_events = Table(
     Column("details", JSONB, nullable=False, comment="the message's summary without what identifies a buyer"),
     time_now_column("received_at"),
     time_column("processed_at"),
-    UniqueConstraint("seller_id", "order_id", "deduplication_key"),
-    Index("ix_order_events_pending", "seller_id", "event_id", postgresql_where=text("processed_at is null")),
-    Index("ix_order_events_partition_day", "seller_id", "partition_day"),
+    UniqueConstraint("account_id", "order_id", "deduplication_key"),
+    Index("ix_order_events_pending", "account_id", "event_id", postgresql_where=text("processed_at is null")),
+    Index("ix_order_events_partition_day", "account_id", "partition_day"),
     schema="pipeline",
 )
 
@@ -53,15 +53,15 @@ parked_messages = Table(
     "parked_messages",
     metadata,
     Column("parked_id", Uuid, primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("message_id", Text, nullable=False, comment="SQS MessageId"),
     Column("notification_type", Text),
     Column("reason", Text, nullable=False),
     Column("body_bytes", Integer, nullable=False),
     time_now_column("parked_at"),
     time_column("replayed_at"),
-    UniqueConstraint("seller_id", "message_id"),
-    Index("ix_parked_messages_parked", "seller_id", "parked_at"),
+    UniqueConstraint("account_id", "message_id"),
+    Index("ix_parked_messages_parked", "account_id", "parked_at"),
     schema="pipeline",
 )
 
@@ -69,7 +69,7 @@ parked_messages = Table(
 account_starts = Table(
     "account_starts",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     time_now_column("first_started_at"),
     Column("start_at", DateTime(timezone=True), comment="ORDERS_START_AT as it was set when last seen"),
     schema="pipeline",
@@ -78,7 +78,7 @@ account_starts = Table(
 orders = Table(
     "orders",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("marketplace_id", Text),
     Column("status", Text, nullable=False, comment="canonical: PENDING … CANCELLED, or Amazon's own word"),
@@ -129,13 +129,13 @@ orders = Table(
     Column("verification", Text, comment="of regulated items: Amazon's word"),
     time_column("verified_at"),
     Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
-    Index("ix_orders_queue_stale", "seller_id", "order_id", postgresql_where=text("queue_stale")),
-    Index("ix_orders_fetch_due", "seller_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
-    Index("ix_orders_status", "seller_id", "status", "fulfilled_by"),
-    Index("ix_orders_other_marketplace", "seller_id", "marketplace_id", postgresql_where=text("other_marketplace")),
+    Index("ix_orders_queue_stale", "account_id", "order_id", postgresql_where=text("queue_stale")),
+    Index("ix_orders_fetch_due", "account_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
+    Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
+    Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     Index(
         "ix_orders_open_elsewhere",
-        "seller_id",
+        "account_id",
         "marketplace_id",
         postgresql_where=text(
             "other_marketplace and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and fulfilled_by <> 'AMAZON'"
@@ -147,7 +147,7 @@ orders = Table(
 order_items = Table(
     "order_items",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("order_item_id", Text, primary_key=True),
     Column("position", Integer, nullable=False),
@@ -162,7 +162,7 @@ order_items = Table(
     Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
     Column("cancelled", Boolean, nullable=False, server_default=text("false")),
     ForeignKeyConstraint(
-        ["seller_id", "order_id"], ["pipeline.orders.seller_id", "pipeline.orders.order_id"], ondelete="CASCADE"
+        ["account_id", "order_id"], ["pipeline.orders.account_id", "pipeline.orders.order_id"], ondelete="CASCADE"
     ),
     schema="pipeline",
 )
@@ -173,12 +173,12 @@ erasures = Table(
     "erasures",
     metadata,
     Column("erasure_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("order_id", Text, comment="None: every order of the seller that was known then"),
     Column("everything", Boolean, nullable=False, server_default=text("false"), comment="what identifies nobody too"),
     time_now_column("asked_at"),
     time_column("shredded_at"),
     time_column("finished_at"),
-    Index("ix_erasures_order", "seller_id", "order_id"),
+    Index("ix_erasures_order", "account_id", "order_id"),
     schema="pipeline",
 )

@@ -11,8 +11,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.channels.amazon.carriers import (
     TABLE_FILE,
@@ -21,7 +19,7 @@ from orders_pipeline.channels.amazon.carriers import (
     read_override_table,
     read_overrides,
 )
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.shipments.carrier_files import keep_good_text, last_good_text
 
 FILE_ALERT = "carriers.file"
@@ -32,29 +30,29 @@ _SEEN_FILE = f"{TABLE_FILE}.seen"
 logger = logging.getLogger(__name__)
 
 
-def carriers_in_use(database: Database, *, data_dir: Path, seller_id: str) -> CarrierTable:
+def carriers_in_use(database: Database, *, data_dir: Path, account_id: str) -> CarrierTable:
     """The user's own table; the last good one, with an alert, where the file cannot be read or is gone."""
     # By name: the data folder may be mounted at another place in each process.
     path = TABLE_FILE
-    with database.transaction() as connection:
-        last_good = last_good_text(connection, path)
+    with database.transaction(account_id) as tx:
+        last_good = last_good_text(tx.connection, path)
         kept = _kept_table(last_good)
         try:
             text = read_overrides(data_dir)
             table = None if text is None else read_override_table(text, data_dir)
         except CarrierTableError as error:
             _note_file(data_dir)
-            _alert(connection, seller_id, str(error), kept, last_good)
+            _alert(tx, str(error), kept, last_good)
             return kept.table
         if text is None or table is None:
-            _tell_of_no_file(connection, seller_id, data_dir, kept, last_good)
+            _tell_of_no_file(tx, data_dir, kept, last_good)
             return kept.table
         _note_file(data_dir)
         if last_good is not None and kept.error is None and _is_being_written(data_dir, text, last_good):
             return kept.table
         if text != last_good:
-            keep_good_text(connection, path, text)
-        close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
+            keep_good_text(tx.connection, path, text)
+        close_alert(tx, key=FILE_ALERT)
         return table
 
 
@@ -75,20 +73,18 @@ def _kept_table(last_good: str | None) -> _Kept:
         return _Kept(CarrierTable(), str(error))
 
 
-def _tell_of_no_file(
-    connection: Connection, seller_id: str, data_dir: Path, kept: _Kept, last_good: str | None
-) -> None:
+def _tell_of_no_file(tx: AccountTransaction, data_dir: Path, kept: _Kept, last_good: str | None) -> None:
     if (data_dir / _SEEN_FILE).exists():
         if last_good is None:
-            close_alert(connection, seller_id=seller_id, key=FILE_ALERT)
+            close_alert(tx, key=FILE_ALERT)
             return
         gone = (
             f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
             "nothing but the line of the columns."
         )
-        _alert(connection, seller_id, gone, kept, last_good)
+        _alert(tx, gone, kept, last_good)
     elif kept.error is not None:
-        _alert(connection, seller_id, f"{data_dir} has no {TABLE_FILE}.", kept, last_good)
+        _alert(tx, f"{data_dir} has no {TABLE_FILE}.", kept, last_good)
     # Else the file is on another machine, which tells of it, and closes what it told.
 
 
@@ -114,7 +110,7 @@ def _is_being_written(data_dir: Path, text: str, last_good: str) -> bool:
     return 0 <= age < WRITING_SECONDS
 
 
-def _alert(connection: Connection, seller_id: str, problem: str, kept: _Kept, last_good: str | None) -> None:
+def _alert(tx: AccountTransaction, problem: str, kept: _Kept, last_good: str | None) -> None:
     if last_good is None:
         meanwhile = "It was never readable, so carriers that only it names are confirmed as 'Other'."
     elif kept.error is not None:
@@ -125,8 +121,7 @@ def _alert(connection: Connection, seller_id: str, problem: str, kept: _Kept, la
     else:
         meanwhile = "The table as it was last read stays in use."
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=FILE_ALERT,
         severity="error",
         message=f"{problem} {meanwhile}",

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from threading import Event
 from typing import Any
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, close_alerts_about, raise_alert, subject_hash
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.channels.amazon.carriers import OTHER, CarrierTable, resolve_carrier
@@ -22,7 +20,7 @@ from orders_pipeline.channels.amazon.errors import (
     AmazonNotFound,
     LimitNotBefore,
 )
-from orders_pipeline.database.engine import AnyRow, Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database, database_now
 from orders_pipeline.model.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
 from orders_pipeline.model.untrusted_text import bounded_text
@@ -63,7 +61,7 @@ class Confirming:
     shipments: ShipmentsPort
     orders: OrdersPort
     carrier_overrides: CarrierTable
-    seller_id: str
+    account_id: str
     default_marketplace_id: str
 
 
@@ -91,10 +89,8 @@ def confirm_due_packages(
         totals.count("mapped", edits)
     with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="confirm") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
-            with work.database.transaction() as connection:
-                due = claim_due_confirmations(
-                    connection, work.seller_id, states=TO_SEND, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE
-                )
+            with work.database.transaction(work.account_id) as tx:
+                due = claim_due_confirmations(tx, states=TO_SEND, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE)
             if not due:
                 break
 
@@ -112,16 +108,16 @@ def confirm_due_packages(
 
 def wait_or_go_on(work: Confirming, totals: ConfirmTotals, states: Sequence[PackageState]) -> None:
     """After a refusal that all packages share, all wait; after a success the alert about it is over."""
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         if totals.account_error is not None:
             delay = ACCOUNT_RETRY
         elif totals.not_before is not None:
-            delay = max(totals.not_before - database_now(connection), timedelta(seconds=1))
+            delay = max(totals.not_before - database_now(tx.connection), timedelta(seconds=1))
         else:
             if totals.outcomes.keys() & {"sent", "confirmed"}:
-                close_alerts_about(connection, seller_id=work.seller_id, prefix=ACCOUNT_ALERT)
+                close_alerts_about(tx.connection, account_id=work.account_id, prefix=ACCOUNT_ALERT)
             return
-        postpone_due_confirmations(connection, seller_id=work.seller_id, states=states, delay=delay)
+        postpone_due_confirmations(tx, states=states, delay=delay)
 
 
 def failed_unexpectedly(
@@ -130,13 +126,12 @@ def failed_unexpectedly(
     """What nobody expected of one package: noted, tried again ever less often, told; the others go on."""
     if concerns_all(error):
         raise error
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         delay = min(FIRST_RETRY * 2 ** min(package.attempts, 8), LONGEST_RETRY)
         what = where_from(error)
-        _update(connection, work.seller_id, package, delay, only_if=state, attempts=package.attempts + 1)
+        _update(tx, package, delay, only_if=state, attempts=package.attempts + 1)
         raise_alert(
-            connection,
-            seller_id=work.seller_id,
+            tx,
             key=f"package.defect:{package.order_id}:{package.package_id}",
             severity="error",
             message=f"A package of order {package.order_id} met a defect of this program: {what}.",
@@ -148,21 +143,21 @@ def failed_unexpectedly(
 def _edit_mapped(work: Confirming) -> int:
     """Have packages that went out as `Other` told again, now that their carrier has a code; how many."""
     edited: list[AuditEntry] = []
-    with work.database.transaction() as connection:
-        now = database_now(connection)
-        for package in lock_confirmed_under(connection, work.seller_id, OTHER, MAPPED_A_RUN):
-            order = order_row(connection, work.seller_id, package.order_id)
+    with work.database.transaction(work.account_id) as tx:
+        now = database_now(tx.connection)
+        for package in lock_confirmed_under(tx, OTHER, MAPPED_A_RUN):
+            order = order_row(tx, package.order_id)
             marketplace_id = (order.marketplace_id if order is not None else None) or work.default_marketplace_id
             choice = resolve_carrier(package.carrier, package.service, marketplace_id, work.carrier_overrides)
             if choice.known and choice.code != OTHER and order is not None and order.status != OrderStatus.CANCELLED:
                 edited.append(_transition(work, package, PackageState.PENDING))
                 state, edit = PackageState.PENDING.value, Edited.FACTS.value
-                _update(connection, work.seller_id, package, timedelta(), state=state, edited=edit, reads=0)
+                _update(tx, package, timedelta(), state=state, edited=edit, reads=0)
             elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
-                _update(connection, work.seller_id, package, None)
+                _update(tx, package, None)
             elif package.action_due_at <= now:
-                _update(connection, work.seller_id, package, MAPPING_LOOK)
-        work.audit.record_many(connection, edited)
+                _update(tx, package, MAPPING_LOOK)
+        work.audit.record_many(tx.connection, edited)
     return len(edited)
 
 
@@ -183,8 +178,8 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
         totals.count("postponed")
         return totals
     try:
-        with work.database.transaction() as connection:
-            prepared = _prepare(connection, work, package)
+        with work.database.transaction(work.account_id) as tx:
+            prepared = _prepare(tx, work, package)
     except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
         failed_unexpectedly(work, package, PackageState.PENDING, error, totals)
         return totals
@@ -229,26 +224,22 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
     return totals
 
 
-def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) -> ShipmentConfirmation | str:
+def _prepare(tx: AccountTransaction, work: Confirming, claimed: Confirmation) -> ShipmentConfirmation | str:
     """Under the order's lock: is it still to be told, and what exactly? Stores that before it is sent."""
     package = next(
-        (
-            found
-            for found in lock_confirmations(connection, work.seller_id, claimed.order_id)
-            if found.package_id == claimed.package_id
-        ),
+        (found for found in lock_confirmations(tx, claimed.order_id) if found.package_id == claimed.package_id),
         None,
     )
-    order = order_row(connection, work.seller_id, claimed.order_id)
+    order = order_row(tx, claimed.order_id)
     if package is None or order is None or package.state != PackageState.PENDING:
         return "nothing"
     verdict = _verdict(order, package)
     if verdict is not None:
         state, due_in = verdict
-        _update(connection, work.seller_id, package, due_in, state=state.value, last_error=None)
+        _update(tx, package, due_in, state=state.value, last_error=None)
         if state is PackageState.BLOCKED:
-            tell_of_blocked(connection, work.seller_id, package)
-        work.audit.record_many(connection, [_transition(work, package, state)])
+            tell_of_blocked(tx, package)
+        work.audit.record_many(tx.connection, [_transition(work, package, state)])
         return state.value
     marketplace_id = order.marketplace_id or work.default_marketplace_id
     # Bounded once more: an earlier release stored what the warehouse wrote as it was.
@@ -257,8 +248,7 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
     key = f"carrier.unknown:{subject_hash((carrier or 'none').lower())}"
     if not choice.known:
         raise_alert(
-            connection,
-            seller_id=work.seller_id,
+            tx,
             key=key,
             severity="error" if choice.held else "warning",
             message=f"Carrier {carrier!r} has no code at Amazon: "
@@ -266,15 +256,14 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
             what_to_do="Add it to carriers.csv in the data folder; its packages are then sent or edited.",
         )
     else:
-        close_alert(connection, seller_id=work.seller_id, key=key)
+        close_alert(tx, key=key)
     if choice.held:
         # Looked at again every ten minutes: the mapping may have come.
-        _update(connection, work.seller_id, package, LONGEST_RETRY, last_error="carrier without a code at Amazon")
+        _update(tx, package, LONGEST_RETRY, last_error="carrier without a code at Amazon")
         return "held"
-    shipped_at = _ship_date(package, order, database_now(connection))
+    shipped_at = _ship_date(package, order, database_now(tx.connection))
     _update(
-        connection,
-        work.seller_id,
+        tx,
         package,
         ACTION_LEASE,
         state=PackageState.SENDING.value,
@@ -282,9 +271,9 @@ def _prepare(connection: Connection, work: Confirming, claimed: Confirmation) ->
         carrier_name=choice.name,
         shipping_method=choice.shipping_method,
         sends=package.sends + 1,
-        sent_at=database_now(connection),
+        sent_at=database_now(tx.connection),
     )
-    work.audit.record_many(connection, [_transition(work, package, PackageState.SENDING)])
+    work.audit.record_many(tx.connection, [_transition(work, package, PackageState.SENDING)])
     return ShipmentConfirmation(
         order_id=package.order_id,
         marketplace_id=marketplace_id,
@@ -318,11 +307,10 @@ def _ship_date(package: Confirmation, order: AnyRow, now: datetime) -> datetime:
     return max(shipped_at, order.purchased_at) if order.purchased_at else shipped_at
 
 
-def tell_of_blocked(connection: Connection, seller_id: str, package: Confirmation) -> None:
+def tell_of_blocked(tx: AccountTransaction, package: Confirmation) -> None:
     """A parcel of a cancelled order is on its way: a person has to get it back."""
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"package.blocked:{package.order_id}:{package.package_id}",
         severity="error",
         message=f"A package of order {package.order_id} left, but the order is cancelled at Amazon.",
@@ -333,11 +321,10 @@ def tell_of_blocked(connection: Connection, seller_id: str, package: Confirmatio
 def _settle(
     work: Confirming, package: Confirmation, state: PackageState, due_in: timedelta, outcome: str, **values: Any
 ) -> None:
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         # Only as it was sent: another label may have been reported meanwhile, and be on its way by another process.
         _update(
-            connection,
-            work.seller_id,
+            tx,
             package,
             due_in,
             only_if=PackageState.SENDING,
@@ -346,9 +333,9 @@ def _settle(
             **values,
         )
         work.audit.record(
-            connection,
+            tx.connection,
             action="shipment_confirmation",
-            seller_id=work.seller_id,
+            account_id=work.account_id,
             order_id=package.order_id,
             purpose="tell Amazon that a package left",
             outcome=outcome,
@@ -357,11 +344,10 @@ def _settle(
 
 
 def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: bool = False) -> None:
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         if unsent:
             _update(
-                connection,
-                work.seller_id,
+                tx,
                 package,
                 delay,
                 only_if=PackageState.SENDING,
@@ -369,17 +355,17 @@ def _back(work: Confirming, package: Confirmation, delay: timedelta, *, unsent: 
                 state=PackageState.PENDING.value,
                 sends=package.sends,
             )
-            work.audit.record_many(connection, [_transition(work, package, PackageState.PENDING)])
+            work.audit.record_many(tx.connection, [_transition(work, package, PackageState.PENDING)])
         else:
             # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
-            _update(connection, work.seller_id, package, delay, only_if=PackageState(package.state))
+            _update(tx, package, delay, only_if=PackageState(package.state))
 
 
 def _transition(work: Confirming, package: Confirmation, after: PackageState) -> AuditEntry:
     """A package's new state, for the audit log; last in the transaction."""
     return AuditEntry(
         action="package_state",
-        seller_id=work.seller_id,
+        account_id=work.account_id,
         order_id=package.order_id,
         purpose="what Amazon is to be told of a package",
         outcome=after.value,
@@ -388,8 +374,7 @@ def _transition(work: Confirming, package: Confirmation, after: PackageState) ->
 
 
 def _update(
-    connection: Connection,
-    seller_id: str,
+    tx: AccountTransaction,
     package: Confirmation,
     due_in: timedelta | None,
     *,
@@ -398,8 +383,7 @@ def _update(
     **values: Any,
 ) -> None:
     update_confirmation(
-        connection,
-        seller_id=seller_id,
+        tx,
         order_id=package.order_id,
         package_id=package.package_id,
         due_in=due_in,
@@ -411,10 +395,9 @@ def _update(
 
 def tell_of_account(work: Confirming, error: AmazonAuthError) -> None:
     """Amazon refuses this seller's account: a person has to mend it."""
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         raise_alert(
-            connection,
-            seller_id=work.seller_id,
+            tx,
             key=f"{ACCOUNT_ALERT}{type(error).__name__}",
             severity="error",
             message=str(error),

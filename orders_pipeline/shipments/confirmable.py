@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import raise_alert
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.rows import item_rows
 
 
 def why_not(
-    connection: Connection,
-    seller_id: str,
-    order_id: str,
-    lines: Sequence[Mapping[str, Any]],
-    tracking_number: str | None,
+    tx: AccountTransaction, order_id: str, lines: Sequence[Mapping[str, Any]], tracking_number: str | None
 ) -> str | None:
     """Why Amazon cannot be told of such a package; None if it can."""
-    items = {item.order_item_id for item in item_rows(connection, seller_id, order_id)}
+    items = {item.order_item_id for item in item_rows(tx, order_id)}
     if not lines or not {line["line_ref"] for line in lines} <= items:
         return "it names items that are not in the order"
     if not (tracking_number or "").strip():
@@ -27,11 +22,10 @@ def why_not(
     return None
 
 
-def alert_held(connection: Connection, seller_id: str, order_id: str, package_id: str, reason: str) -> None:
+def alert_held(tx: AccountTransaction, order_id: str, package_id: str, reason: str) -> None:
     """A person has to get what is missing from the warehouse."""
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"package.held:{order_id}:{package_id}",
         severity="error",
         message=f"A package of order {order_id} cannot be confirmed: {reason}.",

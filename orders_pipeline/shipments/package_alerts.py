@@ -25,14 +25,14 @@ OVER = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCEL
 # The key is `package.<kind>:<order>:<package>`; an order's id has no colon.
 _CLOSE_WHAT_IS_OVER = text("""
 update pipeline.alerts a set closed_at = clock_timestamp()
-where a.seller_id = :seller_id and a.closed_at is null
+where a.account_id = :account_id and a.closed_at is null
   and split_part(a.key, ':', 1) in (
     'package.unknown', 'package.blocked', 'package.by_hand', 'package.void_unclear', 'package.earlier_label')
   and exists (
     select from pipeline.orders o
-    left join pipeline.shipment_confirmations c on c.seller_id = o.seller_id and c.order_id = o.order_id
+    left join pipeline.shipment_confirmations c on c.account_id = o.account_id and c.order_id = o.order_id
       and a.key = split_part(a.key, ':', 1) || ':' || c.order_id || ':' || c.package_id
-    where o.seller_id = a.seller_id and o.order_id = split_part(a.key, ':', 2)
+    where o.account_id = a.account_id and o.order_id = split_part(a.key, ':', 2)
       and case split_part(a.key, ':', 1)
         when 'package.unknown' then o.status = any(:over)
         when 'package.blocked' then c.state <> 'blocked' or a.opened_at < clock_timestamp() - :blocked_for
@@ -43,11 +43,11 @@ where a.seller_id = :seller_id and a.closed_at is null
 """)
 
 
-def review_package_alerts(database: Database, *, seller_id: str) -> None:
+def review_package_alerts(database: Database, *, account_id: str) -> None:
     """Close what is over."""
-    with database.transaction() as connection:
-        connection.execute(
+    with database.transaction(account_id) as tx:
+        tx.execute(
             _CLOSE_WHAT_IS_OVER,
-            {"seller_id": seller_id, "over": list(OVER), "blocked_for": BLOCKED_FOR, "read_for": READ_FOR},
+            {"account_id": account_id, "over": list(OVER), "blocked_for": BLOCKED_FOR, "read_for": READ_FOR},
         )
-        close_alerts_unseen_for(connection, seller_id=seller_id, keys=UNSEEN_ALERTS, time=UNSEEN_FOR)
+        close_alerts_unseen_for(tx, keys=UNSEEN_ALERTS, time=UNSEEN_FOR)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
 from orders_pipeline.shipments.confirmable import alert_held, why_not
@@ -50,38 +48,38 @@ class PackageTotals:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
 
-def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> PackageTotals:
+def absorb_shipments(database: Database, audit: AuditLog, *, account_id: str) -> PackageTotals:
     """Absorb every pending event, in the warehouse's order. Safe beside other processes doing the same."""
     totals = PackageTotals()
-    with database.transaction() as connection:
-        reopen_events_of_known_orders(connection, seller_id)
-        reopen_failed_events(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        reopen_events_of_known_orders(tx)
+        reopen_failed_events(tx)
     while True:
-        with database.transaction() as connection:
-            hold_absorption(connection, seller_id)
-            events = claim_shipment_events(connection, seller_id, EVENTS_A_BATCH)
+        with database.transaction(account_id) as tx:
+            hold_absorption(tx)
+            events = claim_shipment_events(tx, EVENTS_A_BATCH)
             if not events:
                 return totals
             # All at once, in order of id: whoever else locks several orders does so too.
-            lock_orders(connection, seller_id, sorted({event.order_id for event in events}))
+            lock_orders(tx, sorted({event.order_id for event in events}))
             entries: list[AuditEntry] = []
             absorbed: set[str] = set()
             known: set[str] = set()
             for event in events:
-                outcome = apart(connection, partial(_absorb, connection, seller_id, event))
+                outcome = apart(tx.connection, partial(_absorb, tx, event))
                 if isinstance(outcome, Exception):
-                    _alert_defect(connection, seller_id, event.order_id, outcome)
+                    _alert_defect(tx, event.order_id, outcome)
                     outcome = "defect"
                 else:
                     absorbed.add(event.order_id)
                     if outcome != "unknown_order":
                         known.add(event.order_id)
-                mark_shipment_event(connection, seller_id, event.event_id, outcome)
+                mark_shipment_event(tx, event.event_id, outcome)
                 totals.count(outcome)
                 entries.append(
                     AuditEntry(
                         action="package_event",
-                        seller_id=seller_id,
+                        account_id=account_id,
                         order_id=event.order_id,
                         purpose="what the warehouse reported",
                         outcome=outcome,
@@ -89,78 +87,76 @@ def absorb_shipments(database: Database, audit: AuditLog, *, seller_id: str) -> 
                 )
             over = [f"{DEFECT_ALERT}{order_id}" for order_id in sorted(absorbed)]
             over += [f"{UNKNOWN_ORDER_ALERT}{order_id}" for order_id in sorted(known)]
-            close_alerts(connection, seller_id=seller_id, keys=over)
-            audit.record_many(connection, entries)
+            close_alerts(tx, keys=over)
+            audit.record_many(tx.connection, entries)
 
 
-def _absorb(connection: Connection, seller_id: str, event: AnyRow) -> str:
-    order = order_row(connection, seller_id, event.order_id)
-    if order is None and shipped_before_start(connection, seller_id, event.shipped_at):
+def _absorb(tx: AccountTransaction, event: AnyRow) -> str:
+    order = order_row(tx, event.order_id)
+    if order is None and shipped_before_start(tx, event.shipped_at):
         # The warehouse's list begins with what an old process had it ship, and told Amazon of.
         return PURCHASED_BEFORE_START
     if order is None:
-        _alert(connection, seller_id, f"{UNKNOWN_ORDER_ALERT}{event.order_id}", "The warehouse reported a package of "
+        _alert(tx, f"{UNKNOWN_ORDER_ALERT}{event.order_id}", "The warehouse reported a package of "
                f"order {event.order_id}, which this pipeline does not know.", "Look whose order it is; run "
                "`recover_order` if it is ours.")  # fmt: skip
         return "unknown_order"
-    if awaits_adoption(connection, seller_id, order):
+    if awaits_adoption(tx, order):
         # Whoever pushed it confirms it; two would show Amazon two packages. `adopt` takes this event up again.
         return PURCHASED_BEFORE_START
-    packages = lock_confirmations(connection, seller_id, event.order_id)
+    packages = lock_confirmations(tx, event.order_id)
     match event.kind:
         case "shipped":
-            outcome = _shipped(connection, seller_id, event, order, packages)
+            outcome = _shipped(tx, event, order, packages)
         case "voided":
-            outcome = take_void(connection, seller_id, event, packages)
+            outcome = take_void(tx, event, packages)
         case "short":
-            _alert(connection, seller_id, f"order.short:{event.order_id}",
+            _alert(tx, f"order.short:{event.order_id}",
                    f"The warehouse cannot ship some items of order {event.order_id}.",
                    "Cancel these items at Amazon (only the seller can), or have the warehouse restock.")  # fmt: skip
             outcome = "short"
         case "cancelled":
             if order.status != "CANCELLED":
-                _alert(connection, seller_id, f"order.warehouse_cancelled:{event.order_id}",
+                _alert(tx, f"order.warehouse_cancelled:{event.order_id}",
                        f"The warehouse cancelled order {event.order_id}, which Amazon still expects.",
                        "Enter it at the warehouse again (replay), or cancel it at Amazon.")  # fmt: skip
             outcome = "cancelled"
         case _:
-            _alert(connection, seller_id, "package.unknown_kind",
+            _alert(tx, "package.unknown_kind",
                    "The warehouse reported an event of a kind that is not in the contract.",
                    "Look at pipeline.wms_shipments; the event is kept.")  # fmt: skip
             return "unknown_kind"
     # What left, or will not come, may move the fulfillment order.
-    mark_queue_stale(connection, seller_id=seller_id, order_id=event.order_id)
+    mark_queue_stale(tx, order_id=event.order_id)
     return outcome
 
 
-def _alert_defect(connection: Connection, seller_id: str, order_id: str, error: Exception) -> None:
-    _alert(connection, seller_id, f"{DEFECT_ALERT}{order_id}",
+def _alert_defect(tx: AccountTransaction, order_id: str, error: Exception) -> None:
+    _alert(tx, f"{DEFECT_ALERT}{order_id}",
            f"What the warehouse reported of a package of order {order_id} met a defect of this program: "
            f"{where_from(error)}.",
            "Report it; it is tried again for a day. Confirm the package by hand if the ship-by time is "
            "near.")  # fmt: skip
 
 
-def _shipped(
-    connection: Connection, seller_id: str, event: AnyRow, order: AnyRow, packages: Sequence[Confirmation]
-) -> str:
+def _shipped(tx: AccountTransaction, event: AnyRow, order: AnyRow, packages: Sequence[Confirmation]) -> str:
     package_id = event.package_id or event.event_id
     known = next((package for package in packages if package.package_id == package_id), None)
     if known is not None and known.state in SUPERSEDED:
-        return take_new_label(connection, seller_id, event, known, packages)
+        return take_new_label(tx, event, known, packages)
     if known is not None:
-        return _reported_again(connection, seller_id, event, known)
+        return _reported_again(tx, event, known)
     voided = voided_twin(event.lines, packages)
     if voided is not None:
-        mark_replaced(connection, seller_id, voided)
+        mark_replaced(tx, voided)
     reference = voided.package_reference_id if voided is not None else next_reference(packages)
-    reason = why_not(connection, seller_id, event.order_id, event.lines, event.tracking_number)
+    reason = why_not(tx, event.order_id, event.lines, event.tracking_number)
     state = PackageState.PENDING if reason is None else PackageState.HELD
     insert_confirmation(
-        connection,
+        tx.connection,
         due=reason is None,
         values={
-            "seller_id": seller_id,
+            "account_id": tx.account_id,
             "order_id": event.order_id,
             "package_id": package_id,
             "package_reference_id": reference,
@@ -178,7 +174,7 @@ def _shipped(
         },
     )
     if reason is not None:
-        alert_held(connection, seller_id, event.order_id, package_id, reason)
+        alert_held(tx, event.order_id, package_id, reason)
         return "held"
     return "replacement" if voided is not None else "shipped"
 
@@ -193,7 +189,7 @@ def _edit_by(event: AnyRow, told: Confirmation) -> str | None:
     )
 
 
-def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known: Confirmation) -> str:
+def _reported_again(tx: AccountTransaction, event: AnyRow, known: Confirmation) -> str:
     changed = {
         name: getattr(event, name)
         for name in ("carrier", "service", "tracking_number", "shipped_at", "lines")
@@ -201,21 +197,16 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
     }
     if not changed:
         return "duplicate"
-    if read_labels(package_events(connection, event)).dead_on_arrival:
+    if read_labels(package_events(tx.connection, event)).dead_on_arrival:
         # The void of this label came first; the box has another by now.
         return "voided_before_report"
     edited = _edit_by(event, known)
     reason = why_not(
-        connection,
-        seller_id,
-        known.order_id,
-        changed.get("lines", known.lines),
-        changed.get("tracking_number", known.tracking_number),
+        tx, known.order_id, changed.get("lines", known.lines), changed.get("tracking_number", known.tracking_number)
     )
     if reason is not None:
         update_confirmation(
-            connection,
-            seller_id=seller_id,
+            tx,
             order_id=known.order_id,
             package_id=known.package_id,
             due_in=None,
@@ -224,12 +215,11 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
             edited=edited,
             **changed,
         )
-        alert_held(connection, seller_id, known.order_id, known.package_id, reason)
+        alert_held(tx, known.order_id, known.package_id, reason)
         return "held"
     # The same package with other facts: Amazon is told again under the same reference id, which edits it.
     update_confirmation(
-        connection,
-        seller_id=seller_id,
+        tx,
         order_id=known.order_id,
         package_id=known.package_id,
         due_in=timedelta(),
@@ -239,9 +229,9 @@ def _reported_again(connection: Connection, seller_id: str, event: AnyRow, known
         reads=0,
         **changed,
     )
-    close_alert(connection, seller_id=seller_id, key=f"package.held:{known.order_id}:{known.package_id}")
+    close_alert(tx, key=f"package.held:{known.order_id}:{known.package_id}")
     return "corrected"
 
 
-def _alert(connection: Connection, seller_id: str, key: str, message: str, what_to_do: str) -> None:
-    raise_alert(connection, seller_id=seller_id, key=key, severity="error", message=message, what_to_do=what_to_do)
+def _alert(tx: AccountTransaction, key: str, message: str, what_to_do: str) -> None:
+    raise_alert(tx, key=key, severity="error", message=message, what_to_do=what_to_do)

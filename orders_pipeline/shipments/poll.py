@@ -41,18 +41,17 @@ def poll_or_alert(
     database: Database,
     open_vault: Callable[[], Vault],
     *,
-    seller_id: str,
+    account_id: str,
     budget_seconds: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> PollTotals:
     """As `poll_shipments`; a warehouse that is away is an alert until it is read again, and no reason to stop."""
     try:
-        totals = _polled(open_warehouse(), database, open_vault(), seller_id, budget_seconds, clock)
+        totals = _polled(open_warehouse(), database, open_vault(), account_id, budget_seconds, clock)
     except (WarehouseError, SettingsError) as error:
-        with database.transaction() as connection:
+        with database.transaction(account_id) as tx:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=UNREAD_ALERT,
                 severity="error",
                 message=f"The warehouse's shipments cannot be read. {error}",
@@ -60,8 +59,8 @@ def poll_or_alert(
                 "packages are told to Amazon meanwhile; nobody hears of those that leave now.",
             )
         return PollTotals(unreachable=str(error))
-    with database.transaction() as connection:
-        close_alert(connection, seller_id=seller_id, key=UNREAD_ALERT)
+    with database.transaction(account_id) as tx:
+        close_alert(tx, key=UNREAD_ALERT)
     return totals
 
 
@@ -69,21 +68,21 @@ def _polled(
     warehouse: WarehousePort,
     database: Database,
     vault: Vault,
-    seller_id: str,
+    account_id: str,
     budget_seconds: float,
     clock: Callable[[], float],
 ) -> PollTotals:
     started = clock()
     try:
         return poll_shipments(
-            warehouse, database, vault, seller_id=seller_id, budget_seconds=budget_seconds, clock=clock
+            warehouse, database, vault, account_id=account_id, budget_seconds=budget_seconds, clock=clock
         )
     except WarehouseUnavailable:
         left = budget_seconds - (clock() - started)
         if left <= budget_seconds / 2:
             raise
         # A connection that broke is no reason to wake anybody.
-        return poll_shipments(warehouse, database, vault, seller_id=seller_id, budget_seconds=left, clock=clock)
+        return poll_shipments(warehouse, database, vault, account_id=account_id, budget_seconds=left, clock=clock)
 
 
 def poll_shipments(
@@ -91,7 +90,7 @@ def poll_shipments(
     database: Database,
     vault: Vault,
     *,
-    seller_id: str,
+    account_id: str,
     max_pages: int = 50,
     budget_seconds: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
@@ -103,18 +102,17 @@ def poll_shipments(
     totals = PollTotals()
     started = clock()
     while totals.pages < max_pages and (totals.pages == 0 or clock() - started < budget_seconds):
-        with database.transaction() as connection:
-            cursor = warehouse_cursor(connection, seller_id)
+        with database.transaction(account_id) as tx:
+            cursor = warehouse_cursor(tx)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)
-        rows = masked_rows(vault, seller_id, page.events)
-        with database.transaction() as connection:
-            new = insert_shipment_events(connection, rows)
+        rows = masked_rows(vault, account_id, page.events)
+        with database.transaction(account_id) as tx:
+            new = insert_shipment_events(tx.connection, rows)
             if page.next_cursor is not None:
-                save_cursor(connection, seller_id, page.next_cursor)
+                save_cursor(tx, page.next_cursor)
             if page.unreadable:
                 raise_alert(
-                    connection,
-                    seller_id=seller_id,
+                    tx,
                     key="warehouse.unreadable_event",
                     severity="error",
                     message=f"{page.unreadable} shipment events of the warehouse have no id, order or lines.",
@@ -122,8 +120,7 @@ def poll_shipments(
                 )
             if page.cursor_unreadable:
                 raise_alert(
-                    connection,
-                    seller_id=seller_id,
+                    tx,
                     key=CURSOR_ALERT,
                     severity="error",
                     message="The warehouse's list of shipments has a `next_cursor` that cannot be sent back: too long, "
@@ -131,7 +128,7 @@ def poll_shipments(
                     what_to_do="Ask the warehouse. Until then only the events of this page are read, again and again.",
                 )
             elif page.next_cursor is not None:
-                close_alert(connection, seller_id=seller_id, key=CURSOR_ALERT)
+                close_alert(tx, key=CURSOR_ALERT)
         totals.pages += 1
         totals.events += len(page.events)
         totals.new += new
@@ -141,19 +138,19 @@ def poll_shipments(
     return totals
 
 
-def masked_rows(vault: Vault, seller_id: str, events: Sequence[ShipmentEvent]) -> list[dict[str, object]]:
+def masked_rows(vault: Vault, account_id: str, events: Sequence[ShipmentEvent]) -> list[dict[str, object]]:
     """The events as they are stored: what a warehouse wrote of the buyer is masked before."""
     if not events:
         return []
     orders = sorted({event.order_ref for event in events})
-    mask = vault.held_mask(seller_id=seller_id, kind=SHIPPING_DETAILS, subject_ids=orders)
-    return [_row(seller_id, event, mask) for event in events]
+    mask = vault.held_mask(account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=orders)
+    return [_row(account_id, event, mask) for event in events]
 
 
-def _row(seller_id: str, event: ShipmentEvent, mask: HeldMask) -> dict[str, object]:
+def _row(account_id: str, event: ShipmentEvent, mask: HeldMask) -> dict[str, object]:
     order_id = event.order_ref
     return {
-        "seller_id": seller_id,
+        "account_id": account_id,
         "event_id": mask.id(order_id, event.event_id),
         "kind": mask.text(order_id, event.kind),
         "order_id": order_id,

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.pieces import same_lines, share_an_item
 from orders_pipeline.shipments.rows import Confirmation, update_confirmation
@@ -29,13 +28,12 @@ def voided_twin(lines: Sequence[Mapping[str, Any]], packages: Sequence[Confirmat
     return same or next((other for other in voided if share_an_item(other.lines, lines)), None)
 
 
-def take_over(connection: Connection, seller_id: str, replacement: Confirmation, voided: Confirmation) -> None:
+def take_over(tx: AccountTransaction, replacement: Confirmation, voided: Confirmation) -> None:
     """Give a package the reference id of a voided one: telling Amazon of it edits what Amazon has."""
-    mark_replaced(connection, seller_id, voided)
+    mark_replaced(tx, voided)
     held = replacement.state == PackageState.HELD
     update_confirmation(
-        connection,
-        seller_id=seller_id,
+        tx,
         order_id=replacement.order_id,
         package_id=replacement.package_id,
         due_in=None if held else timedelta(),
@@ -54,19 +52,14 @@ def take_over(connection: Connection, seller_id: str, replacement: Confirmation,
     )
     if not held:
         key = f"package.refused:{replacement.order_id}:{replacement.package_id}"
-        close_alert(connection, seller_id=seller_id, key=key)
+        close_alert(tx, key=key)
 
 
-def mark_replaced(connection: Connection, seller_id: str, package: Confirmation) -> None:
+def mark_replaced(tx: AccountTransaction, package: Confirmation) -> None:
     update_confirmation(
-        connection,
-        seller_id=seller_id,
-        order_id=package.order_id,
-        package_id=package.package_id,
-        due_in=None,
-        state=PackageState.REPLACED.value,
+        tx, order_id=package.order_id, package_id=package.package_id, due_in=None, state=PackageState.REPLACED.value
     )
-    close_alert(connection, seller_id=seller_id, key=f"package.voided:{package.order_id}:{package.package_id}")
+    close_alert(tx, key=f"package.voided:{package.order_id}:{package.package_id}")
 
 
 def next_reference(packages: Sequence[Confirmation]) -> int:

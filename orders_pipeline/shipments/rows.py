@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.database.locks import hold_name
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
@@ -18,16 +18,16 @@ from orders_pipeline.shipments.tables import shipment_confirmations, wms_cursors
 Confirmation = AnyRow
 
 
-def warehouse_cursor(connection: Connection, seller_id: str) -> str | None:
+def warehouse_cursor(tx: AccountTransaction) -> str | None:
     """Where the next poll goes on. Two polls at once only read the same page twice."""
-    connection.execute(insert(wms_cursors).values(seller_id=seller_id).on_conflict_do_nothing())
-    return connection.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.seller_id == seller_id)).scalar_one()
+    tx.execute(insert(wms_cursors).values(account_id=tx.account_id).on_conflict_do_nothing())
+    return tx.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.account_id == tx.account_id)).scalar_one()
 
 
-def save_cursor(connection: Connection, seller_id: str, cursor: str | None) -> None:
-    connection.execute(
+def save_cursor(tx: AccountTransaction, cursor: str | None) -> None:
+    tx.execute(
         update(wms_cursors)
-        .where(wms_cursors.c.seller_id == seller_id)
+        .where(wms_cursors.c.account_id == tx.account_id)
         .values(cursor=cursor, polled_at=func.clock_timestamp())
     )
 
@@ -40,52 +40,52 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
     return len(connection.execute(statement).all())
 
 
-def hold_absorption(connection: Connection, seller_id: str) -> None:
+def hold_absorption(tx: AccountTransaction) -> None:
     """Let one process at a time absorb this seller's events, until the transaction ends: their order has a meaning."""
-    hold_name(connection, f"absorb_shipments {seller_id}")
+    hold_name(tx.connection, f"absorb_shipments {tx.account_id}")
 
 
-def reopen_events_of_known_orders(connection: Connection, seller_id: str) -> int:
+def reopen_events_of_known_orders(tx: AccountTransaction) -> int:
     """Events whose order was not known when they came, and is by now, are absorbed after all; how many."""
-    return connection.execute(
+    return tx.execute(
         text(
             "update pipeline.wms_shipments s set processed_at = null, outcome = null "
-            "where s.seller_id = :seller_id and s.outcome = 'unknown_order' and exists "
-            "(select 1 from pipeline.orders o where o.seller_id = s.seller_id and o.order_id = s.order_id)"
+            "where s.account_id = :account_id and s.outcome = 'unknown_order' and exists "
+            "(select 1 from pipeline.orders o where o.account_id = s.account_id and o.order_id = s.order_id)"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).rowcount
 
 
-def reopen_failed_events(connection: Connection, seller_id: str) -> int:
+def reopen_failed_events(tx: AccountTransaction) -> int:
     """Events that met a defect are tried again every ten minutes, for a day; how many."""
-    return connection.execute(
+    return tx.execute(
         text(
             "update pipeline.wms_shipments set processed_at = null, outcome = null "
-            "where seller_id = :seller_id and outcome = 'defect' "
+            "where account_id = :account_id and outcome = 'defect' "
             "and processed_at < clock_timestamp() - interval '10 minutes' "
             "and received_at > clock_timestamp() - interval '1 day'"
         ),
-        {"seller_id": seller_id},
+        {"account_id": tx.account_id},
     ).rowcount
 
 
-def claim_shipment_events(connection: Connection, seller_id: str, limit: int) -> Sequence[AnyRow]:
+def claim_shipment_events(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
     """Lock the oldest events that are not absorbed yet."""
     statement = (
         select(wms_shipments)
-        .where(wms_shipments.c.seller_id == seller_id, wms_shipments.c.processed_at.is_(None))
+        .where(wms_shipments.c.account_id == tx.account_id, wms_shipments.c.processed_at.is_(None))
         .order_by(wms_shipments.c.sequence)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def mark_shipment_event(connection: Connection, seller_id: str, event_id: str, outcome: str) -> None:
-    connection.execute(
+def mark_shipment_event(tx: AccountTransaction, event_id: str, outcome: str) -> None:
+    tx.execute(
         update(wms_shipments)
-        .where(wms_shipments.c.seller_id == seller_id, wms_shipments.c.event_id == event_id)
+        .where(wms_shipments.c.account_id == tx.account_id, wms_shipments.c.event_id == event_id)
         .values(processed_at=func.clock_timestamp(), outcome=outcome)
     )
 
@@ -96,7 +96,7 @@ def package_events(connection: Connection, event: AnyRow) -> list[AnyRow]:
     statement = (
         select(wms_shipments)
         .where(
-            e.seller_id == event.seller_id,
+            e.account_id == event.account_id,
             e.order_id == event.order_id,
             e.package_id == event.package_id,
             e.processed_at.is_not(None),
@@ -107,20 +107,20 @@ def package_events(connection: Connection, event: AnyRow) -> list[AnyRow]:
     return [*connection.execute(statement), event]
 
 
-def lock_confirmations(connection: Connection, seller_id: str, order_id: str) -> list[Confirmation]:
+def lock_confirmations(tx: AccountTransaction, order_id: str) -> list[Confirmation]:
     """Lock every package of one order, through the order's row: reference ids are given out under this lock."""
-    connection.execute(
+    tx.execute(
         select(orders.c.order_id)
-        .where(orders.c.seller_id == seller_id, orders.c.order_id == order_id)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .with_for_update()
     )
     statement = (
         select(shipment_confirmations)
-        .where(shipment_confirmations.c.seller_id == seller_id, shipment_confirmations.c.order_id == order_id)
+        .where(shipment_confirmations.c.account_id == tx.account_id, shipment_confirmations.c.order_id == order_id)
         .order_by(shipment_confirmations.c.reported_at, shipment_confirmations.c.package_id)
         .with_for_update()
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
 def insert_confirmation(connection: Connection, values: dict[str, Any], *, due: bool) -> bool:
@@ -135,9 +135,8 @@ def insert_confirmation(connection: Connection, values: dict[str, Any], *, due: 
 
 
 def update_confirmation(
-    connection: Connection,
+    tx: AccountTransaction,
     *,
-    seller_id: str,
     order_id: str,
     package_id: str,
     due_in: timedelta | None,
@@ -152,10 +151,10 @@ def update_confirmation(
     """
     if values.get("last_error") is not None:
         values["last_error"] = bounded_text(values["last_error"], LONGEST_ERROR)
-    connection.execute(
+    tx.execute(
         update(shipment_confirmations)
         .where(
-            shipment_confirmations.c.seller_id == seller_id,
+            shipment_confirmations.c.account_id == tx.account_id,
             shipment_confirmations.c.order_id == order_id,
             shipment_confirmations.c.package_id == package_id,
             true() if only_if is None else shipment_confirmations.c.state == only_if,
@@ -170,49 +169,47 @@ def update_confirmation(
 
 
 def claim_due_confirmations(
-    connection: Connection, seller_id: str, *, states: Sequence[str], limit: int, lease: timedelta
+    tx: AccountTransaction, *, states: Sequence[str], limit: int, lease: timedelta
 ) -> list[Confirmation]:
     """Lease packages whose next action is due, nearest ship-by first."""
     c = shipment_confirmations.c
     key = (c.order_id, c.package_id)
     due = (
         select(*key)
-        .where(c.seller_id == seller_id, c.state.in_(states), c.action_due_at <= func.clock_timestamp())
+        .where(c.account_id == tx.account_id, c.state.in_(states), c.action_due_at <= func.clock_timestamp())
         .order_by(c.ship_by.asc().nulls_last(), c.reported_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = list(connection.execute(due))
+    found = list(tx.execute(due))
     claimed: list[Confirmation] = []
     for order_id, package_id in found:
-        claimed += connection.execute(
+        claimed += tx.execute(
             update(shipment_confirmations)
-            .where(c.seller_id == seller_id, c.order_id == order_id, c.package_id == package_id)
+            .where(c.account_id == tx.account_id, c.order_id == order_id, c.package_id == package_id)
             .values(action_due_at=func.clock_timestamp() + lease)
             .returning(*shipment_confirmations.c)
         ).all()
     return claimed
 
 
-def postpone_due_confirmations(
-    connection: Connection, *, seller_id: str, states: Sequence[str], delay: timedelta
-) -> None:
+def postpone_due_confirmations(tx: AccountTransaction, *, states: Sequence[str], delay: timedelta) -> None:
     """None of these can succeed before: without this, each would be tried, and a run asked for, again and again."""
     c = shipment_confirmations.c
-    connection.execute(
+    tx.execute(
         update(shipment_confirmations)
-        .where(c.seller_id == seller_id, c.state.in_(states), c.action_due_at <= func.clock_timestamp())
+        .where(c.account_id == tx.account_id, c.state.in_(states), c.action_due_at <= func.clock_timestamp())
         .values(action_due_at=func.clock_timestamp() + delay)
     )
 
 
-def lock_confirmed_under(connection: Connection, seller_id: str, carrier_code: str, limit: int) -> list[Confirmation]:
+def lock_confirmed_under(tx: AccountTransaction, carrier_code: str, limit: int) -> list[Confirmation]:
     """Confirmed packages under this carrier code that are still watched, those due first; locked."""
     c = shipment_confirmations.c
     statement = (
         select(shipment_confirmations)
         .where(
-            c.seller_id == seller_id,
+            c.account_id == tx.account_id,
             c.state == "confirmed",
             c.carrier_code == carrier_code,
             c.action_due_at.is_not(None),
@@ -221,24 +218,24 @@ def lock_confirmed_under(connection: Connection, seller_id: str, carrier_code: s
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))
 
 
-def confirmations_by_state(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def confirmations_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(state, packages, next_ship_by, oldest_seconds), in order of state."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "select state, count(*) as packages, min(ship_by) as next_ship_by, "
                 "extract(epoch from clock_timestamp() - min(reported_at)) as oldest_seconds "
-                "from pipeline.shipment_confirmations where seller_id = :seller_id group by state order by state"
+                "from pipeline.shipment_confirmations where account_id = :account_id group by state order by state"
             ),
-            {"seller_id": seller_id},
+            {"account_id": tx.account_id},
         )
     )
 
 
-def shipments_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow]:
+def shipments_by_kind(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(kind, outcome, events, newest) of what the warehouse reported."""
     statement = (
         select(
@@ -247,8 +244,8 @@ def shipments_by_kind(connection: Connection, seller_id: str) -> Sequence[AnyRow
             func.count().label("events"),
             func.max(wms_shipments.c.received_at).label("newest"),
         )
-        .where(wms_shipments.c.seller_id == seller_id)
+        .where(wms_shipments.c.account_id == tx.account_id)
         .group_by(wms_shipments.c.kind, wms_shipments.c.outcome)
         .order_by(text("events desc"))
     )
-    return list(connection.execute(statement))
+    return list(tx.execute(statement))

@@ -10,7 +10,7 @@ from orders_pipeline.database.metadata import count_column, metadata, time_colum
 wms_cursors = Table(
     "wms_cursors",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("cursor", Text),
     time_now_column("polled_at"),
     schema="pipeline",
@@ -19,7 +19,7 @@ wms_cursors = Table(
 wms_shipments = Table(
     "wms_shipments",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),
     Column("sequence", BigInteger, Identity(always=True), nullable=False),
     Column("kind", Text, nullable=False),
@@ -33,11 +33,11 @@ wms_shipments = Table(
     time_now_column("received_at"),
     time_column("processed_at"),
     Column("outcome", Text),
-    Index("ix_wms_shipments_pending", "seller_id", "sequence", postgresql_where=text("processed_at is null")),
-    Index("ix_wms_shipments_order", "seller_id", "order_id"),
+    Index("ix_wms_shipments_pending", "account_id", "sequence", postgresql_where=text("processed_at is null")),
+    Index("ix_wms_shipments_order", "account_id", "order_id"),
     Index(
         "ix_wms_shipments_again",
-        "seller_id",
+        "account_id",
         "outcome",
         postgresql_where=text("outcome in ('unknown_order', 'defect')"),
     ),
@@ -47,7 +47,7 @@ wms_shipments = Table(
 shipment_confirmations = Table(
     "shipment_confirmations",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Column("package_id", Text, primary_key=True, comment="the warehouse's name for the package"),
     Column("package_reference_id", Integer, comment="ours at Amazon: 1, 2, … an order; stored before the first call"),
@@ -74,7 +74,7 @@ shipment_confirmations = Table(
     time_column("parked_at"),
     Index(
         "uq_shipment_confirmations_reference",
-        "seller_id",
+        "account_id",
         "order_id",
         "package_reference_id",
         unique=True,
@@ -82,13 +82,13 @@ shipment_confirmations = Table(
     ),
     Index(
         "ix_shipment_confirmations_voided",
-        "seller_id",
+        "account_id",
         "order_id",
         postgresql_where=text("state = 'voided' and sends = 0"),
     ),
     Index(
         "ix_shipment_confirmations_due",
-        "seller_id",
+        "account_id",
         "action_due_at",
         postgresql_where=text("action_due_at is not null"),
     ),

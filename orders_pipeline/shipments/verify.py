@@ -15,13 +15,11 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.channels.amazon.carriers import OTHER
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
-from orders_pipeline.database.engine import database_now
+from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import Order, OrderParts, OrderStatus, Package, Priority
 from orders_pipeline.orders.rows import request_fetch
 from orders_pipeline.shipments.confirm import (
@@ -67,10 +65,8 @@ def read_back_due_packages(
     stop = Event()
     with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="read-back") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
-            with work.database.transaction() as connection:
-                due = claim_due_confirmations(
-                    connection, work.seller_id, states=TO_READ_BACK, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE
-                )
+            with work.database.transaction(work.account_id) as tx:
+                due = claim_due_confirmations(tx, states=TO_READ_BACK, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE)
             if not due:
                 break
             by_order: defaultdict[str, list[Confirmation]] = defaultdict(list)
@@ -132,26 +128,26 @@ def _read_back(
         _postpone(work, packages, min(FIRST_RETRY * 2**attempts, LONGEST_RETRY), count=True)
         totals.count("read_failed", len(packages))
         return totals
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         entries: list[AuditEntry] = []
-        current = lock_confirmations(connection, work.seller_id, order_id)
+        current = lock_confirmations(tx, order_id)
         asked = {package.package_id for package in packages}
         counted = [package for package in current if _may_count_at_amazon(package)]
         for package in current:
             if package.package_id in asked and package.state in TO_READ_BACK:
-                outcome = _compare(connection, work, package, current, counted, shown)
+                outcome = _compare(tx, work, package, current, counted, shown)
                 totals.count(outcome)
                 entries.append(
                     AuditEntry(
                         action="confirmation_read_back",
-                        seller_id=work.seller_id,
+                        account_id=work.account_id,
                         order_id=order_id,
                         purpose="see whether Amazon has the package",
                         outcome=outcome,
                         detail={"package_reference_id": package.package_reference_id},
                     )
                 )
-        work.audit.record_many(connection, entries)
+        work.audit.record_many(tx.connection, entries)
     return totals
 
 
@@ -166,7 +162,7 @@ def _may_count_at_amazon(package: Confirmation) -> bool:
 
 
 def _compare(
-    connection: Connection,
+    tx: AccountTransaction,
     work: Confirming,
     package: Confirmation,
     all_packages: Sequence[Confirmation],
@@ -175,57 +171,56 @@ def _compare(
 ) -> str:
     if _is_there(package, counted, order):
         _update(
-            connection,
-            work.seller_id,
+            tx,
             package,
             # Watched until its carrier has a code; then it is edited.
             MAPPING_LOOK if package.carrier_code == OTHER and package.sends else None,
             state=PackageState.CONFIRMED.value,
-            confirmed_at=database_now(connection),
+            confirmed_at=database_now(tx.connection),
             attempts=0,
             last_error=None,
         )
         over = [f"package.{kind}:{package.order_id}:{package.package_id}" for kind in _ALERTS_OF_THE_UNCONFIRMED]
-        close_alerts(connection, seller_id=work.seller_id, keys=over)
+        close_alerts(tx, keys=over)
         return "confirmed"
     if order.status == OrderStatus.CANCELLED:
-        _update(connection, work.seller_id, package, None, state=PackageState.BLOCKED.value)
-        tell_of_blocked(connection, work.seller_id, package)
+        _update(tx, package, None, state=PackageState.BLOCKED.value)
+        tell_of_blocked(tx, package)
         return "blocked"
     if not package.sends and order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
-        _update(connection, work.seller_id, package, None, state=PackageState.BY_HAND.value)
-        _alert(connection, work.seller_id, package, "by_hand", "info",
+        _update(tx, package, None, state=PackageState.BY_HAND.value)
+        _alert(tx, package, "by_hand", "info",
                "was confirmed by someone else, under other facts than the warehouse's.",
                "Nothing, unless the tracking number at Amazon is wrong.")  # fmt: skip
         return "by_hand"
     if package.state == PackageState.SENT and not package.sends:
         # We believed it to be shipped by someone else, and it is not: tell Amazon, and correct what we believed.
-        _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, attempts=1)
-        request_fetch(connection, seller_id=work.seller_id, order_id=package.order_id)
+        _update(tx, package, timedelta(), state=PackageState.PENDING.value, attempts=1)
+        request_fetch(tx, order_id=package.order_id)
         return "not_shipped_after_all"
     if package.state == PackageState.SENDING:
         # The call's outcome was unknown, and what Amazon shows does not prove it: it is safe to tell it (again).
-        _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value)
+        _update(tx, package, timedelta(), state=PackageState.PENDING.value)
         return "send_again"
     if package.last_error and (voided := voided_twin(package.lines, all_packages)) is not None:
         # It came before the word that it replaces another; Amazon refused it beside that one.
-        take_over(connection, work.seller_id, package, voided)
+        take_over(tx, package, voided)
         return "replacement"
     if package.last_error:
-        _update(connection, work.seller_id, package, None, state=PackageState.REFUSED.value)
-        _alert(connection, work.seller_id, package, "refused", "error",
+        _update(tx, package, None, state=PackageState.REFUSED.value)
+        _alert(tx, package, "refused", "error",
                f"was refused: {package.last_error}",
                "Correct it in Seller Central before the ship-by time, or mend the cause and replay it.")  # fmt: skip
         return "refused"
     if package.reads + 1 < READS_BEFORE_RESEND:
         delay = NEXT_READ * 4**package.reads
-        _update(connection, work.seller_id, package, delay, reads=package.reads + 1)
+        _update(tx, package, delay, reads=package.reads + 1)
         return "not_there_yet"
     if package.sends < SENDS_BEFORE_GIVING_UP:
-        _update(connection, work.seller_id, package, timedelta(), state=PackageState.PENDING.value, reads=0)
+        _update(tx, package, timedelta(), state=PackageState.PENDING.value, reads=0)
         return "send_again"
-    _update(connection, work.seller_id, package, None, state=PackageState.DROPPED.value)
-    _alert(connection, work.seller_id, package, "dropped", "error",
+    _update(tx, package, None, state=PackageState.DROPPED.value)
+    _alert(tx, package, "dropped", "error",
            f"was accepted {package.sends} times and is not shown: Amazon drops it.",
            "Check the carrier's code (carriers.csv); then confirm it by hand.")  # fmt: skip
     return "dropped"
@@ -253,38 +248,20 @@ def _quantities_are_there(package: Confirmation, counted: Sequence[Confirmation]
 
 
 def _postpone(work: Confirming, packages: Sequence[Confirmation], delay: timedelta, *, count: bool = False) -> None:
-    with work.database.transaction() as connection:
+    with work.database.transaction(work.account_id) as tx:
         for package in packages:
             attempts = package.attempts + 1 if count else package.attempts
             # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
-            _update(connection, work.seller_id, package, delay, only_if=package.state, attempts=attempts)
+            _update(tx, package, delay, only_if=package.state, attempts=attempts)
 
 
-def _update(
-    connection: Connection, seller_id: str, package: Confirmation, due_in: timedelta | None, **values: Any
-) -> None:
-    update_confirmation(
-        connection,
-        seller_id=seller_id,
-        order_id=package.order_id,
-        package_id=package.package_id,
-        due_in=due_in,
-        **values,
-    )
+def _update(tx: AccountTransaction, package: Confirmation, due_in: timedelta | None, **values: Any) -> None:
+    update_confirmation(tx, order_id=package.order_id, package_id=package.package_id, due_in=due_in, **values)
 
 
-def _alert(
-    connection: Connection,
-    seller_id: str,
-    package: Confirmation,
-    kind: str,
-    severity: str,
-    what: str,
-    what_to_do: str,
-) -> None:
+def _alert(tx: AccountTransaction, package: Confirmation, kind: str, severity: str, what: str, what_to_do: str) -> None:
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"package.{kind}:{package.order_id}:{package.package_id}",
         severity=severity,
         message=f"Package {package.package_reference_id} of order {package.order_id} {what}",

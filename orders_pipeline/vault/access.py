@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog, current_actor
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
@@ -66,7 +66,7 @@ def open_record(keys: KeyProvider, record: StoredRecord) -> bytes:
     sealed = SealedRecord(
         record.key_id, record.wrapped_key, record.nonce, record.ciphertext, record.version, record.number
     )
-    context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+    context = record_context(account_id=record.account_id, kind=record.kind, subject_id=record.subject_id)
     plaintext = open_sealed(keys, sealed, context)
     if not record.is_newest:
         raise VaultIntegrityError(
@@ -96,9 +96,8 @@ class Vault:
 
     def store(
         self,
-        connection: Connection,
+        tx: AccountTransaction,
         *,
-        seller_id: str,
         kind: str,
         subject_id: str,
         plaintext: bytes,
@@ -109,12 +108,12 @@ class Vault:
 
         `values`: what of it is to be recognised in the texts of others; kept as keyed hashes (`held_mask`).
         """
-        queries.hold_keys(connection)
-        context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
-        number = queries.next_seal(connection, (seller_id, kind, subject_id), NUMBERED)
+        queries.hold_keys(tx.connection)
+        context = record_context(account_id=tx.account_id, kind=kind, subject_id=subject_id)
+        number = queries.next_seal(tx.connection, (tx.account_id, kind, subject_id), NUMBERED)
         sealed = seal(self._keys, plaintext, context, number=number)
         stored = StoredRecord(
-            seller_id,
+            tx.account_id,
             kind,
             subject_id,
             sealed.version,
@@ -124,12 +123,12 @@ class Vault:
             sealed.wrapped_key,
             sealed.number,
         )
-        queries.put_record(connection, stored, expires_at)
+        queries.put_record(tx.connection, stored, expires_at)
         if values is not None:
-            hashes = hashes_of(values, partial(self._value_hash, seller_id, subject_id))
-            queries.put_value_hashes(connection, seller_id, kind, subject_id, hashes)
+            hashes = hashes_of(values, partial(self._value_hash, tx.account_id, subject_id))
+            queries.put_value_hashes(tx, kind, subject_id, hashes)
 
-    def held_mask(self, *, seller_id: str, kind: str, subject_ids: Sequence[str]) -> HeldMask:
+    def held_mask(self, *, account_id: str, kind: str, subject_ids: Sequence[str]) -> HeldMask:
         """What masks the values of these records in the texts of others. Opens no record, and shows none.
 
         Not within a transaction. Where the fingerprint key cannot be opened, all that could be a name is masked.
@@ -138,21 +137,21 @@ class Vault:
             self.prepare()
         except VaultError:
             return HeldMask({}, None)
-        with self._database.transaction() as connection:
-            held = queries.value_hashes(connection, seller_id, kind, subject_ids)
-        return HeldMask(held, partial(self._value_hash, seller_id))
+        with self._database.transaction(account_id) as tx:
+            held = queries.value_hashes(tx, kind, subject_ids)
+        return HeldMask(held, partial(self._value_hash, account_id))
 
-    def _value_hash(self, seller_id: str, subject_id: str, words: str) -> str:
+    def _value_hash(self, account_id: str, subject_id: str, words: str) -> str:
         """Another hash of the same words for each subject: equal names are not seen to be equal."""
-        return self.fingerprint(f"{seller_id}\n{subject_id}\n{words}".encode())[:32]
+        return self.fingerprint(f"{account_id}\n{subject_id}\n{words}".encode())[:32]
 
-    def reveal(self, *, seller_id: str, kind: str, subject_id: str, purpose: str, actor: str | None = None) -> bytes:
+    def reveal(self, *, account_id: str, kind: str, subject_id: str, purpose: str, actor: str | None = None) -> bytes:
         """The plaintext, after the audit entry that says who reads it and why has been committed.
 
         Raises VaultRecordMissing, VaultIntegrityError, VaultKeyMissing: each is in the audit log as well.
         """
         ((_, revealed),) = self.reveal_many(
-            seller_id=seller_id, kind=kind, subject_ids=[subject_id], purpose=purpose, actor=actor
+            account_id=account_id, kind=kind, subject_ids=[subject_id], purpose=purpose, actor=actor
         )
         if isinstance(revealed, VaultError):
             raise revealed
@@ -161,7 +160,7 @@ class Vault:
     def reveal_many(
         self,
         *,
-        seller_id: str,
+        account_id: str,
         kind: str,
         subject_ids: Sequence[str],
         purpose: str,
@@ -173,43 +172,25 @@ class Vault:
         `action` names the reading in the audit log, where it is not for a parcel or a person.
         """
         reading = AuditEntry(
-            action=action, seller_id=seller_id, purpose=purpose, outcome="allowed", actor=actor or current_actor(),
+            action=action, account_id=account_id, purpose=purpose, outcome="allowed", actor=actor or current_actor(),
             detail={"kind": kind},
         )  # fmt: skip
         found = self._read_audited(reading, kind, subject_ids)
         return self._open_each(reading, kind, subject_ids, found)
 
     def shred(
-        self,
-        connection: Connection,
-        *,
-        seller_id: str,
-        kind: str,
-        subject_id: str,
-        reason: str,
-        actor: str | None = None,
+        self, tx: AccountTransaction, *, kind: str, subject_id: str, reason: str, actor: str | None = None
     ) -> bool:
         """Delete the record and its key, and write the audit entry; whether it was there. Last in the transaction."""
-        return bool(
-            self.shred_many(
-                connection, seller_id=seller_id, kind=kind, subject_ids=[subject_id], reason=reason, actor=actor
-            )
-        )
+        return bool(self.shred_many(tx, kind=kind, subject_ids=[subject_id], reason=reason, actor=actor))
 
     def shred_many(
-        self,
-        connection: Connection,
-        *,
-        seller_id: str,
-        kind: str,
-        subject_ids: Sequence[str],
-        reason: str,
-        actor: str | None = None,
+        self, tx: AccountTransaction, *, kind: str, subject_ids: Sequence[str], reason: str, actor: str | None = None
     ) -> list[str]:
         """Shred a set at once; those that were there. At most SHRED_BATCH in a transaction, and last in it."""
-        gone = queries.delete_records(connection, seller_id, kind, subject_ids)
-        entry = self._entry("shred", seller_id, kind, reason, "done", actor)
-        self._audit.record_for_each(connection, entry, gone, are_orders=kind in ORDER_KINDS)
+        gone = queries.delete_records(tx, kind, subject_ids)
+        entry = self._entry("shred", tx.account_id, kind, reason, "done", actor)
+        self._audit.record_for_each(tx.connection, entry, gone, are_orders=kind in ORDER_KINDS)
         return gone
 
     def key_uses(self, connection: Connection) -> dict[str, KeyUse]:
@@ -218,7 +199,7 @@ class Vault:
 
     def count(self) -> int:
         """How many records there are, of all sellers and kinds."""
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             return sum(use.records for use in queries.key_uses(connection).values())
 
     def verify_batch(
@@ -226,17 +207,19 @@ class Vault:
     ) -> VerifiedBatch:
         """Try that the next records open, and let nothing of them out. The pass's first page writes its audit entry."""
         current = self._keys.current_key_id()
-        with self._database.transaction() as connection:
+        with self._database.begin() as connection:
             page = queries.records_after(connection, after, limit)
             if after is None:
-                self._audit.record(connection, action="verify_vault", seller_id="*", purpose=purpose, outcome="allowed")
+                self._audit.record(
+                    connection, action="verify_vault", account_id="*", purpose=purpose, outcome="allowed"
+                )
         refused: list[RecordId] = []
         for record in page:
             opened = self._open_again_if_rewrapped(record)
             if isinstance(opened, VaultIntegrityError | VaultKeyMissing):
-                refused.append((record.seller_id, record.kind, record.subject_id))
-                with self._database.transaction() as connection:
-                    self._alert_refused(connection, *refused[-1], opened)
+                refused.append((record.account_id, record.kind, record.subject_id))
+                with self._database.transaction(record.account_id) as tx:
+                    self._alert_refused(tx, record.kind, record.subject_id, opened)
         older = sum(record.key_id != current for record in page)
         last = page[-1] if len(page) == limit else None
         older_format = sum(record.version < NUMBERED for record in page)
@@ -245,7 +228,7 @@ class Vault:
             older,
             older_format,
             tuple(refused),
-            (last.seller_id, last.kind, last.subject_id) if last else None,
+            (last.account_id, last.kind, last.subject_id) if last else None,
         )
 
     def fingerprint(self, content: bytes) -> str:
@@ -261,21 +244,21 @@ class Vault:
 
     def replace_fingerprint_key(self, *, reason: str, actor: str | None = None) -> None:
         """After a restore whose keys are gone: a new fingerprint key. Every content then looks changed, once."""
-        with self._guard, self._database.transaction() as connection:
+        with self._guard, self._database.begin() as connection:
             queries.hold_fingerprint_key(connection)
             self._fingerprint_key = self._make_fingerprint_key(connection, reason, actor)
 
     def _load_fingerprint_key(self) -> bytes:
         with self._guard:
             if self._fingerprint_key is None:
-                seller_id, kind, subject_id = _FINGERPRINT
-                with self._database.transaction() as connection:
-                    found = queries.records(connection, seller_id, kind, [subject_id]).get(subject_id)
+                account_id, kind, subject_id = _FINGERPRINT
+                with self._database.transaction(account_id) as tx:
+                    found = queries.records(tx, kind, [subject_id]).get(subject_id)
                     if found is None:
-                        queries.hold_fingerprint_key(connection)
-                        found = queries.records(connection, seller_id, kind, [subject_id]).get(subject_id)
+                        queries.hold_fingerprint_key(tx.connection)
+                        found = queries.records(tx, kind, [subject_id]).get(subject_id)
                     if found is None:
-                        self._fingerprint_key = self._make_fingerprint_key(connection, "first use", None)
+                        self._fingerprint_key = self._make_fingerprint_key(tx.connection, "first use", None)
                 if self._fingerprint_key is None and found is not None:
                     opened = self._open_again_if_rewrapped(found)
                     if not isinstance(opened, bytes):
@@ -286,22 +269,24 @@ class Vault:
 
     def _make_fingerprint_key(self, connection: Connection, reason: str, actor: str | None) -> bytes:
         key = os.urandom(_FINGERPRINT_KEY_BYTES)
-        seller_id, kind, subject_id = _FINGERPRINT
-        self.store(connection, seller_id=seller_id, kind=kind, subject_id=subject_id, plaintext=key, expires_at=None)
+        account_id, kind, subject_id = _FINGERPRINT
+        self.store(
+            AccountTransaction(connection, account_id), kind=kind, subject_id=subject_id, plaintext=key, expires_at=None
+        )
         self._audit.record(
-            connection, action="make_fingerprint_key", seller_id=seller_id, purpose=reason, outcome="done", actor=actor,
-            detail={"key_id": self._keys.current_key_id()},
+            connection, action="make_fingerprint_key", account_id=account_id, purpose=reason, outcome="done",
+            actor=actor, detail={"key_id": self._keys.current_key_id()},
         )  # fmt: skip
         return key
 
     def _read_audited(self, reading: AuditEntry, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
-        with self._database.transaction() as connection:
-            found = queries.records(connection, reading.seller_id, kind, subject_ids)
+        with self._database.transaction(reading.account_id) as tx:
+            found = queries.records(tx, kind, subject_ids)
             there = [subject for subject in subject_ids if subject in found]
             absent = [subject for subject in subject_ids if subject not in found]
             for outcome, subjects in (("allowed", there), ("missing", absent)):
                 entry = replace(reading, outcome=outcome)
-                self._audit.record_for_each(connection, entry, subjects, are_orders=kind in ORDER_KINDS)
+                self._audit.record_for_each(tx.connection, entry, subjects, are_orders=kind in ORDER_KINDS)
         return found
 
     def _open_each(
@@ -312,28 +297,25 @@ class Vault:
             opened = None if record is None else self._open_again_if_rewrapped(record)
             if opened is None:
                 opened = VaultRecordMissing(
-                    f"No {kind} of {subject_id} for seller {reading.seller_id}: never stored, or shredded."
+                    f"No {kind} of {subject_id} for seller {reading.account_id}: never stored, or shredded."
                 )
             elif isinstance(opened, VaultError):
                 outcome = "refused_integrity" if isinstance(opened, VaultIntegrityError) else "refused_key_missing"
-                with self._database.transaction() as connection:
-                    self._alert_refused(connection, reading.seller_id, kind, subject_id, opened)
+                with self._database.transaction(reading.account_id) as tx:
+                    self._alert_refused(tx, kind, subject_id, opened)
                     entry = replace(reading, outcome=outcome)
-                    self._audit.record_for_each(connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
+                    self._audit.record_for_each(tx.connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
             yield subject_id, opened
 
     def close_refusals(self, *, but: Sequence[RecordId]) -> None:
         """After a pass over all records: what was refused once and is sound, or gone, is no alert any more."""
         keys = [f"{REFUSED_ALERT}{kind}:{subject_id}" for _, kind, subject_id in but]
-        with self._database.transaction() as connection:
-            close_alerts_about(connection, seller_id=None, prefix=REFUSED_ALERT, but=keys)
+        with self._database.begin() as connection:
+            close_alerts_about(connection, account_id=None, prefix=REFUSED_ALERT, but=keys)
 
-    def _alert_refused(
-        self, connection: Connection, seller_id: str, kind: str, subject_id: str, refusal: VaultError
-    ) -> None:
+    def _alert_refused(self, tx: AccountTransaction, kind: str, subject_id: str, refusal: VaultError) -> None:
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=f"{REFUSED_ALERT}{kind}:{subject_id}",
             severity="error",
             message=f"{kind} of {subject_id} was not opened: {refusal}",
@@ -346,8 +328,8 @@ class Vault:
             return self._open(record)
         except (VaultKeyMissing, VaultIntegrityError):
             # Between the reading and here a rotation may have re-wrapped it, or an update sealed it anew: once more.
-            with self._database.transaction() as connection:
-                again = queries.records(connection, record.seller_id, record.kind, [record.subject_id])
+            with self._database.transaction(record.account_id) as tx:
+                again = queries.records(tx, record.kind, [record.subject_id])
         if record.subject_id not in again:
             return None
         try:
@@ -359,8 +341,8 @@ class Vault:
         return open_record(self._keys, record)
 
     def _entry(
-        self, action: str, seller_id: str, kind: str, purpose: str, outcome: str, actor: str | None
+        self, action: str, account_id: str, kind: str, purpose: str, outcome: str, actor: str | None
     ) -> AuditEntry:
         return AuditEntry(
-            action=action, seller_id=seller_id, purpose=purpose, outcome=outcome, actor=actor, detail={"kind": kind}
+            action=action, account_id=account_id, purpose=purpose, outcome=outcome, actor=actor, detail={"kind": kind}
         )

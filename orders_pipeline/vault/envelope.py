@@ -39,14 +39,17 @@ class SealedRecord:
     number: int = 0
 
 
-def record_context(*, seller_id: str, kind: str, subject_id: str) -> dict[str, str]:
-    """What a record of the vault is bound to: whose it is, what it holds, and of which order."""
-    return {"kind": kind, "seller_id": seller_id, "subject_id": subject_id}
+def record_context(*, account_id: str, kind: str, subject_id: str) -> dict[str, str]:
+    """What a record of the vault is bound to: its account, what it holds, and of which order.
+
+    The names are authenticated, so the account keeps the name that the first release sealed records under.
+    """
+    return {"kind": kind, "seller_id": account_id, "subject_id": subject_id}
 
 
-def token_context(*, application_id: str, seller_id: str, purpose: str) -> dict[str, str]:
+def token_context(*, application_id: str, account_id: str, purpose: str) -> dict[str, str]:
     """What a row of `vault.amazon_tokens` is bound to: its primary key."""
-    return {"application_id": application_id, "kind": "amazon_token", "purpose": purpose, "seller_id": seller_id}
+    return {"application_id": application_id, "kind": "amazon_token", "purpose": purpose, "seller_id": account_id}
 
 
 def seal(keys: KeyProvider, plaintext: bytes, context: Mapping[str, str], *, number: int | None = None) -> SealedRecord:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 
 KEYS_ALERT = "vault.keys_unavailable"
@@ -14,10 +13,9 @@ KEYS_ALERT = "vault.keys_unavailable"
 KEYS_RETRY = timedelta(minutes=1)
 
 
-def raise_keys_alert(connection: Connection, seller_id: str, error: KeyProviderUnavailable) -> None:
+def raise_keys_alert(tx: AccountTransaction, error: KeyProviderUnavailable) -> None:
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=KEYS_ALERT,
         severity="error",
         message=f"Buyers' data can neither be stored nor opened. {error}",
@@ -26,5 +24,5 @@ def raise_keys_alert(connection: Connection, seller_id: str, error: KeyProviderU
     )
 
 
-def close_keys_alert(connection: Connection, seller_id: str) -> None:
-    close_alert(connection, seller_id=seller_id, key=KEYS_ALERT)
+def close_keys_alert(tx: AccountTransaction) -> None:
+    close_alert(tx, key=KEYS_ALERT)

@@ -58,7 +58,7 @@ class UnsettledShreds:
 
 def unsettled_shreds(database: Database) -> UnsettledShreds:
     """What the next settlement will put beyond reach."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         shreds = queries.unsettled_shreds(connection)
     return UnsettledShreds(
         sum(shred.records for shred in shreds), min((shred.shredded_at for shred in shreds), default=None)
@@ -69,7 +69,7 @@ def settle_shreds(
     database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None, tell: Tell = silent
 ) -> Rotation | None:
     """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         if not queries.unsettled_shreds(connection):
             return None
     return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor, tell=tell)
@@ -88,22 +88,22 @@ def rotate_keys(
 
     `tell` is given a sentence now and then: how far it is, and how long it will take.
     """
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # Read before the new key is made: a shred that comes later is settled by the next rotation.
         shreds = queries.unsettled_shreds(connection)
-    audit.record(None, action="add_key", seller_id="*", purpose=purpose, outcome="started", actor=actor)
+    audit.record(None, action="add_key", account_id="*", purpose=purpose, outcome="started", actor=actor)
     key_id = keys.add_key()
     audit.record(
-        None, action="add_key", seller_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
+        None, action="add_key", account_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
     )
     rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, tell=tell)
     settled = _settled(database, keys, shreds, rotation)
     if settled:
         records = sum(shred.records for shred in settled)
-        with database.transaction() as connection:
+        with database.begin() as connection:
             queries.delete_unsettled(connection, [shred.shred_id for shred in settled])
             audit.record(
-                connection, action="settle_shreds", seller_id="*", purpose=purpose, outcome="done", actor=actor,
+                connection, action="settle_shreds", account_id="*", purpose=purpose, outcome="done", actor=actor,
                 detail={"records": records, "key_id": rotation.key_id},
             )  # fmt: skip
         rotation = replace(rotation, shreds_settled=records)
@@ -119,7 +119,7 @@ def _settled(
         return []
     # Not every key that is gone from here is destroyed: another keyring, or another KMS, may still have it.
     wrapped_by = {key_id for shred in shreds for key_id in shred.key_ids}
-    with database.transaction() as connection:
+    with database.begin() as connection:
         destroyed = destroyed_keys(connection, sorted(wrapped_by))
     destroyed |= {key_id for key_id in wrapped_by if keys.is_destroyed(key_id)}
     # Shreds from before their keys were noted wait until nothing is under another key.
@@ -139,7 +139,7 @@ def finish_rotation(
     resealed = reseal_older(database, keys, audit, purpose=purpose, actor=actor)
     if resealed:
         tell(f"{resealed} records of an older format were sealed anew.")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         current = keys.current_key_id()
         older = [use for key_id, use in queries.key_uses(connection).items() if key_id != current]
     progress = Progress("data keys re-wrapped", sum(use.records + use.tokens for use in older), tell)
@@ -157,7 +157,7 @@ def finish_rotation(
         except KeyInUse as error:
             log.warning("%s", error)
             still_used.append(key_id)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # Keys that this provider does not have: what they wrap could not be re-wrapped.
         still_used += sorted(queries.key_uses(connection).keys() - {current, *still_used})
     return Rotation(current, rewrapped, tuple(destroyed), tuple(still_used))
@@ -170,24 +170,24 @@ def reseal_older(
 
     What does not open stays as it is. A login that may only re-wrap leaves them to the next one that may write.
     """
-    with database.transaction() as connection:
+    with database.begin() as connection:
         if not queries.may_reseal(connection):
             return 0
     resealed = 0
     after: RecordId | None = None
     while True:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             queries.hold_keys(connection)
             page, after = queries.records_to_reseal(connection, NUMBERED, after, RESEAL_BATCH)
             done = 0
             for record in page:
-                owner = (record.seller_id, record.kind, record.subject_id)
+                owner = (record.account_id, record.kind, record.subject_id)
                 try:
                     plaintext = open_record(keys, record)
                 except (VaultIntegrityError, VaultKeyMissing) as error:
                     log.warning("The record %s %s was not sealed anew: %s", record.kind, record.subject_id, error)
                     continue
-                context = record_context(seller_id=record.seller_id, kind=record.kind, subject_id=record.subject_id)
+                context = record_context(account_id=record.account_id, kind=record.kind, subject_id=record.subject_id)
                 number = queries.next_seal(connection, owner, NUMBERED)
                 sealed = seal(keys, plaintext, context, number=number)
                 queries.put_resealed(
@@ -200,7 +200,7 @@ def reseal_older(
                 done += 1
             if done:
                 audit.record(
-                    connection, action="reseal", seller_id="*", purpose=purpose, outcome="done", actor=actor,
+                    connection, action="reseal", account_id="*", purpose=purpose, outcome="done", actor=actor,
                     detail={"records": done},
                 )  # fmt: skip
         resealed += done
@@ -217,7 +217,7 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
     moved = 0
     after: UUID | None = None
     while moved < limit:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             queries.hold_keys(connection)
             current = keys.current_key_id()
             page = queries.keys_to_rewrap(connection, current, after, limit - moved)
@@ -228,8 +228,8 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
             for row in page:
                 if row.owner is None:
                     continue
-                seller_id, kind, subject_id = row.owner
-                context = record_context(seller_id=seller_id, kind=kind, subject_id=subject_id)
+                account_id, kind, subject_id = row.owner
+                context = record_context(account_id=account_id, kind=kind, subject_id=subject_id)
                 try:
                     wrapped = keys.rewrap(WrappedKey(row.key_id, row.wrapped_key), context)
                 except (VaultIntegrityError, VaultKeyMissing) as error:
@@ -249,15 +249,15 @@ def replace_lost_keyring(database: Database, vault: Vault) -> str:
     Records that nobody can open stay, counted by the check `every_record_opens`, until their time; Amazon's tokens go.
     """
     keys, audit = vault.keys, vault.audit
-    with database.transaction() as connection:
+    with database.begin() as connection:
         lost = {*queries.key_uses(connection)}
         lost |= {key_id for shred in queries.unsettled_shreds(connection) for key_id in shred.key_ids}
-    audit.record(None, action="replace_keyring", seller_id="*", purpose="the keyring is lost", outcome="started")
+    audit.record(None, action="replace_keyring", account_id="*", purpose="the keyring is lost", outcome="started")
     key_id = keys.replace_lost(sorted(lost))
     vault.replace_fingerprint_key(reason="the keyring is lost")
     _rewrap_tokens(database, keys, REWRAP_BATCH)
     audit.record(
-        None, action="replace_keyring", seller_id="*", purpose="the keyring is lost", outcome="done",
+        None, action="replace_keyring", account_id="*", purpose="the keyring is lost", outcome="done",
         detail={"key_id": key_id},
     )  # fmt: skip
     return key_id
@@ -268,7 +268,7 @@ def retire_key(
 ) -> None:
     """Destroy a key-encryption key, for good. Raises KeyInUse while anything is wrapped by it, or being wrapped."""
     try:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             queries.hold_keys_alone(connection)
             use = queries.key_uses(connection).get(key_id, KeyUse())
             if use.records or use.tokens:
@@ -294,7 +294,7 @@ def _account_destruction(audit: AuditLog, key_id: str, outcome: str, purpose: st
     audit.record(
         None,
         action="destroy_key",
-        seller_id="*",
+        account_id="*",
         purpose=purpose,
         outcome=outcome,
         actor=actor,
@@ -303,12 +303,12 @@ def _account_destruction(audit: AuditLog, key_id: str, outcome: str, purpose: st
 
 
 def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int) -> int:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         queries.hold_keys(connection)
         tokens = queries.tokens_to_rewrap(connection, keys.current_key_id(), limit)
         for token in tokens:
             context = token_context(
-                application_id=token.application_id, seller_id=token.seller_id, purpose=token.purpose
+                application_id=token.application_id, account_id=token.account_id, purpose=token.purpose
             )
             try:
                 wrapped = keys.rewrap(WrappedKey(token.key_id, token.wrapped_key), context)

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.database.locks import Lock, hold, hold_shared
 
 # How long who destroys a key-encryption key may queue for its lock; whoever wraps queues behind it.
@@ -28,7 +29,7 @@ RecordId = tuple[str, str, str]
 class StoredRecord:
     """A sealed record as it lies there. `key_id` and `wrapped_key` are None if its key is gone."""
 
-    seller_id: str
+    account_id: str
     kind: str
     subject_id: str
     version: int
@@ -55,7 +56,7 @@ class WrappedToken:
     """The wrapped key of one of Amazon's tokens."""
 
     application_id: str
-    seller_id: str
+    account_id: str
     purpose: str
     key_id: str
     wrapped_key: bytes = field(repr=False)
@@ -89,11 +90,11 @@ def next_seal(connection: Connection, record: RecordId, version: int) -> int:
     """The number of the seal that is about to be made of this record: from now on the only one that opens."""
     return connection.execute(
         text(
-            "insert into pipeline.seals (seller_id, kind, subject_id, aad_version) "
-            "values (:seller_id, :kind, :subject_id, :version) on conflict (seller_id, kind, subject_id) "
+            "insert into pipeline.seals (account_id, kind, subject_id, aad_version) "
+            "values (:account_id, :kind, :subject_id, :version) on conflict (account_id, kind, subject_id) "
             "do update set seal_number = default, aad_version = excluded.aad_version returning seal_number"
         ),
-        {"seller_id": record[0], "kind": record[1], "subject_id": record[2], "version": version},
+        {"account_id": record[0], "kind": record[1], "subject_id": record[2], "version": version},
     ).scalar_one()
 
 
@@ -102,84 +103,82 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
     reference = connection.execute(
         text(
             "insert into vault.records as r "
-            "(seller_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at) "
-            "values (:seller_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at) "
-            "on conflict (seller_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
+            "(account_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at) "
+            "values (:account_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at) "
+            "on conflict (account_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
             "seal_number = excluded.seal_number, "
             # When it was first stored stays: a content that is stored again and again is not kept for ever.
             "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
             "stored_at = clock_timestamp() returning r.key_reference"
         ),
         {
-            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
+            "account_id": record.account_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
             "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
             "expires_at": expires_at,
         },
     ).scalar_one()  # fmt: skip
     connection.execute(
         text(
-            "insert into vault_keys.data_keys (key_reference, seller_id, key_id, wrapped_key) "
-            "values (:reference, :seller_id, :key_id, :wrapped_key) on conflict (key_reference) do update set "
+            "insert into vault_keys.data_keys (key_reference, account_id, key_id, wrapped_key) "
+            "values (:reference, :account_id, :key_id, :wrapped_key) on conflict (key_reference) do update set "
             "key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, created_at = clock_timestamp()"
         ),
         {
-            "reference": reference, "seller_id": record.seller_id, "key_id": record.key_id,
+            "reference": reference, "account_id": record.account_id, "key_id": record.key_id,
             "wrapped_key": record.wrapped_key,
         },
     )  # fmt: skip
 
 
-def put_value_hashes(connection: Connection, seller_id: str, kind: str, subject_id: str, hashes: Sequence[str]) -> None:
+def put_value_hashes(tx: AccountTransaction, kind: str, subject_id: str, hashes: Sequence[str]) -> None:
     """Keyed hashes of words of a record's content, in place of those that are there."""
-    connection.execute(
+    tx.execute(
         text(
             "update vault.records set value_hashes = :hashes "
-            "where seller_id = :seller_id and kind = :kind and subject_id = :subject_id"
+            "where account_id = :account_id and kind = :kind and subject_id = :subject_id"
         ),
-        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "hashes": list(hashes)},
+        {"account_id": tx.account_id, "kind": kind, "subject_id": subject_id, "hashes": list(hashes)},
     )
 
 
-def value_hashes(
-    connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]
-) -> dict[str, frozenset[str]]:
+def value_hashes(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> dict[str, frozenset[str]]:
     """The keyed hashes of words of these records' contents, by subject; of those that are there."""
-    rows = connection.execute(
+    rows = tx.execute(
         text(
             "select subject_id, value_hashes from vault.records "
-            "where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects)"
+            "where account_id = :account_id and kind = :kind and subject_id = any(:subjects)"
         ),
-        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+        {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     )
     return {row[0]: frozenset(row[1]) for row in rows}
 
 
 _RECORD = (
-    "select r.seller_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
+    "select r.account_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
     "r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false) "
     "from vault.records r left join vault_keys.data_keys k using (key_reference) "
-    "left join pipeline.seals s on s.seller_id = r.seller_id and s.kind = r.kind and s.subject_id = r.subject_id "
+    "left join pipeline.seals s on s.account_id = r.account_id and s.kind = r.kind and s.subject_id = r.subject_id "
 )
 
 
-def records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
+def records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
     """Those of the records asked for that are there, by subject."""
-    rows = connection.execute(
-        text(_RECORD + "where r.seller_id = :seller_id and r.kind = :kind and r.subject_id = any(:subjects)"),
-        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+    rows = tx.execute(
+        text(_RECORD + "where r.account_id = :account_id and r.kind = :kind and r.subject_id = any(:subjects)"),
+        {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     )
     return {record.subject_id: record for record in _stored(rows)}
 
 
 def records_after(connection: Connection, after: RecordId | None, limit: int) -> list[StoredRecord]:
     """The next records in the order of their ids: a page of a pass over all of them."""
-    seller_id, kind, subject_id = after or ("", "", "")
+    account_id, kind, subject_id = after or ("", "", "")
     rows = connection.execute(
         text(
-            _RECORD + "where (r.seller_id, r.kind, r.subject_id) > (:seller_id, :kind, :subject_id) "
-            "order by r.seller_id, r.kind, r.subject_id limit :limit"
+            _RECORD + "where (r.account_id, r.kind, r.subject_id) > (:account_id, :kind, :subject_id) "
+            "order by r.account_id, r.kind, r.subject_id limit :limit"
         ),
-        {"seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+        {"account_id": account_id, "kind": kind, "subject_id": subject_id, "limit": limit},
     )
     return list(_stored(rows))
 
@@ -189,23 +188,23 @@ def records_to_reseal(
 ) -> tuple[list[StoredRecord], RecordId | None]:
     """The next records of an older format, their seals locked (what somebody else holds is left out), and where the
     page after them begins; None: there is none."""
-    seller_id, kind, subject_id = after or ("", "", "")
+    account_id, kind, subject_id = after or ("", "", "")
     ids = connection.execute(
         text(
-            "select seller_id, kind, subject_id from pipeline.seals where aad_version < :version "
-            "and (seller_id, kind, subject_id) > (:seller_id, :kind, :subject_id) "
-            "order by seller_id, kind, subject_id limit :limit for update skip locked"
+            "select account_id, kind, subject_id from pipeline.seals where aad_version < :version "
+            "and (account_id, kind, subject_id) > (:account_id, :kind, :subject_id) "
+            "order by account_id, kind, subject_id limit :limit for update skip locked"
         ),
-        {"version": version, "seller_id": seller_id, "kind": kind, "subject_id": subject_id, "limit": limit},
+        {"version": version, "account_id": account_id, "kind": kind, "subject_id": subject_id, "limit": limit},
     ).all()
     rows = connection.execute(
         text(
-            _RECORD + "where (r.seller_id, r.kind, r.subject_id) in (select * from unnest(cast(:sellers as text[]), "  # noqa: S608
-            "cast(:kinds as text[]), cast(:subjects as text[]))) order by r.seller_id, r.kind, r.subject_id"
+            _RECORD + "where (r.account_id, r.kind, r.subject_id) in (select * from unnest(cast(:sellers as text[]), "  # noqa: S608
+            "cast(:kinds as text[]), cast(:subjects as text[]))) order by r.account_id, r.kind, r.subject_id"
         ),
         {"sellers": [row[0] for row in ids], "kinds": [row[1] for row in ids], "subjects": [row[2] for row in ids]},
     )
-    last = (ids[-1].seller_id, ids[-1].kind, ids[-1].subject_id) if ids else None
+    last = (ids[-1].account_id, ids[-1].kind, ids[-1].subject_id) if ids else None
     return list(_stored(rows)), last
 
 
@@ -223,41 +222,41 @@ def put_resealed(connection: Connection, record: StoredRecord) -> None:
     connection.execute(
         text(
             "with resealed as (update vault.records set aad_version = :version, seal_number = :number, nonce = :nonce, "
-            "ciphertext = :ciphertext where seller_id = :seller_id and kind = :kind and subject_id = :subject_id "
+            "ciphertext = :ciphertext where account_id = :account_id and kind = :kind and subject_id = :subject_id "
             "returning key_reference) update vault_keys.data_keys k set key_id = :key_id, wrapped_key = :wrapped_key "
             "from resealed r where k.key_reference = r.key_reference"
         ),
         {
             "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
-            "seller_id": record.seller_id, "kind": record.kind, "subject_id": record.subject_id,
+            "account_id": record.account_id, "kind": record.kind, "subject_id": record.subject_id,
             "key_id": record.key_id, "wrapped_key": record.wrapped_key,
         },
     )  # fmt: skip
 
 
-def delete_records(connection: Connection, seller_id: str, kind: str, subject_ids: Sequence[str]) -> list[str]:
+def delete_records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> list[str]:
     """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
-    connection.execute(
+    tx.execute(
         text(
-            "delete from pipeline.seals where (seller_id, kind, subject_id) in (select seller_id, kind, subject_id "
-            "from pipeline.seals where seller_id = :seller_id and kind = :kind and subject_id = any(:subjects) "
+            "delete from pipeline.seals where (account_id, kind, subject_id) in (select account_id, kind, subject_id "
+            "from pipeline.seals where account_id = :account_id and kind = :kind and subject_id = any(:subjects) "
             "order by subject_id for update)"
         ),
-        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+        {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     )
-    gone, key_ids = connection.execute(
+    gone, key_ids = tx.execute(
         text(
-            "with gone as (delete from vault.records where seller_id = :seller_id and kind = :kind "
+            "with gone as (delete from vault.records where account_id = :account_id and kind = :kind "
             "and subject_id = any(:subjects) returning subject_id, key_reference), "
             "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference "
             "returning k.key_id) "
             "select (select array_agg(subject_id order by subject_id) from gone), "
             "(select array_agg(distinct key_id) from keys)"
         ),
-        {"seller_id": seller_id, "kind": kind, "subjects": list(subject_ids)},
+        {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     ).one()
     if gone:
-        connection.execute(
+        tx.execute(
             text("insert into vault_keys.unsettled_shreds (records, key_ids) values (:records, :key_ids)"),
             {"records": len(gone), "key_ids": key_ids or []},
         )
@@ -281,7 +280,7 @@ def keys_to_rewrap(connection: Connection, current: str, after: UUID | None, lim
     """Wrapped keys under another key than the current one, locked; those that somebody else holds are left out."""
     rows = connection.execute(
         text(
-            "select k.key_reference, k.key_id, k.wrapped_key, r.seller_id, r.kind, r.subject_id "
+            "select k.key_reference, k.key_id, k.wrapped_key, r.account_id, r.kind, r.subject_id "
             "from vault_keys.data_keys k left join vault.records r using (key_reference) "
             "where k.key_id <> :current and k.key_reference > :after "
             "order by k.key_reference limit :limit for update of k skip locked"
@@ -323,7 +322,7 @@ def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[W
     """Amazon's tokens under another key than the current one, locked."""
     rows = connection.execute(
         text(
-            "select application_id, seller_id, purpose, key_id, wrapped_key from vault.amazon_tokens "
+            "select application_id, account_id, purpose, key_id, wrapped_key from vault.amazon_tokens "
             "where key_id <> :current limit :limit for update skip locked"
         ),
         {"current": current, "limit": limit},
@@ -336,10 +335,10 @@ def put_rewrapped_token(connection: Connection, token: WrappedToken) -> None:
     connection.execute(
         text(
             "update vault.amazon_tokens set key_id = :key_id, wrapped_key = :wrapped_key "
-            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+            "where application_id = :application_id and account_id = :account_id and purpose = :purpose"
         ),
         {
-            "application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose,
+            "application_id": token.application_id, "account_id": token.account_id, "purpose": token.purpose,
             "key_id": token.key_id, "wrapped_key": token.wrapped_key,
         },
     )  # fmt: skip
@@ -350,9 +349,9 @@ def delete_token(connection: Connection, token: WrappedToken) -> None:
     connection.execute(
         text(
             "delete from vault.amazon_tokens "
-            "where application_id = :application_id and seller_id = :seller_id and purpose = :purpose"
+            "where application_id = :application_id and account_id = :account_id and purpose = :purpose"
         ),
-        {"application_id": token.application_id, "seller_id": token.seller_id, "purpose": token.purpose},
+        {"application_id": token.application_id, "account_id": token.account_id, "purpose": token.purpose},
     )
 
 

@@ -23,19 +23,19 @@ from orders_pipeline.database.metadata import metadata, time_column, time_now_co
 seals = Table(
     "seals",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("subject_id", Text, primary_key=True),
     Column("seal_number", BigInteger, Identity(always=True), nullable=False, comment="no two seals have the same"),
     Column("aad_version", Integer, nullable=False),
-    Index("ix_seals_older_format", "seller_id", "kind", "subject_id", postgresql_where=text("aad_version < 2")),
+    Index("ix_seals_older_format", "account_id", "kind", "subject_id", postgresql_where=text("aad_version < 2")),
     schema="pipeline",
 )
 
 vault_records = Table(
     "records",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("kind", Text, primary_key=True, comment="shipping_details, parked_message"),
     Column("subject_id", Text, primary_key=True, comment="the order id, or the parked message's id"),
     Column("key_reference", Uuid, nullable=False),
@@ -62,7 +62,7 @@ data_keys = Table(
     "data_keys",
     metadata,
     Column("key_reference", Uuid, primary_key=True),
-    Column("seller_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("key_id", Text, nullable=False, comment="the key-encryption key that wraps this one"),
     Column("wrapped_key", LargeBinary, nullable=False),
     time_now_column("created_at"),

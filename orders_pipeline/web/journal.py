@@ -72,6 +72,6 @@ class AuditJournal:
 
     def _record(self, action: str, actor: str, purpose: str, outcome: str, **detail: str | int) -> None:
         self._deployment.audit.record(
-            None, action=action, seller_id=self._deployment.seller_id, purpose=purpose, outcome=outcome, actor=actor,
+            None, action=action, account_id=self._deployment.account_id, purpose=purpose, outcome=outcome, actor=actor,
             detail=detail,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from orders_pipeline.database.metadata import count_column, metadata, time_colum
 work_done = Table(
     "work_done",
     metadata,
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("work", Text, primary_key=True, comment="retention, checks, audit_export, …"),
     time_now_column("watched_since"),
     time_column("done_at"),

@@ -42,7 +42,7 @@ def test_every_kind_opens_with_its_state_and_closes_with_it(world: World, name: 
     opened = _evaluated(world, case)
     assert opened != []
     for alert in opened:
-        assert alert.seller_id == (SELLER if case.kind.per_account else NOBODY)
+        assert alert.account_id == (SELLER if case.kind.per_account else NOBODY)
         assert "None" not in alert.message + alert.what_to_do, "a column of the query is null"
     assert _evaluated(world, case) == opened, "what is as it was is not written again"
     case.end(world)

@@ -20,7 +20,7 @@ OTHER = "A1OTHERSELLER"
 KIND = AlertKind(
     name="order.late",
     severity="warning",
-    query=text("select work as subject, work as order_id from pipeline.work_done where seller_id = :account_id"),
+    query=text("select work as subject, work as order_id from pipeline.work_done where account_id = :account_id"),
     message="Order {order_id} is late.",
     action="Ship {order_id}.",
     runbook="Push",
@@ -38,8 +38,8 @@ def take_in(database: Database, now: list[Found], kind: AlertKind = KIND, accoun
 
 
 def alerts(database: Database, account_id: str = SELLER) -> dict[str, AnyRow]:
-    with database.begin() as connection:
-        return {row.key: row for row in open_alerts(connection, account_id)}
+    with database.transaction(account_id) as tx:
+        return {row.key: row for row in open_alerts(tx)}
 
 
 def sql(database: Database, statement: str, **values: object) -> None:
@@ -52,7 +52,7 @@ def deliver(database: Database) -> None:
 
 
 def late(database: Database, *orders: str, account_id: str = SELLER) -> None:
-    sql(database, "delete from pipeline.work_done where seller_id = :account", account=account_id)
+    sql(database, "delete from pipeline.work_done where account_id = :account", account=account_id)
     for order in orders:
         sql(database, "insert into pipeline.work_done values (:account, :work)", account=account_id, work=order)
 
@@ -67,9 +67,9 @@ def test_what_is_found_is_open_and_what_is_gone_is_closed(database: Database):
 
 def test_other_kinds_and_other_accounts_are_not_touched(database: Database):
     keys = ("order.later:1", "order", "package.held:1")
-    with database.begin() as connection:
+    with database.transaction(SELLER) as tx:
         for key in keys:
-            raise_alert(connection, seller_id=SELLER, key=key, severity="info", message="M.", what_to_do="W.")
+            raise_alert(tx, key=key, severity="info", message="M.", what_to_do="W.")
     take_in(database, found("1"), account_id=OTHER)
     assert take_in(database, []) == Changes()
     assert alerts(database).keys() == set(keys)
@@ -195,7 +195,7 @@ def test_a_kind_of_no_account_is_evaluated_for_nobody(database: Database):
     kind = replace(KIND, per_account=False, query=text("select null as subject, 'x' as order_id"))
     assert evaluate(database, SELLER, [kind]).changes == {}
     assert evaluate(database, NOBODY, [kind, KIND]).changes == {"order.late": Changes(opened=1)}
-    assert alerts(database)["order.late"].seller_id == NOBODY
+    assert alerts(database)["order.late"].account_id == NOBODY
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from orders_pipeline.audit.rows import CANONICAL
 from orders_pipeline.database.engine import Database
 from orders_pipeline_tests.conftest import SELLER
 
-ENTRY = AuditEntry(action="push", seller_id=SELLER, purpose="push to the warehouse", outcome="accepted")
+ENTRY = AuditEntry(action="push", account_id=SELLER, purpose="push to the warehouse", outcome="accepted")
 DISABLE = "alter table audit.entries disable trigger all; alter table audit.anchors disable trigger all"
 # To the letter as it was: whoever can switch a trigger off can also leave no trace of it.
 ENABLE = "; ".join(
@@ -28,13 +28,13 @@ def write(audit: AuditLog, *order_ids: str) -> None:
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(statement))
 
 
 def as_superuser(database: Database, statement: str) -> None:
     """Change what must not be changed, with every trigger off."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(DISABLE)
         connection.exec_driver_sql(statement)
         connection.exec_driver_sql(ENABLE)
@@ -42,7 +42,7 @@ def as_superuser(database: Database, statement: str) -> None:
 
 def recompute_everything(database: Database) -> None:
     """What an attacker with all rights and this source code can do: make the chain fit what they wrote."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(DISABLE)
         previous = bytes(32)
         numbers = connection.execute(text("select entry_id from audit.entries order by entry_id")).scalars().all()

@@ -39,7 +39,7 @@ def test_whatever_the_database_hashed_is_hashed_the_same_from_its_line(
 ):
     if not purpose.strip():
         return
-    entry = AuditEntry(action="push", seller_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
+    entry = AuditEntry(action="push", account_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
     audit.record_many(None, [entry])
     lines = exported(database, audit)
     found = verify_lines(lines)

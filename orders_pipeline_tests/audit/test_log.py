@@ -25,7 +25,7 @@ def test_an_empty_log_is_intact_and_so_is_one_with_entries(audit: AuditLog) -> N
     assert audit.verify().ok
     assert audit.head() is None
     write(audit, "111-1", "111-2")
-    number = audit.record(None, action="erase", seller_id=SELLER, purpose="request", outcome="done")
+    number = audit.record(None, action="erase", account_id=SELLER, purpose="request", outcome="done")
     verification = audit.verify()
     assert (number, verification.ok, verification.entries, verification.head) == (3, True, 3, audit.head())
 
@@ -35,8 +35,8 @@ def test_eight_writers_at_once_leave_no_gap_and_one_chain(database: Database, au
         for number in range(25):
             if number % 5 == 0:
                 # A rolled-back entry leaves nothing, not even its number.
-                with pytest.raises(RuntimeError), database.transaction() as connection:
-                    audit.record(connection, action="push", seller_id=SELLER, purpose="lost", outcome="lost")
+                with pytest.raises(RuntimeError), database.begin() as connection:
+                    audit.record(connection, action="push", account_id=SELLER, purpose="lost", outcome="lost")
                     raise RuntimeError
             write(audit, f"{worker}-{number}", f"{worker}-{number}b")
 
@@ -73,7 +73,7 @@ def test_the_database_refuses_every_change_but_an_append(database: Database, aud
     write(audit, "111-1", "111-2")
     with (
         pytest.raises(SQLAlchemyError, match=r"append-only|older than 12 months"),
-        database.transaction() as connection,
+        database.begin() as connection,
     ):
         connection.exec_driver_sql(statement)
     assert audit.verify().entries == 2
@@ -234,7 +234,7 @@ def test_a_purge_goes_in_steps_so_that_writers_do_not_wait_for_long(
     as_superuser(database, "update audit.entries set at = at - interval '400 days'")
     recompute_everything(database)
     assert audit.purge_before(datetime.now(UTC) - timedelta(days=366)) == 10
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text("select count(*) from audit.anchors")).scalar_one() == 3
     assert audit.verify().ok
     assert PURGE_STEP > 4
@@ -259,9 +259,9 @@ def test_whatever_is_written_verifies(
 ) -> None:
     if not purpose.strip():
         return
-    entry = AuditEntry(action="push", seller_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
+    entry = AuditEntry(action="push", account_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
     audit.record_many(None, [entry, entry])
-    audit.record(None, action="push", seller_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
+    audit.record(None, action="push", account_id=seller, purpose=purpose, outcome="done", order_id=order, detail=detail)
     verification = audit.verify()
     assert verification.ok, verification
 
@@ -280,14 +280,14 @@ def test_whatever_is_written_verifies(
 )
 def test_an_entrys_detail_takes_small_plain_values_only(audit: AuditLog, detail: dict[str, object]) -> None:
     with pytest.raises(AuditRefused) as caught:
-        audit.record(None, action="push", seller_id=SELLER, purpose="x", outcome="done", detail=detail)  # type: ignore[arg-type]
+        audit.record(None, action="push", account_id=SELLER, purpose="x", outcome="done", detail=detail)  # type: ignore[arg-type]
     assert "Quillfeather" not in str(caught.value)
     assert audit.head() is None
 
 
 def test_an_address_or_token_in_a_persons_own_words_is_masked(audit: AuditLog, database: Database) -> None:
     audit.record(
-        None, action="reveal", seller_id=SELLER, purpose="asked by jane@example.com with Atza|secret-token",
+        None, action="reveal", account_id=SELLER, purpose="asked by jane@example.com with Atza|secret-token",
         outcome="allowed", detail={"code": "Atzr|other-token"},
     )  # fmt: skip
     (line,) = audit.export(database.now().date())
@@ -320,7 +320,7 @@ def test_a_days_export_is_that_utc_day_only_and_chains_by_itself(audit: AuditLog
 
 
 def test_the_same_entry_for_many_orders_is_one_entry_each(audit: AuditLog, database: Database) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert audit.record_for_each(connection, ENTRY, ["111-1", "111-2"]) == 2
         assert audit.record_for_each(connection, ENTRY, ["parked"], are_orders=False) == 1
         assert audit.record_for_each(connection, ENTRY, []) == 0

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from orders_pipeline.audit import rows as audit
 from orders_pipeline.channels.amazon.auth.rows import lock_token
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.database.metadata import SCHEMAS
 from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.orders.erasures import insert_erasure, may_be_stored
@@ -31,10 +31,10 @@ WAITS: dict[str, Callable[[Connection], object]] = {
     "wrap a key": vault.hold_keys,
     "destroy a key": vault.hold_keys_alone,
     "make the fingerprint key": vault.hold_fingerprint_key,
-    "ask to forget an order": lambda connection: insert_erasure(connection, SELLER, "111-1"),
-    "store an order's details": lambda connection: may_be_stored(connection, SELLER, "111-1"),
-    "obtain a token": lambda connection: lock_token(connection, "application", SELLER, "access"),
-    "absorb shipments": lambda connection: hold_absorption(connection, SELLER),
+    "ask to forget an order": lambda connection: insert_erasure(AccountTransaction(connection, SELLER), "111-1"),
+    "store an order's details": lambda connection: may_be_stored(AccountTransaction(connection, SELLER), "111-1"),
+    "obtain a token": lambda connection: lock_token(AccountTransaction(connection, SELLER), "application", "access"),
+    "absorb shipments": lambda connection: hold_absorption(AccountTransaction(connection, SELLER)),
 }
 # What earlier releases locked by number; any session may hold a number.
 NUMBERS = (
@@ -94,7 +94,7 @@ def reader(database_url: str, postgres_admin: Engine) -> Iterator[Connection]:
 @pytest.mark.parametrize("waits", WAITS)
 def test_a_session_that_may_only_read_stops_nobody(reader: Connection, database: Database, waits: str):
     assert _take_all_that_may_be_taken(reader) == []
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # Longer than any lock here is waited for.
         connection.execute(text("set local statement_timeout = '2s'"))
         WAITS[waits](connection)

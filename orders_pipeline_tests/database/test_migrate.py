@@ -178,11 +178,11 @@ def test_a_query_that_misses_its_table_or_column_says_what_to_run(empty: Databas
 
 
 def test_a_database_that_is_newer_than_the_code_is_refused_and_left_alone(database: Database):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update alembic_version set version_num = 'from_the_future'"))
     with pytest.raises(DatabaseNewerThanCode, match="from_the_future"):
         upgrade(database)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text("select version_num from alembic_version")).scalar_one() == "from_the_future"
 
 
@@ -205,14 +205,14 @@ def test_a_session_that_reads_and_does_not_end_holds_a_migration_up_for_a_while_
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(migrate, "TABLE_PATIENCE", "100ms")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update alembic_version set version_num = '0002'"))
 
     def alter(configuration: Config, _: str) -> None:
         configuration.attributes["connection"].execute(text("alter table pipeline.orders add column new int"))
 
     monkeypatch.setattr(command, "upgrade", alter)
-    with database.transaction() as reading:
+    with database.begin() as reading:
         session = reading.execute(text("select pg_backend_pid(), count(*) from pipeline.orders")).one()[0]
         with pytest.raises(MigrationBlocked, match=rf"{session} \(postgres\).*pg_terminate_backend"):
             upgrade(database)
@@ -220,15 +220,15 @@ def test_a_session_that_reads_and_does_not_end_holds_a_migration_up_for_a_while_
 
 def test_an_audit_log_that_was_begun_under_the_earlier_lock_goes_on_unbroken(database: Database):
     audit = AuditLog(database)
-    entry = AuditEntry(action="test", seller_id="A1", purpose="test", outcome="done")
-    with database.transaction() as connection:
+    entry = AuditEntry(action="test", account_id="A1", purpose="test", outcome="done")
+    with database.begin() as connection:
         audit.record_for_each(connection, entry, ["111-1", "111-2"])
         configuration = migrate._configuration()  # pyright: ignore[reportPrivateUsage]
         configuration.attributes["connection"] = connection
         command.downgrade(configuration, "0002")
         audit.record_for_each(connection, entry, ["111-3"])
     upgrade(database)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         audit.record_for_each(connection, entry, ["111-4"])
     assert (audit.verify().ok, audit.verify().entries) == (True, 4)
     assert audit_log_is_kept(database).passed

@@ -109,7 +109,7 @@ def vault(filled: Database, tmp_path: Path) -> Vault:
 
 def _move_the_day_to_today(database: Database) -> None:
     """Every time but the audit log's, which its hashes hold. What is compared with the clock then does not age."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         newest = connection.execute(text("select max(received_at) from pipeline.order_events")).scalar_one()
         moved = database.now() - timedelta(minutes=1) - newest
         columns = connection.execute(
@@ -126,7 +126,7 @@ def _move_the_day_to_today(database: Database) -> None:
 
 def _rows(database: Database, columns: dict[str, list[str]] | None = None) -> Rows:
     """Every row of every table of ours, or of these tables these columns."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         tables = columns or {
             place: ["*"]
             for place in connection.execute(
@@ -145,8 +145,23 @@ def _rows(database: Database, columns: dict[str, list[str]] | None = None) -> Ro
         }
 
 
+# Columns that a migration renamed, and the tables in which the old name stays.
+RENAMED = {"seller_id": "account_id"}
+NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
+
+
 def _found_again(database: Database, before: Rows) -> Rows:
     return _rows(database, {place: list(rows[0]) for place, rows in before.items()})
+
+
+def _renamed(rows: Rows) -> Rows:
+    """The rows under the names that the columns have today."""
+    return {
+        place: found
+        if place in NOT_RENAMED
+        else [{RENAMED.get(name, name): value for name, value in row.items()} for row in found]
+        for place, found in rows.items()
+    }
 
 
 def _schema(postgres: EmbeddedPostgres, database: Database) -> set[str]:
@@ -163,6 +178,7 @@ def test_every_row_is_found_again_and_only_the_named_alerts_were_closed(filled: 
     before = _rows(filled)
     assert [place for place, rows in before.items() if not rows] == [], "the dump fills every table"
     upgrade(filled)
+    before = _renamed(before)
     after = _found_again(filled, before)
     closed: set[str] = set()
     for old, new in zip(_by_id(before), _by_id(after), strict=True):
@@ -186,25 +202,24 @@ def test_todays_code_finds_every_order_alert_key_and_audit_entry(filled: Databas
     before = _rows(filled)
     upgrade(filled)
     with filled.transaction(SELLER) as tx:
-        connection, seller = tx.connection, tx.account_id
         for order in before["pipeline.orders"]:
             order_id = order["order_id"]
-            found = order_row(connection, seller, order_id)
+            found = order_row(tx, order_id)
             assert found is not None, order_id
             assert (found.status, found.ship_by) == (order["status"], order["ship_by"])
-            items = {item.order_item_id: item.quantity_ordered for item in item_rows(connection, seller, order_id)}
+            items = {item.order_item_id: item.quantity_ordered for item in item_rows(tx, order_id)}
             assert items == _of(before["pipeline.order_items"], order_id, "order_item_id", "quantity_ordered")
-            packages = {one.package_id: one.state for one in lock_confirmations(connection, seller, order_id)}
+            packages = {one.package_id: one.state for one in lock_confirmations(tx, order_id)}
             assert packages == _of(before["pipeline.shipment_confirmations"], order_id, "package_id", "state")
-            states = queue_states(connection, seller, [order_id])
+            states = queue_states(tx, [order_id])
             assert states == _of(before["pipeline.fulfillment_queue"], order_id, "order_id", "state")
         is_open = {one["key"] for one in before["pipeline.alerts"] if one["closed_at"] is None}
-        assert is_open - CLOSED_BY_A_MIGRATION.keys() <= {alert.key for alert in open_alerts(connection, seller)}
-        assert {(link.entry_id, link.entry_hash) for link in links(connection)} == {
+        assert is_open - CLOSED_BY_A_MIGRATION.keys() <= {alert.key for alert in open_alerts(tx)}
+        assert {(link.entry_id, link.entry_hash) for link in links(tx.connection)} == {
             (entry["entry_id"], bytes(entry["entry_hash"])) for entry in before["audit.entries"]
         }
         keys = Counter(key["key_id"] for key in before["vault_keys.data_keys"])
-        assert {key_id: use.records for key_id, use in vault.key_uses(connection).items() if use.records} == keys
+        assert {key_id: use.records for key_id, use in vault.key_uses(tx.connection).items() if use.records} == keys
     assert set(keys) <= set(vault.keys.key_ids())
 
 
@@ -249,13 +264,13 @@ def _hashes(vault: Vault, recorded: dict[str, str]) -> dict[str, str]:
     for name in recorded:
         kind, subject = name.split(" ")
         seller = "*" if kind == "fingerprint_key" else SELLER
-        content = vault.reveal(seller_id=seller, kind=kind, subject_id=subject, purpose="test")
+        content = vault.reveal(account_id=seller, kind=kind, subject_id=subject, purpose="test")
         found[name] = hashlib.sha256(content).hexdigest()
     return found
 
 
 def test_the_audit_chain_holds_from_its_anchor_and_goes_on(filled: Database, vault: Vault):
-    with filled.transaction() as connection:
+    with filled.begin() as connection:
         entries = connection.execute(text("select count(*) from audit.entries")).scalar_one()
     upgrade(filled)
     verified = vault.audit.verify()
@@ -265,14 +280,14 @@ def test_the_audit_chain_holds_from_its_anchor_and_goes_on(filled: Database, vau
     assert checked.passed
     assert int(checked.numbers["entries"]) > entries
     assert audit_log_is_kept(filled).passed
-    assert nothing_past_its_time(filled, seller_id=SELLER).passed
+    assert nothing_past_its_time(filled, account_id=SELLER).passed
 
 
 def test_the_account_began_with_its_oldest_purchase(filled: Database):
     upgrade(filled)
-    with filled.transaction() as connection:
-        oldest = connection.execute(text("select min(purchased_at) from pipeline.orders")).scalar_one()
-        start = account_start(connection, SELLER)
+    with filled.transaction(SELLER) as tx:
+        oldest = tx.execute(text("select min(purchased_at) from pipeline.orders")).scalar_one()
+        start = account_start(tx)
     assert start is not None
     assert (start.first_started_at, start.start_at) == (oldest, None)
 
@@ -297,23 +312,23 @@ def test_the_pipeline_goes_on_where_the_old_release_was_stopped(filled: Database
 def test_an_unfinished_search_is_gone_on_with_at_its_page(filled: Database, vault: Vault):
     upgrade(filled)
     world = World(filled, vault)
-    with filled.transaction() as connection:
-        begun = connection.execute(
+    with filled.transaction(SELLER) as tx:
+        begun = tx.execute(
             text("select updated_after, updated_before, page_token from pipeline.search_windows where page_token <> ''")
         ).one()
-        window = resumed_window(
-            connection, SELLER, "backfill", SearchWindow(begun.updated_after, filled.now(), (MARKETPLACE,))
-        )
+        window = resumed_window(tx, "backfill", SearchWindow(begun.updated_after, filled.now(), (MARKETPLACE,)))
     assert window.updated_before == begun.updated_before
-    found = search_events(world.ports, filled, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL)
+    found = search_events(
+        world.ports, filled, window, account_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+    )
     assert found.finished
     assert world.ports.searched[0][1] == begun.page_token
 
 
 def test_amazons_token_is_used_and_no_other_is_asked_for(filled: Database, vault: Vault):
     upgrade(filled)
-    cache = TokenCache(filled, vault.keys, application_id=APPLICATION, seller_id=SELLER, region="na", grant="sandbox")
-    with filled.transaction() as connection:
+    cache = TokenCache(filled, vault.keys, application_id=APPLICATION, account_id=SELLER, region="na", grant="sandbox")
+    with filled.begin() as connection:
         connection.execute(text("update vault.amazon_tokens set obtained_at = clock_timestamp(), "
                                 "expires_at = clock_timestamp() + interval '1 hour'"))  # fmt: skip
 

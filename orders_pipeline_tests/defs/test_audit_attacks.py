@@ -193,7 +193,7 @@ def test_a_day_that_the_log_says_was_exported_and_that_is_nowhere_is_found(
 ):
     # The pipeline's own role may append: it cannot make a day look exported that is not.
     AuditLog(database).record(
-        None, action="export_audit", seller_id="*", purpose="a copy", outcome="done",
+        None, action="export_audit", account_id="*", purpose="a copy", outcome="done",
         detail={"day": f"{database.now().date() - timedelta(days=5)}", "entries": 1, "head_entry": 1},
     )  # fmt: skip
     found = red(instance, "audit_is_exported")

@@ -67,7 +67,7 @@ def _checks(pipeline: Pipeline) -> dict[str, bool | None]:
 
 
 def _open_alerts(database: Database) -> set[str]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return set(connection.execute(text("select key from pipeline.alerts where closed_at is null")).scalars())
 
 
@@ -102,7 +102,7 @@ def test_after_an_ordinary_day_every_check_is_green(pipeline: Pipeline, database
 
 
 def _done(database: Database) -> set[str]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return set(connection.execute(text("select work from pipeline.work_done where done_at is not null")).scalars())
 
 
@@ -124,13 +124,13 @@ def test_each_work_that_starts_by_itself_notes_that_it_was_done_and_nothing_less
 
 
 def test_an_auditor_evaluates_one_check_without_anything_being_shredded(pipeline: Pipeline, database: Database):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
     key = dg.AssetCheckKey(dg.AssetKey("pii_retention"), "every_record_opens")
     chosen = build_defs().resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
     assert chosen.execute_in_process(instance=pipeline.instance).success
     assert {name for name, passed in _checks(pipeline).items() if passed is not None} == {"every_record_opens"}
-    with database.transaction() as connection:
+    with database.begin() as connection:
         kept = "select count(*) from vault.records where kind = 'shipping_details'"
         assert connection.execute(text(kept)).scalar_one() == 3
 
@@ -153,7 +153,7 @@ def test_a_check_that_cannot_look_is_red_and_the_others_are_evaluated(
 
 
 def test_a_changed_audit_entry_and_a_changed_record_each_turn_their_check_red(pipeline: Pipeline, database: Database):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("alter table audit.entries disable trigger all"))
         connection.execute(text("update audit.entries set purpose = 'nothing to see' where entry_id = 2"))
         connection.execute(text("alter table audit.entries enable trigger all"))
@@ -208,13 +208,13 @@ def test_the_warehouse_is_asked_again_between_two_nights_and_only_while_it_owes_
 ):
     now = datetime.now(UTC)
     assert _ticked(pipeline, "frequent_warehouse_erasures", now) == []
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
         connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
     sandbox.warehouse.faults.add("html_500", "erase_pii", times=3)
     assert pipeline.run("check_compliance")
     assert not any(order.erased for order in sandbox.warehouse.orders.values())
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
     assert len(_ticked(pipeline, "frequent_warehouse_erasures", now)) == 1
     assert pipeline.run("erase_at_warehouse")
@@ -272,7 +272,7 @@ def _erase(pipeline: Pipeline, config: dict[str, Any], tags: dict[str, str] | No
 
 
 def _who_asked(database: Database) -> tuple[str, str]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         asked = connection.execute(
             text("select actor, purpose from audit.entries where action = 'erase' and outcome = 'requested'")
         ).one()
@@ -280,7 +280,7 @@ def _who_asked(database: Database) -> tuple[str, str]:
 
 
 def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, database: Database):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
         before = connection.execute(text("select count(*) from vault.records")).scalar_one()
     job = pipeline.repository.get_job("check_compliance")
@@ -289,7 +289,7 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, d
     assert result.success
     metadata = result.asset_materializations_for_node("pii_retention")[0].metadata
     assert metadata["would_shred"].value == 3
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text("select count(*) from vault.records")).scalar_one() == before
 
 

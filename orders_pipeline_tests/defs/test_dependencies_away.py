@@ -54,12 +54,12 @@ def pipeline(
 
 
 def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
-    with database.transaction() as connection:
-        return {row.key: row for row in open_alerts(connection, sandbox.seller_id)}
+    with database.transaction(sandbox.seller_id) as tx:
+        return {row.key: row for row in open_alerts(tx)}
 
 
 def due_now(database: Database) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for table in ("fulfillment_queue", "shipment_confirmations"):
             connection.execute(
                 text(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
@@ -117,7 +117,7 @@ def test_without_the_warehouse_known_packages_are_told_to_amazon_and_orders_are_
     sandbox.floor.ship_now(order_id)
     warehouse = RestWarehouse(sandbox.warehouse_url, SecretStr(WAREHOUSE_TOKEN))
     vault = Vault(database, LocalKeyring(tmp_path / "keyring.json"), AuditLog(database))
-    poll_shipments(warehouse, database, vault, seller_id=sandbox.seller_id)
+    poll_shipments(warehouse, database, vault, account_id=sandbox.seller_id)
     warehouse.close()
     with monkeypatch.context() as away:
         away.setenv("WMS_BASE_URL", CLOSED)
@@ -160,7 +160,7 @@ def test_without_amazon_the_queue_and_the_warehouse_are_read_and_known_orders_ar
         pipeline.tick(DRAIN)
         assert sandbox.warehouse.orders[known].status == "accepted"
         pipeline.tick(POLL)
-        with database.transaction() as connection:
+        with database.begin() as connection:
             count = "select (select count(*) from pipeline.order_events), (select count(*) from pipeline.wms_shipments)"
             assert tuple(connection.execute(text(count)).one()) == (3, 1)
     assert unheard not in sandbox.warehouse.orders

@@ -78,7 +78,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def _work_on(run_id: str, database: Database, *, process: subprocess.Popen[bytes], machine: str | None = None) -> None:
     """Note that this process, of this machine or another, works on the run."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         note_worker(connection, run_id)
         connection.execute(
             text("update pipeline.run_workers set process = :process, machine = :machine where run_id = :run_id"),
@@ -110,7 +110,7 @@ def test_a_process_that_was_given_the_number_of_a_dead_one_is_not_taken_for_it(
 ):
     run_id = _run(instance, STARTING, START)
     _work_on(run_id, database, process=process)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.run_workers set process = process || '1'"))
     assert not _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
 
@@ -122,7 +122,7 @@ def test_a_run_is_waited_for_while_any_of_its_processes_lives(
     _work_on(run_id, database, process=process)
     process.kill()
     process.wait()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         note_worker(connection, run_id)
         note_worker(connection, run_id)
     assert _is_waited_for(instance, database, after=NOTE_IS_DUE_AFTER * 2)
@@ -149,7 +149,7 @@ def test_after_a_restart_of_its_container_a_run_of_the_one_before_is_known_to_be
     def started_before_this_code_server(instance: dg.DagsterInstance) -> str:
         run_id = _run(instance, STARTING, START)
         _work_on(run_id, database, process=process, machine="the container before")
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text("update pipeline.run_workers set noted_at = noted_at - interval '3 hours'"))
         return run_id
 
@@ -206,7 +206,7 @@ def test_a_run_that_waited_long_in_the_queue_has_its_whole_time_from_its_start(
 
 def test_nothing_is_waited_for_longer_than_a_run_can_take(instance: dg.DagsterInstance, database: Database):
     run_id = _run(instance, STARTING, START)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         note_worker(connection, run_id)
     assert not _is_waited_for(instance, database, after=RUN_IS_LOST_AFTER * 2)
 
@@ -221,7 +221,7 @@ def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_o
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def open_alerts() -> list[tuple[str, str]]:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             rows = connection.execute(text("select key, message from pipeline.alerts where closed_at is null"))
             return [(row.key, row.message) for row in rows]
 
@@ -238,7 +238,7 @@ def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_o
         ((key, message),) = open_alerts()
         assert key == "run.failed:doctor"
         assert run_id in message
-        with database.transaction() as connection:
+        with database.begin() as connection:
             assert not worker_is_gone(connection, run_id, launched_here=True), (
                 "the run noted the process that works on it"
             )

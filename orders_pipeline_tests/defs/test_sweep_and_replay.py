@@ -42,11 +42,9 @@ def _long_ago(sandbox: Sandbox, order_id: str) -> None:
 
 
 def _started_yesterday(database: Database) -> None:
-    with database.transaction() as connection:
-        note_start(connection, SELLER, None)
-        connection.execute(
-            text("update pipeline.account_starts set first_started_at = clock_timestamp() - interval '1 day'")
-        )
+    with database.transaction(SELLER) as tx:
+        note_start(tx, None)
+        tx.execute(text("update pipeline.account_starts set first_started_at = clock_timestamp() - interval '1 day'"))
 
 
 def test_the_first_start_pushes_nothing_that_an_old_process_ships_and_says_how_far_back_it_looks(
@@ -99,7 +97,7 @@ def test_an_order_whose_notification_was_lost_reaches_the_warehouse_by_the_sweep
     assert pipeline.run("sweep_orders")
     pipeline.tick("drain_notifications_sensor")
     assert sandbox.warehouse.orders[lost.order_id].status == "accepted"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         events = connection.execute(text("select order_id from pipeline.order_events where source = 'sweep'")).scalars()
         assert list(events) == [lost.order_id]
     latest = pipeline.instance.get_latest_asset_check_evaluation_record(
@@ -119,7 +117,7 @@ def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pip
     for _ in range(2):
         assert pipeline.run("sweep_orders")
         pipeline.run("sync_orders")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text("select count(*) from pipeline.order_events")).scalar_one() == 1
     assert len(sandbox.warehouse.pushes_of(lost.order_id)) == 1
 
@@ -185,7 +183,7 @@ def test_a_person_may_ship_an_order_whose_buyer_asked_to_cancel_and_it_is_writte
     assert release("BUYER_ASKS_TO_CANCEL")
     pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[order.order_id].status == "accepted"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         written = connection.execute(text("select purpose from audit.entries where action = 'release_hold'")).scalars()
         assert list(written) == ["buyer_withdrew_the_request (ticket 4711)"]
 

@@ -233,13 +233,13 @@ def test_an_answer_locks_the_order_before_its_queue_entry_as_deriving_does(world
     with ThreadPoolExecutor(1) as pool:
         syncing = pool.submit(world.sync)
         assert answered.wait(10)
-        with world.database.transaction() as connection:
-            lock_orders(connection, SELLER, [order_id])
+        with world.database.transaction(SELLER) as tx:
+            lock_orders(tx, [order_id])
             go_on.set()
             waiting = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
-            while connection.execute(waiting).scalar_one() == 0 and not syncing.done():
-                connection.execute(text("select pg_stat_clear_snapshot()"))
+            while tx.execute(waiting).scalar_one() == 0 and not syncing.done():
+                tx.execute(text("select pg_stat_clear_snapshot()"))
             # Had the answer taken the entry first, both would now wait for each other.
-            connection.execute(text("select 1 from pipeline.fulfillment_queue for update nowait"))
+            tx.execute(text("select 1 from pipeline.fulfillment_queue for update nowait"))
         syncing.result()
     assert world.state(order_id) == "accepted"

@@ -64,7 +64,7 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     for index, (kind, step) in enumerate(arrivals):
         if kind == "told":
             _tell(shared, order_id, life[step], step, index)
-            absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+            absorb_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
         elif _known(shared, order_id):
             _answer(shared, order_id, life[step], step)
     row = _row(shared, order_id)
@@ -78,12 +78,12 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
 def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
     order_id = f"117-0000000-{next(numbers):07d}"
     _tell(shared, order_id, "UNSHIPPED", 0, 0)
-    absorb_events(shared, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    absorb_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     for step in [*arrivals, again]:
         _answer(shared, order_id, "UNSHIPPED", step)
     row = _row(shared, order_id)
-    with shared.transaction() as connection:
-        (item,) = item_rows(connection, SELLER, order_id)
+    with shared.transaction(SELLER) as tx:
+        (item,) = item_rows(tx, order_id)
     assert (row.last_updated_at, row.ship_by, item.quantity_ordered) == (_at(4), _at(4), 5)
 
 
@@ -93,7 +93,7 @@ def _at(step: int) -> datetime:
 
 def _tell(database: Database, order_id: str, status: str, step: int, index: int) -> None:
     event = NewOrderEvent(
-        seller_id=SELLER,
+        account_id=SELLER,
         order_id=order_id,
         source="notification",
         deduplication_key=f"notification:{index}",
@@ -104,7 +104,7 @@ def _tell(database: Database, order_id: str, status: str, step: int, index: int)
         fulfilled_by_told="MERCHANT",
         changed_at=_at(step),
     )
-    with database.transaction() as connection:
+    with database.begin() as connection:
         insert_order_events(connection, [event])
 
 
@@ -119,17 +119,17 @@ def _answer(database: Database, order_id: str, status: str, step: int) -> None:
         ship_by=_at(step),
         items=(OrderItem("1", step + 1, 0, sku="SKU"),),
     )
-    with database.transaction() as connection:
+    with database.begin() as connection:
         save_fetched_order(connection, order_values(SELLER, order), item_values(SELLER, order))
 
 
 def _row(database: Database, order_id: str):
-    with database.transaction() as connection:
-        row = order_row(connection, SELLER, order_id)
+    with database.transaction(SELLER) as tx:
+        row = order_row(tx, order_id)
     assert row is not None
     return row
 
 
 def _known(database: Database, order_id: str) -> bool:
-    with database.transaction() as connection:
-        return order_row(connection, SELLER, order_id) is not None
+    with database.transaction(SELLER) as tx:
+        return order_row(tx, order_id) is not None

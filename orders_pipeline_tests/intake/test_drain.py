@@ -33,7 +33,7 @@ def test_a_message_is_deleted_only_after_its_event_is_committed(world: World, da
 
     class Watching(MemoryQueue):
         def delete(self, messages: Any) -> int:
-            with Database(database.engine.url.render_as_string(hide_password=False)).transaction() as other:
+            with Database(database.engine.url.render_as_string(hide_password=False)).begin() as other:
                 seen.append(other.exec_driver_sql("select count(*) from pipeline.order_events").scalar_one())
             return super().delete(messages)
 
@@ -49,7 +49,7 @@ def test_while_the_database_is_down_nothing_is_deleted_and_the_next_drain_record
     world.queue.send(_message(1), "not json")
     down = Database("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere")
     with pytest.raises(OperationalError):
-        drain_notifications(world.queue, down, world.vault, seller_id=SELLER, wait_seconds=0)
+        drain_notifications(world.queue, down, world.vault, account_id=SELLER, wait_seconds=0)
     assert len(world.queue.in_flight) == 2
     world.queue.reappear()
     totals = world.drain()
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_parked_encrypted_alerted_and_taken_off_the_queue
     assert POSTAL_CODE not in stored
     assert POSTAL_CODE.encode().hex() not in stored
     (row,) = [row for row in parked if row.reason == "not JSON"]
-    kept = world.vault.reveal(seller_id=SELLER, kind=PARKED_MESSAGE, subject_id=str(row.parked_id), purpose="a test")
+    kept = world.vault.reveal(account_id=SELLER, kind=PARKED_MESSAGE, subject_id=str(row.parked_id), purpose="a test")
     assert kept == broken.encode()
 
 
@@ -172,7 +172,7 @@ def test_two_drains_with_the_same_messages_in_another_order_do_not_wait_for_each
             list(
                 pool.map(
                     lambda queue: drain_notifications(
-                        queue, world.database, world.vault, seller_id=SELLER, wait_seconds=0
+                        queue, world.database, world.vault, account_id=SELLER, wait_seconds=0
                     ),
                     queues,
                 )
@@ -186,7 +186,7 @@ def test_one_call_ends_when_its_time_is_spent(world: World):
     world.queue.send(*(_message(number) for number in range(50)))
     ticks = iter(range(0, 1000, 8))
     totals = drain_notifications(
-        world.queue, world.database, world.vault, seller_id=SELLER, budget_seconds=20, clock=lambda: next(ticks)
+        world.queue, world.database, world.vault, account_id=SELLER, budget_seconds=20, clock=lambda: next(ticks)
     )
     assert totals.received == 30
     assert len(world.queue.waiting) == 20

@@ -44,7 +44,7 @@ def test_one_call_brings_an_order_its_items_and_its_encrypted_details(world: Wor
     stored, address = world.everything_stored(), world.amazon.orders[order_id].address
     assert address.name
     assert address.name not in stored
-    details = world.vault.reveal(seller_id=SELLER, kind="shipping_details", subject_id=order_id, purpose="a test")
+    details = world.vault.reveal(account_id=SELLER, kind="shipping_details", subject_id=order_id, purpose="a test")
     assert address.name.encode() in details
 
 
@@ -283,7 +283,7 @@ def test_two_processes_that_hear_of_the_same_new_order_lose_neither_word(world: 
 def _tell(world: World, order_id: str, status: str, at: datetime | None) -> None:
     now = datetime.now(UTC)
     event = NewOrderEvent(
-        seller_id=SELLER,
+        account_id=SELLER,
         order_id=order_id,
         source="notification",
         deduplication_key=f"test:{status}:{now.isoformat()}",
@@ -294,7 +294,7 @@ def _tell(world: World, order_id: str, status: str, at: datetime | None) -> None
         fulfilled_by_told="MERCHANT",
         changed_at=at,
     )
-    with world.database.transaction() as connection:
+    with world.database.begin() as connection:
         insert_order_events(connection, [event])
 
 

@@ -22,8 +22,8 @@ def test_an_order_of_another_marketplace_is_counted_costs_no_call_and_is_never_q
     assert world.state(ours) == "accepted"
     assert [row.order_id for row in world.rows("pipeline.fulfillment_queue", "order_id, state")] == [ours]
     assert theirs not in {order_id for order_id, _ in world.ports.asked}
-    with world.database.transaction() as connection:
-        (counted,) = other_marketplace_orders(connection, SELLER)
+    with world.database.transaction(SELLER) as tx:
+        (counted,) = other_marketplace_orders(tx)
     assert (counted.marketplace_id, counted.status, counted.orders) == (CANADA, "UNSHIPPED", 1)
     assert "(CA)" in world.alerts()["marketplace.not_configured"].message
 
@@ -96,13 +96,13 @@ def test_a_marketplace_that_is_taken_out_stops_what_is_not_at_the_warehouse_and_
 def test_the_hourly_sweep_takes_in_what_waits_for_its_marketplace_though_nothing_else_is_to_be_done(world: World):
     order_id = world.order(marketplace_id=CANADA)
     world.sync()
-    with world.database.transaction() as connection:
-        assert pending_work(connection, SELLER).for_sync == 0
+    with world.database.transaction(SELLER) as tx:
+        assert pending_work(tx).for_sync == 0
     world.faults.fail("search_orders", AmazonUnavailable("answered 503", operation="searchOrders", status=503))
     with pytest.raises(AmazonUnavailable):
-        sweep_orders(world.ports, world.database, seller_id=SELLER, marketplace_ids=(MARKETPLACE, CANADA))
-    with world.database.transaction() as connection:
-        assert pending_work(connection, SELLER).for_sync > 0
+        sweep_orders(world.ports, world.database, account_id=SELLER, marketplace_ids=(MARKETPLACE, CANADA))
+    with world.database.transaction(SELLER) as tx:
+        assert pending_work(tx).for_sync > 0
     world.marketplace_ids = (MARKETPLACE, CANADA)
     world.sync()
     assert world.state(order_id) == "accepted"
@@ -126,7 +126,7 @@ def test_an_order_whose_marketplace_nobody_names_is_held_without_its_address_and
     world.absorb()
     assert order_id in world.alerts()["order.no_marketplace"].message
     world.ports.alter = None
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     world.sync()
     world.make_due()
     world.sync()

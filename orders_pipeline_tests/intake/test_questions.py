@@ -119,7 +119,7 @@ def test_whoever_ships_it_is_asked_for_again_and_then_the_order_is_held_with_an_
     _later(world)
     assert len(world.ports.asked) == asked
     world.ports.alter = None
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     _later(world, 2)
     assert world.state(order_id) == "accepted"
     assert "order.no_fulfiller" not in world.alerts()
@@ -142,7 +142,7 @@ def test_a_person_who_recovers_an_order_gets_what_amazon_shows_whatever_was_told
     tell(world, order_id, "Canceled", datetime.now(UTC))
     world.absorb()
     world.sql("update pipeline.orders set last_updated_at = clock_timestamp() + interval '1 year', fetched_at = now()")
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     _later(world, 2)
     assert world.state(order_id) == "accepted"
 
@@ -154,12 +154,12 @@ def test_a_person_recovers_an_order_that_was_given_up_here_and_lives_at_amazon(w
     world.hear()
     world.sync()
     world.sql(
-        "insert into pipeline.fulfillment_queue (seller_id, order_id, state) "
-        "select seller_id, order_id, 'cancelled' from pipeline.orders"
+        "insert into pipeline.fulfillment_queue (account_id, order_id, state) "
+        "select account_id, order_id, 'cancelled' from pipeline.orders"
     )
     world.ports.alter = None
     world.clock.advance(timedelta(seconds=5))
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     _later(world, 2)
     assert world.state(order_id) == "accepted"
 

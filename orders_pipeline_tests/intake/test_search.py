@@ -29,7 +29,7 @@ def window(world: World) -> SearchWindow:
 
 def _search(world: World, window: SearchWindow) -> SearchTotals:
     return search_events(
-        world.ports, world.database, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+        world.ports, world.database, window, account_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
     )
 
 

@@ -38,7 +38,7 @@ def _listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sweep(world: World) -> SweepTotals:
-    return sweep_orders(world.ports, world.database, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    return sweep_orders(world.ports, world.database, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
 
 
 def test_a_buyers_request_that_only_the_sweep_saw_holds_the_order_at_the_warehouse(world: World):
@@ -174,7 +174,7 @@ def test_a_window_that_always_fails_is_given_up_told_and_the_next_begins_after_i
         window = day_window(day.date(), end + timedelta(days=1), (MARKETPLACE,))
         assert window is not None
         search_events(
-            world.ports, world.database, window, seller_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+            world.ports, world.database, window, account_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
         )
     _sweep(world)
     assert "search.given_up" not in world.alerts()
@@ -259,7 +259,7 @@ def test_after_the_sweep_after_midnight_was_given_up_too_the_next_one_begins_whe
     for begun, ended in ((timedelta(hours=49), timedelta(hours=24)), (timedelta(hours=80), timedelta(hours=60))):
         world.sql(
             "insert into pipeline.search_windows "
-            "(seller_id, purpose, updated_after, updated_before, parameters, given_up_at) "
+            "(account_id, purpose, updated_after, updated_before, parameters, given_up_at) "
             "values (:seller, 'sweep', :begun, :ended, '{}', now())",
             seller=SELLER,
             begun=now - begun,

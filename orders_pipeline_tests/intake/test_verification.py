@@ -22,7 +22,7 @@ def _regulated(world: World, verification: str | None, **more: Any) -> str:
 
 def _waive(world: World, order_id: str, reasons: list[str]) -> None:
     release_hold(
-        world.database, world.vault.audit, seller_id=SELLER, order_id=order_id, reasons=reasons, why="checked_by_us"
+        world.database, world.vault.audit, account_id=SELLER, order_id=order_id, reasons=reasons, why="checked_by_us"
     )
 
 

@@ -34,7 +34,7 @@ CASES = (
     Case(
         OVERDUE,
         begin=_nothing_was_done_for_a_day,
-        end=lambda world: work_is_done(world.database, seller_id=SELLER, work=SWEEP),
+        end=lambda world: work_is_done(world.database, account_id=SELLER, work=SWEEP),
     ),
     Case(FAILED_RUN, begin=lambda world: _runs_failed(world, "doctor"), end=_runs_failed),
     Case(

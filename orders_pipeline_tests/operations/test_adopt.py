@@ -17,8 +17,8 @@ LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 def _start(world: World, start_at: datetime | None = None, *, first: datetime | None = None) -> None:
-    with world.database.transaction() as connection:
-        note_start(connection, SELLER, start_at)
+    with world.database.transaction(SELLER) as tx:
+        note_start(tx, start_at)
     if first is not None:
         world.sql("update pipeline.account_starts set first_started_at = :first", first=first)
 
@@ -29,7 +29,7 @@ def _reasons(world: World, order_id: str) -> list[str]:
 
 def _adopt(world: World, *order_ids: str, everything: bool = False) -> tuple[int, int]:
     totals = adopt_orders(
-        world.database, world.vault.audit, seller_id=SELLER, order_ids=order_ids, everything=everything
+        world.database, world.vault.audit, account_id=SELLER, order_ids=order_ids, everything=everything
     )
     return totals.adopted, totals.already
 
@@ -57,7 +57,7 @@ def test_orders_purchased_before_orders_start_at_are_shown_and_not_pushed_even_w
     world.sync()
     assert world.state(order_id) == "held"
     assert _reasons(world, order_id) == [PURCHASED_BEFORE_START]
-    assert [row.order_id for row in orders_to_adopt(world.database, seller_id=SELLER)] == [order_id]
+    assert [row.order_id for row in orders_to_adopt(world.database, account_id=SELLER)] == [order_id]
     assert order_id not in world.warehouse.orders
 
 
@@ -133,7 +133,7 @@ def test_without_a_setting_what_only_a_search_found_from_before_the_first_start_
     world.sync()
     assert _reasons(world, order_id) == [PURCHASED_BEFORE_START]
     # A person who names it asks for it.
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     world.sync()
     assert world.state(order_id) == "accepted"
 

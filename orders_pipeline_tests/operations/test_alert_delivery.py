@@ -34,10 +34,8 @@ def slack() -> Iterator[Slack]:
 
 
 def _raise(database: Database, key: str = "order.refused:1") -> bool:
-    with database.transaction() as connection:
-        return raise_alert(
-            connection, seller_id=SELLER, key=key, severity="error", message="It broke.", what_to_do="Mend it."
-        )
+    with database.transaction(SELLER) as tx:
+        return raise_alert(tx, key=key, severity="error", message="It broke.", what_to_do="Mend it.")
 
 
 def test_an_alert_is_told_once_however_often_it_is_raised_and_again_after_it_was_closed(
@@ -46,27 +44,26 @@ def test_an_alert_is_told_once_however_often_it_is_raised_and_again_after_it_was
     assert _raise(database)
     assert not _raise(database)
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
-        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 1
-        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 0
+        assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 1
+        assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 0
     assert slack.told == ["[error] It broke. What to do: Mend it."]
     assert "Mend it." in caplog.text
-    with database.transaction() as connection:
-        close_alert(connection, seller_id=SELLER, key="order.refused:1")
+    with database.transaction(SELLER) as tx:
+        close_alert(tx, key="order.refused:1")
     assert _raise(database)
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 1
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 1
 
 
-@pytest.mark.parametrize("seller_id", ["AFORMERSELLER1", "*"])
+@pytest.mark.parametrize("account_id", ["AFORMERSELLER1", "*"])
 def test_an_alert_about_a_former_seller_or_about_no_seller_is_told_too(
-    database: Database, slack: Slack, seller_id: str
+    database: Database, slack: Slack, account_id: str
 ):
-    with database.transaction() as connection:
+    with database.transaction(account_id) as tx:
         raise_alert(
-            connection, seller_id=seller_id, key="erase.failed:1", severity="error", message="It broke.",
-            what_to_do="Mend it.",
-        )  # fmt: skip
+            tx, key="erase.failed:1", severity="error", message="It broke.",
+            what_to_do="Mend it.")  # fmt: skip
     _raise(database)
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 2
     assert len(slack.told) == 2
 
 
@@ -75,10 +72,10 @@ def test_while_slack_fails_nothing_is_lost_and_its_address_is_not_told(database:
     _raise(database, "second")
     slack.status = 500
     with pytest.raises(AlertNotDelivered) as refused:
-        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+        deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert "the-secret" not in str(refused.value)
     slack.status = 200
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 2
     assert len(slack.told) == 2
 
 
@@ -95,13 +92,13 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
         hook = SecretStr(f"{server.url}/services/the-secret")
         monkeypatch.setenv("http_proxy", other.url)
         with pytest.raises(AlertNotDelivered, match="not whole within"):
-            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+            deliver_alerts(database, account_id=SELLER, slack_webhook_url=hook)
         server.answer = lambda _: [answer(b"", "307 Moved", Location=f"{other.url}/services/the-secret")]
         with pytest.raises(AlertNotDelivered, match=r"a redirect to 127\.0\.0\.1") as refused:
-            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook)
+            deliver_alerts(database, account_id=SELLER, slack_webhook_url=hook)
         assert other.requests == []
         server.answer = lambda _: [answer(b"ok")]
-        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=hook) == 1
+        assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=hook) == 1
     assert "the-secret" not in f"{refused.value}{caplog.text}"
 
 
@@ -109,33 +106,33 @@ def test_an_alert_whose_text_slack_refuses_is_told_without_it_and_the_others_are
     _raise(database, "first")
     _raise(database, "second")
     slack.refuses = "Mend it"
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 2
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 2
     assert slack.told == [REFUSED_TEXT, REFUSED_TEXT]
     _raise(database, "third")
     slack.status = 404
     with pytest.raises(AlertNotDelivered, match="404"):
-        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+        deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
 
 
 def test_an_alert_that_slack_always_refuses_stays_and_stops_no_other(database: Database, slack: Slack):
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         for number in range(3):
             raise_alert(
-                connection, seller_id=SELLER, key=f"order.refused:{number}", severity="error",
+                tx, key=f"order.refused:{number}", severity="error",
                 message="It broke badly.", what_to_do="Mend it.",
             )  # fmt: skip
     _raise(database, "order.refused:3")
     slack.fails_at = "badly"
     for _ in range(3):
         with pytest.raises(AlertNotDelivered, match="500"):
-            deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+            deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert slack.told == ["[error] It broke. What to do: Mend it."]
     _raise(database, "order.refused:4")
     with pytest.raises(AlertNotDelivered):
-        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+        deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert len(slack.told) == 2, "a new one goes first"
     slack.fails_at = None
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url) == 3
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 3
 
 
 def test_a_slack_that_is_away_is_asked_twice_a_call(database: Database, slack: Slack):
@@ -143,34 +140,34 @@ def test_a_slack_that_is_away_is_asked_twice_a_call(database: Database, slack: S
         _raise(database, f"order.refused:{number}")
     slack.status = 503
     with pytest.raises(AlertNotDelivered):
-        deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+        deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert slack.asked == 2
 
 
 def test_what_became_worse_while_it_was_delivered_is_delivered_again(database: Database):
     _raise(database)
-    with database.transaction() as connection:
-        connection.execute(text("update pipeline.alerts set severity = 'warning'"))
-        claimed = claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1))
+    with database.transaction(SELLER) as tx:
+        tx.execute(text("update pipeline.alerts set severity = 'warning'"))
+        claimed = claim_undelivered_alert(tx, lease=timedelta(minutes=1))
         assert claimed is not None
-        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is None, "it is leased"
+        assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is None, "it is leased"
     _raise(database)
-    with database.transaction() as connection:
-        mark_alert_delivered(connection, claimed)
-        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is not None
+    with database.transaction(SELLER) as tx:
+        mark_alert_delivered(tx.connection, claimed)
+        assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is not None
 
 
 def test_the_alert_of_a_process_that_died_is_delivered_when_its_lease_is_over(database: Database):
     _raise(database)
-    with database.transaction() as connection:
-        assert claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1)) is not None
-    assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 0
+    with database.transaction(SELLER) as tx:
+        assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is not None
+    assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=None) == 0
     for due in ("- interval '1 second'", "+ interval '1 year'"):
-        with database.transaction() as connection:
-            connection.execute(
+        with database.transaction(SELLER) as tx:
+            tx.execute(
                 text(f"update pipeline.alerts set delivered_at = null, delivery_due_at = clock_timestamp() {due}")
             )
-        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 1
+        assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=None) == 1
 
 
 def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):
@@ -180,7 +177,7 @@ def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(databa
     ticks = iter(range(0, 1000, 10))
     counts = [
         deliver_alerts(
-            database, seller_id=SELLER, slack_webhook_url=slack.url, budget_seconds=18, clock=lambda: next(ticks)
+            database, account_id=SELLER, slack_webhook_url=slack.url, budget_seconds=18, clock=lambda: next(ticks)
         )
         for _ in range(3)
     ]
@@ -191,22 +188,21 @@ def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(databa
 def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.LogCaptureFixture):
     _raise(database)
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
-        assert deliver_alerts(database, seller_id=SELLER, slack_webhook_url=None) == 1
+        assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=None) == 1
     assert caplog.records[0].levelno == logging.ERROR
 
 
 def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(database: Database, slack: Slack):
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         raise_alert(
-            connection,
-            seller_id=SELLER,
+            tx,
             key="package.refused:1",
             severity="error",
             message="Carrier '<!channel> <http://evil.example|track> & co\x1b[2J\u202e' "
             "see https://evil.example/x or mailto:a@b.example" + "x" * 9_000,
             what_to_do="Mend it.",
         )
-    deliver_alerts(database, seller_id=SELLER, slack_webhook_url=slack.url)
+    deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     (told,) = slack.told
     assert "&lt;!channel&gt; &lt;http" in told
     assert " &amp; co" in told
@@ -223,8 +219,8 @@ def test_the_subject_of_an_alert_is_never_too_long_for_an_index_and_closes_by_th
     assert _raise(database, key)
     assert not _raise(database, key)
     assert _raise(database, key + "x"), "another subject"
-    with database.transaction() as connection:
-        (first, second) = open_alerts(connection, SELLER)
+    with database.transaction(SELLER) as tx:
+        (first, second) = open_alerts(tx)
         assert {len(first.key), len(second.key)} == {len("package.held:") + 32}
-        assert close_alerts(connection, seller_id=SELLER, keys=[key]) == 1
-        assert close_alert(connection, seller_id=SELLER, key=key + "x")
+        assert close_alerts(tx, keys=[key]) == 1
+        assert close_alert(tx, key=key + "x")

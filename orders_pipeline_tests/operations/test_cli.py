@@ -87,7 +87,7 @@ def test_an_order_that_a_person_names_is_made_due(
 ):
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     assert CliRunner().invoke(main, ["recover", "111-0000000-0000001"]).exit_code == 0
-    with database.transaction() as connection:
+    with database.begin() as connection:
         due = connection.execute(text("select order_id from pipeline.orders where fetch_due_at <= clock_timestamp()"))
         assert due.scalars().all() == ["111-0000000-0000001"]
 
@@ -211,7 +211,7 @@ def test_a_person_may_read_an_address_for_a_reason_that_is_written_down_and_have
     assert street in shown.output
     assert "name: Ann\\x1b[2J\\u202eQuillfeather" in shown.output
     assert not {"\x1b", "\u202e"} & set(shown.output)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         written = connection.execute(
             text("select actor, purpose from audit.entries where action = 'reveal' order by entry_id desc limit 1")
         ).one()
@@ -275,7 +275,7 @@ def test_what_is_no_order_id_goes_nowhere(
         refused = CliRunner().invoke(main, command)
         assert refused.exit_code == 2, refused.output
         assert "letters, digits and hyphens" in refused.output
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for table in ("audit.entries", "pipeline.orders", "pipeline.order_events", "pipeline.erasures"):
             rows = connection.execute(text(f"select * from {table}")).all()
             assert "Quillfeather" not in str(rows), table

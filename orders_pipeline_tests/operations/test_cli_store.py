@@ -40,7 +40,7 @@ def test_migrate_brings_an_empty_server_up_to_date_and_may_be_repeated(
             done = CliRunner().invoke(main, ["migrate"])
             assert (done.exit_code, "up to date" in done.output) == (0, True), done.output
         database = Database(postgres.url(name))
-        with database.transaction() as connection:
+        with database.begin() as connection:
             assert connection.execute(text("select count(*) from pipeline.orders")).scalar_one() == 0
         database.close()
     finally:
@@ -87,7 +87,7 @@ def test_a_parked_order_is_given_another_chance_by_name_and_by_reason(
         assert CliRunner().invoke(main, ["recover", order_id]).exit_code == 0
 
     def park() -> None:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             for order_id, reason in zip(ids, ("AmazonNotFound", "a defect", "a defect"), strict=True):
                 connection.execute(
                     text("update pipeline.orders set parked_at = now(), park_reason = :reason where order_id = :id"),
@@ -95,7 +95,7 @@ def test_a_parked_order_is_given_another_chance_by_name_and_by_reason(
                 )
 
     def parked() -> set[str]:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             found = connection.execute(text("select order_id from pipeline.orders where parked_at is not null"))
             return set(found.scalars())
 
@@ -112,9 +112,7 @@ def test_the_keys_are_listed_with_how_much_each_still_opens(
 ):
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     vault = Vault(database, LocalKeyring(tmp_path / "keyring.json"), AuditLog(database))
-    with database.transaction() as connection:
-        vault.store(
-            connection, seller_id=SELLER, kind="shipping_details", subject_id="111-1", plaintext=b"{}", expires_at=None
-        )
+    with database.transaction(SELLER) as tx:
+        vault.store(tx, kind="shipping_details", subject_id="111-1", plaintext=b"{}", expires_at=None)
     listed = CliRunner().invoke(main, ["keys", "list"])
     assert (listed.exit_code, listed.output) == (0, f"{vault.keys.current_key_id()}: 1 records\n")

@@ -53,7 +53,7 @@ def dagster(dagster_url: str) -> Iterator[Database]:
 def grow_older(dagster: Database, days: int) -> None:
     """Everything that is there becomes so many days older."""
     moved = f"interval '{days} days'"
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         for table, columns in {
             "runs": ("create_timestamp", "update_timestamp"),
             "event_logs": ("timestamp",),
@@ -66,7 +66,7 @@ def grow_older(dagster: Database, days: int) -> None:
 
 
 def count(dagster: Database, what: str) -> int:
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         return connection.execute(text(f"select count(*) from {what}")).scalar_one()
 
 
@@ -141,7 +141,7 @@ def test_the_only_materialization_of_an_asset_stays_however_old(
 def test_a_run_that_has_not_ended_is_never_touched(instance: dg.DagsterInstance, dagster: Database, audit: AuditLog):
     materialize(instance)
     materialize(instance)
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         connection.execute(text("update runs set status = 'STARTED', end_time = null"))
     grow_older(dagster, 400)
     events = count(dagster, "event_logs")

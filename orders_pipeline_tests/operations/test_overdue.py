@@ -21,13 +21,13 @@ def look(database: Database) -> list[str]:
     with database.transaction(SELLER) as tx:
         watch_scheduled_work(tx)
     assert evaluate(database, SELLER, [OVERDUE]).failed == {}
-    with database.transaction() as connection:
-        keys = open_alert_keys(connection, SELLER, prefix="work.overdue:")
+    with database.transaction(SELLER) as tx:
+        keys = open_alert_keys(tx, prefix="work.overdue:")
     return sorted(key.removeprefix("work.overdue:") for key in keys)
 
 
 def pass_by(database: Database, time: timedelta) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("update pipeline.work_done set watched_since = watched_since - :time, done_at = done_at - :time"),
             {"time": time},
@@ -46,19 +46,19 @@ def test_a_fresh_installation_owes_nothing_until_its_first_run_is_due(database: 
 def test_each_work_that_was_not_done_is_an_alert_until_it_is_done(database: Database, work: str):
     look(database)
     for one in EVERYTHING:
-        work_is_done(database, seller_id=SELLER, work=one)
+        work_is_done(database, account_id=SELLER, work=one)
     assert look(database) == []
     # The daemon was down for three days; when it is back, all of it is overdue at once.
     pass_by(database, timedelta(days=3))
     assert look(database) == EVERYTHING
-    work_is_done(database, seller_id=SELLER, work=work)
+    work_is_done(database, account_id=SELLER, work=work)
     assert look(database) == [one for one in EVERYTHING if one != work]
 
 
 def test_a_work_that_says_it_was_done_tomorrow_is_not_believed(database: Database):
     look(database)
     pass_by(database, timedelta(days=3))
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.work_done set done_at = clock_timestamp() + interval '1 year'"))
     assert look(database) == EVERYTHING
 

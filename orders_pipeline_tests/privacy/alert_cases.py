@@ -11,7 +11,7 @@ from orders_pipeline_tests.world import World
 
 def _check(world: World, *, passed: bool) -> None:
     outcome = CheckOutcome("every_record_opens", passed, "ERROR", "2 do not open.", "Find out who.", "DPP §2.4", {})
-    alert_on(world.database, outcome, seller_id=SELLER)
+    alert_on(world.database, outcome, account_id=SELLER)
 
 
 CASES = (Case(RED_CHECK, lambda world: _check(world, passed=False), lambda world: _check(world, passed=True)),)

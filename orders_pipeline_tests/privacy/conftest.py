@@ -115,41 +115,40 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
         def ago(days: float | None) -> datetime | None:
             return None if days is None else now - timedelta(days=days)
 
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(
                 insert(orders).values(
-                    seller_id=SELLER, order_id=order_id, marketplace_id=MARKETPLACE, status=status,
+                    account_id=SELLER, order_id=order_id, marketplace_id=MARKETPLACE, status=status,
                     fulfilled_by=fulfilled_by, purchased_at=ago(bought), first_seen_at=ago(bought),
                     deliver_by=ago(deliver_by), delivered_at=ago(delivered), has_address=True, fetched_at=now,
                 )
             )  # fmt: skip
             if queue is not None:
-                connection.execute(insert(fulfillment_queue).values(seller_id=SELLER, order_id=order_id, state=queue))
+                connection.execute(insert(fulfillment_queue).values(account_id=SELLER, order_id=order_id, state=queue))
             if package is not None:
                 connection.execute(
                     insert(shipment_confirmations).values(
-                        seller_id=SELLER, order_id=order_id, package_id="P1", package_reference_id=1, state=package,
+                        account_id=SELLER, order_id=order_id, package_id="P1", package_reference_id=1, state=package,
                         lines=[], shipped_at=ago(left),
                     )
                 )  # fmt: skip
             if audited:
                 _audit(vault, connection, order_id)
-        with database.transaction() as connection:
+        with database.transaction(SELLER) as tx:
             if sent:
-                connection.execute(
+                tx.execute(
                     insert(wms_orders).values(
-                        seller_id=SELLER, order_id=order_id, answer="accepted", content_hash="x", wms_id="W1"
+                        account_id=SELLER, order_id=order_id, answer="accepted", content_hash="x", wms_id="W1"
                     )
                 )
             if kept:
                 vault.store(
-                    connection, seller_id=SELLER, kind=KIND, subject_id=order_id,
+                    tx, kind=KIND, subject_id=order_id,
                     plaintext=json.dumps(
                         {"name": name, "address_line1": STREET, "phone": PHONE, "country_code": "US"}
                     ).encode(),
-                    expires_at=ago(deliver_by),
-                )  # fmt: skip
-                age(connection, order_id, bought if stored is None else stored)
+                    expires_at=ago(deliver_by))  # fmt: skip
+                age(tx.connection, order_id, bought if stored is None else stored)
 
     return put
 
@@ -165,7 +164,7 @@ def age(connection: Connection, order_id: str, days: float) -> None:
 
 
 def _audit(vault: Vault, connection: Connection, order_id: str) -> None:
-    common: dict[str, Any] = {"seller_id": SELLER, "order_id": order_id, "actor": "job:test"}
+    common: dict[str, Any] = {"account_id": SELLER, "order_id": order_id, "actor": "job:test"}
     vault.audit.record(
         connection, action="amazon_restricted_call", purpose="ship the order", outcome="requested", **common
     )
@@ -173,7 +172,7 @@ def _audit(vault: Vault, connection: Connection, order_id: str) -> None:
 
 
 def kept_ids(database: Database) -> set[str]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return set(
             connection.exec_driver_sql("select subject_id from vault.records where kind = 'shipping_details'").scalars()
         )

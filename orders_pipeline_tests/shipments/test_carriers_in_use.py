@@ -21,7 +21,7 @@ def _codes(database: Database, folder: Path) -> list[str]:
     """As a new process would find them."""
     with_own_pool = Database(database.engine.url.render_as_string(hide_password=False))
     try:
-        table = carriers_in_use(with_own_pool, data_dir=folder, seller_id=SELLER)
+        table = carriers_in_use(with_own_pool, data_dir=folder, account_id=SELLER)
     finally:
         with_own_pool.close()
     return sorted(row.code for row in table.rows.values())
@@ -90,9 +90,9 @@ def test_a_file_whose_end_is_missing_is_believed_once_it_is_not_being_written(wo
 def test_a_mapping_that_was_last_good_goes_on_confirming_under_its_code(world: World, tmp_path: Path):
     file = tmp_path / "carriers.csv"
     file.write_text(GOOD)
-    carriers_in_use(world.database, data_dir=tmp_path, seller_id=SELLER)
+    carriers_in_use(world.database, data_dir=tmp_path, account_id=SELLER)
     file.write_bytes(GOOD.encode("utf-16"))
-    world.carriers = carriers_in_use(world.database, data_dir=tmp_path, seller_id=SELLER)
+    world.carriers = carriers_in_use(world.database, data_dir=tmp_path, account_id=SELLER)
     package_id = world.ship(world.accepted(), carrier="Cycle Couriers")
     world.tell_amazon()
     assert (world.package(package_id).state, world.package(package_id).carrier_code) == ("confirmed", "OnTrac")
@@ -117,7 +117,7 @@ def test_a_kept_table_that_this_release_no_longer_reads_stops_no_confirmation(
         file.unlink()
     else:
         file.write_bytes(raw)
-    world.carriers = carriers_in_use(world.database, data_dir=tmp_path, seller_id=SELLER)
+    world.carriers = carriers_in_use(world.database, data_dir=tmp_path, account_id=SELLER)
     assert world.carriers.rows == {}
     alert = world.alerts()["carriers.file"]
     assert "was last read is no table for this release either" in alert.message

@@ -222,8 +222,8 @@ def test_an_account_that_is_refused_stops_the_batch_and_asks_for_no_runs_until_i
     world.faults.fail("confirm", refused, times=100)
     assert world.confirm().account_error == str(refused)
     assert "orders-pipeline doctor" in world.alerts()["amazon.account"].what_to_do
-    with world.database.transaction() as connection:
-        assert pending_work(connection, SELLER).confirmations == 0
+    with world.database.transaction(SELLER) as tx:
+        assert pending_work(tx).confirmations == 0
     sends = {row.sends for row in world.rows("pipeline.shipment_confirmations", "sends, order_id")}
     assert sends == {0}, "nothing was told"
     world.faults.clear()

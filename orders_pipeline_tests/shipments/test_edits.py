@@ -74,7 +74,7 @@ def test_an_edit_that_amazon_did_not_take_is_told_again_or_told_to_a_person(
     assert package.state == "refused"
     assert "answered 400" in world.alerts()["package.refused"].message
     # A person has it tried again: it is told, not believed.
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     world.settle()
     assert world.shown(order_id) == {"1": NEW}
     assert world.package(package_id).state == "confirmed"

@@ -112,10 +112,10 @@ def test_what_recognises_a_buyer_goes_with_the_record_and_is_another_for_each_or
     hashes = {row.subject_id: set(row.value_hashes) for row in rows}
     assert hashes.keys() == {first, second}
     assert all(hashes.values())
-    mask = world.vault.held_mask(seller_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first, second])
+    mask = world.vault.held_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first, second])
     name = str(world.amazon.orders[first].address.name)
     assert mask.text(first, name) == "•••"
-    with world.database.transaction() as connection:
-        world.vault.shred(connection, seller_id=SELLER, kind=SHIPPING_DETAILS, subject_id=first, reason="a test")
-    mask = world.vault.held_mask(seller_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first])
+    with world.database.transaction(SELLER) as tx:
+        world.vault.shred(tx, kind=SHIPPING_DETAILS, subject_id=first, reason="a test")
+    mask = world.vault.held_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first])
     assert mask.text(first, name) == name

@@ -17,7 +17,7 @@ from orders_pipeline_tests.world import World
 
 def _review(world: World) -> set[str]:
     """The open alerts about packages and warehouse after the review."""
-    review_package_alerts(world.database, seller_id=SELLER)
+    review_package_alerts(world.database, account_id=SELLER)
     assert evaluate(world.database, SELLER, ALERTS).failed == {}
     return {key for key in world.alerts() if key.startswith(("package.", "warehouse."))}
 
@@ -68,7 +68,7 @@ def test_a_package_that_is_blocked_is_an_alert_until_it_is_replayed_voided_or_lo
     world.tell_amazon()
     _pass_by(world, 20)
     assert "package.blocked" in _review(world)
-    recover_order(world.database, world.vault.audit, seller_id=SELLER, order_id=order_id)
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     assert "package.blocked" not in _review(world)
     world.make_due()
     world.tell_amazon()
@@ -134,7 +134,7 @@ def test_a_voided_package_that_nothing_replaces_for_an_hour_is_an_alert_until_so
 
 def test_looking_again_at_old_events_reads_no_whole_table(world: World):
     world.sql(
-        "insert into pipeline.wms_shipments (seller_id, event_id, kind, order_id, lines, processed_at, outcome) "
+        "insert into pipeline.wms_shipments (account_id, event_id, kind, order_id, lines, processed_at, outcome) "
         "select :seller, 'E' || n, 'shipped', 'O' || n, '[]', clock_timestamp(), 'shipped' "
         "from generate_series(1, 20000) n",
         seller=SELLER,
@@ -147,10 +147,10 @@ def test_looking_again_at_old_events_reads_no_whole_table(world: World):
             asked.append((statement, parameters))
 
     event.listen(world.database.engine, "before_cursor_execute", note)
-    absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)
+    absorb_shipments(world.database, world.vault.audit, account_id=SELLER)
     event.remove(world.database.engine, "before_cursor_execute", note)
     assert len(asked) == 2
     for statement, parameters in asked:
-        with world.database.transaction() as connection:
+        with world.database.begin() as connection:
             plan = connection.exec_driver_sql(f"explain {statement}", parameters).scalars().all()  # type: ignore[arg-type]
         assert "Seq Scan on wms_shipments" not in "\n".join(plan)

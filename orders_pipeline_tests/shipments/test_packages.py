@@ -180,15 +180,15 @@ def test_two_processes_absorb_in_the_warehouses_order_and_do_not_wait_for_each_o
         world.ship(order_id)
     world.warehouse.events.reverse()
     world.warehouse.events.sort(key=lambda event: event["kind"] != "shipped")
-    poll_shipments(world.wms, world.database, world.vault, seller_id=SELLER)
+    poll_shipments(world.wms, world.database, world.vault, account_id=SELLER)
 
     def absorb() -> None:
-        absorb_shipments(world.database, world.vault.audit, seller_id=SELLER)
+        absorb_shipments(world.database, world.vault.audit, account_id=SELLER)
 
     def lock_them_all() -> None:
         for _ in range(10):
-            with world.database.transaction() as connection:
-                lock_orders(connection, SELLER, sorted(orders))
+            with world.database.transaction(SELLER) as tx:
+                lock_orders(tx, sorted(orders))
 
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(work) for work in (absorb, lock_them_all, absorb, lock_them_all)]:

@@ -61,7 +61,7 @@ def test_the_last_page_is_begun_within_the_budget(
         cast(Callable[[], WarehousePort], lambda: warehouse),
         database,
         lambda: world.vault,
-        seller_id=SELLER,
+        account_id=SELLER,
         budget_seconds=budget,
         clock=clock,
     )
@@ -69,7 +69,7 @@ def test_the_last_page_is_begun_within_the_budget(
 
 
 def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> PollTotals:
-    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, seller_id=SELLER)
+    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, account_id=SELLER)
 
 
 def _settings_are_missing() -> WarehousePort:
@@ -114,5 +114,5 @@ def test_a_warehouse_that_hangs_is_not_asked_twice(world: World, database: Datab
             clock.now += 25
             raise WarehouseUnavailable("not whole within 25 s")
 
-    poll_or_alert(Hanging, database, lambda: world.vault, seller_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
+    poll_or_alert(Hanging, database, lambda: world.vault, account_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
     assert next(asked) == 1

@@ -39,11 +39,10 @@ def put(database: Database, vault: Vault) -> Put:
     """Store records in one transaction; each holds the canary and its own order id."""
 
     def store(*order_ids: str, suffix: bytes = b"") -> None:
-        with database.transaction() as connection:
+        with database.transaction(SELLER) as tx:
             for order_id in order_ids:
                 vault.store(
-                    connection, seller_id=SELLER, kind=KIND, subject_id=order_id,
-                    plaintext=CANARY + order_id.encode() + suffix, expires_at=None,
-                )  # fmt: skip
+                    tx, kind=KIND, subject_id=order_id,
+                    plaintext=CANARY + order_id.encode() + suffix, expires_at=None)  # fmt: skip
 
     return store

@@ -23,11 +23,11 @@ Entry = tuple[str, str, str | None, str, str]
 
 
 def reveal(vault: Vault, order_id: str, purpose: str = "push to the warehouse") -> bytes:
-    return vault.reveal(seller_id=SELLER, kind=KIND, subject_id=order_id, purpose=purpose)
+    return vault.reveal(account_id=SELLER, kind=KIND, subject_id=order_id, purpose=purpose)
 
 
 def entries(database: Database) -> list[Entry]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         rows = connection.execute(
             text("select actor, action, order_id, purpose, outcome from audit.entries order by entry_id")
         )
@@ -35,14 +35,14 @@ def entries(database: Database) -> list[Entry]:
 
 
 def execute(database: Database, statement: str) -> int:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return connection.execute(text(statement)).rowcount
 
 
 def test_a_reveal_says_who_and_why_before_it_returns_anything(database: Database, vault: Vault, put: Put) -> None:
     put("111-1")
     with acting_as("run:4f"):
-        batch = vault.reveal_many(seller_id=SELLER, kind=KIND, subject_ids=["111-1"], purpose="push to the warehouse")
+        batch = vault.reveal_many(account_id=SELLER, kind=KIND, subject_ids=["111-1"], purpose="push to the warehouse")
     # Nothing was taken out yet, and the entry is committed.
     assert entries(database) == [("run:4f", "reveal", "111-1", "push to the warehouse", "allowed")]
     assert dict(batch) == {"111-1": CANARY + b"111-1"}
@@ -66,7 +66,7 @@ def test_a_batch_gives_each_its_own_answer_in_the_order_asked_for(database: Data
     put("111-1", "111-2", "111-3")
     execute(database, "update vault.records set nonce = repeat('x', 12)::bytea where subject_id = '111-2'")
     asked = ["111-3", "111-9", "111-2", "111-1"]
-    answers = list(vault.reveal_many(seller_id=SELLER, kind=KIND, subject_ids=asked, purpose="push"))
+    answers = list(vault.reveal_many(account_id=SELLER, kind=KIND, subject_ids=asked, purpose="push"))
     assert [subject for subject, _ in answers] == asked
     assert [type(answer) for _, answer in answers] == [bytes, VaultRecordMissing, VaultIntegrityError, bytes]
     outcomes = {(entry[2], entry[4]) for entry in entries(database)}
@@ -83,7 +83,7 @@ def test_a_batch_gives_each_its_own_answer_in_the_order_asked_for(database: Data
         # the whole record, and its key with it: only the order id is another
         "update vault.records set subject_id = '111-' || (3 - right(subject_id, 1)::int + 10)",
         # the same, to another seller
-        "update vault.records set seller_id = 'A2', subject_id = '111-11'",
+        "update vault.records set account_id = 'A2', subject_id = '111-11'",
         # wrapped keys exchanged
         ("update vault_keys.data_keys k set wrapped_key = o.wrapped_key from vault_keys.data_keys o "
         "where k.key_reference <> o.key_reference"),
@@ -94,15 +94,15 @@ def test_a_record_that_was_swapped_in_the_database_is_refused(
 ) -> None:
     put("111-1", "111-2") if "A2" not in swap else put("111-1")
     assert execute(database, swap) > 0
-    with database.transaction() as connection:
-        seller_id, order_id = connection.execute(
-            text("select seller_id, subject_id from vault.records order by subject_id limit 1")
+    with database.begin() as connection:
+        account_id, order_id = connection.execute(
+            text("select account_id, subject_id from vault.records order by subject_id limit 1")
         ).one()
     with pytest.raises(VaultIntegrityError) as caught:
-        vault.reveal(seller_id=seller_id, kind=KIND, subject_id=order_id, purpose="push")
+        vault.reveal(account_id=account_id, kind=KIND, subject_id=order_id, purpose="push")
     assert "Quillfeather" not in str(caught.value)
     assert entries(database)[-1][4] == "refused_integrity"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         alert = connection.execute(text("select severity, key, message from pipeline.alerts")).one()
     assert tuple(alert[:2]) == ("error", f"vault.refused:{KIND}:{order_id}")
     assert "does not authenticate" in alert[2]
@@ -111,10 +111,10 @@ def test_a_record_that_was_swapped_in_the_database_is_refused(
 def test_storing_anew_replaces_the_content_and_its_key(database: Database, vault: Vault, put: Put) -> None:
     keys = "select wrapped_key from vault_keys.data_keys"
     put("111-1")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         before = bytes(connection.execute(text(keys)).scalar_one())
     put("111-1", suffix=b" moved")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert bytes(connection.execute(text(keys)).scalar_one()) != before
     assert reveal(vault, "111-1") == CANARY + b"111-1 moved"
 
@@ -123,8 +123,8 @@ def test_a_record_is_stored_with_the_callers_transaction_or_not_at_all(database:
     class Crash(Exception):
         pass
 
-    with pytest.raises(Crash), database.transaction() as connection:
-        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="1", plaintext=CANARY, expires_at=None)
+    with pytest.raises(Crash), database.transaction(SELLER) as tx:
+        vault.store(tx, kind=KIND, subject_id="1", plaintext=CANARY, expires_at=None)
         raise Crash
     with pytest.raises(VaultRecordMissing):
         reveal(vault, "1")
@@ -136,7 +136,7 @@ def test_the_same_order_stored_by_many_at_once_ends_as_one_record_with_one_key(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: put("111-1", suffix=b" %d" % number), range(40)))
     assert reveal(vault, "111-1").startswith(CANARY)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text("select count(*) from vault_keys.data_keys")).scalar_one() == 1
 
 
@@ -144,12 +144,11 @@ def test_shredding_deletes_ciphertext_and_key_and_accounts_for_each_order(
     database: Database, vault: Vault, put: Put
 ) -> None:
     put("111-1", "111-2", "111-3")
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         gone = vault.shred_many(
-            connection, seller_id=SELLER, kind=KIND, subject_ids=["111-3", "111-1", "111-9"], reason="30 days",
-            actor="job:pii_retention",
-        )  # fmt: skip
-        again = vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="30 days")
+            tx, kind=KIND, subject_ids=["111-3", "111-1", "111-9"], reason="30 days",
+            actor="job:pii_retention")  # fmt: skip
+        again = vault.shred(tx, kind=KIND, subject_id="111-1", reason="30 days")
     assert (gone, again) == (["111-1", "111-3"], False)
     assert entries(database) == [
         ("job:pii_retention", "shred", "111-1", "30 days", "done"),
@@ -157,7 +156,7 @@ def test_shredding_deletes_ciphertext_and_key_and_accounts_for_each_order(
     ]
     assert unsettled_shreds(database).records == 2
     assert reveal(vault, "111-2")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         left = "select (select count(*) from vault.records), (select count(*) from vault_keys.data_keys)"
         assert tuple(connection.execute(text(left)).one()) == (1, 1)
 
@@ -167,10 +166,11 @@ def test_a_record_of_another_seller_or_kind_is_neither_shown_nor_shredded(
 ) -> None:
     put("111-1")
     with pytest.raises(VaultRecordMissing):
-        vault.reveal(seller_id="A2", kind=KIND, subject_id="111-1", purpose="push")
-    with database.transaction() as connection:
-        assert not vault.shred(connection, seller_id="A2", kind=KIND, subject_id="111-1", reason="x")
-        assert not vault.shred(connection, seller_id=SELLER, kind="parked_message", subject_id="111-1", reason="x")
+        vault.reveal(account_id="A2", kind=KIND, subject_id="111-1", purpose="push")
+    with database.transaction("A2") as tx:
+        assert not vault.shred(tx, kind=KIND, subject_id="111-1", reason="x")
+    with database.transaction(SELLER) as tx:
+        assert not vault.shred(tx, kind="parked_message", subject_id="111-1", reason="x")
     assert reveal(vault, "111-1")
 
 

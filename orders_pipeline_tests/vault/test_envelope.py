@@ -17,7 +17,7 @@ from orders_pipeline.vault.keys import WrappedKey
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.vault.conftest import CANARY
 
-CONTEXT = record_context(seller_id="A1", kind="shipping_details", subject_id="111-2")
+CONTEXT = record_context(account_id="A1", kind="shipping_details", subject_id="111-2")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_two_seals_of_the_same_text_share_nothing(keys: LocalKeyring) -> None:
 
 
 def test_a_record_and_a_token_never_share_a_context() -> None:
-    token = token_context(application_id="x", seller_id="A1", purpose="shipping_details")
+    token = token_context(application_id="x", account_id="A1", purpose="shipping_details")
     assert set(token) != set(CONTEXT)
 
 

@@ -25,7 +25,7 @@ TABLES = ("vault.records", "vault_keys.data_keys")
 
 
 def run(database: Database, *statements: str, **values: Any) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for statement in statements:
             connection.execute(text(statement), values)
 
@@ -41,7 +41,7 @@ def put_back(database: Database) -> None:
 
 
 def reveal(vault: Vault, order_id: str = "111-1") -> bytes:
-    return vault.reveal(seller_id=SELLER, kind=KIND, subject_id=order_id, purpose="test")
+    return vault.reveal(account_id=SELLER, kind=KIND, subject_id=order_id, purpose="test")
 
 
 def test_an_older_record_that_is_put_back_is_refused_and_red(database: Database, vault: Vault, put: Put):
@@ -55,11 +55,11 @@ def test_an_older_record_that_is_put_back_is_refused_and_red(database: Database,
     assert reveal(vault, "111-2") == CANARY + b"111-2"
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.severity, outcome.numbers["refused"]) == (False, "ERROR", 1)
-    with database.transaction() as connection:
-        assert open_alert_keys(connection, SELLER, prefix="vault.refused:") == [f"vault.refused:{KIND}:111-1"]
+    with database.transaction(SELLER) as tx:
+        assert open_alert_keys(tx, prefix="vault.refused:") == [f"vault.refused:{KIND}:111-1"]
     # Nor does it help to give it the newest number: the number is authenticated with the content.
     run(database, "update vault.records r set seal_number = s.seal_number from pipeline.seals s "
-        "where (s.seller_id, s.kind, s.subject_id) = (r.seller_id, r.kind, r.subject_id)")  # fmt: skip
+        "where (s.account_id, s.kind, s.subject_id) = (r.account_id, r.kind, r.subject_id)")  # fmt: skip
     with pytest.raises(VaultIntegrityError):
         reveal(vault)
 
@@ -69,8 +69,8 @@ def test_a_record_that_was_shredded_and_is_put_back_is_refused_also_after_it_was
 ):
     put("111-1")
     back_up(database)
-    with database.transaction() as connection:
-        assert vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="test")
+    with database.transaction(SELLER) as tx:
+        assert vault.shred(tx, kind=KIND, subject_id="111-1", reason="test")
     put_back(database)
     with pytest.raises(VaultIntegrityError, match="not the newest"):
         reveal(vault)
@@ -83,7 +83,7 @@ def test_a_record_that_was_shredded_and_is_put_back_is_refused_also_after_it_was
 
 def as_before(database: Database, keyring: LocalKeyring, order_id: str) -> None:
     """A record as the release before migration 0008 sealed it, and as the migration leaves it."""
-    context = record_context(seller_id=SELLER, kind=KIND, subject_id=order_id)
+    context = record_context(account_id=SELLER, kind=KIND, subject_id=order_id)
     sealed = seal(keyring, CANARY + order_id.encode(), context)
     assert sealed.version == 1
     run(
@@ -111,7 +111,7 @@ def test_records_from_before_open_and_the_next_rotation_seals_them_anew(
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.numbers["older_format"]) == (True, 0)
     assert reveal(vault) == CANARY + b"111-1"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # It is the same content: when it was stored has not changed.
         assert connection.execute(text(
             "select stored_at < clock_timestamp() - interval '2 days' from vault.records where subject_id = '111-1'"
@@ -121,7 +121,7 @@ def test_records_from_before_open_and_the_next_rotation_seals_them_anew(
     # The old form of it is refused from then on, whatever number it is given.
     put_back(database)
     run(database, "update vault.records r set seal_number = s.seal_number from pipeline.seals s "
-        "where (s.seller_id, s.kind, s.subject_id) = (r.seller_id, r.kind, r.subject_id)")  # fmt: skip
+        "where (s.account_id, s.kind, s.subject_id) = (r.account_id, r.kind, r.subject_id)")  # fmt: skip
     with pytest.raises(VaultIntegrityError, match="not the newest"):
         reveal(vault)
 
@@ -132,7 +132,7 @@ def test_records_of_the_release_before_open_after_the_migration(
     put("111-1", "111-2")
     for order_id in ("111-1", "111-2"):
         as_before(database, keyring, order_id)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         configuration = migrate._configuration()  # pyright: ignore[reportPrivateUsage]
         configuration.attributes["connection"] = connection
         command.downgrade(configuration, "0005")
@@ -140,7 +140,7 @@ def test_records_of_the_release_before_open_after_the_migration(
     assert reveal(vault) == CANARY + b"111-1"
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.numbers["older_format"]) == (True, 2)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         kept = "select bool_and(first_stored_at = stored_at) from vault.records where kind = 'shipping_details'"
         assert connection.execute(text(kept)).scalar_one()
 

@@ -37,11 +37,11 @@ RESTORED = "restored_from_a_dump"
 
 
 def reveal(vault: Vault, order_id: str) -> bytes:
-    return vault.reveal(seller_id=SELLER, kind=KIND, subject_id=order_id, purpose="push")
+    return vault.reveal(account_id=SELLER, kind=KIND, subject_id=order_id, purpose="push")
 
 
 def key_ids_in_use(database: Database) -> set[str]:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return set(connection.execute(text("select key_id from vault_keys.data_keys")).scalars())
 
 
@@ -82,8 +82,8 @@ def test_after_shredding_no_key_that_the_server_has_opens_the_record_also_from_a
     assert "Quillfeather" not in dump.read_text()
     old = Database(restored_url)
     old_vault = Vault(old, LocalKeyring(keyring.path), AuditLog(old))
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="erasure request")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-1", reason="erasure request")
     # The dump holds the wrapped key: until the settlement, and only until then, it opens. This is what is owed.
     assert reveal(old_vault, "111-1")
     assert unsettled_shreds(database).records == 1
@@ -96,7 +96,7 @@ def test_after_shredding_no_key_that_the_server_has_opens_the_record_also_from_a
     with pytest.raises(VaultKeyMissing, match="was destroyed"):
         reveal(old_vault, "111-1")
     # Not by another name of a key either: every key that is left is tried on what the dump holds.
-    with old.transaction() as connection:
+    with old.begin() as connection:
         row = connection.execute(
             text(
                 "select nonce, ciphertext, wrapped_key from vault.records "
@@ -135,16 +135,15 @@ def test_a_rotation_while_the_pipeline_runs_loses_nothing(
         try:
             while not stop.is_set():
                 order_id = f"{worker}-{number % 40}"
-                with own.transaction() as connection:
+                with own.transaction(SELLER) as tx:
                     vault.store(
-                        connection, seller_id=SELLER, kind=KIND, subject_id=order_id,
-                        plaintext=CANARY + order_id.encode(), expires_at=None,
-                    )  # fmt: skip
+                        tx, kind=KIND, subject_id=order_id,
+                        plaintext=CANARY + order_id.encode(), expires_at=None)  # fmt: skip
                 stored.append(order_id)
                 assert reveal(vault, order_id) == CANARY + order_id.encode()
                 if number % 7 == 0:
-                    with own.transaction() as connection:
-                        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id=order_id, reason="test")
+                    with own.transaction(SELLER) as tx:
+                        vault.shred(tx, kind=KIND, subject_id=order_id, reason="test")
                 number += 1
         except Exception as error:  # noqa: BLE001  # to be shown by the thread that asserts
             failures.append(error)
@@ -191,7 +190,7 @@ def test_a_record_that_does_not_open_is_kept_with_its_key_and_does_not_stop_the_
 ) -> None:
     put(*(f"111-{number}" for number in range(6)))
     first = keyring.current_key_id()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
                 "update vault_keys.data_keys k set wrapped_key = repeat('x', 60)::bytea from vault.records r "
@@ -212,8 +211,8 @@ def test_no_key_is_destroyed_while_somebody_has_wrapped_with_it_and_not_committe
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog
 ) -> None:
     first = keyring.current_key_id()
-    with database.transaction() as connection:
-        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="1", plaintext=CANARY, expires_at=None)
+    with database.transaction(SELLER) as tx:
+        vault.store(tx, kind=KIND, subject_id="1", plaintext=CANARY, expires_at=None)
         keyring.add_key()
         # Nothing is visible under the first key, and yet it must stay.
         with pytest.raises(KeyInUse, match="others are storing"):
@@ -225,7 +224,7 @@ def test_a_wrapped_key_that_opens_nothing_goes_with_the_rotation(
     database: Database, keyring: LocalKeyring, audit: AuditLog, put: Put
 ) -> None:
     put("111-1")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("delete from vault.records"))
     assert rotate_keys(database, keyring, audit, purpose="test").complete
     assert key_ids_in_use(database) == set()
@@ -236,16 +235,16 @@ def test_amazons_tokens_move_to_the_new_key_and_a_broken_one_is_forgotten(
 ) -> None:
     insert = text(
         "insert into vault.amazon_tokens "
-        "(application_id, seller_id, purpose, key_id, wrapped_key, nonce, ciphertext, expires_at) "
+        "(application_id, account_id, purpose, key_id, wrapped_key, nonce, ciphertext, expires_at) "
         "values ('app', :seller, :purpose, :key_id, :wrapped_key, :nonce, :ciphertext, :expires_at)"
     )
     expires_at = database.now() + timedelta(hours=1)
     first = keyring.current_key_id()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         hold_keys(connection)
         for purpose in ("access", "broken"):
             sealed = seal(
-                keyring, b"Atza|token", token_context(application_id="app", seller_id=SELLER, purpose=purpose)
+                keyring, b"Atza|token", token_context(application_id="app", account_id=SELLER, purpose=purpose)
             )
             blob = b"x" * 60 if purpose == "broken" else sealed.wrapped_key
             connection.execute(
@@ -259,12 +258,12 @@ def test_amazons_tokens_move_to_the_new_key_and_a_broken_one_is_forgotten(
     with pytest.raises(KeyInUse, match="2 tokens"):
         retire_key(database, keyring, audit, first, purpose="test")
     assert finish_rotation(database, keyring, audit, purpose="test").complete
-    with database.transaction() as connection:
+    with database.begin() as connection:
         row = connection.execute(
             text("select key_id, wrapped_key, nonce, ciphertext, purpose from vault.amazon_tokens")
         ).one()
     sealed = SealedRecord(row[0], bytes(row[1]), bytes(row[2]), bytes(row[3]))
-    context = token_context(application_id="app", seller_id=SELLER, purpose=row[4])
+    context = token_context(application_id="app", account_id=SELLER, purpose=row[4])
     assert open_sealed(keyring, sealed, context) == b"Atza|token"
 
 
@@ -274,7 +273,7 @@ def test_every_change_of_a_key_is_in_the_audit_log(
     put("111-1")
     first = keyring.current_key_id()
     rotation = rotate_keys(database, keyring, audit, purpose="yearly rotation", actor="user:alex")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         rows = connection.execute(
             text("select actor, action, outcome, detail->>'key_id' from audit.entries order by entry_id")
         )
@@ -290,8 +289,8 @@ def test_another_keyring_settles_nothing_that_the_first_one_still_opens(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put, tmp_path: Path
 ) -> None:
     put("111-1", "111-2")
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
     # A second machine, or ORDERS_KEYRING_FILE changed by mistake.
     other = settle_shreds(database, LocalKeyring(tmp_path / "elsewhere.json"), audit)
     assert other is not None
@@ -307,8 +306,8 @@ def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("111-1", "111-2")
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
 
     def dies(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -327,24 +326,24 @@ def test_after_a_keyring_is_lost_a_new_one_is_made_on_request_only_and_shreds_ca
 ) -> None:
     vault.prepare()
     put("111-1", "111-2")
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
     keyring.path.unlink()
 
     def nothing_is_wrapped() -> bool:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             return not holds_wrapped_keys(connection)
 
     guarded = Vault(database, LocalKeyring(keyring.path, nothing_is_wrapped), audit)
     with pytest.raises(KeyProviderUnavailable, match="replace-lost"):
-        guarded.reveal(seller_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
+        guarded.reveal(account_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
     replace_lost_keyring(database, guarded)
     with pytest.raises(VaultKeyMissing):
-        guarded.reveal(seller_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
+        guarded.reveal(account_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
     settle_shreds(database, guarded.keys, audit)
     assert unsettled_shreds(database).records == 0
     assert guarded.fingerprint(b"x")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         actions = connection.execute(
             text("select outcome from audit.entries where action = 'replace_keyring' order by entry_id")
         ).scalars()
@@ -356,7 +355,7 @@ def test_nothing_is_settled_while_an_older_key_is_left_that_opens_an_older_dump(
 ) -> None:
     put("111-1", "111-2")
     # A dump of now has 111-1 under the first key. A record that does not open keeps that key from going.
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
                 "update vault_keys.data_keys k set wrapped_key = decode(repeat('00', 60), 'hex') from vault.records r "
@@ -364,12 +363,12 @@ def test_nothing_is_settled_while_an_older_key_is_left_that_opens_an_older_dump(
             )
         )
     rotate_keys(database, keyring, audit, purpose="test")
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
     settled = settle_shreds(database, keyring, audit)
     assert settled is not None
     assert (settled.complete, settled.shreds_settled, unsettled_shreds(database).records) == (False, 0, 1)
-    with database.transaction() as connection:
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-2", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        vault.shred(tx, kind=KIND, subject_id="111-2", reason="cancelled")
     settle_shreds(database, keyring, audit)
     assert (len(keyring.key_ids()), unsettled_shreds(database).records) == (1, 0)

@@ -143,7 +143,7 @@ def _cache(
         database,
         keys,
         application_id=settings.client_id,
-        seller_id=seller_id,
+        account_id=seller_id,
         region=settings.region,
         grant=fingerprint,
         timing=timing,

@@ -44,7 +44,7 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
     """Note the newest secret of the settings, and tell how long it will still live."""
     secret = settings.client_secrets[0].get_secret_value()
     fingerprint = vault.fingerprint(b"client_secret\n" + secret.encode())
-    with database.transaction() as connection:
+    with database.begin() as connection:
         age = note_secret(connection, settings.client_id, fingerprint)
     # Whoever can write to the queue can forge a notice: its word may bring the end nearer, and never put it off.
     latest = age.first_seen_at + SECRET_LIFE
@@ -57,18 +57,18 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
 def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:
     """Take over what Amazon's parked notices say of this application's secret; how many were read."""
     secret_life(database, vault, settings)
-    with database.transaction() as connection:
-        parked = parked_of_types(connection, settings.seller_id, [EXPIRY_NOTICE], limit=100)
+    with database.transaction(settings.seller_id) as tx:
+        parked = parked_of_types(tx, [EXPIRY_NOTICE], limit=100)
     for message in parked:
         try:
             body = vault.reveal(
-                seller_id=settings.seller_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
+                account_id=settings.seller_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
                 purpose="when the client secret ends",
             )  # fmt: skip
         except VaultRecordMissing:
             body = b""
         client_id, expires_at = _read(body)
-        with database.transaction() as connection:
+        with database.begin() as connection:
             if expires_at is not None and client_id in (None, settings.client_id):
                 set_secret_expiry(
                     connection, settings.client_id, told_at=message.parked_at, expires_at=expires_at, slack=NOTICE_SLACK

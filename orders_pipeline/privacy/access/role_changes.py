@@ -50,7 +50,7 @@ class RoleChanges:
 
 def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
     """Write an audit entry for each right that came or went since the last look. The first look tells of all."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         lock_known_grants(connection)
         known = known_grants(connection)
         now = rights(connection)
@@ -65,18 +65,17 @@ def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
     return RoleChanges(len(added), len(gone), first_look=first_look)
 
 
-def alert_on_role_changes(database: Database, audit: AuditLog, *, seller_id: str) -> RoleChanges:
+def alert_on_role_changes(database: Database, audit: AuditLog, *, account_id: str) -> RoleChanges:
     """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
     changes = note_role_changes(database, audit)
-    with database.transaction() as connection:
-        now = database_now(connection)
+    with database.transaction(account_id) as tx:
+        now = database_now(tx.connection)
         today, yesterday = (f"{ALERT}{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1)))
         # On the board for a day at least, also what was changed right before midnight; the entries stay.
-        close_alerts_about(connection, seller_id=seller_id, prefix=ALERT, but=[today, yesterday])
+        close_alerts_about(tx.connection, account_id=account_id, prefix=ALERT, but=[today, yesterday])
         if changes.any:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=today,
                 severity="warning",
                 message=f"In the database {changes.granted} rights were given and {changes.revoked} taken away.",
@@ -99,7 +98,7 @@ def rights(connection: Connection) -> set[tuple[str, str]]:
 
 def _entry(outcome: str, who: str, what: str) -> AuditEntry:
     return AuditEntry(
-        action="role_change", seller_id="*", purpose=PURPOSE, outcome=outcome, detail={"who": who, "what": what}
+        action="role_change", account_id="*", purpose=PURPOSE, outcome=outcome, detail={"who": who, "what": what}
     )
 
 

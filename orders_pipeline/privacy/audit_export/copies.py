@@ -92,7 +92,7 @@ def newest_witness(target: ExportTarget, today: date) -> Witness | None:
 
 def anchor_problem(database: Database, target: ExportTarget) -> str | None:
     """What is wrong with where the log begins, if its head was purged: the copy of that day must have the entry."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         anchor = queries.newest_anchor(connection)
     if anchor is None:
         return None
@@ -143,7 +143,7 @@ def copies_found(
 ) -> CopiesFound:
     """Look at every copy since the first export. Raises ExportUnavailable."""
     now = database.now()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         oldest, anchor = queries.oldest_at(connection), queries.newest_anchor(connection)
         told = {day for day in map(day_named, queries.exported_days(connection)) if day is not None}
     names = target.names()
@@ -191,7 +191,7 @@ def _hold_log_against(
 ) -> None:
     """The log must have each day's last entry, unless the day is old enough to have been purged."""
     heads = {day: manifest.head for day, manifest in manifests.items() if manifest.head is not None}
-    with database.transaction() as connection:
+    with database.begin() as connection:
         there = queries.entry_hashes(connection, [head.entry_id for head in heads.values()])
     for day, head in heads.items():
         if there.get(head.entry_id) == head.entry_hash:

@@ -75,7 +75,7 @@ def export_day(database: Database, audit: AuditLog, target: ExportTarget, day: d
     begins = datetime.combine(day, time(), UTC)
     if database.now() < begins + timedelta(days=1):
         raise AuditExportRefused(f"The UTC day {day} is not over: it is exported when it is.")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # Who began to write before midnight has committed when this lock is ours; who writes later writes later times.
         queries.wait_for_writers(connection)
         purged_until = queries.purged_until(connection)
@@ -97,7 +97,7 @@ def export_day(database: Database, audit: AuditLog, target: ExportTarget, day: d
     audit.record(
         None,
         action="export_audit",
-        seller_id="*",
+        account_id="*",
         purpose="a copy outside the database",
         outcome="done" if written else "was_there",
         detail={"day": manifest.day, "entries": manifest.entries, "head_entry": manifest.head_entry},
@@ -170,7 +170,7 @@ def _write(database: Database, audit: AuditLog, day: date, file: IO[bytes]) -> M
         # A broken chain is exported all the same: it is the evidence.
         for _ in lines:
             pass
-    with database.transaction() as connection:
+    with database.begin() as connection:
         head = queries.head_before(connection, datetime.combine(day + timedelta(days=1), time(), UTC))
     return Manifest(
         day=day.isoformat(),

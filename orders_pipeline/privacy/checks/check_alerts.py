@@ -21,7 +21,7 @@ RED_CHECK = AlertKind(
 )
 
 
-def alert_on(database: Database, outcome: CheckOutcome, *, seller_id: str) -> None:
+def alert_on(database: Database, outcome: CheckOutcome, *, account_id: str) -> None:
     """Open, update or close the alert of this check."""
     red = Found(
         outcome.name,
@@ -33,5 +33,5 @@ def alert_on(database: Database, outcome: CheckOutcome, *, seller_id: str) -> No
         },
         "error" if outcome.severity == "ERROR" else "warning",
     )
-    with database.transaction(seller_id) as tx:
+    with database.transaction(account_id) as tx:
         reconcile(tx, RED_CHECK, [] if outcome.passed else [red], looked_at=[outcome.name])

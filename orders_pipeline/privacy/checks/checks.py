@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.structure import audit_structure
 from orders_pipeline.database.clocks import now_for_retention
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.http.hosts import has_one_reading, is_loopback
 from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.orders.erasures import overdue_erasures
@@ -57,7 +55,7 @@ SECRET_WARN_DAYS = 30
 SECRET_ERROR_DAYS = 7
 
 
-def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome:
+def nothing_past_its_time(database: Database, *, account_id: str) -> CheckOutcome:
     """No buyer's data is kept, here or at the warehouse, past its time; red at once past the hard limit.
 
     Of every seller whose data are in this database, also of one that it no longer serves.
@@ -65,7 +63,7 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
     now = now_for_retention(database)
     late: Counter[Rule] = Counter()
     kept = past_limit = at_warehouse = waiting = waiting_long = 0
-    for seller in sellers_with_data(database, seller_id):
+    for seller in sellers_with_data(database, account_id):
         for order in every_kept(database, seller):
             kept += order.in_vault
             at_warehouse += order.at_warehouse
@@ -74,11 +72,9 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
             late[order.due.rule] += is_late
             # What was fetched after its limit has a run's time to go: it was asked for by an event, not kept.
             past_limit += max(order.due.limit, order.kept_since + ONE_RUN) < now
-        with database.transaction() as connection:
-            late[Rule.PARKED_MESSAGE] += count_other_records_due(
-                connection, seller, order_kind=SHIPPING_DETAILS, at=now - ONE_RUN
-            )
-            owed, owed_long = warehouse_erasures_waiting(connection, seller, older_than=ONE_RUN)
+        with database.transaction(seller) as tx:
+            late[Rule.PARKED_MESSAGE] += count_other_records_due(tx, order_kind=SHIPPING_DETAILS, at=now - ONE_RUN)
+            owed, owed_long = warehouse_erasures_waiting(tx, older_than=ONE_RUN)
         waiting, waiting_long = waiting + owed, waiting_long + owed_long
     overdue = sum(late.values())
     return CheckOutcome(
@@ -102,15 +98,15 @@ def nothing_past_its_time(database: Database, *, seller_id: str) -> CheckOutcome
     )
 
 
-def erased_within_the_day(database: Database, *, seller_id: str) -> CheckOutcome:
+def erased_within_the_day(database: Database, *, account_id: str) -> CheckOutcome:
     """What Amazon or a buyer asked to forget is forgotten within a day; and no shred waits to be made final.
 
     Of every seller in this database, also of one that it no longer serves.
     """
     still_open = overdue = 0
-    for seller in sellers_with_data(database, seller_id):
-        with database.transaction() as connection:
-            asked, late = overdue_erasures(connection, seller, older_than=timedelta(hours=24))
+    for seller in sellers_with_data(database, account_id):
+        with database.transaction(seller) as tx:
+            asked, late = overdue_erasures(tx, older_than=timedelta(hours=24))
         still_open, overdue = still_open + asked, overdue + late
     unsettled = unsettled_shreds(database)
     waits = unsettled.since is not None and unsettled.since < now_for_retention(database) - ONE_RUN
@@ -161,20 +157,20 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
     )
 
 
-def every_reading_is_audited(database: Database, *, seller_id: str) -> CheckOutcome:
+def every_reading_is_audited(database: Database, *, account_id: str) -> CheckOutcome:
     """Details that are here were asked for, and details that were sent were revealed, with an entry from before.
 
     A call or a reveal that failed has read nothing, and is no evidence of a reading.
     """
-    with database.transaction() as connection:
+    with database.begin() as connection:
         mends = times_of_mending(connection)
     stored, stored_missing, _ = _count_missing(
-        database, lambda connection, after: stored_without_call(
-            connection, seller_id, SHIPPING_DETAILS, mends, after, EVIDENCE_PAGE
+        database, account_id, lambda tx, after: stored_without_call(
+            tx, SHIPPING_DETAILS, mends, after, EVIDENCE_PAGE
         ),
     )  # fmt: skip
     sent, sent_missing, without_hash = _count_missing(
-        database, lambda connection, after: sent_without_reveal(connection, seller_id, mends, after, EVIDENCE_PAGE)
+        database, account_id, lambda tx, after: sent_without_reveal(tx, mends, after, EVIDENCE_PAGE)
     )
     return CheckOutcome(
         name="every_reading_is_audited",
@@ -234,7 +230,7 @@ def audit_chain_is_intact(
 def audit_log_is_kept(database: Database) -> CheckOutcome:
     """Nothing younger than 12 months was forgotten, nothing can be, and nothing is kept past 24 months."""
     now = database.now()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         keeping, structure = audit_keeping(connection), audit_structure(connection)
     begins = (keeping.first_id in (None, 1) or keeping.was_purged) and not keeping.is_missed
     too_old = keeping.oldest_at is not None and keeping.oldest_at < now - AUDIT_AT_MOST
@@ -265,7 +261,7 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
 
 def roles_are_as_declared(database: Database, declared: Sequence[DatabaseRight] = ()) -> CheckOutcome:
     """Each database role may do its work and no more, and nobody else has any power that was not declared."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         absent, wrong = differences(connection)
         powers = powers_found(connection, declared)
     shown = [*wrong[:SHOWN], *powers.undeclared[:SHOWN]]
@@ -317,7 +313,7 @@ def tls_on_every_endpoint(
         for name, url in urls.items()
         if url and not (is_loopback(url) or (url.startswith("https://") and has_one_reading(url)))
     )
-    with database.transaction() as connection:
+    with database.begin() as connection:
         if not connection_is_protected(connection):
             bare.append("ORDERS_DATABASE_URL")
     if dagster_url is not None and not is_encrypted(dagster_url, environ):
@@ -347,13 +343,12 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
     life = secret_life(database, vault, amazon)
     warning = life.warning
     key = f"{ENDING_ALERT}{life.expires_at:%Y-%m-%d}:{warning}"
-    with database.transaction() as connection:
+    with database.transaction(amazon.seller_id) as tx:
         # Of an older secret, or an earlier warning.
-        close_alerts_about(connection, seller_id=amazon.seller_id, prefix=ENDING_ALERT, but=[key])
+        close_alerts_about(tx.connection, account_id=amazon.seller_id, prefix=ENDING_ALERT, but=[key])
         if warning is not None:
             raise_alert(
-                connection,
-                seller_id=amazon.seller_id,
+                tx,
                 key=key,
                 severity="error" if warning <= SECRET_ERROR_DAYS else "warning" if warning <= 30 else "info",
                 message=f"The Login with Amazon client secret ends on {life.expires_at:%Y-%m-%d}.",
@@ -377,12 +372,14 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
     )
 
 
-def _count_missing(database: Database, page_of: Callable[[Connection, str], EvidencePage]) -> tuple[int, int, int]:
+def _count_missing(
+    database: Database, account_id: str, page_of: Callable[[AccountTransaction, str], EvidencePage]
+) -> tuple[int, int, int]:
     looked_at = missing = broken = 0
     after: str | None = ""
     while after is not None:
-        with database.transaction() as connection:
-            page = page_of(connection, after)
+        with database.transaction(account_id) as tx:
+            page = page_of(tx, after)
         looked_at, missing, broken = looked_at + page.looked_at, missing + page.missing, broken + page.broken
         after = page.last
     return looked_at, missing, broken

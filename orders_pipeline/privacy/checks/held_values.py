@@ -61,16 +61,16 @@ class HeldValues:
 
 
 def hash_held_values(
-    database: Database, vault: Vault, *, seller_id: str, since: datetime, limit: int = RECORDS_AT_MOST
+    database: Database, vault: Vault, *, account_id: str, since: datetime, limit: int = RECORDS_AT_MOST
 ) -> HeldValues:
     """Hash what was stored since then, newest first. Each order's audit entry is committed before it is opened."""
     held = HeldValues(vault)
     vault.prepare()
-    with database.transaction() as connection:
-        order_ids = newest_records(connection, seller_id, SHIPPING_DETAILS, since=since, limit=limit)
+    with database.transaction(account_id) as tx:
+        order_ids = newest_records(tx, SHIPPING_DETAILS, since=since, limit=limit)
     for start in range(0, len(order_ids), PAGE):
         revealed = vault.reveal_many(
-            seller_id=seller_id, kind=SHIPPING_DETAILS, subject_ids=order_ids[start : start + PAGE],
+            account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=order_ids[start : start + PAGE],
             purpose="look for copies in clear", action="hash_values",
         )  # fmt: skip
         for _, content in revealed:

@@ -34,7 +34,7 @@ def no_copies_in_clear(
     database: Database,
     vault: Vault,
     *,
-    seller_id: str,
+    account_id: str,
     dagster_url: str | None = None,
     dagster_home: Path | None = None,
     data_dir: Path | None = None,
@@ -48,7 +48,7 @@ def no_copies_in_clear(
 
     By shape, by value, and in every encoding. `secret_files` are where the keys and the credentials are kept.
     """
-    held = hash_held_values(database, vault, seller_id=seller_id, since=database.now() - since)
+    held = hash_held_values(database, vault, account_id=account_id, since=database.now() - since)
     scan = scan_for_leaks(
         database,
         held,
@@ -101,7 +101,7 @@ def scan_for_leaks(
     """Look through everything. Raises SQLAlchemyError if the tables of a database cannot be listed."""
     scan = LeakScan(hashed_records=held.records, unreadable=held.unreadable)
     starts = clock()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # Who works here may be named by an e-mail address: in the audit log's actors, and in the tags of their runs.
         looker = Looker(held, scan, mail_addresses_of_actors(connection))
     scan_database(
@@ -129,7 +129,7 @@ def scan_for_leaks(
 def _tell_what_is_left_out(
     database: Database, scan: LeakScan, dagster_home: Path | None, data_dir: Path | None
 ) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         _, others, _ = names_beside(connection)
     scan.left_out.append(f"schemas {' and '.join(SEALED_SCHEMAS)}: every value is encrypted")
     if others:

@@ -25,7 +25,7 @@ def scan_database(
     tell: Tell,
 ) -> None:
     """Look through every table but those of some schemas. One that cannot be read stops no other."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         tables = columns_with_contents(connection, without_schemas)
         foreign, _, objects = names_beside(connection)
     for name in foreign:

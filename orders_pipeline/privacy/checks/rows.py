@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def _unless_mended(column: str) -> str:
 _STORED = f"""
 with page as (
   select subject_id as order_id, {_unless_mended("stored_at")} as at from vault.records
-  where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
+  where account_id = :account_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
-  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  select from audit.entries e where e.seller_id = :account_id and e.order_id = page.order_id
   and e.action = 'amazon_restricted_call' and e.outcome = 'requested'
   and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
   and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
@@ -57,10 +57,10 @@ select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filte
 _SENT = f"""
 with page as (
   select order_id, {_unless_mended("sent_at")} as at, content_hash is null as no_hash from pipeline.wms_orders
-  where seller_id = :seller_id and order_id > :after order by order_id limit :limit)
+  where account_id = :account_id and order_id > :after order by order_id limit :limit)
 select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_hash) as broken,
   count(*) filter (where not exists (
-  select from audit.entries e where e.seller_id = :seller_id and e.order_id = page.order_id
+  select from audit.entries e where e.seller_id = :account_id and e.order_id = page.order_id
   and e.action = 'reveal' and e.outcome = 'allowed'
   and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
   and not exists (select from audit.entries f where f.seller_id = e.seller_id and f.order_id = e.order_id
@@ -71,20 +71,20 @@ select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_h
 
 
 def stored_without_call(
-    connection: Connection, seller_id: str, kind: str, mends: Sequence[datetime], after: str, limit: int
+    tx: AccountTransaction, kind: str, mends: Sequence[datetime], after: str, limit: int
 ) -> EvidencePage:
     """Details in the vault, and how many have no restricted call that succeeded in the audit log from before.
 
     `mends`: see `times_of_mending`.
     """
-    return _page(connection, _STORED, limit, {"seller_id": seller_id, "kind": kind, "mends": mends, "after": after})
+    return _page(
+        tx.connection, _STORED, limit, {"account_id": tx.account_id, "kind": kind, "mends": mends, "after": after}
+    )
 
 
-def sent_without_reveal(
-    connection: Connection, seller_id: str, mends: Sequence[datetime], after: str, limit: int
-) -> EvidencePage:
+def sent_without_reveal(tx: AccountTransaction, mends: Sequence[datetime], after: str, limit: int) -> EvidencePage:
     """Orders that the warehouse was sent, and how many have no reveal that succeeded in the audit log from before."""
-    return _page(connection, _SENT, limit, {"seller_id": seller_id, "mends": mends, "after": after})
+    return _page(tx.connection, _SENT, limit, {"account_id": tx.account_id, "mends": mends, "after": after})
 
 
 def times_of_mending(connection: Connection) -> list[datetime]:
@@ -199,16 +199,16 @@ def set_secret_expiry(
     )
 
 
-def parked_of_types(connection: Connection, seller_id: str, types: Sequence[str], limit: int) -> Sequence[AnyRow]:
+def parked_of_types(tx: AccountTransaction, types: Sequence[str], limit: int) -> Sequence[AnyRow]:
     """(parked_id, notification_type, parked_at) of messages of these types that nobody has used yet, oldest first."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "select parked_id, notification_type, parked_at from pipeline.parked_messages "
-                "where seller_id = :seller_id and notification_type = any(:types) and replayed_at is null "
+                "where account_id = :account_id and notification_type = any(:types) and replayed_at is null "
                 "order by parked_at limit :limit"
             ),
-            {"seller_id": seller_id, "types": list(types), "limit": limit},
+            {"account_id": tx.account_id, "types": list(types), "limit": limit},
         )
     )
 
@@ -224,14 +224,14 @@ def mark_parked_used(connection: Connection, parked_id: object) -> None:
 # --- what is looked through for leaks
 
 
-def newest_records(connection: Connection, seller_id: str, kind: str, *, since: datetime, limit: int) -> list[str]:
+def newest_records(tx: AccountTransaction, kind: str, *, since: datetime, limit: int) -> list[str]:
     """The subjects of the records that were stored since then, newest first."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
-                "select subject_id from vault.records where seller_id = :seller_id and kind = :kind "
+                "select subject_id from vault.records where account_id = :account_id and kind = :kind "
                 "and stored_at >= :since order by stored_at desc limit :limit"
             ),
-            {"seller_id": seller_id, "kind": kind, "since": since, "limit": limit},
+            {"account_id": tx.account_id, "kind": kind, "since": since, "limit": limit},
         ).scalars()
     )

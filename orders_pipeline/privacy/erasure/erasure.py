@@ -71,24 +71,24 @@ def erase(
     vault: Vault,
     warehouse: WarehousePort | None,
     *,
-    seller_id: str,
+    account_id: str,
     order_id: str | None,
     reason: str,
     everything: bool = False,
 ) -> ErasureTotals:
     """Forget one order's buyer, or with None every buyer of the seller."""
     if order_id is not None:
-        return erase_order(database, vault, warehouse, seller_id=seller_id, order_id=order_id, reason=reason)
-    return erase_seller(database, vault, warehouse, seller_id=seller_id, reason=reason, everything=everything)
+        return erase_order(database, vault, warehouse, account_id=account_id, order_id=order_id, reason=reason)
+    return erase_seller(database, vault, warehouse, account_id=account_id, reason=reason, everything=everything)
 
 
 def erase_order(
-    database: Database, vault: Vault, warehouse: WarehousePort | None, *, seller_id: str, order_id: str, reason: str
+    database: Database, vault: Vault, warehouse: WarehousePort | None, *, account_id: str, order_id: str, reason: str
 ) -> ErasureTotals:
     """Forget who bought one order. Safe to repeat; what should come of it later goes at once as well."""
-    asked = _ask(database, vault, seller_id, order_id, reason, everything=False)
-    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
-    return _finish(database, vault, warehouse, seller_id, asked, shreds)
+    asked = _ask(database, vault, account_id, order_id, reason, everything=False)
+    shreds = carry_out(database, vault, account_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, account_id, asked, shreds)
 
 
 def erase_seller(
@@ -96,7 +96,7 @@ def erase_seller(
     vault: Vault,
     warehouse: WarehousePort | None,
     *,
-    seller_id: str,
+    account_id: str,
     reason: str,
     everything: bool = False,
 ) -> ErasureTotals:
@@ -105,49 +105,49 @@ def erase_seller(
     `everything`: the next retention deletes what identifies nobody as well (the seller has left: policy §1.7). Orders
     that are bought after this are the seller's new ones, and are not touched.
     """
-    asked = _ask(database, vault, seller_id, None, reason, everything=everything)
-    shreds = carry_out(database, vault, seller_id, asked, reason=reason)
-    return _finish(database, vault, warehouse, seller_id, asked, shreds)
+    asked = _ask(database, vault, account_id, None, reason, everything=everything)
+    shreds = carry_out(database, vault, account_id, asked, reason=reason)
+    return _finish(database, vault, warehouse, account_id, asked, shreds)
 
 
 def carry_out(
-    database: Database, vault: Vault, seller_id: str, asked: Erasure, *, reason: str | None = None
+    database: Database, vault: Vault, account_id: str, asked: Erasure, *, reason: str | None = None
 ) -> ShredTotals:
     """Every step of a request on our side, then the note that it is done. A run that was killed repeats them all."""
     shreds = ShredTotals()
     if asked.order_id is not None:
-        _bar(database, vault, seller_id, [asked.order_id])
-        with database.transaction() as connection:
-            orders = kept(connection, seller_id, [asked.order_id])
+        _bar(database, vault, account_id, [asked.order_id])
+        with database.transaction(account_id) as tx:
+            orders = kept(tx, [asked.order_id])
         shred_due(
             database,
             vault,
-            seller_id=seller_id,
+            account_id=account_id,
             orders=orders,
             at=now_for_retention(database),
             totals=shreds,
             reason=reason,
         )
     else:
-        _bar_all(database, vault, seller_id, asked.asked_at)
-        _shred_all(database, vault, seller_id, shreds, reason)
-        _shred_others(database, vault, seller_id, asked.asked_at, shreds, reason)
-        with database.transaction() as connection:
-            delete_tokens(connection, seller_id)
+        _bar_all(database, vault, account_id, asked.asked_at)
+        _shred_all(database, vault, account_id, shreds, reason)
+        _shred_others(database, vault, account_id, asked.asked_at, shreds, reason)
+        with database.transaction(account_id) as tx:
+            delete_tokens(tx)
     if not shreds.failed:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             mark_erasure_shredded(connection, asked.erasure_id)
     return shreds
 
 
-def _bar(database: Database, vault: Vault, seller_id: str, order_ids: Sequence[str]) -> None:
+def _bar(database: Database, vault: Vault, account_id: str, order_ids: Sequence[str]) -> None:
     """From here on nobody stores or sends what is about to be shredded: the queue gives these orders up."""
-    with database.transaction() as connection:
-        known = lock_orders(connection, seller_id, order_ids)
-        bar_orders(connection, seller_id, order_ids)
+    with database.transaction(account_id) as tx:
+        known = lock_orders(tx, order_ids)
+        bar_orders(tx, order_ids)
         entries = [
             AuditEntry(
-                action="bar_order", seller_id=seller_id, order_id=order_id, purpose=purpose(Rule.ERASURE_ASKED),
+                action="bar_order", account_id=account_id, order_id=order_id, purpose=purpose(Rule.ERASURE_ASKED),
                 outcome="done",
             )
             for order_id in sorted(known)
@@ -156,33 +156,33 @@ def _bar(database: Database, vault: Vault, seller_id: str, order_ids: Sequence[s
             if row.fulfilled_by == AMAZON:
                 # Amazon has the address, and ships it.
                 continue
-            tell_of_unshipped(connection, seller_id, order_id, row.status, Rule.ERASURE_ASKED)
-        vault.audit.record_many(connection, entries)
+            tell_of_unshipped(tx, order_id, row.status, Rule.ERASURE_ASKED)
+        vault.audit.record_many(tx.connection, entries)
 
 
-def _bar_all(database: Database, vault: Vault, seller_id: str, asked_at: datetime) -> None:
+def _bar_all(database: Database, vault: Vault, account_id: str, asked_at: datetime) -> None:
     after = ""
     while True:
-        with database.transaction() as connection:
-            order_ids = orders_to_bar(connection, seller_id, asked_at, after, BARRED_A_BATCH)
+        with database.transaction(account_id) as tx:
+            order_ids = orders_to_bar(tx, asked_at, after, BARRED_A_BATCH)
         if not order_ids:
             return
-        _bar(database, vault, seller_id, order_ids)
+        _bar(database, vault, account_id, order_ids)
         after = order_ids[-1]
 
 
-def _shred_all(database: Database, vault: Vault, seller_id: str, shreds: ShredTotals, reason: str | None) -> None:
+def _shred_all(database: Database, vault: Vault, account_id: str, shreds: ShredTotals, reason: str | None) -> None:
     after = ""
     while True:
-        with database.transaction() as connection:
-            page = next_kept(connection, seller_id, after)
+        with database.transaction(account_id) as tx:
+            page = next_kept(tx, after)
         if not page:
             return
         asked = [order for order in page if order.due.rule is Rule.ERASURE_ASKED]
         shred_due(
             database,
             vault,
-            seller_id=seller_id,
+            account_id=account_id,
             orders=asked,
             at=now_for_retention(database),
             totals=shreds,
@@ -192,37 +192,34 @@ def _shred_all(database: Database, vault: Vault, seller_id: str, shreds: ShredTo
 
 
 def _shred_others(
-    database: Database, vault: Vault, seller_id: str, asked_at: datetime, shreds: ShredTotals, reason: str | None
+    database: Database, vault: Vault, account_id: str, asked_at: datetime, shreds: ShredTotals, reason: str | None
 ) -> None:
     while True:
-        with database.transaction() as connection:
-            due = other_records_by(
-                connection, seller_id, order_kind=SHIPPING_DETAILS, stored_by=asked_at, limit=SHRED_BATCH
-            )
+        with database.transaction(account_id) as tx:
+            due = other_records_by(tx, order_kind=SHIPPING_DETAILS, stored_by=asked_at, limit=SHRED_BATCH)
         if not due:
             return
         for kind in sorted({row.kind for row in due}):
-            with database.transaction() as connection:
+            with database.transaction(account_id) as tx:
                 gone = vault.shred_many(
-                    connection, seller_id=seller_id, kind=kind,
+                    tx, kind=kind,
                     subject_ids=[row.subject_id for row in due if row.kind == kind],
-                    reason=purpose(Rule.ERASURE_ASKED, reason),
-                )  # fmt: skip
+                    reason=purpose(Rule.ERASURE_ASKED, reason))  # fmt: skip
             shreds.shredded[Rule.ERASURE_ASKED] += len(gone)
 
 
 def _ask(
-    database: Database, vault: Vault, seller_id: str, order_id: str | None, reason: str, *, everything: bool
+    database: Database, vault: Vault, account_id: str, order_id: str | None, reason: str, *, everything: bool
 ) -> Erasure:
     # A time that is still to come would leave its order out of what is asked.
     mend_times(database, vault.audit)
-    with database.transaction() as connection:
-        erasure_id = insert_erasure(connection, seller_id, order_id, everything=everything)
-        asked = erasure(connection, erasure_id)
+    with database.transaction(account_id) as tx:
+        erasure_id = insert_erasure(tx, order_id, everything=everything)
+        asked = erasure(tx.connection, erasure_id)
         vault.audit.record(
-            connection,
+            tx.connection,
             action="erase",
-            seller_id=seller_id,
+            account_id=account_id,
             order_id=order_id,
             purpose=reason,
             outcome="requested",
@@ -235,22 +232,22 @@ def _finish(
     database: Database,
     vault: Vault,
     warehouse: WarehousePort | None,
-    seller_id: str,
+    account_id: str,
     asked: Erasure,
     shreds: ShredTotals,
 ) -> ErasureTotals:
-    erased = erase_at_warehouse(database, vault.audit, warehouse, seller_id=seller_id) if warehouse else None
-    with database.transaction() as connection:
-        finish_erasures(connection, seller_id)
-        finished = is_finished(connection, asked.erasure_id)
-        waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
-    settlement = settle_or_alert(database, vault, seller_id=seller_id)
+    erased = erase_at_warehouse(database, vault.audit, warehouse, account_id=account_id) if warehouse else None
+    with database.transaction(account_id) as tx:
+        finish_erasures(tx)
+        finished = is_finished(tx.connection, asked.erasure_id)
+        waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
+    settlement = settle_or_alert(database, vault, account_id=account_id)
     complete = finished and not settlement.unsettled
     shredded = sum(shreds.shredded.values())
     vault.audit.record(
         None,
         action="erase",
-        seller_id=seller_id,
+        account_id=account_id,
         order_id=asked.order_id,
         purpose=purpose(Rule.ERASURE_ASKED),
         outcome="done" if complete else "unfinished",

@@ -25,7 +25,7 @@ class Settlement:
     unsettled: int
 
 
-def settle_or_alert(database: Database, vault: Vault, *, seller_id: str, tell: Tell = silent) -> Settlement:
+def settle_or_alert(database: Database, vault: Vault, *, account_id: str, tell: Tell = silent) -> Settlement:
     """Settle what can be settled; an alert is open while something cannot."""
     settled, why = 0, "a key-encryption key is not ours to destroy, or still in use"
     try:
@@ -34,13 +34,12 @@ def settle_or_alert(database: Database, vault: Vault, *, seller_id: str, tell: T
     except VaultError as error:
         why = str(error)
     unsettled = unsettled_shreds(database).records
-    with database.transaction() as connection:
+    with database.transaction(account_id) as tx:
         if not unsettled:
-            close_alert(connection, seller_id=seller_id, key=ALERT)
+            close_alert(tx, key=ALERT)
         else:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=ALERT,
                 severity="error",
                 message=f"{unsettled} shredded records could still be brought back by an old backup: {why}",

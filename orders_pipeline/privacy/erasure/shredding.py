@@ -14,12 +14,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from psycopg2.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.audit.log import PURPOSE_CHARACTERS
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.orders.erasures import bar_orders
 from orders_pipeline.orders.rows import lock_orders
@@ -53,7 +52,7 @@ def shred_due(
     database: Database,
     vault: Vault,
     *,
-    seller_id: str,
+    account_id: str,
     orders: Sequence[KeptOrder],
     at: datetime,
     totals: ShredTotals,
@@ -67,8 +66,8 @@ def shred_due(
     for rule in sorted(by_rule):
 
         def shred(some: Sequence[KeptOrder], rule: Rule = rule) -> None:
-            with database.transaction() as connection:
-                gone, asked = _shred(connection, vault, seller_id, rule, some, at, reason)
+            with database.transaction(account_id) as tx:
+                gone, asked = _shred(tx, vault, rule, some, at, reason)
             totals.shredded[rule] += gone
             totals.warehouse_asked += asked
 
@@ -91,34 +90,22 @@ def each_alone_if_need_be(work: Callable[[Sequence[Item]], None], items: Sequenc
 
 
 def _shred(
-    connection: Connection,
-    vault: Vault,
-    seller_id: str,
-    rule: Rule,
-    orders: Sequence[KeptOrder],
-    at: datetime,
-    reason: str | None,
+    tx: AccountTransaction, vault: Vault, rule: Rule, orders: Sequence[KeptOrder], at: datetime, reason: str | None
 ) -> tuple[int, int]:
     order_ids = [order.order_id for order in orders]
-    known = lock_orders(connection, seller_id, order_ids)
+    known = lock_orders(tx, order_ids)
     # Looked at again under the lock: since the page was read it may have been pushed, fetched anew, or shipped.
-    orders = [order for order in kept(connection, seller_id, order_ids) if order.due.rule is rule]
+    orders = [order for order in kept(tx, order_ids) if order.due.rule is rule]
     to_shred = [order.order_id for order in orders if order.must_go(at)]
     to_erase = [order.order_id for order in orders if order.warehouse_must_erase(at)]
     if rule is Rule.ERASURE_ASKED:
-        bar_orders(connection, seller_id, [order.order_id for order in orders])
+        bar_orders(tx, [order.order_id for order in orders])
     elif rule in _STILL_TO_SHIP:
-        lose_addresses(connection, seller_id, to_shred)
+        lose_addresses(tx, to_shred)
     for order_id in sorted({*to_shred, *to_erase} & known.keys()):
-        tell_of_unshipped(connection, seller_id, order_id, known[order_id].status, rule)
-    asked = ask_warehouse_to_erase(connection, seller_id, to_erase)
-    gone = vault.shred_many(
-        connection,
-        seller_id=seller_id,
-        kind=SHIPPING_DETAILS,
-        subject_ids=to_shred,
-        reason=purpose(rule, reason),
-    )
+        tell_of_unshipped(tx, order_id, known[order_id].status, rule)
+    asked = ask_warehouse_to_erase(tx, to_erase)
+    gone = vault.shred_many(tx, kind=SHIPPING_DETAILS, subject_ids=to_shred, reason=purpose(rule, reason))
     return len(gone), asked
 
 
@@ -127,13 +114,12 @@ def purpose(rule: Rule, reason: str | None = None) -> str:
     return f"{rule}: {reason or WORDS[rule]}"[:PURPOSE_CHARACTERS]
 
 
-def tell_of_unshipped(connection: Connection, seller_id: str, order_id: str, status: str, rule: Rule) -> None:
+def tell_of_unshipped(tx: AccountTransaction, order_id: str, status: str, rule: Rule) -> None:
     """An order that loses its address before it was shipped needs a person: it cannot be pushed any more."""
     if status in _OVER or rule not in _UNSHIPPED_NEEDS_A_PERSON:
         return
     raise_alert(
-        connection,
-        seller_id=seller_id,
+        tx,
         key=f"order.erased:{order_id}",
         severity="error",
         message=f"The buyer's data of order {order_id} were destroyed ({WORDS[rule]}) while it was still {status} at "

@@ -51,7 +51,7 @@ def erase_at_warehouse(
     audit: AuditLog,
     warehouse: WarehousePort,
     *,
-    seller_id: str,
+    account_id: str,
     deadline_seconds: float = 300.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> WarehouseErasureTotals:
@@ -61,22 +61,22 @@ def erase_at_warehouse(
     stop = Event()
 
     def erase(due: tuple[str, datetime]) -> str:
-        return "postponed" if stop.is_set() else _erase(database, audit, warehouse, seller_id, *due, stop)
+        return "postponed" if stop.is_set() else _erase(database, audit, warehouse, account_id, *due, stop)
 
     with ThreadPoolExecutor(ERASE_WORKERS, thread_name_prefix="erase") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
-            with database.transaction() as connection:
-                due = claim_due_erasures(connection, seller_id, limit=ERASE_WORKERS * 25, lease=ERASE_LEASE)
+            with database.transaction(account_id) as tx:
+                due = claim_due_erasures(tx, limit=ERASE_WORKERS * 25, lease=ERASE_LEASE)
             if not due:
                 break
             outcomes = over_each(pool, erase, due)
             totals.erased += outcomes.count("erased")
             totals.failed += len(outcomes) - outcomes.count("erased")
     totals.unauthorized = stop.is_set()
-    with database.transaction() as connection:
-        totals.requests_finished = finish_erasures(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        totals.requests_finished = finish_erasures(tx)
         if totals.erased:
-            close_alert(connection, seller_id=seller_id, key=UNAUTHORIZED_ALERT)
+            close_alert(tx, key=UNAUTHORIZED_ALERT)
     return totals
 
 
@@ -84,59 +84,57 @@ def _erase(
     database: Database,
     audit: AuditLog,
     warehouse: WarehousePort,
-    seller_id: str,
+    account_id: str,
     order_id: str,
     asked_at: datetime,
     stop: Event,
 ) -> str:
     try:
         if not warehouse.erase_pii(order_id):
-            return _failed(database, audit, seller_id, order_id, "it was not erased")
-        with database.transaction() as connection:
-            settle_warehouse_erasure(connection, seller_id, order_id, asked_at=asked_at)
-            close_alert(connection, seller_id=seller_id, key=f"erase.failed:{order_id}")
+            return _failed(database, audit, account_id, order_id, "it was not erased")
+        with database.transaction(account_id) as tx:
+            settle_warehouse_erasure(tx, order_id, asked_at=asked_at)
+            close_alert(tx, key=f"erase.failed:{order_id}")
             audit.record(
-                connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
+                tx.connection, action="warehouse_erase", account_id=account_id, order_id=order_id, purpose="retention",
                 outcome="done",
             )  # fmt: skip
     except WarehouseUnauthorized as error:
         stop.set()
-        with database.transaction() as connection:
+        with database.transaction(account_id) as tx:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=UNAUTHORIZED_ALERT,
                 severity="error",
                 message=f"The warehouse cannot be told to erase buyers' data. {error}",
                 what_to_do="Set WMS_TOKEN right; what is due stays due.",
             )
-        return _failed(database, audit, seller_id, order_id, "unauthorized")
+        return _failed(database, audit, account_id, order_id, "unauthorized")
     except WarehouseError as error:
-        return _failed(database, audit, seller_id, order_id, error.code or type(error).__name__)
+        return _failed(database, audit, account_id, order_id, error.code or type(error).__name__)
     except Exception as error:
         # One order's defect is that order's alone.
         if concerns_all(error):
             raise
-        return _failed(database, audit, seller_id, order_id, f"a defect of this program: {where_from(error)}")
+        return _failed(database, audit, account_id, order_id, f"a defect of this program: {where_from(error)}")
     return "erased"
 
 
-def _failed(database: Database, audit: AuditLog, seller_id: str, order_id: str, error: str) -> str:
-    with database.transaction() as connection:
+def _failed(database: Database, audit: AuditLog, account_id: str, order_id: str, error: str) -> str:
+    with database.transaction(account_id) as tx:
         attempts, asked_for = postpone_warehouse_erasure(
-            connection, seller_id, order_id, error=error, first=FIRST_RETRY, longest=LONGEST_RETRY
+            tx, order_id, error=error, first=FIRST_RETRY, longest=LONGEST_RETRY
         )
         if asked_for >= ALERT_AFTER:
             raise_alert(
-                connection,
-                seller_id=seller_id,
+                tx,
                 key=f"erase.failed:{order_id}",
                 severity="error",
                 message=f"The warehouse has not erased the buyer's data of order {order_id} ({error}); it is asked on.",
                 what_to_do="Have it erased there by hand; the next answer of the warehouse closes this alert.",
             )
         audit.record(
-            connection, action="warehouse_erase", seller_id=seller_id, order_id=order_id, purpose="retention",
+            tx.connection, action="warehouse_erase", account_id=account_id, order_id=order_id, purpose="retention",
             outcome="failed", detail={"error": error[:100], "attempts": attempts},
         )  # fmt: skip
     return "failed"

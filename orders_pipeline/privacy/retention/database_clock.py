@@ -50,7 +50,7 @@ def amazon_time_observer(
             return
         noted_at = clock()
         try:
-            with database.transaction() as connection:
+            with database.begin() as connection:
                 note_reading(connection, told_at)
         except SQLAlchemyError as error:
             # The answer counts more than its time; the next one tells it again.
@@ -59,17 +59,16 @@ def amazon_time_observer(
     return note
 
 
-def alert_on_clock(database: Database, *, seller_id: str) -> None:
+def alert_on_clock(database: Database, *, account_id: str) -> None:
     """Open, repeat or close the alert that the database's clock and Amazon's differ by minutes."""
-    with database.transaction() as connection:
-        told = reading(connection)
+    with database.transaction(account_id) as tx:
+        told = reading(tx.connection)
         if told is None or abs(told.ahead) <= CLOCKS_AGREE_WITHIN:
-            close_alert(connection, seller_id=seller_id, key=CLOCK_ALERT)
+            close_alert(tx, key=CLOCK_ALERT)
             return
         direction = "ahead of" if told.ahead > timedelta() else "behind"
         raise_alert(
-            connection,
-            seller_id=seller_id,
+            tx,
             key=CLOCK_ALERT,
             severity="error",
             message=f"The database's clock is {_minutes(told.ahead)} minutes {direction} Amazon's.",
@@ -81,13 +80,13 @@ def alert_on_clock(database: Database, *, seller_id: str) -> None:
 
 def mend_times(database: Database, audit: AuditLog) -> int:
     """Put stored times that are still to come in their place, and account for it; how many."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         mended = mend_future_times(connection)
         times = sum(mended.values())
         if times:
             tables = ", ".join(sorted(table.split(".")[1] for table in mended))
             audit.record(
-                connection, action="mend_times", seller_id="*", purpose="stored times that are still to come",
+                connection, action="mend_times", account_id="*", purpose="stored times that are still to come",
                 outcome="done", detail={"times": times, "tables": tables[:120]},
             )  # fmt: skip
     return times
@@ -95,7 +94,7 @@ def mend_times(database: Database, audit: AuditLog) -> int:
 
 def clocks_are_believable(database: Database) -> CheckOutcome:
     """No stored time is still to come, or was until today; the database's clock agrees with Amazon's."""
-    with database.transaction() as connection:
+    with database.begin() as connection:
         future = count_future_times(connection)
         mended = mended_since(connection, MENDED_IS_RED_FOR)
         told = reading(connection)

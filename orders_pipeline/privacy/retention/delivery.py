@@ -59,7 +59,7 @@ def look_up_deliveries(
     orders: OrdersPort,
     database: Database,
     *,
-    seller_id: str,
+    account_id: str,
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> DeliveryTotals:
@@ -70,22 +70,20 @@ def look_up_deliveries(
         return totals
     ends = clock() + deadline_seconds
     while clock() < ends and not totals.out_of_quota:
-        with database.transaction() as connection:
-            claimed = list(
-                claim_undelivered(connection, seller_id, kind=SHIPPING_DETAILS, every=LOOK_EVERY, limit=LOOKS_A_BATCH)
-            )
+        with database.transaction(account_id) as tx:
+            claimed = list(claim_undelivered(tx, kind=SHIPPING_DETAILS, every=LOOK_EVERY, limit=LOOKS_A_BATCH))
         if not claimed:
             break
         while claimed and clock() < ends and not totals.out_of_quota:
             row = claimed.pop(0)
             try:
-                _look(orders, database, seller_id, row.order_id, row.seen_on_its_way_at, totals)
+                _look(orders, database, account_id, row.order_id, row.seen_on_its_way_at, totals)
             except (LimitNotBefore, AmazonAuthError):
                 totals.out_of_quota = True
                 claimed.append(row)
-        with database.transaction() as connection:
+        with database.transaction(account_id) as tx:
             for row in claimed:
-                give_back_delivery_look(connection, seller_id, row.order_id, row.checked_at)
+                give_back_delivery_look(tx, row.order_id, row.checked_at)
     return totals
 
 
@@ -110,7 +108,7 @@ def is_on_its_way(packages: Sequence[Package]) -> bool:
 def _look(
     orders: OrdersPort,
     database: Database,
-    seller_id: str,
+    account_id: str,
     order_id: str,
     on_its_way_at: datetime | None,
     totals: DeliveryTotals,
@@ -124,11 +122,11 @@ def _look(
         )
         packages = answer.order.packages or ()
         arrived = delivered_at(packages, on_its_way_at)
-        with database.transaction() as connection:
+        with database.transaction(account_id) as tx:
             if arrived is not None:
-                save_delivered_at(connection, seller_id, order_id, arrived)
+                save_delivered_at(tx, order_id, arrived)
             elif is_on_its_way(packages):
-                note_on_its_way(connection, seller_id, order_id)
+                note_on_its_way(tx, order_id)
     except (LimitNotBefore, AmazonAuthError):
         raise
     except Exception as error:

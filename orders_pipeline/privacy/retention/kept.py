@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.privacy.retention.clock import Due, KeptDetails, due
 from orders_pipeline.privacy.retention.rows import kept_orders, kept_page, sellers
 from orders_pipeline.vault.access import SHRED_BATCH
@@ -36,28 +34,28 @@ class KeptOrder:
         return self.at_warehouse and not self.erase_asked and self.due.warehouse_due_at <= at
 
 
-def next_kept(connection: Connection, seller_id: str, after: str, limit: int = SHRED_BATCH) -> list[KeptOrder]:
+def next_kept(tx: AccountTransaction, after: str, limit: int = SHRED_BATCH) -> list[KeptOrder]:
     """The next orders by id; an empty list when the pass is over."""
-    return [_kept(row) for row in kept_page(connection, seller_id, SHIPPING_DETAILS, after, limit)]
+    return [_kept(row) for row in kept_page(tx, SHIPPING_DETAILS, after, limit)]
 
 
-def kept(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> list[KeptOrder]:
+def kept(tx: AccountTransaction, order_ids: Sequence[str]) -> list[KeptOrder]:
     """These orders, as far as anything of them is kept."""
-    return [_kept(row) for row in kept_orders(connection, seller_id, SHIPPING_DETAILS, order_ids)]
+    return [_kept(row) for row in kept_orders(tx, SHIPPING_DETAILS, order_ids)]
 
 
-def sellers_with_data(database: Database, seller_id: str) -> list[str]:
+def sellers_with_data(database: Database, account_id: str) -> list[str]:
     """The seller that is served, then every other of whom something is kept: what they left does not go by itself."""
-    with database.transaction() as connection:
-        return [seller_id, *(seller for seller in sellers(connection) if seller != seller_id)]
+    with database.begin() as connection:
+        return [account_id, *(seller for seller in sellers(connection) if seller != account_id)]
 
 
-def every_kept(database: Database, seller_id: str) -> Iterator[KeptOrder]:
+def every_kept(database: Database, account_id: str) -> Iterator[KeptOrder]:
     """All of them. A transaction a page: no lock, snapshot or memory grows with their number."""
     after = ""
     while True:
-        with database.transaction() as connection:
-            page = next_kept(connection, seller_id, after)
+        with database.transaction(account_id) as tx:
+            page = next_kept(tx, after)
         if not page:
             return
         yield from page

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.erasures import KEPT_THERE
 
 # Everything that is kept of an order, the order itself last; its items go with it.
@@ -21,55 +22,53 @@ BY_AGE = {
 }
 
 _OLD_ORDERS = (
-    "from pipeline.orders o where o.seller_id = :seller_id "  # noqa: S608  # our own constant
+    "from pipeline.orders o where o.account_id = :account_id "  # noqa: S608  # our own constant
     "and (coalesce(o.purchased_at, o.first_seen_at) < :cutoff or o.first_seen_at <= :left_at) "
     # Never before the buyer's data: here, and at the warehouse.
-    "and not exists (select from vault.records r where r.seller_id = o.seller_id and r.subject_id = o.order_id) "
-    "and not exists (select from pipeline.wms_orders w where w.seller_id = o.seller_id and w.order_id = o.order_id "
+    "and not exists (select from vault.records r where r.account_id = o.account_id and r.subject_id = o.order_id) "
+    "and not exists (select from pipeline.wms_orders w where w.account_id = o.account_id and w.order_id = o.order_id "
     f"and {KEPT_THERE}) "
 )
 
 
 def purge_orders(
-    connection: Connection, seller_id: str, cutoff: datetime, limit: int, *, left_at: datetime | None = None
+    tx: AccountTransaction, cutoff: datetime, limit: int, *, left_at: datetime | None = None
 ) -> dict[str, int]:
     """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none.
 
     `left_at`: when the seller left, if it did; all that was known by then goes, however young.
     """
     order_ids = list(
-        connection.execute(
+        tx.execute(
             text(f"select o.order_id {_OLD_ORDERS} order by o.order_id limit :limit for update skip locked"),
-            {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at, "limit": limit},
+            {"account_id": tx.account_id, "cutoff": cutoff, "left_at": left_at, "limit": limit},
         ).scalars()
     )
     if not order_ids:
         return {}
     gone: dict[str, int] = {}
     for table in OF_AN_ORDER:
-        statement = f"delete from pipeline.{table} where seller_id = :seller_id and order_id = any(:ids)"  # noqa: S608
-        gone[table] = connection.execute(text(statement), {"seller_id": seller_id, "ids": order_ids}).rowcount
+        statement = f"delete from pipeline.{table} where account_id = :account_id and order_id = any(:ids)"  # noqa: S608
+        gone[table] = tx.execute(text(statement), {"account_id": tx.account_id, "ids": order_ids}).rowcount
     return gone
 
 
-def purge_by_age(connection: Connection, table: str, seller_id: str, cutoff: datetime, limit: int) -> int:
+def purge_by_age(tx: AccountTransaction, table: str, cutoff: datetime, limit: int) -> int:
     """Delete rows of one of the tables BY_AGE that are older than the cutoff; how many."""
-    return connection.execute(
+    return tx.execute(
         text(
             f"delete from pipeline.{table} where ctid = any(array(select ctid from pipeline.{table} "  # noqa: S608
-            f"where seller_id = :seller_id and {BY_AGE[table]} < :cutoff limit :limit))"
+            f"where account_id = :account_id and {BY_AGE[table]} < :cutoff limit :limit))"
         ),
-        {"seller_id": seller_id, "cutoff": cutoff, "limit": limit},
+        {"account_id": tx.account_id, "cutoff": cutoff, "limit": limit},
     ).rowcount
 
 
-def count_old(
-    connection: Connection, seller_id: str, cutoff: datetime, *, left_at: datetime | None = None
-) -> dict[str, int]:
+def count_old(tx: AccountTransaction, cutoff: datetime, *, left_at: datetime | None = None) -> dict[str, int]:
     """What a purge would delete, by table. Orders count once, without what belongs to them."""
-    values = {"seller_id": seller_id, "cutoff": cutoff, "left_at": left_at}
-    old = {"orders": int(connection.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
+    values = {"account_id": tx.account_id, "cutoff": cutoff, "left_at": left_at}
+    old = {"orders": int(tx.execute(text(f"select count(*) {_OLD_ORDERS}"), values).scalar_one())}
     for table, column in BY_AGE.items():
-        statement = f"select count(*) from pipeline.{table} where seller_id = :seller_id and {column} < :cutoff"  # noqa: S608
-        old[table] = int(connection.execute(text(statement), values).scalar_one())
+        statement = f"select count(*) from pipeline.{table} where account_id = :account_id and {column} < :cutoff"  # noqa: S608
+        old[table] = int(tx.execute(text(statement), values).scalar_one())
     return {table: rows for table, rows in old.items() if rows}

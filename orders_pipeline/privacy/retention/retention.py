@@ -144,7 +144,7 @@ class RetentionTotals:
 
 
 def plan_retention(
-    database: Database, *, seller_id: str, at: datetime | None = None, rows_shown: int = ROWS_SHOWN
+    database: Database, *, account_id: str, at: datetime | None = None, rows_shown: int = ROWS_SHOWN
 ) -> RetentionPlan:
     """The dry run: what `apply_retention` would do now, or at the time given, and why. Changes nothing.
 
@@ -159,7 +159,7 @@ def plan_retention(
         if len(rows) < rows_shown:
             rows.append(PlannedRow(what, subject, rule, due_at))
 
-    for order in every_kept(database, seller_id):
+    for order in every_kept(database, account_id):
         ours, theirs = order.must_go(at), order.warehouse_must_erase(at) or order.erase_asked
         if ours:
             add(SHIPPING_DETAILS, order.order_id, order.due.rule, order.due.due_at)
@@ -168,14 +168,14 @@ def plan_retention(
         if order.bought_at < at - NON_PII_LIFE and (ours or not order.in_vault) and (theirs or not order.at_warehouse):
             # Once the buyer's data are gone, the rest of the order is old enough in the same run.
             add("orders", order.order_id, Rule.NON_PII, order.bought_at + NON_PII_LIFE)
-    with database.transaction() as connection:
-        others = count_other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at)
+    with database.transaction(account_id) as tx:
+        others = count_other_records_due(tx, order_kind=SHIPPING_DETAILS, at=at)
         if others:
             counts[PARKED, Rule.PARKED_MESSAGE] = others
-        left_at = seller_left_at(connection, seller_id)
-        for table, old in count_old(connection, seller_id, at - NON_PII_LIFE, left_at=left_at).items():
+        left_at = seller_left_at(tx)
+        for table, old in count_old(tx, at - NON_PII_LIFE, left_at=left_at).items():
             counts[table, Rule.NON_PII] += old
-        if old_entries := count_before(connection, at - AUDIT_LIFE):
+        if old_entries := count_before(tx.connection, at - AUDIT_LIFE):
             counts["audit_entries", Rule.AUDIT_LOG] = old_entries
     return RetentionPlan(at, dict(counts), tuple(rows))
 
@@ -185,7 +185,7 @@ def apply_retention(
     vault: Vault,
     warehouse: WarehousePort | None,
     *,
-    seller_id: str,
+    account_id: str,
     settle: bool = True,
     deadline_seconds: float = 3600.0,
     clock: Callable[[], float] = time.monotonic,
@@ -199,38 +199,38 @@ def apply_retention(
     ends = clock() + deadline_seconds
     totals = RetentionTotals()
     totals.times_mended = mend_times(database, vault.audit)
-    _go_on_with_erasures(database, vault, seller_id, totals)
-    _shred_orders(database, vault, seller_id, totals, lambda: clock() < ends, tell)
-    _shred_others(database, vault, seller_id, totals, lambda: clock() < ends)
+    _go_on_with_erasures(database, vault, account_id, totals)
+    _shred_orders(database, vault, account_id, totals, lambda: clock() < ends, tell)
+    _shred_others(database, vault, account_id, totals, lambda: clock() < ends)
     if warehouse is not None:
         erased = erase_at_warehouse(
-            database, vault.audit, warehouse, seller_id=seller_id, deadline_seconds=ends - clock(), clock=clock
+            database, vault.audit, warehouse, account_id=account_id, deadline_seconds=ends - clock(), clock=clock
         )
         totals.warehouse_erased, totals.warehouse_failed = erased.erased, erased.failed
         totals.erasures_finished += erased.requests_finished
-    with database.transaction() as connection:
-        totals.erasures_finished += finish_erasures(connection, seller_id)
-    _purge_orders(database, vault, seller_id, totals, lambda: clock() < ends)
+    with database.transaction(account_id) as tx:
+        totals.erasures_finished += finish_erasures(tx)
+    _purge_orders(database, vault, account_id, totals, lambda: clock() < ends)
     if settle:
         # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.
-        settlement = settle_or_alert(database, vault, seller_id=seller_id, tell=tell)
+        settlement = settle_or_alert(database, vault, account_id=account_id, tell=tell)
         totals.settled, totals.unsettled = settlement.settled, settlement.unsettled
     else:
         totals.unsettled = unsettled_shreds(database).records
     _purge_audit_log(database, vault, totals, lambda: clock() < ends)
-    with database.transaction() as connection:
-        totals.warehouse_waiting, _ = warehouse_erasures_waiting(connection, seller_id, older_than=timedelta())
+    with database.transaction(account_id) as tx:
+        totals.warehouse_waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
     return totals
 
 
-def _go_on_with_erasures(database: Database, vault: Vault, seller_id: str, totals: RetentionTotals) -> None:
+def _go_on_with_erasures(database: Database, vault: Vault, account_id: str, totals: RetentionTotals) -> None:
     """Requests whose process died before all was done on our side."""
-    with database.transaction() as connection:
-        left_open = [one for one in open_erasures(connection, seller_id) if one.shredded_at is None]
+    with database.transaction(account_id) as tx:
+        left_open = [one for one in open_erasures(tx) if one.shredded_at is None]
 
     def go_on(requests: Sequence[Erasure]) -> None:
         for one in requests:
-            shreds = carry_out(database, vault, seller_id, one)
+            shreds = carry_out(database, vault, account_id, one)
             totals.shredded.update(shreds.shredded)
             totals.warehouse_asked += shreds.warehouse_asked
             totals.failed += shreds.failed
@@ -242,25 +242,25 @@ def _go_on_with_erasures(database: Database, vault: Vault, seller_id: str, total
 def _shred_orders(
     database: Database,
     vault: Vault,
-    seller_id: str,
+    account_id: str,
     totals: RetentionTotals,
     goes_on: Callable[[], bool],
     tell: Tell,
 ) -> None:
-    with database.transaction() as connection:
-        progress = Progress("orders looked at", count_kept(connection, seller_id, SHIPPING_DETAILS), tell)
+    with database.transaction(account_id) as tx:
+        progress = Progress("orders looked at", count_kept(tx, SHIPPING_DETAILS), tell)
     at = now_for_retention(database)
     shreds = ShredTotals()
     after = ""
     while True:
-        with database.transaction() as connection:
-            page = next_kept(connection, seller_id, after)
+        with database.transaction(account_id) as tx:
+            page = next_kept(tx, after)
         if not page:
             break
         if not goes_on():
             totals.unfinished = True
             break
-        shred_due(database, vault, seller_id=seller_id, orders=page, at=at, totals=shreds)
+        shred_due(database, vault, account_id=account_id, orders=page, at=at, totals=shreds)
         progress.advance(len(page))
         after = page[-1].order_id
     totals.shredded.update(shreds.shredded)
@@ -269,12 +269,12 @@ def _shred_orders(
 
 
 def _shred_others(
-    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+    database: Database, vault: Vault, account_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
 ) -> None:
     at = now_for_retention(database)
     while goes_on():
-        with database.transaction() as connection:
-            due = other_records_due(connection, seller_id, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH)
+        with database.transaction(account_id) as tx:
+            due = other_records_due(tx, order_kind=SHIPPING_DETAILS, at=at, limit=SHRED_BATCH)
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
         for row in due:
             by_kind[row.kind].append(row.subject_id)
@@ -282,11 +282,10 @@ def _shred_others(
         for kind, subjects in by_kind.items():
 
             def shred(some: Sequence[str], kind: str = kind) -> None:
-                with database.transaction() as connection:
+                with database.transaction(account_id) as tx:
                     gone = vault.shred_many(
-                        connection, seller_id=seller_id, kind=kind, subject_ids=some,
-                        reason=purpose(Rule.PARKED_MESSAGE),
-                    )  # fmt: skip
+                        tx, kind=kind, subject_ids=some,
+                        reason=purpose(Rule.PARKED_MESSAGE))  # fmt: skip
                 totals.shredded[Rule.PARKED_MESSAGE] += len(gone)
 
             failed += each_alone_if_need_be(shred, subjects)
@@ -298,23 +297,23 @@ def _shred_others(
 
 
 def _purge_orders(
-    database: Database, vault: Vault, seller_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
+    database: Database, vault: Vault, account_id: str, totals: RetentionTotals, goes_on: Callable[[], bool]
 ) -> None:
     now = now_for_retention(database)
     cutoff = now - NON_PII_LIFE
-    with database.transaction() as connection:
-        left_at = seller_left_at(connection, seller_id)
+    with database.transaction(account_id) as tx:
+        left_at = seller_left_at(tx)
     gone: Counter[str] = Counter()
     while goes_on():
-        with database.transaction() as connection:
-            rows = purge_orders(connection, seller_id, cutoff, PURGE_BATCH, left_at=left_at)
+        with database.transaction(account_id) as tx:
+            rows = purge_orders(tx, cutoff, PURGE_BATCH, left_at=left_at)
         gone.update(rows)
         if not rows:
             break
     for table in BY_AGE:
         while goes_on():
-            with database.transaction() as connection:
-                rows_gone = purge_by_age(connection, table, seller_id, cutoff, PURGE_BATCH)
+            with database.transaction(account_id) as tx:
+                rows_gone = purge_by_age(tx, table, cutoff, PURGE_BATCH)
             gone[table] += rows_gone
             if rows_gone < PURGE_BATCH:
                 break
@@ -322,7 +321,7 @@ def _purge_orders(
         vault.audit.record(
             None,
             action="purge",
-            seller_id=seller_id,
+            account_id=account_id,
             purpose=purpose(Rule.NON_PII),
             outcome="done",
             detail={table: rows for table, rows in sorted(gone.items()) if rows},
@@ -335,7 +334,7 @@ def _purge_audit_log(database: Database, vault: Vault, totals: RetentionTotals, 
         totals.unfinished = True
         return
     cutoff = now_for_retention(database) - AUDIT_LIFE
-    with database.transaction() as connection:
+    with database.begin() as connection:
         old = count_before(connection, cutoff)
         totals.audit_purge_refused = bool(old) and not may_purge(connection)
     if old and not totals.audit_purge_refused:

@@ -8,20 +8,20 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from orders_pipeline.database.clocks import RETENTION_NOW
-from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.erasures import KEPT_THERE, known_by
 from orders_pipeline.orders.event_rows import PARKED_MESSAGE_LIFE
 from orders_pipeline.vault.tables import vault_records
 
 
-def count_records(connection: Connection, seller_id: str, kind: str) -> int:
+def count_records(tx: AccountTransaction, kind: str) -> int:
     """How many records of this kind the vault holds for the seller."""
     statement = (
         select(func.count())
         .select_from(vault_records)
-        .where(vault_records.c.seller_id == seller_id, vault_records.c.kind == kind)
+        .where(vault_records.c.account_id == tx.account_id, vault_records.c.kind == kind)
     )
-    return connection.execute(statement).scalar_one()
+    return tx.execute(statement).scalar_one()
 
 
 def sellers(connection: Connection) -> list[str]:
@@ -30,8 +30,8 @@ def sellers(connection: Connection) -> list[str]:
     for table in _OF_A_SELLER:
         # One look into the index for each seller, however many rows each has.
         statement = (
-            f"with recursive s as (select (select min(seller_id) from {table}) as id union all "  # noqa: S608
-            f"select (select min(seller_id) from {table} where seller_id > s.id) from s where s.id is not null) "
+            f"with recursive s as (select (select min(account_id) from {table}) as id union all "  # noqa: S608
+            f"select (select min(account_id) from {table} where account_id > s.id) from s where s.id is not null) "
             "select id from s where id is not null and id <> '*'"
         )
         found.update(connection.execute(text(statement)).scalars())
@@ -45,27 +45,27 @@ _OF_A_SELLER = (
 )  # fmt: skip
 
 
-def count_by_action(connection: Connection, seller_id: str, *, hours: int) -> Sequence[AnyRow]:
+def count_by_action(tx: AccountTransaction, *, hours: int) -> Sequence[AnyRow]:
     """(action, outcome, entries, orders, newest) of the audit log's last hours, most first."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "select action, outcome, count(*) as entries, count(distinct order_id) as orders, max(at) as newest "
-                "from audit.entries where seller_id in (:seller_id, '*') "
+                "from audit.entries where seller_id in (:account_id, '*') "
                 "and at > clock_timestamp() - make_interval(hours => :hours) "
                 "group by action, outcome order by entries desc"
             ),
-            {"seller_id": seller_id, "hours": hours},
+            {"account_id": tx.account_id, "hours": hours},
         )
     )
 
 
 _NEXT_PAGE = f"""
   (select subject_id as order_id from vault.records
-   where seller_id = :seller_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
+   where account_id = :account_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
   union
   (select order_id from pipeline.wms_orders w
-   where seller_id = :seller_id and {KEPT_THERE} and order_id > :after order by order_id limit :limit)
+   where account_id = :account_id and {KEPT_THERE} and order_id > :after order by order_id limit :limit)
   order by order_id limit :limit"""  # noqa: S608  # our own constant
 # Each join by the order's own key (lateral, limit 1): a page costs the same whether a thousand orders are kept or a
 # million, whatever the planner thinks of the tables' sizes.
@@ -92,188 +92,188 @@ select page.order_id, r.stored_at is not null as in_vault, w.order_id is not nul
   {_readable("least(r.first_stored_at, w.first_attempt_at)")} as first_kept_at,
   q.state as queue_state, {_readable("q.changed_at")} as queue_changed_at,
   {_readable("p.left_at")} as left_at, coalesce(p.unsettled, 0) as unsettled, {RETENTION_NOW} as now,
-  (select {_readable("min(e.asked_at)")} from pipeline.erasures e where e.seller_id = :seller_id
+  (select {_readable("min(e.asked_at)")} from pipeline.erasures e where e.account_id = :account_id
    and (e.order_id = page.order_id
    or e.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= e.asked_at))
    as erasure_asked_at
 from page
 left join lateral (select * from vault.records x
-  where x.seller_id = :seller_id and x.kind = :kind and x.subject_id = page.order_id limit 1) r on true
+  where x.account_id = :account_id and x.kind = :kind and x.subject_id = page.order_id limit 1) r on true
 left join lateral (select * from pipeline.wms_orders x
-  where x.seller_id = :seller_id and x.order_id = page.order_id limit 1) w on true
+  where x.account_id = :account_id and x.order_id = page.order_id limit 1) w on true
 left join lateral (select * from pipeline.orders x
-  where x.seller_id = :seller_id and x.order_id = page.order_id limit 1) o on true
+  where x.account_id = :account_id and x.order_id = page.order_id limit 1) o on true
 left join lateral (select * from pipeline.fulfillment_queue x
-  where x.seller_id = :seller_id and x.order_id = page.order_id limit 1) q on true
+  where x.account_id = :account_id and x.order_id = page.order_id limit 1) q on true
 left join lateral (
   select min({_LEFT_AT}) filter (where c.state not in ('voided', 'replaced')) as left_at,
     count(*) filter (where {_TOLD_IN_VAIN}
       or c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unsettled
-  from pipeline.shipment_confirmations c where c.seller_id = :seller_id and c.order_id = page.order_id) p on true
+  from pipeline.shipment_confirmations c where c.account_id = :account_id and c.order_id = page.order_id) p on true
 where r.stored_at is not null or w.order_id is not null and {KEPT_THERE}
 order by page.order_id
 """  # noqa: S608  # our own constant
 
 
-def count_kept(connection: Connection, seller_id: str, kind: str) -> int:
+def count_kept(tx: AccountTransaction, kind: str) -> int:
     """How many orders a pass over all pages will see."""
-    return connection.execute(
+    return tx.execute(
         text(
             "select count(*) from (select subject_id from vault.records "  # noqa: S608  # our own constant
-            "where seller_id = :seller_id and kind = :kind union select order_id from pipeline.wms_orders w "
-            f"where seller_id = :seller_id and {KEPT_THERE}) as kept"
+            "where account_id = :account_id and kind = :kind union select order_id from pipeline.wms_orders w "
+            f"where account_id = :account_id and {KEPT_THERE}) as kept"
         ),
-        {"seller_id": seller_id, "kind": kind},
+        {"account_id": tx.account_id, "kind": kind},
     ).scalar_one()
 
 
-def kept_page(connection: Connection, seller_id: str, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
+def kept_page(tx: AccountTransaction, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
     """The next orders, by id, whose details are kept here or at the warehouse, with what decides about them."""
-    values = {"seller_id": seller_id, "kind": kind, "after": after, "limit": limit}
-    return list(connection.execute(text(f"with page as ({_NEXT_PAGE}) {_KEPT}"), values))
+    values = {"account_id": tx.account_id, "kind": kind, "after": after, "limit": limit}
+    return list(tx.execute(text(f"with page as ({_NEXT_PAGE}) {_KEPT}"), values))
 
 
-def kept_orders(connection: Connection, seller_id: str, kind: str, order_ids: Sequence[str]) -> Sequence[AnyRow]:
+def kept_orders(tx: AccountTransaction, kind: str, order_ids: Sequence[str]) -> Sequence[AnyRow]:
     """The same of these orders, by id; those of which nothing is kept are left out."""
-    values = {"seller_id": seller_id, "kind": kind, "order_ids": list(order_ids)}
-    return list(connection.execute(text(f"with page as ({_THESE_ORDERS}) {_KEPT}"), values))
+    values = {"account_id": tx.account_id, "kind": kind, "order_ids": list(order_ids)}
+    return list(tx.execute(text(f"with page as ({_THESE_ORDERS}) {_KEPT}"), values))
 
 
 _OTHERS_END = "least(r.expires_at, p.replayed_at, r.first_stored_at + :life)"
 _OTHERS_DUE = (
     "from vault.records r left join pipeline.parked_messages p on r.kind = 'parked_message' "
-    "and p.seller_id = r.seller_id and p.parked_id::text = r.subject_id "
-    f"where r.seller_id = :seller_id and r.kind <> :order_kind and {_OTHERS_END} <= :at"
+    "and p.account_id = r.account_id and p.parked_id::text = r.subject_id "
+    f"where r.account_id = :account_id and r.kind <> :order_kind and {_OTHERS_END} <= :at"
 )
 
 
-def other_records_due(
-    connection: Connection, seller_id: str, *, order_kind: str, at: datetime, limit: int
-) -> Sequence[AnyRow]:
+def other_records_due(tx: AccountTransaction, *, order_kind: str, at: datetime, limit: int) -> Sequence[AnyRow]:
     """(kind, subject_id, due_at) of records that are not an order's and whose time has come, or that were replayed."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 f"select r.kind, r.subject_id, {_readable(_OTHERS_END)} as due_at "
                 f"{_OTHERS_DUE} order by due_at limit :limit"
             ),
-            {"seller_id": seller_id, "order_kind": order_kind, "at": at, "limit": limit, "life": PARKED_MESSAGE_LIFE},
+            {
+                "account_id": tx.account_id,
+                "order_kind": order_kind,
+                "at": at,
+                "limit": limit,
+                "life": PARKED_MESSAGE_LIFE,
+            },
         )
     )
 
 
-def other_records_by(
-    connection: Connection, seller_id: str, *, order_kind: str, stored_by: datetime, limit: int
-) -> Sequence[AnyRow]:
+def other_records_by(tx: AccountTransaction, *, order_kind: str, stored_by: datetime, limit: int) -> Sequence[AnyRow]:
     """(kind, subject_id) of the seller's records that are not an order's and were stored by then."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
-                "select kind, subject_id from vault.records where seller_id = :seller_id and kind <> :order_kind "
+                "select kind, subject_id from vault.records where account_id = :account_id and kind <> :order_kind "
                 "and stored_at <= :stored_by order by kind, subject_id limit :limit"
             ),
-            {"seller_id": seller_id, "order_kind": order_kind, "stored_by": stored_by, "limit": limit},
+            {"account_id": tx.account_id, "order_kind": order_kind, "stored_by": stored_by, "limit": limit},
         )
     )
 
 
-def count_other_records_due(connection: Connection, seller_id: str, *, order_kind: str, at: datetime) -> int:
+def count_other_records_due(tx: AccountTransaction, *, order_kind: str, at: datetime) -> int:
     """How many `other_records_due` there are."""
-    return connection.execute(
+    return tx.execute(
         text(f"select count(*) {_OTHERS_DUE}"),  # our own constant
-        {"seller_id": seller_id, "order_kind": order_kind, "at": at, "life": PARKED_MESSAGE_LIFE},
+        {"account_id": tx.account_id, "order_kind": order_kind, "at": at, "life": PARKED_MESSAGE_LIFE},
     ).scalar_one()
 
 
-def lose_addresses(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> None:
+def lose_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """These orders, locked by the caller, have no address any more: they wait for one, seen by everybody."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.orders set has_address = false, queue_stale = true "
-            "where seller_id = :seller_id and order_id = any(:order_ids)"
+            "where account_id = :account_id and order_id = any(:order_ids)"
         ),
-        {"seller_id": seller_id, "order_ids": list(order_ids)},
+        {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
 
 
 # --- at the warehouse
 
 
-def ask_warehouse_to_erase(connection: Connection, seller_id: str, order_ids: Sequence[str]) -> int:
+def ask_warehouse_to_erase(tx: AccountTransaction, order_ids: Sequence[str]) -> int:
     """Make the erasure at the warehouse due now, for those of the orders that it was sent; how many are new."""
-    return connection.execute(
+    return tx.execute(
         text(
             "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
             "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null "
-            "from (select order_id from pipeline.wms_orders w where seller_id = :seller_id "
+            "from (select order_id from pipeline.wms_orders w where account_id = :account_id "
             f"and order_id = any(:order_ids) and erase_due_at is null and {KEPT_THERE} "
-            "order by order_id for update) as due where w.seller_id = :seller_id and w.order_id = due.order_id"
+            "order by order_id for update) as due where w.account_id = :account_id and w.order_id = due.order_id"
         ),
-        {"seller_id": seller_id, "order_ids": list(order_ids)},
+        {"account_id": tx.account_id, "order_ids": list(order_ids)},
     ).rowcount
 
 
-def claim_due_erasures(
-    connection: Connection, seller_id: str, *, limit: int, lease: timedelta
-) -> list[tuple[str, datetime]]:
+def claim_due_erasures(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[tuple[str, datetime]]:
     """Lease orders that the warehouse is to erase, the longest due first; a lease that is not settled runs out.
 
     (order id, now): what is sent after that moment is not what this lease has erased.
     """
-    rows = connection.execute(
+    rows = tx.execute(
         text(
             "update pipeline.wms_orders set erase_due_at = clock_timestamp() + :lease "
-            "where seller_id = :seller_id and order_id in (select order_id from pipeline.wms_orders "
-            "where seller_id = :seller_id and erase_due_at <= clock_timestamp() order by erase_due_at limit :limit "
+            "where account_id = :account_id and order_id in (select order_id from pipeline.wms_orders "
+            "where account_id = :account_id and erase_due_at <= clock_timestamp() order by erase_due_at limit :limit "
             "for update skip locked) returning order_id, clock_timestamp()"
         ),
-        {"seller_id": seller_id, "lease": lease, "limit": limit},
+        {"account_id": tx.account_id, "lease": lease, "limit": limit},
     )
     return sorted((row[0], row[1]) for row in rows)
 
 
-def settle_warehouse_erasure(connection: Connection, seller_id: str, order_id: str, *, asked_at: datetime) -> None:
+def settle_warehouse_erasure(tx: AccountTransaction, order_id: str, *, asked_at: datetime) -> None:
     """The warehouse holds nothing of the buyer that was there when it was asked. What was sent since stays due."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.wms_orders set erased_at = :asked_at, erase_due_at = null, erase_error = null "
-            "where seller_id = :seller_id and order_id = :order_id"
+            "where account_id = :account_id and order_id = :order_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id, "asked_at": asked_at},
+        {"account_id": tx.account_id, "order_id": order_id, "asked_at": asked_at},
     )
 
 
 def postpone_warehouse_erasure(
-    connection: Connection, seller_id: str, order_id: str, *, error: str, first: timedelta, longest: timedelta
+    tx: AccountTransaction, order_id: str, *, error: str, first: timedelta, longest: timedelta
 ) -> tuple[int, timedelta]:
     """Try again, each time after twice as long; (how many times it failed, for how long). Nothing if it was sent anew:
     then it is not to be erased any more, or asked for again when it is."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "update pipeline.wms_orders set erase_error = :error, erase_attempts = erase_attempts + 1, "
             "erase_due_at = clock_timestamp() + least(:first * power(2, least(erase_attempts, 16)), :longest) "
-            "where seller_id = :seller_id and order_id = :order_id and erase_due_at is not null "
+            "where account_id = :account_id and order_id = :order_id and erase_due_at is not null "
             "returning erase_attempts, clock_timestamp() - erase_asked_at"
         ),
-        {"seller_id": seller_id, "order_id": order_id, "error": error, "first": first, "longest": longest},
+        {"account_id": tx.account_id, "order_id": order_id, "error": error, "first": first, "longest": longest},
     ).one_or_none()
     return (0, timedelta()) if row is None else (int(row[0]), row[1] or timedelta())
 
 
 def erasures_due_now(connection: Connection) -> list[str]:
     """The sellers, also former ones, for whose orders the warehouse can be asked to erase at this moment."""
-    statement = "select distinct seller_id from pipeline.wms_orders where erase_due_at <= clock_timestamp() order by 1"
+    statement = "select distinct account_id from pipeline.wms_orders where erase_due_at <= clock_timestamp() order by 1"
     return list(connection.execute(text(statement)).scalars())
 
 
-def warehouse_erasures_waiting(connection: Connection, seller_id: str, *, older_than: timedelta) -> tuple[int, int]:
+def warehouse_erasures_waiting(tx: AccountTransaction, *, older_than: timedelta) -> tuple[int, int]:
     """How many erasures the warehouse still owes, and how many of them were asked for longer ago than that."""
-    row = connection.execute(
+    row = tx.execute(
         text(
             "select count(*), count(*) filter (where erase_asked_at < clock_timestamp() - :age) "
-            "from pipeline.wms_orders where seller_id = :seller_id and erase_due_at is not null"
+            "from pipeline.wms_orders where account_id = :account_id and erase_due_at is not null"
         ),
-        {"seller_id": seller_id, "age": older_than},
+        {"account_id": tx.account_id, "age": older_than},
     ).one()
     return int(row[0]), int(row[1])
 
@@ -281,59 +281,57 @@ def warehouse_erasures_waiting(connection: Connection, seller_id: str, *, older_
 # --- deliveries
 
 
-def claim_undelivered(
-    connection: Connection, seller_id: str, *, kind: str, every: timedelta, limit: int
-) -> Sequence[AnyRow]:
+def claim_undelivered(tx: AccountTransaction, *, kind: str, every: timedelta, limit: int) -> Sequence[AnyRow]:
     """(order_id, checked_at, seen_on_its_way_at) of shipped orders whose details are kept and whose delivery is not
     known; noted as looked at now, the longest ago first."""
     return list(
-        connection.execute(
+        tx.execute(
             text(
                 "with due as (select o.order_id, o.delivery_checked_at from pipeline.orders o "  # noqa: S608
-                "where o.seller_id = :seller_id and o.fulfilled_by = 'MERCHANT' and o.delivered_at is null "
+                "where o.account_id = :account_id and o.fulfilled_by = 'MERCHANT' and o.delivered_at is null "
                 "and o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED') "
                 "and (o.delivery_checked_at is null or o.delivery_checked_at < clock_timestamp() - :every) "
-                "and (exists (select from vault.records r where r.seller_id = o.seller_id and r.kind = :kind "
+                "and (exists (select from vault.records r where r.account_id = o.account_id and r.kind = :kind "
                 "and r.subject_id = o.order_id) or exists (select from pipeline.wms_orders w "
-                f"where w.seller_id = o.seller_id and w.order_id = o.order_id and {KEPT_THERE})) "
+                f"where w.account_id = o.account_id and w.order_id = o.order_id and {KEPT_THERE})) "
                 "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
                 "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
-                "where o.seller_id = :seller_id and o.order_id = due.order_id "
+                "where o.account_id = :account_id and o.order_id = due.order_id "
                 "returning o.order_id, due.delivery_checked_at as checked_at, o.seen_on_its_way_at"
             ),
-            {"seller_id": seller_id, "kind": kind, "every": every, "limit": limit},
+            {"account_id": tx.account_id, "kind": kind, "every": every, "limit": limit},
         )
     )
 
 
-def give_back_delivery_look(connection: Connection, seller_id: str, order_id: str, checked_at: datetime | None) -> None:
+def give_back_delivery_look(tx: AccountTransaction, order_id: str, checked_at: datetime | None) -> None:
     """The order was not looked at after all."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.orders set delivery_checked_at = :checked_at "
-            "where seller_id = :seller_id and order_id = :order_id"
+            "where account_id = :account_id and order_id = :order_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id, "checked_at": checked_at},
+        {"account_id": tx.account_id, "order_id": order_id, "checked_at": checked_at},
     )
 
 
-def note_on_its_way(connection: Connection, seller_id: str, order_id: str) -> None:
+def note_on_its_way(tx: AccountTransaction, order_id: str) -> None:
     """Amazon has shown that not all of it has arrived by now."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.orders set seen_on_its_way_at = clock_timestamp() "
-            "where seller_id = :seller_id and order_id = :order_id"
+            "where account_id = :account_id and order_id = :order_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id},
+        {"account_id": tx.account_id, "order_id": order_id},
     )
 
 
-def save_delivered_at(connection: Connection, seller_id: str, order_id: str, delivered_at: datetime) -> None:
+def save_delivered_at(tx: AccountTransaction, order_id: str, delivered_at: datetime) -> None:
     """Not later than now, whatever was told."""
-    connection.execute(
+    tx.execute(
         text(
             "update pipeline.orders set delivered_at = least(:delivered_at, clock_timestamp()) "
-            "where seller_id = :seller_id and order_id = :order_id"
+            "where account_id = :account_id and order_id = :order_id"
         ),
-        {"seller_id": seller_id, "order_id": order_id, "delivered_at": delivered_at},
+        {"account_id": tx.account_id, "order_id": order_id, "delivered_at": delivered_at},
     )

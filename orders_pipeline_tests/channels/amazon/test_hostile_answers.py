@@ -208,7 +208,7 @@ def test_whatever_headers_and_body_amazon_sends_a_call_answers_or_raises_an_amaz
     database: Database, open_canned: OpenCanned, amazon: CannedAmazon,
     status: int, headers: dict[str, str], body: Any, token: dict[str, Any],
 ) -> None:  # fmt: skip
-    with database.transaction() as connection:
+    with database.begin() as connection:
         # A full bucket and no token, as on the first day.
         connection.execute(text("delete from pipeline.amazon_rate_limits"))
         connection.execute(text("delete from vault.amazon_tokens"))

@@ -131,7 +131,7 @@ def go_wrong(world: World) -> None:
     world.queue.send("CANARY-not-even-json")
     world.queue.send('{"NotificationType": "APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY", "Payload": {}}')
     world.settle(rounds=2)
-    with world.database.transaction() as connection:
+    with world.database.begin() as connection:
         mark_alert_delivered(connection, 1)
 
 
@@ -160,7 +160,7 @@ def search_and_call(world: World) -> None:
     )
     tokens.current("access", lambda _: Issued("Atza|CANARY-token", 3600), timing.deadline(5))
     fingerprint = world.vault.fingerprint(b"client_secret\nCANARY-secret")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         note_secret(connection, APPLICATION, fingerprint)
 
 
@@ -192,11 +192,10 @@ def leave_work_undone(world: World) -> None:
     world.order()
     world.drain()
     # Shredded, and not settled: an older dump could bring it back.
-    with world.database.transaction() as connection:
+    with world.database.transaction(SELLER) as tx:
         world.vault.shred(
-            connection, seller_id=SELLER, kind="shipping_details", subject_id=shipped, reason="a person's decision",
-            actor="user:sandbox",
-        )  # fmt: skip
+            tx, kind="shipping_details", subject_id=shipped, reason="a person's decision",
+            actor="user:sandbox")  # fmt: skip
 
 
 def record_hashes(world: World) -> dict[str, str]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.embedded import EmbeddedPostgres, start_embedded
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.doctor import examine
@@ -38,13 +38,15 @@ class AsRole(Database):
         self._role = role
 
     @contextmanager
-    def _as_role(self) -> Generator[Connection]:
-        with super().transaction() as connection:
+    def begin(self) -> Generator[Connection]:
+        with super().begin() as connection:
             connection.execute(text(f"set local role {self._role}"))
             yield connection
 
-    def transaction(self):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._as_role()
+    @contextmanager
+    def transaction(self, account_id: str) -> Generator[AccountTransaction]:
+        with self.begin() as connection:
+            yield AccountTransaction(connection, account_id)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def may(url: str, role: str, statement: str) -> bool:
     """Whether the role may run it; nothing of it stays."""
     as_role = AsRole(url, role)
     try:
-        with as_role.transaction() as connection:
+        with as_role.begin() as connection:
             connection.execute(text(statement))
             connection.rollback()
     except ProgrammingError as error:
@@ -74,13 +76,11 @@ def test_the_pipelines_role_stores_reveals_and_shreds_and_only_appends_to_the_au
 ):
     app = AsRole(database_url, APP)
     own = Vault(app, LocalKeyring(tmp_path / "keyring.json"), AuditLog(app))
-    with app.transaction() as connection:
-        own.store(
-            connection, seller_id=SELLER, kind="shipping_details", subject_id="1", plaintext=b"x", expires_at=None
-        )
-    assert own.reveal(seller_id=SELLER, kind="shipping_details", subject_id="1", purpose="test") == b"x"
-    with app.transaction() as connection:
-        own.shred(connection, seller_id=SELLER, kind="shipping_details", subject_id="1", reason="test")
+    with app.transaction(SELLER) as tx:
+        own.store(tx, kind="shipping_details", subject_id="1", plaintext=b"x", expires_at=None)
+    assert own.reveal(account_id=SELLER, kind="shipping_details", subject_id="1", purpose="test") == b"x"
+    with app.transaction(SELLER) as tx:
+        own.shred(tx, kind="shipping_details", subject_id="1", reason="test")
     assert AuditLog(app).verify().ok
     app.close()
     for statement in (
@@ -119,35 +119,34 @@ def test_the_readers_role_sees_orders_but_no_vault_no_key_and_no_reason_in_the_a
 def test_the_retention_role_runs_the_whole_retention_and_stores_nothing(
     database: Database, database_url: str, vault: Vault, tmp_path: Path
 ):
-    with database.transaction() as connection:
-        connection.execute(
+    with database.transaction(SELLER) as tx:
+        tx.execute(
             text(
-                "insert into pipeline.orders (seller_id, order_id, status, fulfilled_by, purchased_at) values "
+                "insert into pipeline.orders (account_id, order_id, status, fulfilled_by, purchased_at) values "
                 "(:seller, 'gone', 'CANCELLED', 'MERCHANT', now()), "
                 "(:seller, 'old', 'SHIPPED', 'MERCHANT', now() - interval '600 days'), "
                 "(:seller, 'late', 'UNSHIPPED', 'MERCHANT', now() - interval '60 days')"
             ),
             {"seller": SELLER},
         )
-        connection.execute(
-            text("insert into pipeline.wms_orders (seller_id, order_id, answer) values (:seller, 'gone', 'accepted')"),
+        tx.execute(
+            text("insert into pipeline.wms_orders (account_id, order_id, answer) values (:seller, 'gone', 'accepted')"),
             {"seller": SELLER},
         )
         for order_id in ("gone", "late", "stays"):
-            connection.execute(
+            tx.execute(
                 text(
-                    "insert into pipeline.orders (seller_id, order_id, status, fulfilled_by, deliver_by) "
+                    "insert into pipeline.orders (account_id, order_id, status, fulfilled_by, deliver_by) "
                     "values (:seller, :id, 'UNSHIPPED', 'MERCHANT', now() + interval '5 days') on conflict do nothing"
                 ),
                 {"seller": SELLER, "id": order_id},
             )
             vault.store(
-                connection, seller_id=SELLER, kind="shipping_details", subject_id=order_id, plaintext=b"x",
-                expires_at=None,
-            )  # fmt: skip
+                tx, kind="shipping_details", subject_id=order_id, plaintext=b"x",
+                expires_at=None)  # fmt: skip
     retention = AsRole(database_url, RETENTION)
     own = Vault(retention, LocalKeyring(tmp_path / "keyring.json"), AuditLog(retention))
-    totals = apply_retention(retention, own, None, seller_id=SELLER)
+    totals = apply_retention(retention, own, None, account_id=SELLER)
     assert (sum(totals.shredded.values()), totals.purged["orders"], totals.settled) == (2, 1, 2)
     retention.close()
     for statement in (
@@ -155,7 +154,7 @@ def test_the_retention_role_runs_the_whole_retention_and_stores_nothing(
         "update vault.records set ciphertext = ''",
         "insert into vault_keys.data_keys values (gen_random_uuid(), 'x', 'x', '')",
         "delete from audit.entries",
-        "insert into pipeline.orders (seller_id, order_id, status, fulfilled_by) values ('x', 'x', 'x', 'x')",
+        "insert into pipeline.orders (account_id, order_id, status, fulfilled_by) values ('x', 'x', 'x', 'x')",
     ):
         assert not may(database_url, RETENTION, statement), statement
     assert may(database_url, RETENTION, PURGE)
@@ -186,12 +185,12 @@ def test_the_check_finds_one_grant_too_many_one_too_few_and_one_to_everybody(dat
             f"revoke execute on function audit.purge_before from {APP}",
         ),
     ):
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text(statement))
         outcome = roles_are_as_declared(database)
         assert (outcome.passed, outcome.severity) == (False, "ERROR"), statement
         assert outcome.numbers["grants_wrong"] >= 1, statement
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text(undo))
     assert roles_are_as_declared(database).passed
 
@@ -221,7 +220,7 @@ def test_the_whole_nightly_job_and_the_doctor_work_under_each_login_that_the_doc
                 sandbox.add_order(status="UNSHIPPED")
             pipeline = Pipeline(instance)
             pipeline.tick("drain_notifications_sensor")
-            with database.transaction() as connection:
+            with database.begin() as connection:
                 connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
                 connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
             write_days_ago(database, AuditLog(database), 800, "111-1")
@@ -286,7 +285,7 @@ def test_a_user_without_the_right_to_make_roles_migrates_and_the_check_says_what
     assert roles_are_as_declared(other).passed
     sql = (Path(upgrade.__code__.co_filename).parent / "migrations" / "sql" / "roles.sql").read_text()
     for _ in range(2):
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.exec_driver_sql(sql)
     assert roles_are_as_declared(database).passed
     for opened in (database, other):
@@ -298,14 +297,14 @@ def test_a_replication_slot_that_keeps_every_change_is_found(bare_server: Embedd
     ensure_database_exists(bare_server.url("replicated"))
     database = Database(bare_server.url("replicated"))
     upgrade(database)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("select pg_create_logical_replication_slot('leak', 'pgoutput')"))
     try:
         outcome = roles_are_as_declared(database)
         assert not outcome.passed
         assert "replication slot leak keeps every change" in outcome.description
     finally:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             connection.execute(text("select pg_drop_replication_slot('leak')"))
     assert roles_are_as_declared(database).passed
     database.close()

@@ -20,7 +20,7 @@ def mallory(database: Database, postgres_admin: Engine) -> Iterator[str]:
         connection.execute(text("create role mallory login"))
         connection.execute(text("create role team"))
     yield "mallory"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql("reassign owned by mallory, team to postgres; drop owned by mallory, team")
     with postgres_admin.connect() as connection:
         connection.execute(text("drop role mallory"))
@@ -28,7 +28,7 @@ def mallory(database: Database, postgres_admin: Engine) -> Iterator[str]:
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(statement)
 
 

@@ -39,7 +39,7 @@ def seen(database: Database, audit: AuditLog) -> list[tuple[str, str, str]]:
 
 
 def execute(database: Database, statement: str) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(statement))
 
 
@@ -119,13 +119,13 @@ def test_a_right_to_hang_something_on_a_table_is_seen_too(database: Database, ri
 
 def test_a_change_is_an_alert_and_the_first_look_is_none(database: Database, audit: AuditLog, analyst: str):
     def alerts() -> list[str]:
-        with database.transaction() as connection:
-            return [alert.message for alert in open_alerts(connection, SELLER)]
+        with database.transaction(SELLER) as tx:
+            return [alert.message for alert in open_alerts(tx)]
 
-    alert_on_role_changes(database, audit, seller_id=SELLER)
+    alert_on_role_changes(database, audit, account_id=SELLER)
     assert alerts() == []
     execute(database, f"grant select on vault.records to {analyst}")
-    alert_on_role_changes(database, audit, seller_id=SELLER)
+    alert_on_role_changes(database, audit, account_id=SELLER)
     assert alerts() == ["In the database 1 rights were given and 0 taken away."]
     execute(database, f"revoke select on vault.records from {analyst}")
 
@@ -134,16 +134,16 @@ def test_a_change_is_on_the_board_for_a_day_at_least_also_when_it_came_right_bef
     database: Database, audit: AuditLog, analyst: str
 ):
     def days_on_the_board() -> list[str]:
-        with database.transaction() as connection:
-            return [alert.key for alert in open_alerts(connection, SELLER)]
+        with database.transaction(SELLER) as tx:
+            return [alert.key for alert in open_alerts(tx)]
 
-    alert_on_role_changes(database, audit, seller_id=SELLER)
+    alert_on_role_changes(database, audit, account_id=SELLER)
     execute(database, f"grant select on vault.records to {analyst}")
-    alert_on_role_changes(database, audit, seller_id=SELLER)
+    alert_on_role_changes(database, audit, account_id=SELLER)
     for days_ago, still_there in ((1, 1), (2, 0)):
         day = f"{database.now() - timedelta(days=days_ago):%Y-%m-%d}"
         execute(database, f"update pipeline.alerts set key = 'roles.changed:{day}'")
-        alert_on_role_changes(database, audit, seller_id=SELLER)
+        alert_on_role_changes(database, audit, account_id=SELLER)
         assert len(days_on_the_board()) == still_there
     execute(database, f"revoke select on vault.records from {analyst}")
 
@@ -171,16 +171,16 @@ def test_who_writes_the_list_of_known_rights_hides_none(
 ):
     note_role_changes(database, audit)
     # What the pipeline's own role may do.
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(f"set local role {APP}"))
         connection.exec_driver_sql(blinding)
     execute(database, f"grant select on vault.records to {analyst}")
-    changes = alert_on_role_changes(database, audit, seller_id=SELLER)
+    changes = alert_on_role_changes(database, audit, account_id=SELLER)
     assert changes.any
     assert ("granted", analyst, "SELECT on vault.records") in seen(database, audit)
-    with database.transaction() as connection:
-        assert [alert.key for alert in open_alerts(connection, SELLER)] != []
-    assert not alert_on_role_changes(database, audit, seller_id=SELLER).any
+    with database.transaction(SELLER) as tx:
+        assert [alert.key for alert in open_alerts(tx)] != []
+    assert not alert_on_role_changes(database, audit, account_id=SELLER).any
     execute(database, f"revoke select on vault.records from {analyst}")
 
 

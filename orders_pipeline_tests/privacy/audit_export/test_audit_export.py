@@ -94,7 +94,7 @@ def test_a_day_is_exported_once_with_its_head_and_proves_itself(
     assert (found.ok, found.entries, found.head) == (True, 3, manifest.head)
     assert export_day(database, audit, target, yesterday) == manifest
     assert target.get(content_name(yesterday)) == content
-    with database.transaction() as connection:
+    with database.begin() as connection:
         outcomes = connection.execute(
             text("select outcome from audit.entries where action = 'export_audit' order by entry_id")
         ).scalars()
@@ -217,7 +217,7 @@ def test_an_entry_from_before_midnight_that_is_committed_after_it_is_in_its_days
     digest = hashlib.sha256(head.entry_hash + canonical(entry).encode()).digest()
     waiting = "select count(*) from pg_locks where relation = 'audit.chain_lock'::regclass and not granted"
     with ThreadPoolExecutor(1) as pool:
-        with database.transaction() as connection:
+        with database.begin() as connection:
             hold(connection, Lock.CHAIN)
             connection.execute(text("set local session_replication_role = replica"))
             connection.execute(

@@ -92,7 +92,7 @@ def recreated(table: str, name: str, event: str, function: str, each: str = "row
     ],
 )  # fmt: skip
 def test_every_definition_that_keeps_the_log_is_compared_in_full(database: Database, statement: str, names: str):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(statement)
     outcome = audit_log_is_kept(database)
     assert (outcome.passed, outcome.severity) == (False, "ERROR")

@@ -23,17 +23,17 @@ def outcome(passed: bool, severity: Severity = "ERROR") -> CheckOutcome:
 @pytest.mark.parametrize(("severity", "shown"), [("ERROR", "error"), ("WARN", "warning")])
 def test_red_opens_an_alert_red_again_leaves_it_and_green_closes_it(database: Database, severity: Severity, shown: str):
     def alerts() -> list[tuple[str, str, int]]:
-        with database.transaction() as connection:
-            return [(alert.key, alert.severity, alert.times_seen) for alert in open_alerts(connection, SELLER)]
+        with database.transaction(SELLER) as tx:
+            return [(alert.key, alert.severity, alert.times_seen) for alert in open_alerts(tx)]
 
-    alert_on(database, outcome(passed=True), seller_id=SELLER)
+    alert_on(database, outcome(passed=True), account_id=SELLER)
     assert alerts() == []
-    alert_on(database, outcome(False, severity), seller_id=SELLER)
-    alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+    alert_on(database, outcome(False, severity), account_id=SELLER)
+    alert_on(database, outcome(passed=False, severity=severity), account_id=SELLER)
     assert alerts() == [("check:every_record_opens", shown, 1)]
-    alert_on(database, outcome(passed=True), seller_id=SELLER)
+    alert_on(database, outcome(passed=True), account_id=SELLER)
     assert alerts() == []
-    alert_on(database, outcome(passed=False), seller_id=SELLER)
+    alert_on(database, outcome(passed=False), account_id=SELLER)
     assert [times for _, _, times in alerts()] == [1], "red anew is an alert anew: somebody is told"
 
 
@@ -48,16 +48,16 @@ def test_what_could_not_be_looked_at_is_red_and_repeats_no_foreign_text():
 
 def test_what_became_worse_is_told_again(database: Database):
     def told() -> list[str]:
-        with database.transaction() as connection:
-            alert = claim_undelivered_alert(connection, SELLER, lease=timedelta(minutes=1))
+        with database.transaction(SELLER) as tx:
+            alert = claim_undelivered_alert(tx, lease=timedelta(minutes=1))
             if alert is None:
                 return []
-            mark_alert_delivered(connection, alert)
+            mark_alert_delivered(tx.connection, alert)
         return [alert.severity]
 
     steps: list[tuple[Severity, list[str]]] = [
         ("WARN", ["warning"]), ("WARN", []), ("ERROR", ["error"]), ("ERROR", []), ("WARN", []), ("ERROR", ["error"])
     ]  # fmt: skip
     for severity, expected in steps:
-        alert_on(database, outcome(passed=False, severity=severity), seller_id=SELLER)
+        alert_on(database, outcome(passed=False, severity=severity), account_id=SELLER)
         assert told() == expected

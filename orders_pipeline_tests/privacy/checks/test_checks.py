@@ -34,7 +34,7 @@ from orders_pipeline_tests.privacy.conftest import NAME, PHONE, PutOrder, kept_i
 
 
 def run(database: Database, statement: str, **values: Any) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(statement), values)
 
 
@@ -74,16 +74,16 @@ def test_what_is_late_by_more_than_a_run_is_red(
     database: Database, put_order: PutOrder, order: dict[str, Any], late: int
 ):
     put_order("111-1", **order)
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["late"], outcome.severity) == (not late, late, "ERROR")
     assert holds_numbers_only(outcome)
 
 
 def test_past_the_hard_limit_is_red_at_once(database: Database, put_order: PutOrder):
     put_order("111-1", status="SHIPPED", queue="closed", package="sent", left=30.1, delivered=29.9, deliver_by=9)
-    assert nothing_past_its_time(database, seller_id=SELLER).numbers["past_hard_limit"] == 0
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["past_hard_limit"] == 0
     run(database, "update pipeline.orders set delivered_at = clock_timestamp() - interval '30 days 1 minute'")
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["past_hard_limit"]) == (False, 1)
 
 
@@ -105,12 +105,12 @@ def test_a_flipped_bit_and_a_swapped_record_are_found(database: Database, vault:
     )
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.severity, outcome.numbers["refused"]) == (False, "ERROR", 2)
-    with database.transaction() as connection:
-        assert len(open_alert_keys(connection, SELLER, prefix="vault.refused:")) == 2
+    with database.transaction(SELLER) as tx:
+        assert len(open_alert_keys(tx, prefix="vault.refused:")) == 2
     run(database, "delete from vault.records where subject_id = '111-1'")
     every_record_opens(vault)
-    with database.transaction() as connection:
-        refused = open_alert_keys(connection, SELLER, prefix="vault.refused:")
+    with database.transaction(SELLER) as tx:
+        refused = open_alert_keys(tx, prefix="vault.refused:")
     assert refused == ["vault.refused:shipping_details:111-2"]
 
 
@@ -125,11 +125,11 @@ def test_a_record_under_an_older_key_is_a_warning_until_the_rotation_has_ended(
 
 def test_details_without_a_call_and_a_push_without_a_reveal_are_found(database: Database, put_order: PutOrder):
     put_order("111-1", sent=True, stored=0)
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
     put_order("111-2", sent=True, stored=0, audited=False)
     # An entry that came after the reading is no entry.
     put_order("111-3", sent=True, stored=3)
-    outcome = every_reading_is_audited(database, seller_id=SELLER)
+    outcome = every_reading_is_audited(database, account_id=SELLER)
     assert not outcome.passed
     assert outcome.as_metadata() == {
         "stored": 3, "stored_without_call": 2, "sent": 3, "sent_without_reveal": 1, "sent_without_hash": 0,
@@ -226,7 +226,7 @@ def test_a_secret_that_grows_old_warns_at_amazons_days(
     )
     outcome = client_secret_is_young(database, vault, settings())
     assert (outcome.passed, outcome.severity, outcome.numbers["warned_at_days"]) == (passed, severity, warned)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         alerts = connection.execute(text("select key from pipeline.alerts")).scalars().all()
         rows = str(connection.execute(text("select * from pipeline.client_secrets")).all())
     assert [int(key.rsplit(":", 1)[1]) for key in alerts] == ([warned] if warned else [])
@@ -234,8 +234,8 @@ def test_a_secret_that_grows_old_warns_at_amazons_days(
     # A new secret is another one, seen for the first time; the old one's warning is over.
     new = client_secret_is_young(database, vault, settings(AMAZON_LWA_CLIENT_SECRET="amzn1.oa2-cs.v1.fedcba98"))
     assert new.passed
-    with database.transaction() as connection:
-        assert open_alert_keys(connection, SELLER, prefix="client_secret.") == []
+    with database.transaction(SELLER) as tx:
+        assert open_alert_keys(tx, prefix="client_secret.") == []
 
 
 @pytest.mark.parametrize("noted_before", [True, False])
@@ -257,10 +257,10 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(
             }
         },
     }
-    with database.transaction() as connection:
-        connection.execute(
+    with database.transaction(SELLER) as tx:
+        tx.execute(
             text(
-                "insert into pipeline.parked_messages (parked_id, seller_id, message_id, notification_type, reason, "
+                "insert into pipeline.parked_messages (parked_id, account_id, message_id, notification_type, reason, "
                 "body_bytes, parked_at) values (:id, :seller, 'm', 'APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY', 'x', 1, "
                 "clock_timestamp() - make_interval(hours => :hours))"
             ),
@@ -268,15 +268,14 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(
             {"id": parked_id, "seller": SELLER, "hours": 0 if noted_before else 10},
         )
         vault.store(
-            connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id,
-            plaintext=json.dumps(body).encode(), expires_at=datetime.fromisoformat(ends),
-        )  # fmt: skip
+            tx, kind="parked_message", subject_id=parked_id,
+            plaintext=json.dumps(body).encode(), expires_at=datetime.fromisoformat(ends))  # fmt: skip
     outcome = client_secret_is_young(database, vault, settings())
     assert (outcome.passed, outcome.numbers["told_by_amazon"], outcome.numbers["notices_read"]) == (False, True, 1)
     assert 19 < outcome.numbers["days_left"] < 20.1
     # Used up: the retention takes it.
-    apply_retention(database, vault, None, seller_id=SELLER)
-    with database.transaction() as connection:
+    apply_retention(database, vault, None, account_id=SELLER)
+    with database.begin() as connection:
         assert (
             connection.execute(text("select count(*) from vault.records where kind = 'parked_message'")).scalar() == 0
         )
@@ -312,7 +311,7 @@ def test_a_lock_that_is_gone_or_hollow_and_a_log_that_is_gone_are_found(
 ):
     put_order("111-1")
     assert audit_log_is_kept(database).passed
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(statement)
     assert not audit_log_is_kept(database).passed
 
@@ -330,14 +329,14 @@ def test_a_trigger_or_a_rule_that_is_not_ours_can_drop_entries_and_is_found(data
 
 def test_a_second_reading_needs_an_entry_of_its_own(database: Database, vault: Vault, put_order: PutOrder):
     put_order("111-1", sent=True, stored=0)
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
     # Ten days later the details are stored again, and sent again, past the pipeline.
     run(
         database,
         "update vault.records set stored_at = clock_timestamp() + interval '10 days' where subject_id = '111-1'",
     )
     run(database, "update pipeline.wms_orders set sent_at = clock_timestamp() + interval '10 days'")
-    outcome = every_reading_is_audited(database, seller_id=SELLER)
+    outcome = every_reading_is_audited(database, account_id=SELLER)
     assert (outcome.numbers["stored_without_call"], outcome.numbers["sent_without_reveal"]) == (1, 1)
 
 
@@ -350,15 +349,15 @@ def test_of_an_order_from_before_the_newest_sending_was_noted_any_reveal_counts(
         database,
         "update pipeline.wms_orders set sent_at = null, first_attempt_at = first_attempt_at - interval '5 hours'",
     )
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
 
 
 def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder):
     put_order("111-1", status="CANCELLED", queue="cancelled", deliver_by=50, bought=60, sent=True)
     outcomes = [
-        nothing_past_its_time(database, seller_id=SELLER),
+        nothing_past_its_time(database, account_id=SELLER),
         every_record_opens(vault),
-        every_reading_is_audited(database, seller_id=SELLER),
+        every_reading_is_audited(database, account_id=SELLER),
         audit_chain_is_intact(database, audit),
         audit_log_is_kept(database),
         tls_on_every_endpoint(database, settings(), {}),

@@ -39,7 +39,7 @@ class Sink(AuditSink):
 
     def record(self, action: str, order_id: str | None, purpose: str, outcome: str, detail: Any) -> None:
         self._audit.record(
-            None, action=action, seller_id=SELLER, order_id=order_id, purpose=purpose, outcome=outcome,
+            None, action=action, account_id=SELLER, order_id=order_id, purpose=purpose, outcome=outcome,
             actor="job:test", detail=detail,
         )  # fmt: skip
 
@@ -54,30 +54,30 @@ def test_a_failed_call_is_no_evidence_of_a_reading_and_a_later_one_that_succeede
     with pytest.raises(AmazonUnavailable):
         restricted_call(Sink(audit), GET_ORDER, "111-1", refuse)
     put_order("111-1", audited=False, stored=0)
-    assert every_reading_is_audited(database, seller_id=SELLER).numbers["stored_without_call"] == 1
+    assert every_reading_is_audited(database, account_id=SELLER).numbers["stored_without_call"] == 1
     restricted_call(Sink(audit), GET_ORDER, "111-1", lambda: None)
     with pytest.raises(AmazonUnavailable):
         restricted_call(Sink(audit), GET_ORDER, "111-1", refuse)
     run(database, "update vault.records set stored_at = clock_timestamp() where kind = :kind", kind=KIND)
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
 
 
 def test_a_reveal_that_was_refused_is_no_evidence_of_what_was_sent(
     database: Database, vault: Vault, audit: AuditLog, put_order: PutOrder
 ):
     put_order("111-1", sent=True, stored=0, audited=False)
-    common: dict[str, Any] = {"seller_id": SELLER, "order_id": "111-1", "actor": "job:test", "purpose": "push"}
+    common: dict[str, Any] = {"account_id": SELLER, "order_id": "111-1", "actor": "job:test", "purpose": "push"}
     audit.record(None, action="amazon_restricted_call", outcome="requested", **common)
     audit.record(None, action="reveal", outcome="allowed", **common)
     audit.record(None, action="reveal", outcome="refused_integrity", **common)
     run(database, "update vault.records set stored_at = clock_timestamp() where kind = :kind", kind=KIND)
     run(database, "update pipeline.wms_orders set sent_at = clock_timestamp()")
-    assert every_reading_is_audited(database, seller_id=SELLER).as_metadata() == {
+    assert every_reading_is_audited(database, account_id=SELLER).as_metadata() == {
         "stored": 1, "stored_without_call": 0, "sent": 1, "sent_without_reveal": 1, "sent_without_hash": 0,
     }  # fmt: skip
     audit.record(None, action="reveal", outcome="allowed", **common)
     run(database, "update pipeline.wms_orders set sent_at = clock_timestamp()")
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
 
 
 @pytest.mark.parametrize("nulled", ["content_hash = null", "content_hash = null, sent_at = null"])
@@ -85,9 +85,9 @@ def test_a_sending_whose_content_hash_is_gone_is_red(
     database: Database, vault: Vault, put_order: PutOrder, nulled: str
 ):
     put_order("111-1", sent=True, stored=0)
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    assert every_reading_is_audited(database, account_id=SELLER).passed
     run(database, f"update pipeline.wms_orders set {nulled}")
-    outcome = every_reading_is_audited(database, seller_id=SELLER)
+    outcome = every_reading_is_audited(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["sent_without_hash"]) == (False, 1)
 
 
@@ -95,14 +95,14 @@ def test_an_erasure_of_a_seller_that_is_no_longer_configured_is_counted_and_carr
     database: Database, vault: Vault, warehouse: WarehouseInMemory
 ):
     # Nothing but the request is left of it: neither order, nor details, nor a copy at the warehouse.
-    with database.transaction() as connection:
-        insert_erasure(connection, FORMER, None)
-        connection.execute(text("update pipeline.erasures set asked_at = clock_timestamp() - interval '2 days'"))
-    outcome = erased_within_the_day(database, seller_id=SELLER)
+    with database.transaction(FORMER) as tx:
+        insert_erasure(tx, None)
+        tx.execute(text("update pipeline.erasures set asked_at = clock_timestamp() - interval '2 days'"))
+    outcome = erased_within_the_day(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["open"], outcome.numbers["overdue"]) == (False, 1, 1)
     for seller in sellers_with_data(database, SELLER):
-        apply_retention(database, vault, warehouse, seller_id=seller)
-    outcome = erased_within_the_day(database, seller_id=SELLER)
+        apply_retention(database, vault, warehouse, account_id=seller)
+    outcome = erased_within_the_day(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["open"]) == (True, 0)
 
 
@@ -111,19 +111,18 @@ def park_notice(database: Database, vault: Vault, ends_in: timedelta) -> None:
     parked_id = "00000000-0000-0000-0000-000000000001"
     notice = {"clientId": "amzn1.application-oa2-client.test",
               "clientSecretExpiryTime": (database.now() + ends_in).isoformat()}  # fmt: skip
-    with database.transaction() as connection:
-        connection.execute(
+    with database.transaction(SELLER) as tx:
+        tx.execute(
             text(
-                "insert into pipeline.parked_messages (parked_id, seller_id, message_id, notification_type, reason, "
+                "insert into pipeline.parked_messages (parked_id, account_id, message_id, notification_type, reason, "
                 "body_bytes) values (:id, :seller, 'm', 'APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY', 'x', 1)"
             ),
             {"id": parked_id, "seller": SELLER},
         )
         vault.store(
-            connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id,
+            tx, kind="parked_message", subject_id=parked_id,
             plaintext=json.dumps({"payload": {"applicationOAuthClientSecretExpiry": notice}}).encode(),
-            expires_at=None,
-        )  # fmt: skip
+            expires_at=None)  # fmt: skip
 
 
 def test_a_forged_notice_cannot_put_the_end_of_the_client_secret_off(database: Database, vault: Vault):

@@ -147,7 +147,7 @@ def held(vault: Vault) -> HeldValues:
 def _plant(database: Database, table: str, kind: str, corpus: dict[str, str] | dict[str, bytes]) -> None:
     """A column for each encoding, so that the place which is found names it."""
     columns = ", ".join(f'"{name}" {kind}' for name in corpus)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(f"create table {table} ({columns})"))
         places = ", ".join(f":v{number}" for number in range(len(corpus)))
         values = {f"v{number}": value for number, value in enumerate(corpus.values())}
@@ -234,7 +234,7 @@ def test_what_unpacks_without_end_is_cut_off_and_said_to_be(
     assert len(bomb) < 20_000
     (tmp_path / "bomb.gz").write_bytes(bomb)
     (tmp_path / "nested.gz").write_bytes(nested)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("create table public.bombs (content bytea)"))
         connection.execute(text("insert into public.bombs values (:bomb)"), {"bomb": bomb})
     tracemalloc.start()
@@ -267,7 +267,7 @@ def test_a_large_compressed_file_is_looked_through_to_its_end(
 @pytest.mark.parametrize("at", [0, SLICE - 8, SLICE - SLICE_OVERLAP - 4, 3 * SLICE + 17, 10 * SLICE])
 def test_a_name_anywhere_in_a_value_of_megabytes_is_found(database: Database, held: HeldValues, at: int):
     value = f"{'all is well, ' * (at // 13)}{' ' * (at % 13)}{NAME}{', all is well' * 9_000}"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text('create table public.long ("a:b %s" text, packed bytea)'))
         packed = {"value": value, "packed": b"\0" + value.encode()}
         connection.execute(text("insert into public.long values ('', ''), (:value, :packed)"), packed)

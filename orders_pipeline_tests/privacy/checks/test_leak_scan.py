@@ -41,7 +41,7 @@ def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[
     with postgres_admin.connect() as connection:
         connection.execute(text(f"create database {name} template template0"))
     database = Database(postgres.url(name))
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("create table event_logs (id bigserial primary key, event text)"))
         connection.execute(text("create table asset_keys (id bigserial primary key, last_materialization text)"))
         connection.execute(text("create table runs (id bigserial primary key, run_body text, tags varchar(100)[])"))
@@ -56,7 +56,7 @@ def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[
 
 
 def held(database: Database, vault: Vault) -> HeldValues:
-    return hash_held_values(database, vault, seller_id=SELLER, since=database.now().replace(year=2025))
+    return hash_held_values(database, vault, account_id=SELLER, since=database.now().replace(year=2025))
 
 
 def found(scan: LeakScan) -> set[tuple[str, str]]:
@@ -68,21 +68,21 @@ def test_a_store_of_many_orders_in_which_nothing_leaked_is_clean(
 ):
     for number in range(20):
         put_order(f"902-3159896-13909{number:02d}", sent=True, package="sent", left=1, stored=0)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("update pipeline.shipment_confirmations set tracking_number = '1Z999AA10123456784', carrier = 'UPS'")
         )
         connection.execute(
             text(
-                "insert into pipeline.order_items (seller_id, order_id, order_item_id, position, title, "
-                "quantity_ordered, quantity_fulfilled) select seller_id, order_id, '05015851154158', 1, "
+                "insert into pipeline.order_items (account_id, order_id, order_item_id, position, title, "
+                "quantity_ordered, quantity_fulfilled) select account_id, order_id, '05015851154158', 1, "
                 "'Nightingale lamp, 7 W (pack of 2), made in New York', 1, 0 from pipeline.orders"
             )
         )
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "run.err").write_text("2026-11-20 10:31:57 +0000 - dagster - INFO - 20 orders pushed\n")
     outcome, scan = no_copies_in_clear(
-        database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=tmp_path / "logs"
+        database, vault, account_id=SELLER, dagster_url=dagster_url, dagster_home=tmp_path / "logs"
     )
     assert scan.places == []
     assert outcome.passed
@@ -95,20 +95,19 @@ def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_b
     database: Database, vault: Vault, put_order: PutOrder, dagster_url: str, tmp_path: Path
 ):
     put_order("111-1", name="José Dvořák", stored=0)
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         raise_alert(
-            connection, seller_id=SELLER, key="x", severity="error", message=f"cannot deliver to {STREET.upper()}, ok",
-            what_to_do="x",
-        )  # fmt: skip
-        connection.execute(
+            tx, key="x", severity="error", message=f"cannot deliver to {STREET.upper()}, ok",
+            what_to_do="x")  # fmt: skip
+        tx.execute(
             text(
-                "insert into pipeline.order_events (seller_id, order_id, source, deduplication_key, published_at, "
+                "insert into pipeline.order_events (account_id, order_id, source, deduplication_key, published_at, "
                 "partition_day, details) values (:s, '1', 'x', 'x', now(), now(), cast(:details as jsonb))"
             ),
             {"s": SELLER, "details": json.dumps({"Summary": {"DestinationPostalCode": "48104"}})},
         )
     dagster = Database(dagster_url)
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         # As Dagster stores it: JSON in JSON, not a letter of it plain.
         event = json.dumps({"error": json.dumps({"message": "KeyError\nJosé Dvořák"})})
         assert "José" not in event
@@ -122,7 +121,7 @@ def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_b
     (home / "storage" / "run" / "step.pickle").write_bytes(padding + b" ship to " + STREET.encode() + b"\n")
     (home / "storage" / "run" / "x.err").write_text("mail somebody@nowhere.test, token Atza|IwEBIABCDEF\n")
 
-    outcome, scan = no_copies_in_clear(database, vault, seller_id=SELLER, dagster_url=dagster_url, dagster_home=home)
+    outcome, scan = no_copies_in_clear(database, vault, account_id=SELLER, dagster_url=dagster_url, dagster_home=home)
     assert found(scan) == {
         ("table pipeline.alerts.message", HELD_VALUE),
         ("table pipeline.order_events.details", "personal field"),
@@ -157,22 +156,22 @@ def test_looking_is_in_the_audit_log_for_each_order_before_its_record_is_opened(
     values = held(database, vault)
     assert (values.records, values.unreadable) == (30, 0)
     assert seen == [before + 30] * 30
-    with database.transaction() as connection:
+    with database.begin() as connection:
         written = connection.execute(
             text("select order_id, outcome, purpose from audit.entries where action = 'hash_values'")
         ).all()
     assert {row.order_id for row in written} == {f"111-{number}" for number in range(30)}
     assert {(row.outcome, row.purpose) for row in written} == {("allowed", "look for copies in clear")}
-    assert not every_reading_is_audited(database, seller_id=SELLER).passed, "it stands in for no other reading"
+    assert not every_reading_is_audited(database, account_id=SELLER).passed, "it stands in for no other reading"
 
 
 def test_a_record_that_does_not_open_is_counted_and_the_check_is_red(
     database: Database, vault: Vault, put_order: PutOrder
 ):
     put_order("111-1", stored=0)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update vault.records set nonce = '123456789012' where kind = 'shipping_details'"))
-    outcome, scan = no_copies_in_clear(database, vault, seller_id=SELLER)
+    outcome, scan = no_copies_in_clear(database, vault, account_id=SELLER)
     assert (scan.unreadable, outcome.passed) == (1, False)
 
 
@@ -180,10 +179,10 @@ def test_a_budget_that_is_spent_is_said_and_the_newest_rows_came_first(
     database: Database, vault: Vault, put_order: PutOrder
 ):
     put_order("111-1", stored=0)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
-                "insert into pipeline.alerts (seller_id, key, severity, message, what_to_do) "
+                "insert into pipeline.alerts (account_id, key, severity, message, what_to_do) "
                 "select :s, 'k' || n, 'info', 'message ' || n, 'x' from generate_series(1, 5000) n"
             ),
             {"s": SELLER},
@@ -284,8 +283,8 @@ def test_not_having_looked_is_not_having_found_nothing(
     database: Database, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "a.log").write_text("nothing")
-    assert no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path])[0].passed
-    outcome, _ = no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path], budget_seconds=0)
+    assert no_copies_in_clear(database, vault, account_id=SELLER, folders=[tmp_path])[0].passed
+    outcome, _ = no_copies_in_clear(database, vault, account_id=SELLER, folders=[tmp_path], budget_seconds=0)
     assert (outcome.passed, outcome.severity, outcome.numbers["complete"]) == (False, "WARN", False)
     really = Path.open
 
@@ -295,12 +294,12 @@ def test_not_having_looked_is_not_having_found_nothing(
         return really(self, *arguments, **named)
 
     monkeypatch.setattr(Path, "open", denied)
-    outcome, _ = no_copies_in_clear(database, vault, seller_id=SELLER, folders=[tmp_path])
+    outcome, _ = no_copies_in_clear(database, vault, account_id=SELLER, folders=[tmp_path])
     assert (outcome.passed, outcome.severity, outcome.numbers["not_readable"]) == (False, "WARN", 1)
 
 
 def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database, database_url: str, vault: Vault):
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("create table public.somebodys (note text)"))
         connection.execute(text("insert into public.somebodys values ('a')"))
         connection.execute(text("create table public.some_rows (note text)"))
@@ -343,7 +342,7 @@ def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
     home.mkdir()
     (home / "pyproject.toml").write_text("")
     outcome, _ = no_copies_in_clear(
-        database, vault, seller_id=SELLER, dagster_home=home, data_dir=data,
+        database, vault, account_id=SELLER, dagster_home=home, data_dir=data,
         secret_files=[data / "keyring.json", data / "token", data / "no such"],
     )  # fmt: skip
     assert (outcome.passed, outcome.severity) == (False, "WARN")
@@ -356,7 +355,7 @@ def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
         assert left_out in outcome.notes["left_out"]
     assert (
         "PostgreSQL's log: it is on its own server"
-        in no_copies_in_clear(database, vault, seller_id=SELLER, data_dir=home)[0].notes["left_out"]
+        in no_copies_in_clear(database, vault, account_id=SELLER, data_dir=home)[0].notes["left_out"]
     )
 
 
@@ -364,7 +363,7 @@ def test_the_embedded_servers_own_log_is_looked_at(database: Database, vault: Va
     leaked = f"Quentin Quiverwood {uuid.uuid4().hex[:8]}"
     values = HeldValues(vault)
     values.add(leaked)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(f"do $$ begin raise log 'cannot deliver to {leaked}'; end $$"))
     scan = scan_for_leaks(database, values, folders=[postgres.data_folder.parent])
     assert found(scan) == {("file postgres/log", HELD_VALUE)}
@@ -382,12 +381,12 @@ def test_a_buyers_name_as_a_files_name_is_found_and_not_shown(database: Database
 def test_one_table_that_cannot_be_looked_at_stops_no_other(database: Database, vault: Vault):
     values = HeldValues(vault)
     values.add(NAME)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("create table public.a_broken (x int, note text generated always as (x::text) stored)"))
         connection.execute(text("create table public.locked (note text)"))
         connection.execute(text("create table public.zz (note text)"))
         connection.execute(text("insert into public.zz values (:name)"), {"name": NAME})
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("lock table public.locked in access exclusive mode"))
         scan = scan_for_leaks(_impatient(database), values)
     assert set(scan.not_looked_at) == {("table public.locked", "LockNotAvailable")}
@@ -424,13 +423,13 @@ def test_a_person_of_the_ui_whose_name_is_an_e_mail_address_is_no_leak_and_any_o
 ):
     put_order("111-1")
     maria = person_actor("Maria@shop.de", "run-1")
-    vault.audit.record(None, action="web_change", seller_id="*", purpose="asked", outcome="requested", actor=maria)
+    vault.audit.record(None, action="web_change", account_id="*", purpose="asked", outcome="requested", actor=maria)
     dagster = Database(dagster_url)
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         insert = text("insert into runs (run_body) values (:body)")
         connection.execute(insert, {"body": json.dumps({PERSON_TAG: "Maria@shop.de"})})
     assert found(scan_for_leaks(database, held(database, vault), dagster_url=dagster_url)) == set()
-    with dagster.transaction() as connection:
+    with dagster.begin() as connection:
         connection.execute(insert, {"body": "Maria@shop.de wrote to buyer@shop.de"})
     dagster.close()
     leaks = found(scan_for_leaks(database, held(database, vault), dagster_url=dagster_url))

@@ -31,7 +31,7 @@ from orders_pipeline_tests.privacy.conftest import KIND, PutOrder, WarehouseInMe
 
 
 def one(database: Database, statement: str) -> Any:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return connection.execute(text(statement)).scalar()
 
 
@@ -40,7 +40,7 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
 ):
     put_order("111-1", queue="accepted", sent=True)
     put_order("111-2", queue="accepted", sent=True)
-    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer, ticket 4711")
+    totals = erase_order(database, vault, warehouse, account_id=SELLER, order_id="111-1", reason="buyer, ticket 4711")
     assert totals.as_metadata() == {
         "shredded": 1,
         "warehouse_erased": 1,
@@ -51,7 +51,7 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
     }
     assert kept_ids(database) == {"111-2"}
     assert warehouse.erased == ["111-1"]
-    with database.transaction() as connection:
+    with database.begin() as connection:
         rows = connection.execute(
             text(
                 "select action, outcome, purpose from audit.entries where action in ('erase', 'shred', "
@@ -66,9 +66,9 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
         ("erase", "done"),
     ]
     assert rows[0].purpose == "buyer, ticket 4711"
-    assert erased_within_the_day(database, seller_id=SELLER).numbers["open"] == 0
+    assert erased_within_the_day(database, account_id=SELLER).numbers["open"] == 0
     with pytest.raises(VaultRecordMissing):
-        vault.reveal(seller_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
+        vault.reveal(account_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
 
 
 def test_a_request_that_could_not_be_finished_is_finished_by_the_retention_and_is_red_after_a_day(
@@ -76,26 +76,26 @@ def test_a_request_that_could_not_be_finished_is_finished_by_the_retention_and_i
 ):
     put_order("111-1", queue="accepted", sent=True)
     warehouse.answers["111-1"] = WarehouseUnavailable("away")
-    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="Amazon's notice")
+    totals = erase_order(database, vault, warehouse, account_id=SELLER, order_id="111-1", reason="Amazon's notice")
     assert (totals.complete, totals.warehouse_waiting) == (False, 1)
-    assert erased_within_the_day(database, seller_id=SELLER).passed
-    with database.transaction() as connection:
+    assert erased_within_the_day(database, account_id=SELLER).passed
+    with database.begin() as connection:
         connection.execute(text("update pipeline.erasures set asked_at = asked_at - interval '25 hours'"))
         connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
-    assert not erased_within_the_day(database, seller_id=SELLER).passed
+    assert not erased_within_the_day(database, account_id=SELLER).passed
     warehouse.answers.clear()
-    assert apply_retention(database, vault, warehouse, seller_id=SELLER).erasures_finished == 1
-    assert erased_within_the_day(database, seller_id=SELLER).passed
+    assert apply_retention(database, vault, warehouse, account_id=SELLER).erasures_finished == 1
+    assert erased_within_the_day(database, account_id=SELLER).passed
 
 
 def test_details_that_come_back_all_the_same_go_with_the_next_run(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("111-1", queue="accepted", sent=True)
-    erase_order(database, vault, warehouse, seller_id=SELLER, order_id="111-1", reason="buyer")
-    with database.transaction() as connection:
-        vault.store(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", plaintext=b"{}", expires_at=None)
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    erase_order(database, vault, warehouse, account_id=SELLER, order_id="111-1", reason="buyer")
+    with database.transaction(SELLER) as tx:
+        vault.store(tx, kind=KIND, subject_id="111-1", plaintext=b"{}", expires_at=None)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert kept_ids(database) == set()
 
 
@@ -105,17 +105,17 @@ def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_n
     for number in range(5):
         put_order(f"old-{number}", queue="queued", sent=number % 2 == 0)
     put_order("no-details", queue="queued", kept=False)
-    totals = erase_seller(database, vault, warehouse, seller_id=SELLER, reason="authorisation ended")
+    totals = erase_seller(database, vault, warehouse, account_id=SELLER, reason="authorisation ended")
     assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
     assert kept_ids(database) == set()
     assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
-    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
     gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'forget'"
     assert one(database, gave_up) == 6
     assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
     put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert kept_ids(database) == {"new"}
 
 
@@ -124,12 +124,12 @@ def test_a_seller_who_left_leaves_nothing(
 ):
     put_order("old", queue="queued", sent=True)
     warehouse.answers["old"] = WarehouseUnavailable("away")
-    erase_seller(database, vault, warehouse, seller_id=SELLER, reason="left", everything=True)
+    erase_seller(database, vault, warehouse, account_id=SELLER, reason="left", everything=True)
     assert one(database, "select count(*) from pipeline.orders") == 1
     warehouse.answers.clear()
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert one(database, "select count(*) from pipeline.orders") == 0
 
 
@@ -140,24 +140,23 @@ def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
     put_order("no-details", queue="queued", kept=False)
     put_order("with-details", queue="queued", deliver_by=-5, sent=True)
     parked_id = "00000000-0000-0000-0000-000000000001"
-    with database.transaction() as connection:
-        connection.execute(
+    with database.transaction(SELLER) as tx:
+        tx.execute(
             text(
-                "insert into vault.amazon_tokens (application_id, seller_id, purpose, key_id, wrapped_key, nonce, "
+                "insert into vault.amazon_tokens (application_id, account_id, purpose, key_id, wrapped_key, nonce, "
                 "ciphertext, expires_at) values ('a', :seller, 'access', :key, '', '', '', now() + interval '1 hour')"
             ),
             {"seller": SELLER, "key": vault.keys.current_key_id()},
         )
         vault.store(
-            connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id, plaintext=b"48104",
-            expires_at=database.now() + timedelta(days=14),
-        )  # fmt: skip
-    with database.transaction() as connection:
+            tx, kind="parked_message", subject_id=parked_id, plaintext=b"48104",
+            expires_at=database.now() + timedelta(days=14))  # fmt: skip
+    with database.transaction(SELLER) as tx:
         # Killed right after the request was written down.
-        insert_erasure(connection, SELLER, order_id)
-    totals = apply_retention(database, vault, warehouse, seller_id=SELLER, settle=False)
+        insert_erasure(tx, order_id)
+    totals = apply_retention(database, vault, warehouse, account_id=SELLER, settle=False)
     assert totals.erasures_finished == 1
-    derive_queue(database, vault.audit, seller_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
     if order_id is None:
         assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0
@@ -176,7 +175,7 @@ def test_a_reason_as_long_as_an_entry_takes_stops_nothing(
 ):
     put_order("r", queue="accepted", sent=True)
     totals = erase(
-        database, vault, warehouse, seller_id=SELLER, order_id=None if whole_seller else "r",
+        database, vault, warehouse, account_id=SELLER, order_id=None if whole_seller else "r",
         reason="x" * PURPOSE_CHARACTERS,
     )  # fmt: skip
     assert (totals.failed, totals.complete, totals.shredded) == (0, True, 1)
@@ -187,9 +186,9 @@ def test_a_request_is_complete_whatever_the_warehouse_owes_of_others(
 ):
     put_order("other", status="CANCELLED", queue="cancelled", sent=True)
     warehouse.answers["other"] = WarehouseUnavailable("away")
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     put_order("mine", queue="accepted", sent=True)
-    totals = erase_order(database, vault, warehouse, seller_id=SELLER, order_id="mine", reason="buyer")
+    totals = erase_order(database, vault, warehouse, account_id=SELLER, order_id="mine", reason="buyer")
     assert (totals.complete, totals.warehouse_waiting) == (True, 1)
 
 
@@ -197,7 +196,7 @@ def test_without_a_warehouse_our_own_copy_goes_and_what_it_owes_stays_due(
     database: Database, vault: Vault, put_order: PutOrder
 ):
     put_order("111-1", queue="accepted", sent=True)
-    totals = erase_order(database, vault, None, seller_id=SELLER, order_id="111-1", reason="buyer")
+    totals = erase_order(database, vault, None, account_id=SELLER, order_id="111-1", reason="buyer")
     assert (totals.shredded, totals.complete, totals.warehouse_waiting) == (1, False, 1)
     assert kept_ids(database) == set()
 
@@ -221,7 +220,7 @@ def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details
         assert kept_ids(database) == {pushed.order_id, waiting.order_id}
         for order in (pushed, waiting):
             totals = erase_order(
-                database, vault, warehouse, seller_id=sandbox.seller_id, order_id=order.order_id, reason="buyer"
+                database, vault, warehouse, account_id=sandbox.seller_id, order_id=order.order_id, reason="buyer"
             )
             assert totals.complete
         assert sandbox.warehouse.orders[pushed.order_id].erased

@@ -81,13 +81,13 @@ def test_what_amazon_does_not_say_never_moves_the_limit(
     put_order("d", status="SHIPPED", queue="closed", package="held", bought=30, left=27.5, deliver_by=20, sent=True)
 
     def limit() -> datetime:
-        with database.transaction() as connection:
-            return kept(connection, SELLER, ["d"])[0].due.limit
+        with database.transaction(SELLER) as tx:
+            return kept(tx, ["d"])[0].due.limit
 
     before, orders = limit(), _Answers(*looks)
     for _ in looks:
-        look_up_deliveries(cast(Any, orders), database, seller_id=SELLER)
-        with database.transaction() as connection:
+        look_up_deliveries(cast(Any, orders), database, account_id=SELLER)
+        with database.begin() as connection:
             connection.execute(text("update pipeline.orders set delivery_checked_at = null"))
     assert limit() <= before
 
@@ -96,7 +96,7 @@ def test_one_order_that_cannot_be_looked_at_stops_no_other(database: Database, p
     for name in ("a", "b"):
         put_order(name, status="SHIPPED", queue="closed", bought=30, deliver_by=20)
     totals = look_up_deliveries(
-        cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, seller_id=SELLER
+        cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, account_id=SELLER
     )
     assert (totals.failed, totals.looked_at, totals.delivered) == (1, 1, 1)
 
@@ -119,12 +119,12 @@ def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
             put_order(order.order_id, status="SHIPPED", queue="closed", package="confirmed", left=3, deliver_by=-2)
         put_order("gone", status="SHIPPED", queue="closed", kept=False)
         sandbox.amazon.mark_delivered("115-0000000-0000000")
-        first = look_up_deliveries(client.orders, database, seller_id=SELLER, deadline_seconds=2)
+        first = look_up_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=2)
         # Of a burst of thirty something is left for the events.
         (tokens,) = [limit.tokens for limit in client.limits.report() if limit.operation == GET_ORDER.name]
         assert tokens >= GET_ORDER.tokens_left_by(Priority.BACKFILL) - 1
         assert 5 < first.looked_at < 30
-        with database.transaction() as connection:
+        with database.begin() as connection:
             rows = connection.execute(
                 text(
                     "select order_id, delivered_at, delivery_checked_at is not null as looked "
@@ -137,7 +137,7 @@ def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
         # Those for which there was no quota are not said to be looked at.
         assert sum(row.looked for row in rows) == first.looked_at
         assert [row.looked for row in rows if row.order_id == "gone"] == [False]
-        again = look_up_deliveries(client.orders, database, seller_id=SELLER, deadline_seconds=1)
+        again = look_up_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=1)
         assert again.looked_at < 5
         client.close()
 
@@ -148,5 +148,5 @@ def test_with_v0_nothing_is_asked(database: Database, put_order: PutOrder, tmp_p
     settings = load_settings(environment).require_amazon()
     client = open_amazon(settings, database, LocalKeyring(tmp_path / "other.json"))
     put_order("111-1", status="SHIPPED", queue="closed")
-    assert look_up_deliveries(client.orders, database, seller_id=SELLER).supported is False
+    assert look_up_deliveries(client.orders, database, account_id=SELLER).supported is False
     client.close()

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from orders_pipeline.audit.log import AuditLog
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.fulfillment.rows import begin_push
 from orders_pipeline.orders.erasures import insert_erasure
 from orders_pipeline.privacy.checks.checks import nothing_past_its_time
@@ -33,11 +33,11 @@ DUE_NOW = "update pipeline.wms_orders set erase_due_at = clock_timestamp() where
 
 
 def run(database: Database, vault: Vault, warehouse: WarehouseInMemory | None, **arguments: Any):
-    return apply_retention(database, vault, warehouse, seller_id=SELLER, **arguments)
+    return apply_retention(database, vault, warehouse, account_id=SELLER, **arguments)
 
 
 def one(database: Database, statement: str, **values: Any) -> Any:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return connection.execute(text(statement), values).scalar()
 
 
@@ -62,7 +62,7 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     a_day_of_orders(put_order)
-    planned = plan_retention(database, seller_id=SELLER)
+    planned = plan_retention(database, account_id=SELLER)
     totals = run(database, vault, warehouse)
     assert kept_ids(database) == {"04-not-yet", "05-unconfirmed", "08-to-push", "09-held"}
     assert totals.shredded == Counter(
@@ -86,7 +86,7 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
     assert one(database, "select has_address from pipeline.orders where order_id = '08-to-push'") is True
     assert totals.unsettled == 0
     assert totals.settled == 6
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["kept_in_vault"], outcome.numbers["kept_at_warehouse"]) == (True, 4, 2)
     # Again: nothing is left to do.
     again = run(database, vault, warehouse)
@@ -95,8 +95,8 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
 
 def test_the_dry_run_changes_nothing_and_looks_ahead(database: Database, put_order: PutOrder):
     put_order("08-to-push", queue="queued", deliver_by=-1)
-    assert plan_retention(database, seller_id=SELLER).counts == {}
-    ahead = plan_retention(database, seller_id=SELLER, at=database.now() + timedelta(days=2))
+    assert plan_retention(database, account_id=SELLER).counts == {}
+    ahead = plan_retention(database, account_id=SELLER, at=database.now() + timedelta(days=2))
     assert [(row.subject, row.rule) for row in ahead.rows] == [("08-to-push", Rule.NEVER_PUSHED)]
     assert kept_ids(database) == {"08-to-push"}
 
@@ -106,7 +106,7 @@ def test_every_shred_is_in_the_audit_log_with_its_rule_and_nothing_of_the_buyer(
 ):
     put_order("03-read-back", status="SHIPPED", queue="closed", package="confirmed", left=12, deliver_by=8, sent=True)
     run(database, vault, warehouse)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         rows = connection.execute(
             text("select action, outcome, purpose from audit.entries where order_id is not null order by entry_id")
         ).all()
@@ -120,7 +120,7 @@ def test_one_order_that_fails_stops_nobody(
 ):
     for number in range(4):
         put_order(f"c-{number}", status="CANCELLED", queue="cancelled")
-    with database.transaction() as locker:
+    with database.begin() as locker:
         locker.execute(text("select 1 from vault.records where subject_id = 'c-1' for update"))
         impatient = _ImpatientDatabase(database)
         totals = run(impatient, Vault(impatient, vault.keys, AuditLog(impatient)), warehouse)
@@ -135,12 +135,15 @@ class _ImpatientDatabase(Database):
     def __init__(self, database: Database) -> None:
         super().__init__(database.engine.url.render_as_string(hide_password=False))
 
-    def transaction(self) -> Any:
-        return self._impatient_transaction()
+    @contextmanager
+    def transaction(self, account_id: str) -> Generator[AccountTransaction]:
+        with super().transaction(account_id) as tx:
+            tx.execute(text("set local lock_timeout = '200ms'"))
+            yield tx
 
     @contextmanager
-    def _impatient_transaction(self) -> Generator[Connection]:
-        with super().transaction() as connection:
+    def begin(self) -> Generator[Connection]:
+        with super().begin() as connection:
             connection.execute(text("set local lock_timeout = '200ms'"))
             yield connection
 
@@ -157,22 +160,22 @@ def test_a_warehouse_that_fails_is_asked_until_it_has_erased_and_the_check_waits
     # Not before its back-off, whatever else is run meanwhile.
     assert run(database, vault, warehouse).warehouse_failed == 0
     assert one(database, "select count(*) from pipeline.alerts") == 0
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '3 hours'"))
         connection.execute(text(DUE_NOW))
     run(database, vault, warehouse, settle=False)
     assert (
         one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
     )
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '2 days'"))
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["warehouse_waiting_over_a_day"]) == (False, 1)
     del warehouse.answers["w-1"]
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(DUE_NOW))
     assert run(database, vault, warehouse).warehouse_erased == 1
-    assert nothing_past_its_time(database, seller_id=SELLER).passed
+    assert nothing_past_its_time(database, account_id=SELLER).passed
     assert one(database, "select count(*) from pipeline.alerts where closed_at is null") == 0
 
 
@@ -202,8 +205,8 @@ def test_a_run_killed_between_any_two_statements_is_gone_on_with(
 
     original = queries.ask_warehouse_to_erase
 
-    def dies_once(connection: Connection, seller_id: str, order_ids: Any) -> int:
-        asked = original(connection, seller_id, order_ids)
+    def dies_once(tx: AccountTransaction, order_ids: Any) -> int:
+        asked = original(tx, order_ids)
         if next(steps) == 0:
             raise Killed
         return asked
@@ -227,9 +230,9 @@ def test_an_order_sent_again_after_its_erasure_is_erased_again(
 ):
     put_order("w-1", status="CANCELLED", queue="cancelled", sent=True)
     run(database, vault, warehouse)
-    with database.transaction() as connection:
-        begin_push(connection, seller_id=SELLER, order_id="w-1", content_hash="x")
-    assert nothing_past_its_time(database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
+    with database.transaction(SELLER) as tx:
+        begin_push(tx, order_id="w-1", content_hash="x")
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
     run(database, vault, warehouse)
     assert warehouse.erased == ["w-1", "w-1"]
 
@@ -237,20 +240,19 @@ def test_an_order_sent_again_after_its_erasure_is_erased_again(
 def test_parked_messages_go_when_their_time_is_up_or_they_were_used(
     database: Database, vault: Vault, warehouse: WarehouseInMemory
 ):
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         for number, (days, used) in enumerate([(-1, False), (3, False), (3, True)]):
             parked_id = f"00000000-0000-0000-0000-00000000000{number}"
-            connection.execute(
+            tx.execute(
                 text(
-                    "insert into pipeline.parked_messages (parked_id, seller_id, message_id, reason, body_bytes, "
+                    "insert into pipeline.parked_messages (parked_id, account_id, message_id, reason, body_bytes, "
                     "replayed_at) values (:id, :seller, :id, 'x', 1, case when :used then clock_timestamp() end)"
                 ),
                 {"id": parked_id, "seller": SELLER, "used": used},
             )
             vault.store(
-                connection, seller_id=SELLER, kind="parked_message", subject_id=parked_id, plaintext=b"x",
-                expires_at=database.now() + timedelta(days=days),
-            )  # fmt: skip
+                tx, kind="parked_message", subject_id=parked_id, plaintext=b"x",
+                expires_at=database.now() + timedelta(days=days))  # fmt: skip
     assert run(database, vault, warehouse).shredded == Counter({Rule.PARKED_MESSAGE: 2})
     assert one(database, "select count(*) from vault.records where kind = 'parked_message'") == 1
 
@@ -265,7 +267,7 @@ def test_after_eighteen_months_nothing_of_an_order_is_left_but_never_before_the_
     warehouse.answers["old-at-warehouse"] = WarehouseUnavailable("away")
     totals = run(database, vault, warehouse)
     assert totals.purged["orders"] == 1
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for table in ("orders", "fulfillment_queue", "wms_orders", "shipment_confirmations"):
             ids = connection.execute(text(f"select order_id from pipeline.{table}")).scalars().all()
             assert "old" not in ids
@@ -309,7 +311,7 @@ def test_the_warehouses_clock_is_believed_between_the_purchase_and_its_report_on
     put_order(
         "p", status="SHIPPED", queue="closed", package="held", bought=reported + 1, left=left, deliver_by=-5, sent=True
     )
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
                 "update pipeline.shipment_confirmations set reported_at = clock_timestamp() - make_interval(days => :d)"
@@ -319,7 +321,7 @@ def test_the_warehouses_clock_is_believed_between_the_purchase_and_its_report_on
     run(database, vault, warehouse)
     assert (kept_ids(database) == set()) is goes
     assert (warehouse.erased == ["p"]) is goes
-    assert nothing_past_its_time(database, seller_id=SELLER).passed
+    assert nothing_past_its_time(database, account_id=SELLER).passed
 
 
 def test_the_rest_of_an_order_keeps_its_address_at_the_warehouse_until_it_can_be_sent(
@@ -335,7 +337,7 @@ def test_a_parcel_that_amazon_was_told_of_and_that_will_not_travel_is_still_open
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("v", status="SHIPPED", queue="closed", package="voided", bought=15, left=12, deliver_by=7.5, sent=True)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.shipment_confirmations set sends = 1"))
     run(database, vault, warehouse)
     assert warehouse.erased == []
@@ -349,26 +351,26 @@ def test_the_dry_run_says_what_the_run_then_does(
     put_order("old-1", status="SHIPPED", queue="closed", bought=600, deliver_by=590)
     put_order("old-2", status="SHIPPED", queue="closed", bought=600, deliver_by=590, kept=False)
     put_order("left-1", status="SHIPPED", queue="closed", bought=20, deliver_by=15, kept=False)
-    with database.transaction() as connection:
-        insert_erasure(connection, SELLER, None, everything=True)
-        connection.execute(text("update pipeline.erasures set shredded_at = clock_timestamp()"))
+    with database.transaction(SELLER) as tx:
+        insert_erasure(tx, None, everything=True)
+        tx.execute(text("update pipeline.erasures set shredded_at = clock_timestamp()"))
         # More than one batch of parked messages.
-        connection.execute(
+        tx.execute(
             text(
-                "insert into pipeline.parked_messages (parked_id, seller_id, message_id, reason, body_bytes) "
+                "insert into pipeline.parked_messages (parked_id, account_id, message_id, reason, body_bytes) "
                 "select gen_random_uuid(), :seller, n::text, 'x', 1 from generate_series(1, 6000) n"
             ),
             {"seller": SELLER},
         )
-        connection.execute(
+        tx.execute(
             text(
-                "insert into vault.records (seller_id, kind, subject_id, key_reference, aad_version, nonce, "
+                "insert into vault.records (account_id, kind, subject_id, key_reference, aad_version, nonce, "
                 "ciphertext, expires_at) "
-                "select seller_id, 'parked_message', parked_id::text, gen_random_uuid(), 1, '', '', "
+                "select account_id, 'parked_message', parked_id::text, gen_random_uuid(), 1, '', '', "
                 "now() - interval '1 day' from pipeline.parked_messages"
             )
         )
-    planned = plan_retention(database, seller_id=SELLER)
+    planned = plan_retention(database, account_id=SELLER)
     totals = run(database, vault, warehouse, settle=False)
     assert planned.counts["orders", Rule.NON_PII] == totals.purged["orders"] == 3
     assert planned.counts["parked_message", Rule.PARKED_MESSAGE] == totals.shredded[Rule.PARKED_MESSAGE] == 6000
@@ -396,23 +398,22 @@ def test_what_a_former_seller_left_is_seen_by_the_check_and_goes_by_the_same_clo
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("f", status="CANCELLED", queue=None, stored=60)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         for table in ("vault.records", "pipeline.orders"):
-            connection.execute(text(f"update {table} set seller_id = 'AFORMERSELLER' where seller_id = '{SELLER}'"))
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+            connection.execute(text(f"update {table} set account_id = 'AFORMERSELLER' where account_id = '{SELLER}'"))
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["late"]) == (False, 1)
     assert sellers_with_data(database, SELLER) == [SELLER, "AFORMERSELLER"]
     for seller in sellers_with_data(database, SELLER):
-        apply_retention(database, vault, warehouse, seller_id=seller)
-    assert nothing_past_its_time(database, seller_id=SELLER).passed
+        apply_retention(database, vault, warehouse, account_id=seller)
+    assert nothing_past_its_time(database, account_id=SELLER).passed
     assert kept_ids(database) == set()
 
 
 def test_a_parked_message_past_its_time_is_seen_by_the_check(database: Database, vault: Vault):
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         vault.store(
-            connection, seller_id=SELLER, kind="parked_message", subject_id="00000000-0000-0000-0000-000000000001",
-            plaintext=b"48104", expires_at=database.now() - timedelta(days=2),
-        )  # fmt: skip
-    outcome = nothing_past_its_time(database, seller_id=SELLER)
+            tx, kind="parked_message", subject_id="00000000-0000-0000-0000-000000000001",
+            plaintext=b"48104", expires_at=database.now() - timedelta(days=2))  # fmt: skip
+    outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["late_parked_message"]) == (False, 1)

@@ -32,17 +32,17 @@ def world(database: Database, tmp_path: Path) -> World:
 
 
 def one(database: Database, statement: str, **values: Any) -> Any:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         return connection.execute(text(statement), values).scalar()
 
 
 def sql(database: Database, statement: str) -> None:
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text(statement))
 
 
 def erase(world: World, order_id: str) -> ErasureTotals:
-    return erase_order(world.database, world.vault, world.wms, seller_id=SELLER, order_id=order_id, reason="buyer")
+    return erase_order(world.database, world.vault, world.wms, account_id=SELLER, order_id=order_id, reason="buyer")
 
 
 def queued_past_its_window(world: World) -> str:
@@ -58,11 +58,13 @@ def queued_past_its_window(world: World) -> str:
 
 def test_an_order_that_was_pushed_since_the_look_keeps_what_it_needs(world: World):
     order_id = queued_past_its_window(world)
-    with world.database.transaction() as connection:
-        page = next_kept(connection, SELLER, "")
+    with world.database.transaction(SELLER) as tx:
+        page = next_kept(tx, "")
     assert page[0].due.rule is Rule.NEVER_PUSHED
     world.act()
-    shred_due(world.database, world.vault, seller_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals())
+    shred_due(
+        world.database, world.vault, account_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals()
+    )
     world.settle()
     assert world.state(order_id) == "accepted"
     assert kept_ids(world.database) == {order_id}
@@ -70,22 +72,24 @@ def test_an_order_that_was_pushed_since_the_look_keeps_what_it_needs(world: Worl
 
 def test_details_that_were_fetched_anew_since_the_look_stay(world: World):
     order_id = queued_past_its_window(world)
-    with world.database.transaction() as connection:
-        page = next_kept(connection, SELLER, "")
+    with world.database.transaction(SELLER) as tx:
+        page = next_kept(tx, "")
     # Amazon moves the window, and the details come anew.
     world.amazon.change_status(order_id, "UNSHIPPED")
     world.hear()
     world.drain()
     world.absorb()
     world.fetch()
-    shred_due(world.database, world.vault, seller_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals())
+    shred_due(
+        world.database, world.vault, account_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals()
+    )
     world.settle()
     assert world.state(order_id) == "accepted"
 
 
 def test_an_order_that_loses_its_address_before_it_was_shipped_is_told_to_a_person(world: World):
     order_id = queued_past_its_window(world)
-    apply_retention(world.database, world.vault, world.wms, seller_id=SELLER)
+    apply_retention(world.database, world.vault, world.wms, account_id=SELLER)
     assert kept_ids(world.database) == set()
     assert world.alerts()["order.erased"].message.count(order_id) == 1
     # Until it is over at Amazon.
@@ -150,8 +154,8 @@ def test_an_order_that_is_erased_while_amazon_is_asked_is_not_stored(world: Worl
 
 def test_a_seller_who_left_and_is_listed_again_is_not_pushed_again(world: World):
     order_id = world.accepted()
-    erase_seller(world.database, world.vault, world.wms, seller_id=SELLER, reason="left", everything=True)
-    apply_retention(world.database, world.vault, world.wms, seller_id=SELLER)
+    erase_seller(world.database, world.vault, world.wms, account_id=SELLER, reason="left", everything=True)
+    apply_retention(world.database, world.vault, world.wms, account_id=SELLER)
     assert one(world.database, "select count(*) from pipeline.orders") == 0
     world.sweep()
     world.settle()
@@ -173,7 +177,7 @@ def test_an_order_of_no_warehouse_is_never_stored_however_often_it_changes(world
     restricted = [parts for _, parts in world.ports.asked if parts.name == "SHIPPING_DETAILS"]
     assert len(restricted) <= 1, "its programs are known after the first look"
     assert world.state(order_id) == "held"
-    assert nothing_past_its_time(world.database, seller_id=SELLER).passed
+    assert nothing_past_its_time(world.database, account_id=SELLER).passed
 
 
 def test_an_order_four_weeks_past_its_window_is_not_fetched_anew_each_day(world: World):
@@ -199,11 +203,11 @@ def test_an_order_that_is_sent_again_is_kept_there_whether_or_not_an_answer_came
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("r", queue="refused", deliver_by=1, sent=True)
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert warehouse.erased == ["r"]
-    with database.transaction() as connection:
-        begin_push(connection, seller_id=SELLER, order_id="r", content_hash="y")
-    assert nothing_past_its_time(database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
+    with database.transaction(SELLER) as tx:
+        begin_push(tx, order_id="r", content_hash="y")
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
 
 
 def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
@@ -211,16 +215,16 @@ def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
 ):
     put_order("r", queue="refused", deliver_by=1, sent=True)
     warehouse.answers["r"] = WarehouseUnavailable("away")
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
-    with database.transaction() as connection:
-        begin_push(connection, seller_id=SELLER, order_id="r", content_hash="y")
-        record_answer(connection, seller_id=SELLER, order_id="r", answer="accepted", accepted=True)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
+    with database.transaction(SELLER) as tx:
+        begin_push(tx, order_id="r", content_hash="y")
+        record_answer(tx, order_id="r", answer="accepted", accepted=True)
     sql(database, "update pipeline.fulfillment_queue set state = 'accepted'")
     warehouse.answers.clear()
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert warehouse.erased == []
-    with database.transaction() as connection:
-        (order,) = kept(connection, SELLER, ["r"])
+    with database.transaction(SELLER) as tx:
+        (order,) = kept(tx, ["r"])
     assert (order.at_warehouse, order.erase_asked) == (True, False)
 
 
@@ -232,14 +236,14 @@ def test_what_is_sent_while_the_warehouse_erases_counts_as_kept(
 
     def erases_and_is_sent_anew(order_ref: str) -> bool:
         answer = really(order_ref)
-        with database.transaction() as connection:
-            begin_push(connection, seller_id=SELLER, order_id="r", content_hash="y")
+        with database.transaction(SELLER) as tx:
+            begin_push(tx, order_id="r", content_hash="y")
         return answer
 
     monkeypatch.setattr(warehouse, "erase_pii", erases_and_is_sent_anew)
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
-    assert nothing_past_its_time(database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
-    assert erased_within_the_day(database, seller_id=SELLER).passed
+    apply_retention(database, vault, warehouse, account_id=SELLER)
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert erased_within_the_day(database, account_id=SELLER).passed
 
 
 def test_an_order_that_arrives_after_the_warehouse_said_it_knows_none_is_erased_by_the_next_run(
@@ -250,15 +254,15 @@ def test_an_order_that_arrives_after_the_warehouse_said_it_knows_none_is_erased_
 
     def arrives_late(order: Any) -> Any:
         erase_order(
-            world.database, world.vault, world.wms, seller_id=SELLER, order_id=order_id, reason="the buyer asked"
+            world.database, world.vault, world.wms, account_id=SELLER, order_id=order_id, reason="the buyer asked"
         )
         return really(order)
 
     monkeypatch.setattr(world.wms, "push", arrives_late)
     world.sync()
     assert not world.warehouse.orders[order_id].erased, "the erasure found nothing there yet"
-    assert nothing_past_its_time(world.database, seller_id=SELLER).numbers["kept_at_warehouse"] == 1
-    apply_retention(world.database, world.vault, world.wms, seller_id=SELLER)
+    assert nothing_past_its_time(world.database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    apply_retention(world.database, world.vault, world.wms, account_id=SELLER)
     assert world.warehouse.orders[order_id].erased
 
 
@@ -266,7 +270,7 @@ def test_the_alert_of_an_erased_order_that_never_was_to_be_sent_ends_with_the_or
     order_id = world.order()
     world.drain()
     world.absorb()
-    erase_order(world.database, world.vault, world.wms, seller_id=SELLER, order_id=order_id, reason="the buyer asked")
+    erase_order(world.database, world.vault, world.wms, account_id=SELLER, order_id=order_id, reason="the buyer asked")
     assert "order.erased" in world.alerts()
     world.amazon.cancel(order_id)
     world.hear()
@@ -279,13 +283,13 @@ def test_a_request_to_erase_is_done_as_soon_as_the_warehouse_is(
 ):
     put_order("r", queue="accepted", sent=True)
     warehouse.answers["r"] = WarehouseUnavailable("away")
-    erase_order(database, vault, warehouse, seller_id=SELLER, order_id="r", reason="the buyer asked")
+    erase_order(database, vault, warehouse, account_id=SELLER, order_id="r", reason="the buyer asked")
     warehouse.answers.clear()
     sql(database, "update pipeline.wms_orders set erase_due_at = clock_timestamp()")
     sql(database, "update pipeline.erasures set asked_at = asked_at - interval '25 hours'")
-    assert not erased_within_the_day(database, seller_id=SELLER).passed
-    assert erase_at_warehouse(database, vault.audit, warehouse, seller_id=SELLER).requests_finished == 1
-    assert erased_within_the_day(database, seller_id=SELLER).passed
+    assert not erased_within_the_day(database, account_id=SELLER).passed
+    assert erase_at_warehouse(database, vault.audit, warehouse, account_id=SELLER).requests_finished == 1
+    assert erased_within_the_day(database, account_id=SELLER).passed
 
 
 def test_a_request_that_meets_a_lock_holds_up_nobody_elses_data(
@@ -293,14 +297,14 @@ def test_a_request_that_meets_a_lock_holds_up_nobody_elses_data(
 ):
     put_order("held")
     put_order("free", status="CANCELLED", queue="cancelled")
-    with database.transaction() as connection:
-        insert_erasure(connection, SELLER, "held")
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
+        insert_erasure(tx, "held")
+    with database.begin() as connection:
         connection.execute(text("select from pipeline.orders where order_id = 'held' for update"))
-        totals = apply_retention(database, vault, warehouse, seller_id=SELLER)
+        totals = apply_retention(database, vault, warehouse, account_id=SELLER)
         assert totals.failed
     assert kept_ids(database) == {"held"}
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert kept_ids(database) == set()
 
 
@@ -310,7 +314,7 @@ def _fetch(world: World) -> None:
         world.ports,
         world.database,
         world.vault,
-        seller_id=SELLER,
+        account_id=SELLER,
         marketplace_ids=(MARKETPLACE,),
         deadline_seconds=2.0,
     )

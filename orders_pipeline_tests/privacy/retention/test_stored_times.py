@@ -65,21 +65,21 @@ def test_times_that_are_still_to_come_make_nothing_immortal_and_are_red(
 ):
     everything(put_order)
     assert clocks_are_believable(database).passed
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.exec_driver_sql(EVERY_TIME)
     outcome = clocks_are_believable(database)
     assert (outcome.passed, outcome.severity) == (False, "ERROR")
     assert outcome.numbers["future_times"] > 20
     # The retention puts each in its place, which is accounted for, and stays red for the day.
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     outcome = clocks_are_believable(database)
     assert (outcome.passed, outcome.numbers["future_times"]) == (False, 0)
     assert outcome.numbers["mended_in_the_last_day"] > 20
     later(database, KEPT_AT_MOST / timedelta(days=1))
-    apply_retention(database, vault, warehouse, seller_id=SELLER)
+    apply_retention(database, vault, warehouse, account_id=SELLER)
     assert kept_ids(database) == set()
     assert sorted(warehouse.erased) == ["3-accepted", "4-closed", "5-open"]
-    assert nothing_past_its_time(database, seller_id=SELLER).passed
+    assert nothing_past_its_time(database, account_id=SELLER).passed
 
 
 def test_a_record_that_says_it_was_stored_in_thirty_years_goes_by_its_order(
@@ -87,7 +87,7 @@ def test_a_record_that_says_it_was_stored_in_thirty_years_goes_by_its_order(
 ):
     put_order("111-1", status="CANCELLED", queue="cancelled")
     run(database, f"update vault.records set stored_at = {FAR}, first_stored_at = {FAR}")
-    apply_retention(database, vault, None, seller_id=SELLER)
+    apply_retention(database, vault, None, account_id=SELLER)
     assert kept_ids(database) == set()
 
 
@@ -95,17 +95,17 @@ def test_a_record_that_says_it_was_stored_in_thirty_years_goes_by_its_order(
 def test_a_parked_message_goes_two_weeks_after_it_was_stored_whatever_it_says(
     database: Database, vault: Vault, expires: str
 ):
-    with database.transaction() as connection:
-        vault.store(connection, seller_id=SELLER, kind="parked_message", subject_id="1", plaintext=b"x",
+    with database.transaction(SELLER) as tx:
+        vault.store(tx, kind="parked_message", subject_id="1", plaintext=b"x",
                     expires_at=None)  # fmt: skip
     run(database, f"update vault.records set expires_at = {expires}")
-    apply_retention(database, vault, None, seller_id=SELLER)
+    apply_retention(database, vault, None, account_id=SELLER)
     count = "select count(*) from vault.records where kind = 'parked_message'"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert connection.execute(text(count)).scalar_one() == 1
     later(database, 14.1)
-    apply_retention(database, vault, None, seller_id=SELLER)
-    with database.transaction() as connection:
+    apply_retention(database, vault, None, account_id=SELLER)
+    with database.begin() as connection:
         assert connection.execute(text(count)).scalar_one() == 0
 
 
@@ -118,9 +118,9 @@ def told(database: Database, offset: timedelta) -> None:
 @pytest.mark.parametrize("offset", [timedelta(minutes=-7), timedelta(minutes=7)])
 def test_a_clock_that_is_minutes_from_amazons_is_an_alert_until_it_is_right(database: Database, offset: timedelta):
     def alerts() -> list[str]:
-        alert_on_clock(database, seller_id=SELLER)
-        with database.transaction() as connection:
-            return open_alert_keys(connection, SELLER, prefix=CLOCK_ALERT)
+        alert_on_clock(database, account_id=SELLER)
+        with database.transaction(SELLER) as tx:
+            return open_alert_keys(tx, prefix=CLOCK_ALERT)
 
     assert alerts() == []
     told(database, timedelta(seconds=-20))
@@ -141,22 +141,22 @@ def test_a_database_clock_that_was_set_back_keeps_nothing_longer_than_amazons_da
     told(database, timedelta(days=40))
     run(database, "update pipeline.clock_readings set ahead_since = ahead_since - interval '61 minutes'")
     told(database, timedelta(days=40))
-    with database.transaction() as connection:
+    with database.begin() as connection:
         assert retention_now(connection) > database.now() + timedelta(days=39)
-    assert nothing_past_its_time(database, seller_id=SELLER).numbers["past_hard_limit"] == 1
-    apply_retention(database, vault, None, seller_id=SELLER)
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["past_hard_limit"] == 1
+    apply_retention(database, vault, None, account_id=SELLER)
     assert kept_ids(database) == set()
 
 
 def test_one_answer_with_a_date_years_ahead_destroys_nothing(database: Database, vault: Vault, put_order: PutOrder):
     put_order("111-1", queue="queued", deliver_by=-5)
     told(database, timedelta(days=4000))
-    apply_retention(database, vault, None, seller_id=SELLER)
+    apply_retention(database, vault, None, account_id=SELLER)
     assert kept_ids(database) == {"111-1"}
     # Also when it was the last one for hours: nobody has confirmed it.
     run(database, "update pipeline.clock_readings set ahead_since = ahead_since - interval '5 hours', "
                   "read_at = read_at - interval '5 hours'")  # fmt: skip
-    apply_retention(database, vault, None, seller_id=SELLER)
+    apply_retention(database, vault, None, account_id=SELLER)
     assert kept_ids(database) == {"111-1"}
 
 
@@ -166,7 +166,7 @@ def test_a_clock_that_was_ahead_for_a_while_leaves_no_order_to_be_destroyed_earl
     put_order("111-1", queue="queued", deliver_by=-5)
     told(database, timedelta(days=400))
     told(database, timedelta())
-    apply_retention(database, vault, None, seller_id=SELLER)
+    apply_retention(database, vault, None, account_id=SELLER)
     assert kept_ids(database) == {"111-1"}
 
 
@@ -190,8 +190,8 @@ def test_a_time_that_was_mended_accuses_nobody_of_a_reading_without_an_entry(
     run(database, "alter table audit.entries disable trigger no_update")
     run(database, f"update audit.entries set at = {ahead} where order_id = '111-1'")
     run(database, "alter table audit.entries enable always trigger no_update")
-    apply_retention(database, vault, None, seller_id=SELLER)
-    assert every_reading_is_audited(database, seller_id=SELLER).passed
+    apply_retention(database, vault, None, account_id=SELLER)
+    assert every_reading_is_audited(database, account_id=SELLER).passed
     # Without any entry it is red all the same.
     run(database, "update pipeline.wms_orders set order_id = '111-2'")
-    assert every_reading_is_audited(database, seller_id=SELLER).numbers["sent_without_reveal"] == 1
+    assert every_reading_is_audited(database, account_id=SELLER).numbers["sent_without_reveal"] == 1

@@ -36,7 +36,7 @@ from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND
 
 ALIAS = "alias/orders"
-CONTEXT = record_context(seller_id=SELLER, kind=KIND, subject_id="111-2")
+CONTEXT = record_context(account_id=SELLER, kind=KIND, subject_id="111-2")
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,11 @@ def test_a_settlement_moves_living_records_and_leaves_shredded_ones_without_a_ke
     database: Database, keys: AwsKmsKeys, audit: AuditLog, kms: Any
 ) -> None:
     vault = Vault(database, keys, audit)
-    with database.transaction() as connection:
+    with database.transaction(SELLER) as tx:
         for order_id in ("111-1", "111-2"):
-            vault.store(connection, seller_id=SELLER, kind=KIND, subject_id=order_id, plaintext=CANARY, expires_at=None)
+            vault.store(tx, kind=KIND, subject_id=order_id, plaintext=CANARY, expires_at=None)
         before = seal(keys, CANARY, CONTEXT)
-        vault.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-2", reason="delivered")
+        vault.shred(tx, kind=KIND, subject_id="111-2", reason="delivered")
     former = keys.current_key_id()
     settled = settle_shreds(database, keys, audit)
     assert settled is not None
@@ -111,7 +111,7 @@ def test_a_settlement_moves_living_records_and_leaves_shredded_ones_without_a_ke
     assert settled.shreds_settled == 1
     assert kms.describe_key(KeyId=former)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert keys.key_ids() == (keys.current_key_id(),) != (former,)
-    assert vault.reveal(seller_id=SELLER, kind=KIND, subject_id="111-1", purpose="push") == CANARY
+    assert vault.reveal(account_id=SELLER, kind=KIND, subject_id="111-1", purpose="push") == CANARY
     with pytest.raises(VaultKeyMissing):
         open_sealed(keys, before, CONTEXT)
 
@@ -155,9 +155,9 @@ def test_a_key_of_a_former_provider_is_destroyed_when_the_log_says_so_and_not_be
 ) -> None:
     keyring = LocalKeyring(tmp_path / "keyring.json")
     former = Vault(database, keyring, audit)
-    with database.transaction() as connection:
-        former.store(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", plaintext=CANARY, expires_at=None)
-        former.shred(connection, seller_id=SELLER, kind=KIND, subject_id="111-1", reason="cancelled")
+    with database.transaction(SELLER) as tx:
+        former.store(tx, kind=KIND, subject_id="111-1", plaintext=CANARY, expires_at=None)
+        former.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
     settle_shreds(database, keys, audit)
     assert unsettled_shreds(database).records == 1, "the keyring still opens an old dump"
     (key_id,) = keyring.key_ids()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.channels.amazon.auth.tables import amazon_tokens
+from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.database.locks import hold_name
 
 
@@ -24,20 +25,20 @@ class TokenRow:
     seconds_left: float
 
 
-def lock_token(connection: Connection, application_id: str, seller_id: str, purpose: str) -> None:
+def lock_token(tx: AccountTransaction, application_id: str, purpose: str) -> None:
     """Hold the right to obtain this token until the transaction ends; waits for whoever obtains it now.
 
     The wait is bounded by the holder's own time-outs towards Amazon, which are longer than an ordinary lock's.
     """
-    connection.execute(text("set local lock_timeout = '90s'"))
-    connection.execute(text("set local statement_timeout = '95s'"))
-    hold_name(connection, f"amazon_token {application_id} {seller_id} {purpose}")
+    tx.execute(text("set local lock_timeout = '90s'"))
+    tx.execute(text("set local statement_timeout = '95s'"))
+    hold_name(tx.connection, f"amazon_token {application_id} {tx.account_id} {purpose}")
 
 
-def read_token(connection: Connection, application_id: str, seller_id: str, purpose: str) -> TokenRow | None:
+def read_token(tx: AccountTransaction, application_id: str, purpose: str) -> TokenRow | None:
     """The token as stored, or None."""
     table = amazon_tokens
-    row = connection.execute(
+    row = tx.execute(
         select(
             table.c.key_id,
             table.c.wrapped_key,
@@ -45,7 +46,9 @@ def read_token(connection: Connection, application_id: str, seller_id: str, purp
             table.c.ciphertext,
             func.extract("epoch", table.c.expires_at - table.c.obtained_at).label("life_seconds"),
             func.extract("epoch", table.c.expires_at - func.clock_timestamp()).label("seconds_left"),
-        ).where(table.c.application_id == application_id, table.c.seller_id == seller_id, table.c.purpose == purpose)
+        ).where(
+            table.c.application_id == application_id, table.c.account_id == tx.account_id, table.c.purpose == purpose
+        )
     ).one_or_none()
     if row is None:
         return None
@@ -60,9 +63,8 @@ def read_token(connection: Connection, application_id: str, seller_id: str, purp
 
 
 def write_token(
-    connection: Connection,
+    tx: AccountTransaction,
     application_id: str,
-    seller_id: str,
     purpose: str,
     *,
     key_id: str,
@@ -74,7 +76,7 @@ def write_token(
     """Store a token in the place of the one before it."""
     statement = insert(amazon_tokens).values(
         application_id=application_id,
-        seller_id=seller_id,
+        account_id=tx.account_id,
         purpose=purpose,
         key_id=key_id,
         wrapped_key=wrapped_key,
@@ -84,10 +86,10 @@ def write_token(
         expires_at=expires_at,
     )
     statement = statement.on_conflict_do_update(
-        index_elements=[amazon_tokens.c.application_id, amazon_tokens.c.seller_id, amazon_tokens.c.purpose],
+        index_elements=[amazon_tokens.c.application_id, amazon_tokens.c.account_id, amazon_tokens.c.purpose],
         set_={
             name: statement.excluded[name]
             for name in ("key_id", "wrapped_key", "nonce", "ciphertext", "obtained_at", "expires_at")
         },
     )
-    connection.execute(statement)
+    tx.execute(statement)

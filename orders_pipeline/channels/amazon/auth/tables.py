@@ -10,7 +10,7 @@ amazon_tokens = Table(
     "amazon_tokens",
     metadata,
     Column("application_id", Text, primary_key=True),
-    Column("seller_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
     Column("purpose", Text, primary_key=True, comment="access, grantless:<scope> or restricted:<what it opens>"),
     Column("key_id", Text, nullable=False),
     Column("wrapped_key", LargeBinary, nullable=False),

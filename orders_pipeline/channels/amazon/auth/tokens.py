@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from orders_pipeline.channels.amazon.auth import rows as store
 from orders_pipeline.channels.amazon.errors import AmazonUnavailable
 from orders_pipeline.channels.amazon.http.timing import Deadline, Timing
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.keys import KeyProvider
@@ -70,7 +68,7 @@ class TokenCache:
         keys: KeyProvider,
         *,
         application_id: str,
-        seller_id: str,
+        account_id: str,
         region: str,
         grant: str,
         timing: Timing | None = None,
@@ -79,7 +77,7 @@ class TokenCache:
         self._database = database
         self._keys = keys
         self._application_id = application_id
-        self._seller_id = seller_id
+        self._account_id = account_id
         self._region = region
         self._grant = grant
         self._timing = timing or Timing()
@@ -106,16 +104,16 @@ class TokenCache:
         with self._lock(purpose):
             held = self._held.get(purpose)
             if held is None or not self._is_good(held, refused):
-                with self._database.transaction() as connection:
-                    held = self._stored(connection, purpose, early_seconds)
+                with self._database.transaction(self._account_id) as tx:
+                    held = self._stored(tx, purpose, early_seconds)
             if held is None or not self._is_good(held, refused):
-                with self._database.transaction() as connection:
-                    store.lock_token(connection, self._application_id, self._seller_id, self._purpose(purpose))
+                with self._database.transaction(self._account_id) as tx:
+                    store.lock_token(tx, self._application_id, self._purpose(purpose))
                     # Somebody may have obtained it while we waited for the lock.
-                    held = self._stored(connection, purpose, early_seconds)
+                    held = self._stored(tx, purpose, early_seconds)
                     if held is None or not self._is_good(held, refused):
                         old = held if held is not None and held.token != refused else None
-                        held = self._renewed(connection, purpose, obtain, deadline, early_seconds, old)
+                        held = self._renewed(tx, purpose, obtain, deadline, early_seconds, old)
             self._held[purpose] = held
             return held.token
 
@@ -124,7 +122,7 @@ class TokenCache:
 
     def _renewed(
         self,
-        connection: Connection,
+        tx: AccountTransaction,
         purpose: str,
         obtain: Obtain,
         deadline: Deadline,
@@ -140,11 +138,11 @@ class TokenCache:
                 raise
             logger.warning("No new token (%s) for now; the old one is used on.", purpose)
             return _Held(still_valid.token, min(now + OUTAGE_PAUSE_SECONDS, still_valid.dead_at), still_valid.dead_at)
-        self._store(connection, purpose, issued)
+        self._store(tx, purpose, issued)
         return self._hold(issued.token, issued.life_seconds, issued.life_seconds, early_seconds)
 
-    def _stored(self, connection: Connection, purpose: str, early_seconds: float | None) -> _Held | None:
-        row = store.read_token(connection, self._application_id, self._seller_id, self._purpose(purpose))
+    def _stored(self, tx: AccountTransaction, purpose: str, early_seconds: float | None) -> _Held | None:
+        row = store.read_token(tx, self._application_id, self._purpose(purpose))
         if row is None or row.seconds_left <= 0:
             return None
         sealed = SealedRecord(row.key_id, row.wrapped_key, row.nonce, row.ciphertext)
@@ -160,7 +158,7 @@ class TokenCache:
             return None
         return self._hold(token, row.life_seconds, row.seconds_left, early_seconds)
 
-    def _store(self, connection: Connection, purpose: str, issued: Issued) -> None:
+    def _store(self, tx: AccountTransaction, purpose: str, issued: Issued) -> None:
         content = json.dumps({"token": issued.token, "grant": self._grant}).encode()
         try:
             sealed = seal(self._keys, content, self._context(purpose))
@@ -171,15 +169,14 @@ class TokenCache:
             )
             return
         store.write_token(
-            connection,
+            tx,
             self._application_id,
-            self._seller_id,
             self._purpose(purpose),
             key_id=sealed.key_id,
             wrapped_key=sealed.wrapped_key,
             nonce=sealed.nonce,
             ciphertext=sealed.ciphertext,
-            expires_at=database_now(connection) + timedelta(seconds=issued.life_seconds),
+            expires_at=database_now(tx.connection) + timedelta(seconds=issued.life_seconds),
         )
 
     def _hold(self, token: str, life: float, left: float, early_seconds: float | None) -> _Held:
@@ -193,7 +190,7 @@ class TokenCache:
 
     def _context(self, purpose: str) -> dict[str, str]:
         return token_context(
-            application_id=self._application_id, seller_id=self._seller_id, purpose=self._purpose(purpose)
+            application_id=self._application_id, account_id=self._account_id, purpose=self._purpose(purpose)
         )
 
     def _lock(self, purpose: str) -> threading.Lock:

@@ -31,7 +31,7 @@ HOUR = 3600.0
 
 def cache_of(database: Database, keys: LocalKeyring, timing: Timing | None = None, grant: str = "g1") -> TokenCache:
     return TokenCache(
-        database, keys, application_id="app", seller_id="A1", region="na", grant=grant, timing=timing or Timing()
+        database, keys, application_id="app", account_id="A1", region="na", grant=grant, timing=timing or Timing()
     )
 
 
@@ -65,7 +65,7 @@ def test_a_token_is_obtained_once_by_all_threads_and_processes(database: Databas
 
 def test_the_table_holds_no_token_in_clear(database: Database, keys: LocalKeyring) -> None:
     token = cache_of(database, keys).current("access", Mint(), deadline())
-    with database.transaction() as connection:
+    with database.begin() as connection:
         row = connection.execute(text("select * from vault.amazon_tokens")).one()
     assert token not in str([bytes(value) if isinstance(value, memoryview) else value for value in row])
     assert row.purpose == "access@na"
@@ -81,7 +81,7 @@ def test_a_token_is_replaced_five_minutes_early_or_a_tenth_of_a_short_life(
     naps.now += kept - 2
     assert cache.current("access", mint, deadline()) == "token-1"
     naps.now += 4
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text(
                 "update vault.amazon_tokens set obtained_at = clock_timestamp() - make_interval(secs => :age), "
@@ -116,13 +116,13 @@ def test_an_outage_of_the_login_stops_nobody_whose_token_lives_on(
     cache = cache_of(database, keys, Timing(monotonic=naps.monotonic))
     cache.current("access", mint, deadline())
     mint.failure = AmazonUnavailable("down", operation="Login with Amazon")
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("update vault.amazon_tokens set expires_at = clock_timestamp() + interval '200 seconds'")
         )
     naps.now += 3400
     assert cache.current("access", mint, deadline()) == "token-1"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update vault.amazon_tokens set expires_at = clock_timestamp()"))
     naps.now += 400
     with pytest.raises(AmazonUnavailable):
@@ -246,7 +246,7 @@ def test_a_token_of_an_absurd_life_is_used_and_kept_for_a_day_at_most(
     client = open_canned("v0")
     amazon.lay(Canned(body={"restrictedDataToken": "Atz.sprdt|1", "expiresIn": told}))
     assert client.restricted.current(client.transport.deadline(10)) == "Atz.sprdt|1"
-    with database.transaction() as connection:
+    with database.begin() as connection:
         lives = connection.execute(text("select expires_at - obtained_at from vault.amazon_tokens")).scalars().all()
     assert len(lives) == 2
     assert max(lives) <= timedelta(days=1, seconds=1)

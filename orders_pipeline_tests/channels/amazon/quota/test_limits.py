@@ -212,7 +212,7 @@ def test_an_absurd_rate_that_an_earlier_release_stored_heals_before_the_next_cal
     database: Database, stored: float
 ) -> None:
     drain(limits_of(database), SLOW)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(text("update pipeline.amazon_rate_limits set rate = :rate"), {"rate": stored})
     limits = limits_of(database)
     with pytest.raises(LimitNotBefore) as caught:
@@ -239,7 +239,7 @@ def test_the_breaker_opens_lets_one_probe_through_and_closes_by_itself(database:
     with pytest.raises(LimitNotBefore) as caught:
         limits.acquire(FAST, Priority.EVENT, Timing().deadline(60))
     assert "breaker is open" in str(caught.value)
-    with database.transaction() as connection:
+    with database.begin() as connection:
         connection.execute(
             text("update pipeline.amazon_rate_limits set breaker_open_until = clock_timestamp() - interval '1 s'")
         )
