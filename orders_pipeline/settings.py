@@ -102,7 +102,7 @@ class AmazonSettings(Group):
     client_id: str = Field(validation_alias="AMAZON_LWA_CLIENT_ID")
     client_secret: SecretStr = Field(validation_alias="AMAZON_LWA_CLIENT_SECRET")
     # During a rotation: Amazon keeps the old one alive for some days (facts §4).
-    previous_client_secret: SecretStr | None = Field(None, validation_alias="AMAZON_LWA_CLIENT_SECRET_PREVIOUS")
+    previous_client_secret: SecretStr | None = Field(default=None, validation_alias="AMAZON_LWA_CLIENT_SECRET_PREVIOUS")
     refresh_token: SecretStr = Field(validation_alias="AMAZON_LWA_REFRESH_TOKEN")
     seller_id: str = Field(validation_alias="AMAZON_SELLER_ID")
     marketplaces: Annotated[tuple[Marketplace, ...], BeforeValidator(_marketplaces)] = Field(
@@ -112,16 +112,18 @@ class AmazonSettings(Group):
         default_factory=_region_of, validation_alias="AMAZON_REGION"
     )
     queue_url: Annotated[str, AfterValidator(_queue_url)] = Field(validation_alias="AMAZON_SQS_QUEUE_URL")
-    orders_api: OrdersApi = Field("2026-01-01", validation_alias="AMAZON_ORDERS_API")
+    orders_api: OrdersApi = Field(default="2026-01-01", validation_alias="AMAZON_ORDERS_API")
     # SKUs, or patterns (RX-*), whose orders must be verified before they ship; 2026-01-01 does not say which.
-    regulated_skus: Parts = Field((), validation_alias="AMAZON_REGULATED_SKUS")
+    regulated_skus: Parts = Field(default=(), validation_alias="AMAZON_REGULATED_SKUS")
     # Orders purchased before are pushed only when a person adopts them; None: see orders.account_starts.
-    start_at: Annotated[datetime | None, BeforeValidator(_moment)] = Field(None, validation_alias="ORDERS_START_AT")
+    start_at: Annotated[datetime | None, BeforeValidator(_moment)] = Field(
+        default=None, validation_alias="ORDERS_START_AT"
+    )
     spapi_endpoint: BaseUrl = Field(
         default_factory=lambda validated: SPAPI_ENDPOINTS[_region_of(validated)],
         validation_alias="AMAZON_SPAPI_ENDPOINT",
     )
-    lwa_endpoint: BaseUrl = Field(LWA_ENDPOINT, validation_alias="AMAZON_LWA_ENDPOINT")
+    lwa_endpoint: BaseUrl = Field(default=LWA_ENDPOINT, validation_alias="AMAZON_LWA_ENDPOINT")
 
     @property
     def client_secrets(self) -> tuple[SecretStr, ...]:
@@ -150,7 +152,7 @@ class AmazonSettings(Group):
 class WarehouseSettings(Group):
     """Where the warehouse answers, and which language it speaks."""
 
-    adapter: WarehouseAdapter = Field("rest", validation_alias="WMS_ADAPTER")
+    adapter: WarehouseAdapter = Field(default="rest", validation_alias="WMS_ADAPTER")
     base_url: BaseUrl = Field(validation_alias="WMS_BASE_URL")
     token: SecretStr = Field(validation_alias="WMS_TOKEN")
 
@@ -209,20 +211,20 @@ Folder = Annotated[Path, AfterValidator(lambda folder: folder.expanduser().resol
 class DeploymentSettings(Group):
     """Where this deployment keeps its things, and where its alerts go."""
 
-    dagster_home: Folder | None = Field(None, validation_alias="DAGSTER_HOME")
+    dagster_home: Folder | None = Field(default=None, validation_alias="DAGSTER_HOME")
     data_dir: Folder = Field(default_factory=_default_data_dir, validation_alias="ORDERS_DATA_DIR")
-    kms_key_id: str | None = Field(None, validation_alias="ORDERS_KMS_KEY_ID")
+    kms_key_id: str | None = Field(default=None, validation_alias="ORDERS_KMS_KEY_ID")
     keyring_file: Annotated[File, AfterValidator(_only_one_provider)] | None = Field(
-        None, validation_alias="ORDERS_KEYRING_FILE"
+        default=None, validation_alias="ORDERS_KEYRING_FILE"
     )
     # A folder or s3://bucket/prefix; None: a folder in the data folder.
     audit_export: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
-        None, validation_alias="ORDERS_AUDIT_EXPORT"
+        default=None, validation_alias="ORDERS_AUDIT_EXPORT"
     )
-    slack_webhook_url: SecretUrl | None = Field(None, validation_alias="SLACK_WEBHOOK_URL")
+    slack_webhook_url: SecretUrl | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
     # Who has power in the database beside this process's own login (privacy.access.database_rights).
     database_rights: Annotated[tuple[DatabaseRight, ...], BeforeValidator(_database_rights)] = Field(
-        (), validation_alias="ORDERS_DATABASE_RIGHTS"
+        default=(), validation_alias="ORDERS_DATABASE_RIGHTS"
     )
 
 

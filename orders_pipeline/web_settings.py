@@ -61,20 +61,20 @@ class WebSettings(Group):
     """Who may reach the web port, and how they are known."""
 
     listen: Annotated[str, AfterValidator(lambda address: address.strip())] = Field(
-        LOOPBACK, validation_alias="ORDERS_WEB_LISTEN"
+        default=LOOPBACK, validation_alias="ORDERS_WEB_LISTEN"
     )
     # Names of ours besides this machine's own; what a browser has in its address line.
-    hostnames: Annotated[Parts, AfterValidator(_hostnames)] = Field((), validation_alias="ORDERS_WEB_HOSTNAMES")
-    users_file: File | None = Field(None, validation_alias="ORDERS_WEB_USERS_FILE")
+    hostnames: Annotated[Parts, AfterValidator(_hostnames)] = Field(default=(), validation_alias="ORDERS_WEB_HOSTNAMES")
+    users_file: File | None = Field(default=None, validation_alias="ORDERS_WEB_USERS_FILE")
     proxy_header: Annotated[str, AfterValidator(_persons_header)] | None = Field(
-        None, validation_alias="ORDERS_WEB_PROXY_HEADER"
+        default=None, validation_alias="ORDERS_WEB_PROXY_HEADER"
     )
     # Whose word on `proxy_header` is believed.
     proxy_networks: Annotated[tuple[IpNetwork, ...], BeforeValidator(_networks)] = Field(
-        LOOPBACK_NETWORKS, validation_alias="ORDERS_WEB_PROXY_ADDRESSES"
+        default=LOOPBACK_NETWORKS, validation_alias="ORDERS_WEB_PROXY_ADDRESSES"
     )
     report_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
-        None, validation_alias="ORDERS_WEB_REPORT_TOKEN"
+        default=None, validation_alias="ORDERS_WEB_REPORT_TOKEN"
     )
 
 
