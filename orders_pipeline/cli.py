@@ -243,7 +243,7 @@ def reveal(order_id: str, reason: str) -> None:
     )
     details = shipping_details_from_bytes(content)
     # Straight to the terminal, past every log; with nothing in it that a terminal would obey.
-    for name, value in details.plain_fields():
+    for name, value in details.plain():
         click.echo(f"{name}: {escaped(value)}")
 
 

@@ -12,6 +12,7 @@ from orders_pipeline.defs.resources import AmazonResource, StoreResource, Wareho
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.defs.ticks import Tick
+from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
@@ -19,7 +20,6 @@ from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
 from orders_pipeline.shipments.packages import absorb_shipments
 from orders_pipeline.shipments.poll import poll_or_alert
 from orders_pipeline.shipments.rows import confirmations_by_state, shipments_by_kind
-from orders_pipeline.shipments.states import UNCONFIRMED
 from orders_pipeline.shipments.verify import read_back_due_packages
 
 CONFIRM_DEADLINE_SECONDS = 45.0

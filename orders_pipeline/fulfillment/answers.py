@@ -20,7 +20,8 @@ from orders_pipeline.fulfillment.rows import (
     schedule_action,
     update_queue_entry,
 )
-from orders_pipeline.fulfillment.states import Event, State
+from orders_pipeline.fulfillment.states import Event
+from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
@@ -71,7 +72,7 @@ def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
             tx, order_id=order_id, answer=result.answer, code=result.code, wms_id=result.wms_id, accepted=accepted
         )
         entries: list[AuditEntry] = []
-        if State(entry.state) is State.PUSHING:
+        if FulfillmentState(entry.state) is FulfillmentState.PUSHING:
             event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED
             change_state(tx, entry, event, entries)
         # What Amazon wanted while the outcome was unknown is applied now.
@@ -108,13 +109,13 @@ def warehouse_error_text(work: Pushing, order_id: str, error: WarehouseError) ->
     return mask.text(order_id, str(error), longest=LONGEST_ERROR) or ""
 
 
-def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[State, ...]) -> str:
+def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[FulfillmentState, ...]) -> str:
     with work.database.transaction(work.account_id) as tx:
         entry = lock_queue_entry(tx, order_id)
         assert entry is not None
         record_answer(tx, order_id=order_id, answer=answer)
         entries: list[AuditEntry] = []
-        after = State(entry.state)
+        after = FulfillmentState(entry.state)
         if after in expected:
             after = change_state(tx, entry, event, entries, reasons=_reasons_after(entry, event))
         entries.append(_audit_entry(work.account_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
@@ -126,12 +127,12 @@ def _reasons_after(entry: QueueEntry, event: Event) -> tuple[str, ...]:
     return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.GONE) else ()
 
 
-def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_allowed: int) -> str:
+def failed(work: Pushing, order_id: str, state: FulfillmentState, error: str, *, attempts_allowed: int) -> str:
     """The action of an order in this state failed: tried again with backoff, then parked."""
     with work.database.transaction(work.account_id) as tx:
         entry = lock_queue_entry(tx, order_id)
         assert entry is not None
-        if State(entry.state) not in (state, State.PUSHING):
+        if FulfillmentState(entry.state) not in (state, FulfillmentState.PUSHING):
             # Amazon wants something else by now, and that is due already.
             return "retry"
         attempts = entry.attempts + 1
@@ -154,7 +155,7 @@ def failed(work: Pushing, order_id: str, state: State, error: str, *, attempts_a
                 message="The warehouse has failed five times in a row for one order; it is tried on.",
                 what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
             )
-        if State(entry.state) is State.PUSHING:
+        if FulfillmentState(entry.state) is FulfillmentState.PUSHING:
             # Begun, and nobody knows what came of it: that too is in the log.
             work.audit.record_many(tx.connection, [push_entry(work.account_id, order_id, "unknown")])
     return "parked" if give_up else "retry"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orders_pipeline.database.engine import AnyRow
-from orders_pipeline.model.order import ItemDetails, ShippingDetails
-from orders_pipeline.wms.port import FulfillmentLine, FulfillmentOrder, ShipTo
+from orders_pipeline.model.shipping_details import ItemDetails, ShippingDetails
+from orders_pipeline.wms.port import FulfillmentLine, FulfillmentOrder
 
 _NOTHING_WRITTEN = ItemDetails()
 
@@ -25,20 +25,7 @@ def fulfillment_order(
         service_level=order.service_level,
         is_prime="PRIME" in order.programs,
         is_business="AMAZON_BUSINESS" in order.programs,
-        ship_to=ShipTo(
-            name=details.name,
-            company=details.company,
-            address_line1=details.address_line1,
-            address_line2=details.address_line2,
-            address_line3=details.address_line3,
-            city=details.city,
-            district=details.district,
-            state_or_region=details.state_or_region,
-            postal_code=details.postal_code,
-            country_code=details.country_code,
-            phone=details.phone,
-            address_type=details.address_type,
-        ),
+        ship_to=details.address,
         lines=tuple(
             _line(item, details)
             for item in items

@@ -42,7 +42,8 @@ from orders_pipeline.fulfillment.rows import (
     schedule_action,
     wms_order,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, Event, State
+from orders_pipeline.fulfillment.states import ACTIONABLE, Event
+from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import has_pending_event
 from orders_pipeline.orders.rows import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
@@ -124,12 +125,12 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         entry = lock_queue_entry(tx, order_id)
         if entry is None:
             return "gone", None
-        state = State(entry.state)
+        state = FulfillmentState(entry.state)
         if state not in ACTIONABLE:
             # Settled by another process. Under the lock: an action that comes meanwhile must not be unscheduled.
             schedule_action(tx, order_id=order_id, delay=None)
             return "nothing", None
-    if no_keys.is_set() and state is State.QUEUED:
+    if no_keys.is_set() and state is FulfillmentState.QUEUED:
         _postpone(work, order_id, KEYS_RETRY)
         return "no_keys", None
     try:
@@ -166,19 +167,19 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         return failed(work, order_id, state, defect, attempts_allowed=DEFECT_ATTEMPTS), None
 
 
-def _act(work: Pushing, order_id: str, state: State, reasons: tuple[str, ...], attempts: int) -> str:
+def _act(work: Pushing, order_id: str, state: FulfillmentState, reasons: tuple[str, ...], attempts: int) -> str:
     match state:
-        case State.PUSHING:
+        case FulfillmentState.PUSHING:
             return _push_again(work, order_id)
-        case State.HOLD_ASKED:
+        case FulfillmentState.HOLD_ASKED:
             answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
             event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.GONE}.get(answer, Event.HOLD_DONE)
-            return settle(work, order_id, event, f"hold_{answer}", expected=(State.HOLD_ASKED,))
-        case State.RELEASE:
+            return settle(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
+        case FulfillmentState.RELEASE:
             answer = work.warehouse.release(order_id, "the reason to wait is gone")
             event = Event.GONE if answer == "not_found" else Event.RELEASE_DONE
-            return settle(work, order_id, event, f"release_{answer}", expected=(State.RELEASE,))
-        case State.CANCEL_ASKED:
+            return settle(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
+        case FulfillmentState.CANCEL_ASKED:
             return _cancel(work, order_id, attempts)
         case _:
             return _push(work, order_id)
@@ -199,13 +200,13 @@ def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
         "partial": Event.CANCEL_TOO_LATE,
         "too_late": Event.CANCEL_TOO_LATE,
     }[answer]
-    return settle(work, order_id, event, answer, expected=(State.CANCEL_ASKED,))
+    return settle(work, order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
 
 
 def _push(work: Pushing, order_id: str) -> str:
     with work.database.transaction(work.account_id) as tx:
         verdict = _look_again(tx, work, order_id)
-    return verdict or _send(work, order_id, State.QUEUED)
+    return verdict or _send(work, order_id, FulfillmentState.QUEUED)
 
 
 def _push_again(work: Pushing, order_id: str) -> str:
@@ -217,10 +218,10 @@ def _push_again(work: Pushing, order_id: str) -> str:
     with work.database.transaction(work.account_id) as tx:
         verdict = _look_again(tx, work, order_id)
     if verdict is None:
-        return _send(work, order_id, State.PUSHING)
+        return _send(work, order_id, FulfillmentState.PUSHING)
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_entry(tx, order_id)
-        if entry is None or State(entry.state) is not State.PUSHING:
+        if entry is None or FulfillmentState(entry.state) is not FulfillmentState.PUSHING:
             return "nothing"
         if (wait := _may_still_arrive(tx, work, order_id)) is not None:
             schedule_action(tx, order_id=order_id, delay=wait)
@@ -233,7 +234,7 @@ def _push_again(work: Pushing, order_id: str) -> str:
     return "abandoned"
 
 
-def _send(work: Pushing, order_id: str, state: State) -> str:
+def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
     try:
         order, seen_at = _open_order(work, order_id)
     except KeyProviderUnavailable:
@@ -250,13 +251,15 @@ def _send(work: Pushing, order_id: str, state: State) -> str:
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_entry(tx, order_id)
         # Looked at again under the lock: a cancellation absorbed since then wins.
-        if entry is None or State(entry.state) is not state:
+        if entry is None or FulfillmentState(entry.state) is not state:
             return "nothing"
         verdict = _look_again(tx, work, order_id, seen_at)
         if verdict is not None:
             return verdict
         sent_before = wms_order(tx, order_id)
-        changed = state is State.PUSHING and sent_before is not None and sent_before.content_hash != content_hash
+        changed = (
+            state is FulfillmentState.PUSHING and sent_before is not None and sent_before.content_hash != content_hash
+        )
         if changed and (wait := _may_still_arrive(tx, work, order_id)) is not None:
             # The first content may still arrive: a second one must not race it.
             schedule_action(tx, order_id=order_id, delay=wait)

@@ -30,8 +30,9 @@ from orders_pipeline.fulfillment.rows import (
     update_queue_entry,
     warehouse_report,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, State, next_state
+from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, next_state
 from orders_pipeline.model.order import AMAZON
+from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import to_be_forgotten
 from orders_pipeline.orders.other_marketplaces import set_other_marketplace
@@ -45,7 +46,6 @@ DEFECT_ALERT = "order.defect:"
 _ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
 # These are about an order that need not be in the queue.
 _ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller", "verification")
-_NOT_AT_THE_WAREHOUSE = frozenset({State.QUEUED, State.HELD, State.REFUSED})
 _EVENTS = {
     Wanted.SHIP: Event.SHIP,
     Wanted.HOLD: Event.HOLD,
@@ -133,12 +133,12 @@ def change_state(
     *,
     reasons: Sequence[str] = (),
     action_in: timedelta | None = None,
-) -> State:
+) -> FulfillmentState:
     """Take one event into a locked fulfillment order; collect the audit entry of a change in `entries`.
 
     Raises IllegalTransition. The caller writes `entries` as the transaction's last act.
     """
-    before = State(entry.state)
+    before = FulfillmentState(entry.state)
     after = next_state(before, event)
     if after is not before or set(reasons) != set(entry.hold_reasons):
         values: dict[str, object] = {"state": after.value, "hold_reasons": list(reasons)}
@@ -162,9 +162,9 @@ def change_state(
     return after
 
 
-def tell_of_state(tx: AccountTransaction, order_id: str, before: State, after: State) -> None:
+def tell_of_state(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
     """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
-    if after is State.TOO_LATE:
+    if after is FulfillmentState.TOO_LATE:
         raise_alert(
             tx,
             key=f"order.too_late:{order_id}",
@@ -174,9 +174,9 @@ def tell_of_state(tx: AccountTransaction, order_id: str, before: State, after: S
             "the shipment of a cancelled order.",
         )
     over = [f"push.parked:{order_id}"]
-    if before is State.TOO_LATE:
+    if before is FulfillmentState.TOO_LATE:
         over.append(f"order.too_late:{order_id}")
-    if before is State.REFUSED:
+    if before is FulfillmentState.REFUSED:
         over += [f"order.refused:{order_id}", f"order.warehouse_cancelled:{order_id}"]
     if after in ENDED:
         over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
@@ -222,7 +222,7 @@ def _derive(
         return _enter(tx, row, decision, entries)
     if decision.wanted is Wanted.OUTSIDE:
         decision = _no_longer_configured(facts, entry)
-    elif facts.fulfilled_by == AMAZON and State(entry.state) in _NOT_AT_THE_WAREHOUSE:
+    elif facts.fulfilled_by == AMAZON and FulfillmentState(entry.state) in NOT_AT_THE_WAREHOUSE:
         # It was held until Amazon said who ships it: Amazon does.
         decision = Decision(Wanted.CLOSE)
     if decision.wanted is Wanted.NOTHING:
@@ -240,14 +240,14 @@ def _derive(
 
 def _no_longer_configured(facts: OrderFacts, entry: QueueEntry) -> Decision:
     """What the warehouse has is brought to its end; what it has not waits for the marketplace to be configured."""
-    if State(entry.state) in _NOT_AT_THE_WAREHOUSE:
+    if FulfillmentState(entry.state) in NOT_AT_THE_WAREHOUSE:
         return Decision(Wanted.HOLD, (MARKETPLACE_NOT_CONFIGURED,))
     return decide(replace(facts, configured=True))
 
 
-def _wake(tx: AccountTransaction, entry: QueueEntry, state: State, decision: Decision) -> None:
+def _wake(tx: AccountTransaction, entry: QueueEntry, state: FulfillmentState, decision: Decision) -> None:
     """What a fulfillment order that stays in its state must not sleep through."""
-    if state is State.QUEUED and not entry.parked:
+    if state is FulfillmentState.QUEUED and not entry.parked:
         # It may have been waiting for the very look at Amazon that has come.
         hasten_action(tx, order_id=entry.order_id)
     if entry.parked and state in ACTIONABLE and decision.wanted is Wanted.CANCEL:
@@ -275,7 +275,7 @@ def _what_left(tx: AccountTransaction, entry: QueueEntry) -> list[Event]:
         return [Event.ALL_LEFT if all_left else Event.PACKAGE_LEFT]
     if report.cancelled_by_warehouse:
         return [Event.WAREHOUSE_CANCELLED]
-    return [Event.NOTHING_LEFT] if State(entry.state) is State.SHIPPED else []
+    return [Event.NOTHING_LEFT] if FulfillmentState(entry.state) is FulfillmentState.SHIPPED else []
 
 
 def _tell_of_impossible(tx: AccountTransaction, order_id: str, error: IllegalTransition) -> None:
@@ -292,9 +292,9 @@ def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: lis
     if decision.wanted not in (Wanted.SHIP, Wanted.HOLD):
         # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.
         return None
-    state = State.QUEUED if decision.wanted is Wanted.SHIP else State.HELD
+    state = FulfillmentState.QUEUED if decision.wanted is Wanted.SHIP else FulfillmentState.HELD
     insert_queue_entry(tx, order_id=row.order_id, state=state.value, reasons=decision.reasons, ship_by=row.ship_by)
-    if state is State.QUEUED:
+    if state is FulfillmentState.QUEUED:
         schedule_action(tx, order_id=row.order_id, delay=timedelta())
     entries.append(
         AuditEntry(

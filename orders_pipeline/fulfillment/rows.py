@@ -12,7 +12,16 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
+from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.tables import orders
+
+_WAITS_FOR_SOMETHING = [
+    FulfillmentState.HELD,
+    FulfillmentState.HOLD_ASKED,
+    FulfillmentState.HOLDING,
+    FulfillmentState.REFUSED,
+    FulfillmentState.TOO_LATE,
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ def claim_due_actions(tx: AccountTransaction, *, limit: int, lease: timedelta) -
             fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
         )
         .order_by(
-            fulfillment_queue.c.state.in_(["cancel_asked", "hold_asked"]).desc(),
+            fulfillment_queue.c.state.in_([FulfillmentState.CANCEL_ASKED, FulfillmentState.HOLD_ASKED]).desc(),
             fulfillment_queue.c.ship_by.asc().nulls_last(),
         )
         .limit(limit)
@@ -257,7 +266,7 @@ def held_orders(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
         )
         .where(
             fulfillment_queue.c.account_id == tx.account_id,
-            fulfillment_queue.c.state.in_(["held", "hold_asked", "holding", "refused", "too_late"]),
+            fulfillment_queue.c.state.in_(_WAITS_FOR_SOMETHING),
         )
         .order_by(fulfillment_queue.c.ship_by.asc().nulls_last())
         .limit(limit)

@@ -7,23 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-
-class State(StrEnum):
-    """Where a fulfillment order is. The word in the table is the word here."""
-
-    QUEUED = "queued"  # to be pushed
-    PUSHING = "pushing"  # a push was begun; what came of it is not known until the warehouse answers
-    ACCEPTED = "accepted"  # the warehouse has it
-    REFUSED = "refused"  # the warehouse will not take it: a person must act
-    HELD = "held"  # not at the warehouse, and not to be pushed while a reason stands
-    HOLD_ASKED = "hold_asked"  # at the warehouse; it is being told to wait
-    HOLDING = "holding"  # at the warehouse, which waits
-    RELEASE = "release"  # the reason is gone; the warehouse is being told to go on
-    CANCEL_ASKED = "cancel_asked"  # cancelled at Amazon; the warehouse is being told, or has not decided
-    CANCELLED = "cancelled"  # it never left
-    TOO_LATE = "too_late"  # the warehouse could not stop it: a person must act
-    SHIPPED = "shipped"  # every unit has left, says the warehouse
-    CLOSED = "closed"  # Amazon shows it shipped; nothing is left to do
+from orders_pipeline.model.states import FulfillmentState
 
 
 class Event(StrEnum):
@@ -52,9 +36,9 @@ class Event(StrEnum):
     REPLAY = "replay"  # a person says: try again
 
 
-S, E = State, Event
+S, E = FulfillmentState, Event
 
-TRANSITIONS: dict[tuple[State, Event], State] = {
+TRANSITIONS: dict[tuple[FulfillmentState, Event], FulfillmentState] = {
     (S.QUEUED, E.SHIP): S.QUEUED,
     (S.QUEUED, E.HOLD): S.HELD,
     (S.QUEUED, E.CANCEL): S.CANCELLED,
@@ -189,11 +173,11 @@ ENDED = frozenset({S.CANCELLED, S.CLOSED})
 class IllegalTransition(Exception):
     """The event makes no sense in this state. It names both; the order stays as it was."""
 
-    def __init__(self, state: State, event: Event) -> None:
+    def __init__(self, state: FulfillmentState, event: Event) -> None:
         super().__init__(f"A fulfillment order that is {state} cannot take the event '{event}'")
 
 
-def next_state(state: State, event: Event) -> State:
+def next_state(state: FulfillmentState, event: Event) -> FulfillmentState:
     """The state after the event. Raises IllegalTransition; staying in the same state is legal and common."""
     try:
         return TRANSITIONS[state, event]
@@ -212,7 +196,7 @@ def as_markdown() -> str:
         "| state | event → next state |",
         "| --- | --- |",
     ]
-    for state in State:
+    for state in FulfillmentState:
         steps = [
             f"{event} → {'stays' if after is state else f'**{after}**'}"
             for (before, event), after in TRANSITIONS.items()

@@ -11,6 +11,7 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.event_decision import Known, Plan, Told, is_news, plan_event
 from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
+from orders_pipeline.model.states import LEFT
 from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed
 from orders_pipeline.orders.questions import record_told_cancellation
 from orders_pipeline.orders.rows import (
@@ -26,8 +27,6 @@ EVENTS_A_BATCH = 200
 STATUS_UNKNOWN = "UNKNOWN"
 # A change later than this after its event came has not happened: its time would outrank every answer of Amazon's.
 CLOCK_TOLERANCE = timedelta(minutes=5)
-# In these states of the fulfillment order all of it has left, or it is over.
-_LEFT = frozenset({"shipped", "closed"})
 
 
 @dataclass(slots=True)
@@ -167,5 +166,5 @@ def _known(row: AnyRow | None, queue_state: str | None) -> Known | None:
         last_updated_at=row.last_updated_at,
         fetched=row.fetched_at is not None,
         cancellation_told=row.cancellation_told_at is not None,
-        left=queue_state in _LEFT,
+        left=queue_state in LEFT,
     )

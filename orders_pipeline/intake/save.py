@@ -12,13 +12,9 @@ from orders_pipeline.intake.addresses import address_retry
 from orders_pipeline.intake.order_rows import item_values, order_values, to_ship_by_item
 from orders_pipeline.intake.rechecks import review_answer
 from orders_pipeline.intake.verification import Verified, keep_verification
-from orders_pipeline.model.order import (
-    MERCHANT,
-    NOT_FOR_THE_WAREHOUSE,
-    Order,
-    OrderStatus,
-    ShippingDetails,
-)
+from orders_pipeline.model.order import MERCHANT, NOT_FOR_THE_WAREHOUSE, Order, OrderStatus
+from orders_pipeline.model.shipping_details import ShippingDetails
+from orders_pipeline.model.states import AT_THE_WAREHOUSE, NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import may_be_stored
 from orders_pipeline.orders.rows import (
@@ -35,9 +31,7 @@ from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values
 
 SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 # In these states the warehouse has not got the address, or not surely: a push may have to be repeated.
-NEEDS_DETAILS = frozenset({None, "queued", "pushing", "held", "refused"})
-# In these the warehouse has the order, and ships what it was told.
-_AT_THE_WAREHOUSE = frozenset({"pushing", "accepted", "hold_asked", "holding", "release"})
+NEEDS_DETAILS = NOT_AT_THE_WAREHOUSE | {None, FulfillmentState.PUSHING}
 # After its delivery window: by then the retention destroys the details of an order that still waits, each night anew.
 DETAILS_OF_USE = timedelta(days=28)
 
@@ -60,8 +54,8 @@ def save_answer(
     order, details = answer.order, answer.details
     values = order_values(tx.account_id, order)
     if answer.asked_for_details:
-        shippable = details is not None and details.is_shippable
-        values |= {"has_address": shippable, "address_hidden": details is not None and details.is_hidden}
+        shippable = details is not None and details.address.is_shippable
+        values |= {"has_address": shippable, "address_hidden": details is not None and details.address.is_hidden}
         if shippable:
             values["address_at"] = database_now(tx.connection)
     before = to_ship_by_item(item_rows(tx, order.order_id))
@@ -72,7 +66,7 @@ def save_answer(
         keep_verification(tx, order.order_id, answer.verified)
     merged = order_row(tx, order.order_id)
     close_alert(tx, key=f"order.parked:{order.order_id}")
-    if taken and claim.queue_state in _AT_THE_WAREHOUSE:
+    if taken and claim.queue_state in AT_THE_WAREHOUSE:
         _tell_of_fewer_pieces(tx, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
@@ -93,7 +87,7 @@ def save_answer(
             # It was told to be over, or Amazon's to ship, and is ours to ship after all.
             request_fetch(tx, order_id=order.order_id)
         return True
-    if details is not None and details.is_shippable:
+    if details is not None and details.address.is_shippable:
         vault.store(
             tx,
             kind=SHIPPING_DETAILS,

@@ -21,6 +21,7 @@ from orders_pipeline.model.order import (
     Verification,
     VerificationsPort,
 )
+from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE
 from orders_pipeline.orders.questions import save_verification, unverified_orders
 from orders_pipeline.orders.rows import FetchClaim, order_row, request_fetch
 
@@ -30,7 +31,7 @@ PENDING_RETRY, DECIDED_RETRY = timedelta(minutes=15), timedelta(hours=2)
 # An approval may be taken back while the order waits for something else: an older one is looked at again.
 APPROVAL_STANDS = timedelta(hours=1)
 # In these states of the fulfillment order the warehouse has surely not got it.
-_NOT_AT_THE_WAREHOUSE = frozenset({None, "queued", "held", "refused"})
+_WAITS_HERE = NOT_AT_THE_WAREHOUSE | {None}
 ROLE_ALERT = "amazon.role:regulated_info"
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 _WORDS = frozenset({APPROVED, PENDING, "Rejected", "Expired", "Cancelled"})
@@ -81,7 +82,7 @@ def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_
 def _stands(claim: FetchClaim) -> bool:
     if claim.verification != APPROVED:
         return False
-    if claim.queue_state not in _NOT_AT_THE_WAREHOUSE:
+    if claim.queue_state not in _WAITS_HERE:
         return True
     age = claim.claimed_at - claim.verified_at if claim.verified_at is not None else APPROVAL_STANDS
     # A time that is still to come is no proof.

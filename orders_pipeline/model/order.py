@@ -5,13 +5,13 @@ What identifies a buyer is in `ShippingDetails` alone, never in `Order`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, Flag, auto
 from typing import Protocol
 
-from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import ShippingDetails
 
 
 class OrderStatus:
@@ -128,75 +128,6 @@ class Order:
     @property
     def cancellation_requested(self) -> bool:
         return any(item.cancellation_requested and not item.cancelled for item in self.items)
-
-
-@dataclass(frozen=True, slots=True)
-class ItemDetails:
-    """What a buyer wrote for one line."""
-
-    gift_message: PersonalText | None = None
-    customization_url: PersonalText | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShippingDetails:
-    """The PII that the warehouse needs to ship one order, and no more (no buyer e-mail, no buyer name).
-
-    `items` is keyed by order item id and holds only lines that have something. Whether an address can be shipped to is
-    `is_shippable`: Amazon has answered blank addresses for days (facts/peers §2, 23).
-    """
-
-    name: PersonalText | None = None
-    company: PersonalText | None = None
-    address_line1: PersonalText | None = None
-    address_line2: PersonalText | None = None
-    address_line3: PersonalText | None = None
-    city: PersonalText | None = None
-    district: PersonalText | None = None
-    state_or_region: PersonalText | None = None
-    postal_code: PersonalText | None = None
-    country_code: str | None = None
-    phone: PersonalText | None = None
-    address_type: str | None = None
-    items: dict[str, ItemDetails] = field(default_factory=dict)
-
-    def plain_fields(self) -> list[tuple[str, str]]:
-        """(name, text) of every field that is there, in clear: for a person who was let in, on a terminal."""
-        named: list[tuple[str, PersonalText | str | None]] = [
-            ("name", self.name),
-            ("company", self.company),
-            ("address_line1", self.address_line1),
-            ("address_line2", self.address_line2),
-            ("address_line3", self.address_line3),
-            ("city", self.city),
-            ("district", self.district),
-            ("state_or_region", self.state_or_region),
-            ("postal_code", self.postal_code),
-            ("country_code", self.country_code),
-            ("phone", self.phone),
-        ]
-        for item_id, item in self.items.items():
-            named.append((f"gift_message {item_id}", item.gift_message))
-            named.append((f"customization_url {item_id}", item.customization_url))
-        return [(name, value.plain() if isinstance(value, PersonalText) else value) for name, value in named if value]
-
-    @property
-    def is_shippable(self) -> bool:
-        """Whether a carrier can find it: who, which door, which country, and where in it.
-
-        No field of an address is required by Amazon's models. Singapore has no city, the Emirates no postal code.
-        """
-        who = self.name or self.company
-        door = self.address_line1 or self.address_line2 or self.address_line3
-        place = self.city or self.postal_code or self.district or self.state_or_region
-        return bool(who and door and place and self.country_code)
-
-    @property
-    def is_hidden(self) -> bool:
-        """The place is there and neither a name nor a door: Amazon shows that much to who lacks the role."""
-        place = self.city or self.state_or_region or self.country_code
-        somebody = self.name or self.company or self.address_line1 or self.address_line2 or self.address_line3
-        return bool(place) and not somebody
 
 
 class OrderParts(Flag):

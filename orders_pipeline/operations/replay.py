@@ -12,11 +12,11 @@ from orders_pipeline.alerts.rows import close_alerts_about
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.replay import replay_fulfillment
+from orders_pipeline.model.states import NEEDS_A_PERSON
 from orders_pipeline.operations.parked_work import parked_orders, retry_packages
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
 from orders_pipeline.orders.questions import believe_amazon
 from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
-from orders_pipeline.shipments.states import NEEDS_A_PERSON
 
 
 @dataclass(slots=True)

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, not_, select, update
 
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.model.order import REGULATED_PROGRAM
-from orders_pipeline.orders.rows import CANCELLED
+from orders_pipeline.model.order import REGULATED_PROGRAM, OrderStatus
 from orders_pipeline.orders.tables import orders
 
 
@@ -24,7 +23,7 @@ def record_told_cancellation(tx: AccountTransaction, *, order_id: str, told_at: 
             cancellation_told_at=func.clock_timestamp(),
             told_at=func.greatest(orders.c.told_at, told_at),
             queue_stale=True,
-            **({"status": CANCELLED} if over else {}),
+            **({"status": OrderStatus.CANCELLED} if over else {}),
         )
     )
 

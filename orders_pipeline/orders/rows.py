@@ -11,13 +11,12 @@ from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, 
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.model.order import UNKNOWN_FULFILLER, OrderStatus
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 
-# Canonical statuses (model.order) that an event sets by itself and that an older answer must not take back.
-CANCELLED = "CANCELLED"
-UNKNOWN_FULFILLER = "UNKNOWN"
-TOLD_WITHOUT_ASKING = ("SHIPPED", "INVOICE_UNCONFIRMED")
+# Statuses that an event sets by itself, and that an older answer must not take back.
+TOLD_WITHOUT_ASKING = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +228,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
             orders.c.status.in_(TOLD_WITHOUT_ASKING),
             orders.c.last_updated_at > new.last_updated_at,
         ),
-        and_(orders.c.status == CANCELLED, orders.c.told_at > new.last_updated_at),
+        and_(orders.c.status == OrderStatus.CANCELLED, orders.c.told_at > new.last_updated_at),
     )
     changed["status"] = case((told_later, orders.c.status), else_=new.status)
     # What an earlier answer said of who ships outlives one that says nothing of it.

@@ -23,6 +23,7 @@ from orders_pipeline.channels.amazon.errors import (
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database, database_now
 from orders_pipeline.model.order import LABEL_PROGRAMS, OrdersPort, OrderStatus
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation, ShipmentsPort
+from orders_pipeline.model.states import TO_SEND, PackageState
 from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.shipments.edits import Edited
@@ -35,7 +36,6 @@ from orders_pipeline.shipments.rows import (
     postpone_due_confirmations,
     update_confirmation,
 )
-from orders_pipeline.shipments.states import TO_SEND, PackageState
 from orders_pipeline.work.workers import concerns_all, over_each, where_from
 
 CONFIRM_WORKERS = 4

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from orders_pipeline.model.states import PackageState
 from orders_pipeline.shipments.pieces import same_lines
 from orders_pipeline.shipments.rows import Confirmation
-from orders_pipeline.shipments.states import PackageState
 
 
 class Edited(StrEnum):

@@ -10,6 +10,7 @@ from functools import partial
 from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
+from orders_pipeline.model.states import SUPERSEDED, PackageState
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
 from orders_pipeline.shipments.confirmable import alert_held, why_not
@@ -28,7 +29,6 @@ from orders_pipeline.shipments.rows import (
     reopen_failed_events,
     update_confirmation,
 )
-from orders_pipeline.shipments.states import SUPERSEDED, PackageState
 from orders_pipeline.shipments.voids import take_new_label, take_void
 from orders_pipeline.work.workers import apart, where_from
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.model.states import PackageState
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.pieces import same_lines, share_an_item
 from orders_pipeline.shipments.rows import Confirmation, update_confirmation
-from orders_pipeline.shipments.states import PackageState
 
 
 def voided_twin(lines: Sequence[Mapping[str, Any]], packages: Sequence[Confirmation]) -> Confirmation | None:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.database.locks import hold_name
+from orders_pipeline.model.states import PackageState
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.shipments.tables import shipment_confirmations, wms_cursors, wms_shipments
@@ -210,7 +211,7 @@ def lock_confirmed_under(tx: AccountTransaction, carrier_code: str, limit: int) 
         select(shipment_confirmations)
         .where(
             c.account_id == tx.account_id,
-            c.state == "confirmed",
+            c.state == PackageState.CONFIRMED,
             c.carrier_code == carrier_code,
             c.action_due_at.is_not(None),
         )

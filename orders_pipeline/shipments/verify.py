@@ -21,6 +21,7 @@ from orders_pipeline.channels.amazon.carriers import OTHER
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import Order, OrderParts, OrderStatus, Package, Priority
+from orders_pipeline.model.states import TO_READ_BACK, PackageState
 from orders_pipeline.orders.rows import request_fetch
 from orders_pipeline.shipments.confirm import (
     ACCOUNT_RETRY,
@@ -45,7 +46,6 @@ from orders_pipeline.shipments.rows import (
     lock_confirmations,
     update_confirmation,
 )
-from orders_pipeline.shipments.states import TO_READ_BACK, PackageState
 from orders_pipeline.work.workers import over_each
 
 # Amazon may show a package some minutes late; three looks (15 s, 1 min, 4 min) before it is told again.

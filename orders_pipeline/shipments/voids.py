@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.model.states import SUPERSEDED, PackageState
 from orders_pipeline.shipments.confirmable import alert_held, why_not
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.labels import label_to_go_back_to, read_labels
@@ -22,7 +23,6 @@ from orders_pipeline.shipments.rows import (
     package_events,
     update_confirmation,
 )
-from orders_pipeline.shipments.states import SUPERSEDED, PackageState
 
 _ALERTS_OF_A_LABEL = ("held", "refused", "dropped", "blocked", "by_hand", "earlier_label")
 _ALERTS_OF_A_VOID = ("voided", "unknown", "void_unclear", "earlier_label")

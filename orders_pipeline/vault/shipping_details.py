@@ -6,24 +6,19 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from orders_pipeline.model.order import ItemDetails, ShippingDetails
 from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import Address, ItemDetails, ShippingDetails
 from orders_pipeline.vault.held_words import HeldValues
 
 # The vault's name for this kind of record.
 SHIPPING_DETAILS = "shipping_details"
-_PLAIN_FIELDS = ("country_code", "address_type")
+_ITEM_FIELDS = frozenset(field.name for field in fields(ItemDetails))
+_NOT_PERSONAL = frozenset({"country_code", "address_type"})
 
 
 def shipping_details_to_bytes(details: ShippingDetails) -> bytes:
     """The details in clear, as canonical JSON: hand the result to the vault and to nothing else."""
-    document: dict[str, Any] = {}
-    for field in fields(ShippingDetails):
-        value = getattr(details, field.name)
-        if isinstance(value, PersonalText):
-            document[field.name] = value.plain()
-        elif field.name in _PLAIN_FIELDS and value is not None:
-            document[field.name] = value
+    document: dict[str, Any] = {name: text for name, text in details.address.plain().items() if text is not None}
     document["items"] = {
         item_id: {
             name: text.plain()
@@ -38,30 +33,24 @@ def shipping_details_to_bytes(details: ShippingDetails) -> bytes:
 def shipping_details_from_bytes(content: bytes) -> ShippingDetails:
     """What `shipping_details_to_bytes` wrote. Fields that a newer release added are passed over."""
     document: dict[str, Any] = json.loads(content)
-    known: dict[str, Any] = {}
-    for field in fields(ShippingDetails):
-        if field.name in document and field.name != "items":
-            value = document[field.name]
-            known[field.name] = value if field.name in _PLAIN_FIELDS else PersonalText(value)
-    known["items"] = {
-        item_id: ItemDetails(
-            gift_message=_personal(item.get("gift_message")), customization_url=_personal(item.get("customization_url"))
-        )
+    address: dict[str, Any] = {
+        field.name: text if field.name in _NOT_PERSONAL else PersonalText(text)
+        for field in fields(Address)
+        if (text := document.get(field.name)) is not None
+    }
+    items = {
+        item_id: ItemDetails(**{name: PersonalText(text) for name, text in item.items() if name in _ITEM_FIELDS})
         for item_id, item in document.get("items", {}).items()
     }
-    return ShippingDetails(**known)
+    return ShippingDetails(Address(**address), items)
 
 
 def held_values(details: ShippingDetails) -> HeldValues:
     """The values that would give the buyer away, in clear: hand the result to the vault and to nothing else."""
-    texts = [details.address_line1, details.address_line2, details.address_line3, details.company]
-    texts += [item.gift_message for item in details.items.values()]
-    return HeldValues(names=_plain(details.name), phones=_plain(details.phone), texts=_plain(*texts))
+    address = details.address
+    texts = [*address.lines, address.company, *(item.gift_message for item in details.items.values())]
+    return HeldValues(names=_plain(address.name), phones=_plain(address.phone), texts=_plain(*texts))
 
 
 def _plain(*values: PersonalText | None) -> tuple[str, ...]:
     return tuple(value.plain() for value in values if value is not None)
-
-
-def _personal(value: str | None) -> PersonalText | None:
-    return PersonalText(value) if value is not None else None

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import Address
 
 
 class WarehouseError(Exception):
@@ -35,24 +36,6 @@ class WarehouseRefused(WarehouseError):
 
 
 @dataclass(frozen=True, slots=True)
-class ShipTo:
-    """Where the parcel goes. Plain only in `FulfillmentOrder.wire()`."""
-
-    name: PersonalText | None = None
-    company: PersonalText | None = None
-    address_line1: PersonalText | None = None
-    address_line2: PersonalText | None = None
-    address_line3: PersonalText | None = None
-    city: PersonalText | None = None
-    district: PersonalText | None = None
-    state_or_region: PersonalText | None = None
-    postal_code: PersonalText | None = None
-    country_code: str | None = None
-    phone: PersonalText | None = None
-    address_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class FulfillmentLine:
     line_ref: str
     sku: str | None
@@ -75,12 +58,11 @@ class FulfillmentOrder:
     service_level: str | None
     is_prime: bool
     is_business: bool
-    ship_to: ShipTo
+    ship_to: Address
     lines: tuple[FulfillmentLine, ...]
 
     def wire(self) -> dict[str, object]:
         """The JSON object of the contract, in clear: for the request's body and its fingerprint, nowhere else."""
-        address = self.ship_to
         return {
             "order_ref": self.order_ref,
             "channel": "amazon",
@@ -92,20 +74,7 @@ class FulfillmentOrder:
             "service_level": self.service_level,
             "is_prime": self.is_prime,
             "is_business": self.is_business,
-            "ship_to": {
-                "name": _plain(address.name),
-                "company": _plain(address.company),
-                "address_line1": _plain(address.address_line1),
-                "address_line2": _plain(address.address_line2),
-                "address_line3": _plain(address.address_line3),
-                "city": _plain(address.city),
-                "district": _plain(address.district),
-                "state_or_region": _plain(address.state_or_region),
-                "postal_code": _plain(address.postal_code),
-                "country_code": address.country_code,
-                "phone": _plain(address.phone),
-                "address_type": address.address_type,
-            },
+            "ship_to": self.ship_to.plain(),
             "lines": [
                 {
                     "line_ref": line.line_ref,

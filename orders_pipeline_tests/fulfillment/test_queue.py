@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.fulfillment.states import TRANSITIONS, Event, State
+from orders_pipeline.fulfillment.states import TRANSITIONS, Event
+from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
@@ -121,7 +122,7 @@ def test_an_impossible_step_is_that_orders_alone(world: World, monkeypatch: pyte
     world.absorb()
     world.fetch()
     world.derive()
-    monkeypatch.delitem(TRANSITIONS, (State.QUEUED, Event.CANCEL))
+    monkeypatch.delitem(TRANSITIONS, (FulfillmentState.QUEUED, Event.CANCEL))
     world.amazon.cancel(stuck)
     world.hear()
     world.sync()

@@ -13,59 +13,61 @@ from orders_pipeline.fulfillment.states import (
     TRANSITIONS,
     Event,
     IllegalTransition,
-    State,
     next_state,
 )
+from orders_pipeline.model.states import FulfillmentState
 
 # What deriving the queue may say of an order in any state: what Amazon wants, and what the warehouse has reported.
 FROM_AMAZON = (Event.SHIP, Event.HOLD, Event.CANCEL, Event.CLOSE)
 FROM_THE_WAREHOUSE = (Event.PACKAGE_LEFT, Event.ALL_LEFT, Event.WAREHOUSE_CANCELLED)
-PAIRS = list(product(State, FROM_AMAZON + FROM_THE_WAREHOUSE))
+PAIRS = list(product(FulfillmentState, FROM_AMAZON + FROM_THE_WAREHOUSE))
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_every_pair_is_a_legal_step_or_refused_by_name(state: State, event: Event):
+@pytest.mark.parametrize(("state", "event"), list(product(FulfillmentState, Event)))
+def test_every_pair_is_a_legal_step_or_refused_by_name(state: FulfillmentState, event: Event):
     if (state, event) in TRANSITIONS:
-        assert isinstance(next_state(state, event), State)
+        assert isinstance(next_state(state, event), FulfillmentState)
     else:
         with pytest.raises(IllegalTransition, match=f"that is {state} cannot take the event '{event}'"):
             next_state(state, event)
 
 
 @pytest.mark.parametrize(("state", "event"), PAIRS)
-def test_what_amazon_or_the_warehouse_says_is_legal_in_every_state(state: State, event: Event):
+def test_what_amazon_or_the_warehouse_says_is_legal_in_every_state(state: FulfillmentState, event: Event):
     next_state(state, event)
 
 
 @pytest.mark.parametrize(("state", "event"), PAIRS)
-def test_being_told_the_same_again_changes_nothing(state: State, event: Event):
+def test_being_told_the_same_again_changes_nothing(state: FulfillmentState, event: Event):
     once = next_state(state, event)
     assert next_state(once, event) is once
 
 
-@pytest.mark.parametrize("state", State)
-def test_a_cancellation_never_leads_to_the_order_being_sent(state: State):
+@pytest.mark.parametrize("state", FulfillmentState)
+def test_a_cancellation_never_leads_to_the_order_being_sent(state: FulfillmentState):
     after = next_state(state, Event.CANCEL)
     assert after in (
-        State.CANCELLED,
-        State.CANCEL_ASKED,
-        State.TOO_LATE,
-        State.CLOSED,
+        FulfillmentState.CANCELLED,
+        FulfillmentState.CANCEL_ASKED,
+        FulfillmentState.TOO_LATE,
+        FulfillmentState.CLOSED,
         # Decided once the outcome of the push is known.
-        State.PUSHING,
+        FulfillmentState.PUSHING,
     )
-    if after is State.PUSHING:
-        assert next_state(next_state(after, Event.PUSH_ACCEPTED), Event.CANCEL) is State.CANCEL_ASKED
+    if after is FulfillmentState.PUSHING:
+        assert next_state(next_state(after, Event.PUSH_ACCEPTED), Event.CANCEL) is FulfillmentState.CANCEL_ASKED
 
 
-@pytest.mark.parametrize("state", [state for state in State if state not in (State.QUEUED, State.HELD)])
-def test_an_order_that_the_warehouse_may_have_is_not_taken_for_cancelled_without_asking_it(state: State):
-    if state is not State.CANCELLED:
-        assert next_state(state, Event.CANCEL) is not State.CANCELLED
+@pytest.mark.parametrize(
+    "state", [state for state in FulfillmentState if state not in (FulfillmentState.QUEUED, FulfillmentState.HELD)]
+)
+def test_an_order_that_the_warehouse_may_have_is_not_taken_for_cancelled_without_asking_it(state: FulfillmentState):
+    if state is not FulfillmentState.CANCELLED:
+        assert next_state(state, Event.CANCEL) is not FulfillmentState.CANCELLED
 
 
-@pytest.mark.parametrize("state", [state for state in State if state not in ENDED])
-def test_from_every_state_there_is_a_way_to_an_end(state: State):
+@pytest.mark.parametrize("state", [state for state in FulfillmentState if state not in ENDED])
+def test_from_every_state_there_is_a_way_to_an_end(state: FulfillmentState):
     reached, front = {state}, [state]
     while front:
         current = front.pop()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from orders_pipeline.intake.addresses import address_retry
-from orders_pipeline.model.order import ShippingDetails
 from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import Address
 from orders_pipeline_tests.world import World
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -111,5 +111,5 @@ def test_amazon_is_asked_ever_less_often_and_once_more_when_a_person_is_told(
 )
 def test_what_an_address_must_have(fields: dict[str, str], shippable: bool):
     masked: dict[str, Any] = {name: PersonalText(text) for name, text in fields.items()}
-    assert ShippingDetails(**masked, country_code="SG").is_shippable is shippable
-    assert not ShippingDetails(**masked).is_shippable, "without a country"
+    assert Address(**masked, country_code="SG").is_shippable is shippable
+    assert not Address(**masked).is_shippable, "without a country"

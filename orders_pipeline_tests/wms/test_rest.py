@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import Address
 from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
 from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, SELLER_ID, WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -23,7 +24,6 @@ from orders_pipeline.wms.port import (
     FulfillmentLine,
     FulfillmentOrder,
     PushResult,
-    ShipTo,
     WarehouseError,
     WarehouseOrder,
     WarehouseRefused,
@@ -47,7 +47,7 @@ ORDER = FulfillmentOrder(
     service_level="STANDARD",
     is_prime=False,
     is_business=False,
-    ship_to=ShipTo(
+    ship_to=Address(
         name=PersonalText("Canary Quillfeather"),
         address_line1=PersonalText(STREET),
         city=PersonalText("Duluth"),

@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orders_pipeline.model.order import AMAZON, OrderStatus
+from orders_pipeline.model.states import AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.privacy.rules import Rule
 
 LIMIT = timedelta(days=30)
@@ -45,11 +46,11 @@ KEPT_AT_MOST = WINDOW_AT_MOST + LIMIT - LIMIT_MARGIN
 _BELIEVED_FOR = timedelta(days=20 * 365)
 
 _SHIPPED = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED})
-# Words of fulfillment.states: stages talk to each other through the store.
-_HELD = frozenset({"held", "hold_asked", "holding"})
-_NOT_TAKEN = frozenset({None, "queued", "refused"})
+S = FulfillmentState
+_HELD = frozenset({S.HELD, S.HOLD_ASKED, S.HOLDING})
+_NOT_TAKEN = frozenset({None, S.QUEUED, S.REFUSED})
 # The warehouse has the order and is still to ship it, stop it, or answer for it.
-_IN_WORK = frozenset({"pushing", "accepted", "hold_asked", "holding", "release", "cancel_asked", "too_late"})
+_IN_WORK = AT_THE_WAREHOUSE | {S.CANCEL_ASKED, S.TOO_LATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def due(facts: KeptDetails, now: datetime) -> Due:
         # What is on its way, or still to be stopped, needs its label; what we hold does not.
         ours = min(since, latest)
         return decided(rule, ours, max(ours, settled) if waits else None)
-    if facts.status in _SHIPPED and facts.queue_state in (None, "closed") and facts.unsettled_packages == 0:
+    if facts.status in _SHIPPED and facts.queue_state in (None, S.CLOSED) and facts.unsettled_packages == 0:
         return decided(Rule.READ_BACK, settled)
     if facts.queue_state in _HELD:
         return decided(Rule.HELD, latest)

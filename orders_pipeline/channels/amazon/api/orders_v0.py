@@ -45,8 +45,8 @@ from orders_pipeline.model.order import (
     Priority,
     SearchPage,
     SearchWindow,
-    ShippingDetails,
 )
+from orders_pipeline.model.shipping_details import ShippingDetails
 
 logger = logging.getLogger(__name__)
 

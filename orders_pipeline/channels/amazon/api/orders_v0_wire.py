@@ -11,15 +11,14 @@ from decimal import Decimal
 from orders_pipeline.channels.amazon.api.fields import Fields
 from orders_pipeline.model.order import (
     REGULATED_PROGRAM,
-    ItemDetails,
     Money,
     Order,
     OrderItem,
     OrderStatus,
-    ShippingDetails,
     canonical_fulfiller,
     canonical_status,
 )
+from orders_pipeline.model.shipping_details import Address, ItemDetails, ShippingDetails
 
 UNKNOWN_STATUS = "UNKNOWN"
 
@@ -79,19 +78,21 @@ def read_shipping_details(address: Fields, items: list[Fields]) -> ShippingDetai
         return None
     address_type = address.text("AddressType")
     return ShippingDetails(
-        name=address.personal("Name"),
-        company=address.personal("CompanyName"),
-        address_line1=address.personal("AddressLine1"),
-        address_line2=address.personal("AddressLine2"),
-        address_line3=address.personal("AddressLine3"),
-        city=address.personal("City") or address.personal("Municipality"),
-        district=address.personal("District") or address.personal("County"),
-        state_or_region=address.personal("StateOrRegion"),
-        postal_code=address.personal("PostalCode"),
-        country_code=address.text("CountryCode"),
-        phone=address.personal("Phone"),
-        address_type=address_type.upper() if address_type else None,
-        items=texts,
+        Address(
+            name=address.personal("Name"),
+            company=address.personal("CompanyName"),
+            address_line1=address.personal("AddressLine1"),
+            address_line2=address.personal("AddressLine2"),
+            address_line3=address.personal("AddressLine3"),
+            city=address.personal("City") or address.personal("Municipality"),
+            district=address.personal("District") or address.personal("County"),
+            state_or_region=address.personal("StateOrRegion"),
+            postal_code=address.personal("PostalCode"),
+            country_code=address.text("CountryCode"),
+            phone=address.personal("Phone"),
+            address_type=address_type.upper() if address_type else None,
+        ),
+        texts,
     )
 
 

@@ -18,15 +18,8 @@ from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
 from orders_pipeline.channels.amazon.http.timing import Deadline
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER, SEARCH_ORDERS, Operation
-from orders_pipeline.model.order import (
-    FetchedOrder,
-    Order,
-    OrderParts,
-    Priority,
-    SearchPage,
-    SearchWindow,
-    ShippingDetails,
-)
+from orders_pipeline.model.order import FetchedOrder, Order, OrderParts, Priority, SearchPage, SearchWindow
+from orders_pipeline.model.shipping_details import ShippingDetails
 
 API_VERSION = "2026-01-01"
 # Without FULFILLMENT an order has no status; whether a cancellation was asked for is looked at before every step.

@@ -7,16 +7,8 @@ customization URL with the product, so they are dropped here when they were not 
 from __future__ import annotations
 
 from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
-from orders_pipeline.model.order import (
-    ItemDetails,
-    Money,
-    Order,
-    OrderItem,
-    Package,
-    ShippingDetails,
-    canonical_fulfiller,
-    canonical_status,
-)
+from orders_pipeline.model.order import Money, Order, OrderItem, Package, canonical_fulfiller, canonical_status
+from orders_pipeline.model.shipping_details import Address, ItemDetails, ShippingDetails
 
 UNKNOWN_STATUS = "UNKNOWN"
 
@@ -59,19 +51,21 @@ def read_shipping_details(body: Fields) -> ShippingDetails | None:
     if not address and not items:
         return None
     return ShippingDetails(
-        name=address.personal("name"),
-        company=address.personal("companyName"),
-        address_line1=address.personal("addressLine1"),
-        address_line2=address.personal("addressLine2"),
-        address_line3=address.personal("addressLine3"),
-        city=address.personal("city") or address.personal("municipality"),
-        district=address.personal("districtOrCounty"),
-        state_or_region=address.personal("stateOrRegion"),
-        postal_code=address.personal("postalCode"),
-        country_code=address.text("countryCode"),
-        phone=address.personal("phone"),
-        address_type=address.text("addressType"),
-        items=items,
+        Address(
+            name=address.personal("name"),
+            company=address.personal("companyName"),
+            address_line1=address.personal("addressLine1"),
+            address_line2=address.personal("addressLine2"),
+            address_line3=address.personal("addressLine3"),
+            city=address.personal("city") or address.personal("municipality"),
+            district=address.personal("districtOrCounty"),
+            state_or_region=address.personal("stateOrRegion"),
+            postal_code=address.personal("postalCode"),
+            country_code=address.text("countryCode"),
+            phone=address.personal("phone"),
+            address_type=address.text("addressType"),
+        ),
+        items,
     )
 
 

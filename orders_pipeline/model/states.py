@@ -1,0 +1,68 @@
+"""The states that a fulfillment order and a package can be in.
+
+Every domain reads them, so they stand below all domains. The words are the ones that the database holds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FulfillmentState(StrEnum):
+    """Where a fulfillment order is."""
+
+    QUEUED = "queued"  # to be pushed
+    PUSHING = "pushing"  # a push was begun; what came of it is not known until the warehouse answers
+    ACCEPTED = "accepted"  # the warehouse has it
+    REFUSED = "refused"  # the warehouse will not take it: a person must act
+    HELD = "held"  # not at the warehouse, and not to be pushed while a reason stands
+    HOLD_ASKED = "hold_asked"  # at the warehouse; it is being told to wait
+    HOLDING = "holding"  # at the warehouse, which waits
+    RELEASE = "release"  # the reason is gone; the warehouse is being told to go on
+    CANCEL_ASKED = "cancel_asked"  # cancelled at Amazon; the warehouse is being told, or has not decided
+    CANCELLED = "cancelled"  # it never left
+    TOO_LATE = "too_late"  # the warehouse could not stop it: a person must act
+    SHIPPED = "shipped"  # every unit has left, says the warehouse
+    CLOSED = "closed"  # Amazon shows it shipped; nothing is left to do
+
+
+# The warehouse has not got the order: `fulfillment` may still decide otherwise by itself.
+NOT_AT_THE_WAREHOUSE = frozenset({FulfillmentState.QUEUED, FulfillmentState.HELD, FulfillmentState.REFUSED})
+# A push was begun or answered, and the warehouse may ship what it was sent.
+AT_THE_WAREHOUSE = frozenset(
+    {
+        FulfillmentState.PUSHING,
+        FulfillmentState.ACCEPTED,
+        FulfillmentState.HOLD_ASKED,
+        FulfillmentState.HOLDING,
+        FulfillmentState.RELEASE,
+    }
+)
+# All of the order left, or nothing of it will.
+LEFT = frozenset({FulfillmentState.SHIPPED, FulfillmentState.CLOSED})
+
+
+class PackageState(StrEnum):
+    """Where a package is between the warehouse and Amazon."""
+
+    PENDING = "pending"  # Amazon is to be told (or told again)
+    SENDING = "sending"  # a call was begun; what came of it is not known: read back before repeating
+    SENT = "sent"  # Amazon answered 204 (or refused): what it shows is still to be read
+    CONFIRMED = "confirmed"  # seen in Amazon's own answer
+    HELD = "held"  # it cannot be told to Amazon as it is: a person must act
+    REFUSED = "refused"  # Amazon refuses it, and does not show it: a person must act
+    DROPPED = "dropped"  # Amazon accepted it again and again and never shows it: a person must act
+    BLOCKED = "blocked"  # its order is cancelled at Amazon: a person must act
+    NOT_NEEDED = "not_needed"  # Amazon knows the parcel by itself (label bought there)
+    BY_HAND = "by_hand"  # someone confirmed the order elsewhere; Amazon shows it shipped
+    VOIDED = "voided"  # it will not travel
+    REPLACED = "replaced"  # another package has taken over its reference id
+
+
+TO_SEND = (PackageState.PENDING,)
+TO_READ_BACK = (PackageState.SENDING, PackageState.SENT)
+NEEDS_A_PERSON = (PackageState.HELD, PackageState.REFUSED, PackageState.DROPPED, PackageState.BLOCKED)
+# Amazon has to hear of these before their ship-by time.
+UNCONFIRMED = (*TO_SEND, *TO_READ_BACK, *NEEDS_A_PERSON)
+# Nothing is told of these any more, unless the warehouse reports them as shipped again.
+SUPERSEDED = (PackageState.VOIDED, PackageState.REPLACED)
