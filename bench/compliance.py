@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from bench.table import Row, row, tell
+from bench.table import Row, notify, row
 from bench.vault import PLAINTEXT
 from bench.workload import Workload
 from orders_pipeline.audit.log import AuditLog
@@ -55,7 +55,7 @@ def run(workload: Workload) -> list[Row]:
             for check in CHECKS:
                 few, many = (_in_a_process_of_its_own(check, urls[name], keyring) for name in ("few", "many"))
                 label = check.replace("_", " ")
-                tell(f"{label}: looked at {orders:,} orders in {many[1] / 1e6:.0f} s")
+                notify(f"{label}: looked at {orders:,} orders in {many[1] / 1e6:.0f} s")
                 measured += [
                     row(f"{label}: peak MB over {orders:,} orders, against 1/100", many[0], few[0], "<= 1.5"),
                     row(f"{label}: µs an order, against 1/100", many[1] / orders, few[1] / few_orders, "<= 2"),
@@ -79,7 +79,7 @@ def _measure(check: str, url: str, keyring: str) -> None:
     started = time.perf_counter()
     if check == "nothing_past_its_time":
         outcome = nothing_past_its_time(database, account_id=SELLER)
-        assert outcome.numbers["kept_in_vault"], outcome
+        assert outcome.numbers["retained_in_vault"], outcome
     elif check == "every_record_opens":
         assert every_record_opens(vault).passed
     elif check == "every_reading_is_audited":
@@ -100,7 +100,7 @@ def _peak_megabytes() -> float:
 
 def _fill(database: Database, keys: LocalKeyring, orders: int) -> None:
     """Orders on their way to be shipped, each with its details and the entry of the call that read them."""
-    progress = Progress("orders made", orders, tell)
+    progress = Progress("orders made", orders, notify)
     for start in range(0, orders, FILL_BATCH):
         order_ids = [f"902-{number:07d}-0000000" for number in range(start, min(start + FILL_BATCH, orders))]
         with database.begin() as connection:

@@ -32,7 +32,7 @@ def row(name: str, ours: float, reference: float, goal: str) -> Row:
     return Row(name, round(ours, 3), round(reference, 3), round(ours / reference, 3) if reference else 0.0, goal)
 
 
-def tell(sentence: str) -> None:
+def notify(sentence: str) -> None:
     """How far a long benchmark is, beside the table."""
     Console(stderr=True, highlight=False).print(sentence)
 

@@ -21,7 +21,7 @@ from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.envelope import open_sealed, record_context, seal
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline.vault.rotation import settle_shreds
+from orders_pipeline.vault.rotation import complete_shreds
 
 TITLE = "The vault"
 SELLER = "A3TH9S8BH6GOGM"
@@ -114,7 +114,7 @@ def _shredding(database: Database, keys: LocalKeyring, orders: int) -> list[Row]
         _fill(connection, keys, order_ids)
     half = orders // 2
     shredded = _once(lambda: shred(order_ids[:half]))
-    settled = _once(lambda: settle_shreds(database, keys, AuditLog(database)))
+    settled = _once(lambda: complete_shreds(database, keys, AuditLog(database)))
     updated = _once(update_all)
     shredded += _once(lambda: shred(order_ids[half:]))
     return [

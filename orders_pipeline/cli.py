@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 _errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 _out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
-# What a person can mend: told in one sentence, without a traceback. Anything else is a defect, and shows one.
+# Errors that a person can correct print one sentence. Any other error is a defect and prints its traceback.
 EXPECTED = (
     SettingsError,
     EmbeddedPostgresError,
@@ -71,7 +71,7 @@ EXPECTED = (
 )
 
 
-def _told(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def _with_plain_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     @functools.wraps(command)
     def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
         try:
@@ -99,7 +99,7 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the Dagster UI (default: PORT, or 3000).")
 @click.option("--host", help="Address that the UI listens on (default: ORDERS_WEB_LISTEN, or 127.0.0.1).")
 @click.option("--read-only", is_flag=True, help="The UI shows everything, and nobody changes anything there.")
-@_told
+@_with_plain_errors
 def up(port: int | None, host: str | None, read_only: bool) -> None:
     """Start what is missing and run Dagster in the foreground, until SIGTERM or Ctrl-C."""
     settings = load_settings()
@@ -107,7 +107,7 @@ def up(port: int | None, host: str | None, read_only: bool) -> None:
     web = WebOptions(host or settings.web.listen, choose_port(port), read_only)
     # Before anything is started: a port that would let anybody in is refused with a sentence.
     open_access(settings.web, Listening(web.address, web.port), settings.data_dir)
-    sys.exit(serve(settings, web, tell=_warn))
+    sys.exit(serve(settings, web, notify=_warn))
 
 
 @main.command()
@@ -115,7 +115,7 @@ def up(port: int | None, host: str | None, read_only: bool) -> None:
 @click.option("--host", help="Address that the UI listens on (default: ORDERS_WEB_LISTEN, or 127.0.0.1).")
 @click.option("-w", "--workspace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--read-only", is_flag=True, help="The UI shows everything, and nobody changes anything there.")
-@_told
+@_with_plain_errors
 def web(port: int, host: str | None, workspace: Path | None, read_only: bool) -> None:
     """Serve the guarded Dagster UI alone, where daemon and code server are processes of their own."""
     from orders_pipeline.web.process import serve_web  # Dagster: only who serves it waits for it
@@ -129,7 +129,7 @@ def web(port: int, host: str | None, workspace: Path | None, read_only: bool) ->
     "--role", type=click.Choice([role.value for role in Role]), default=Role.OPERATOR.value, show_default=True
 )
 @click.password_option(help="Asked for, if it is not given; a shell's history keeps what is.")
-@_told
+@_with_plain_errors
 def web_user(name: str, role: str, password: str) -> None:
     """Make a person's line for ORDERS_WEB_USERS_FILE: it holds a hash of the password, never the password."""
     click.echo(user_line(name, Role(role), password))
@@ -141,7 +141,7 @@ def web_user(name: str, role: str, password: str) -> None:
     type=click.Choice([Phase.BEFORE.value, Phase.AFTER.value]),
     help="One half: before the new release starts, or after the old one has stopped (default: both).",
 )
-@_told
+@_with_plain_errors
 def migrate(only: str | None) -> None:
     """Create both databases if they are missing and bring the schema up to date (`up` does this too)."""
     started = prepare_store(load_settings(), Phase(only) if only else None)
@@ -154,22 +154,22 @@ def migrate(only: str | None) -> None:
 
 
 @main.command()
-@_told
+@_with_plain_errors
 def doctor() -> None:
     """Check settings, database, keys, warehouse, queue and Amazon: each line ok, or what to do."""
-    findings = examine(Deployment(load_settings()))
-    for finding in findings:
-        mark = "[green]ok  [/]" if finding.ok else "[bold red]todo[/]"
+    results = examine(Deployment(load_settings()))
+    for result in results:
+        mark = "[green]ok  [/]" if result.ok else "[bold red]todo[/]"
         _out.print(mark, end=" ", markup=True)
-        _say(f"{finding.subject}: {finding.detail}")
-        if not finding.ok:
-            _say(f"     → {finding.what_to_do}")
-    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+        _say(f"{result.subject}: {result.detail}")
+        if not result.ok:
+            _say(f"     → {result.what_to_do}")
+    sys.exit(0 if all(result.ok for result in results) else 1)
 
 
 @main.command()
 @click.option("--replace", is_flag=True, help="Take a subscription away from another queue.")
-@_told
+@_with_plain_errors
 def subscribe(replace: bool) -> None:
     """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
     deployment = Deployment(load_settings())
@@ -184,7 +184,7 @@ def subscribe(replace: bool) -> None:
 @main.command()
 @click.argument("order_ids", nargs=-1)
 @click.option("--reason", help="Only orders that were set aside for a reason that holds this text.")
-@_told
+@_with_plain_errors
 def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
     """Give parked orders another chance: those named, or all."""
     deployment = Deployment(load_settings())
@@ -196,7 +196,7 @@ def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
 
 @main.command()
 @click.argument("order_id")
-@_told
+@_with_plain_errors
 def recover(order_id: str) -> None:
     """Fetch any order by its id, known or not, and bring it into line."""
     deployment = Deployment(load_settings())
@@ -207,7 +207,7 @@ def recover(order_id: str) -> None:
 @main.command()
 @click.argument("order_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every order that waits to be adopted.")
-@_told
+@_with_plain_errors
 def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
     """Ship orders that were purchased before the start: those named, or all that wait. Without either, list them.
 
@@ -234,7 +234,7 @@ def adopt(order_ids: tuple[str, ...], everything: bool) -> None:
 @main.command()
 @click.argument("order_id")
 @click.option("--reason", required=True, help="Why you read it: kept in the audit log with your name.")
-@_told
+@_with_plain_errors
 def reveal(order_id: str, reason: str) -> None:
     """Show where one order goes, after writing who read it and why into the audit log."""
     deployment = Deployment(load_settings())
@@ -252,7 +252,7 @@ def reveal(order_id: str, reason: str) -> None:
 @click.option("--seller", is_flag=True, help="Every buyer of the whole seller, instead of one order's.")
 @click.option("--everything", is_flag=True, help="With --seller: what identifies nobody as well (the seller has left).")
 @click.option("--reason", required=True, help="Whose request it is: kept in the audit log.")
-@_told
+@_with_plain_errors
 def erase(order_id: str | None, seller: bool, everything: bool, reason: str) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach."""
     if bool(order_id) == seller:
@@ -279,12 +279,12 @@ def keys() -> None:
 
 
 @keys.command("rotate")
-@_told
+@_with_plain_errors
 def keys_rotate() -> None:
     """Make a new key-encryption key, put everything under it, destroy the older ones; the pipeline may run on."""
     deployment = Deployment(load_settings())
     rotation = rotate_keys(
-        deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate", tell=_warn
+        deployment.database, deployment.vault.keys, deployment.audit, purpose="keys rotate", notify=_warn
     )
     _say(f"Current key {rotation.key_id}; {rotation.rewrapped} data keys re-wrapped.")
     if not rotation.complete:
@@ -293,7 +293,7 @@ def keys_rotate() -> None:
 
 @keys.command("replace-lost")
 @click.confirmation_option(prompt="What the lost keyring wrapped can never be opened again. Is it lost for good?")
-@_told
+@_with_plain_errors
 def keys_replace_lost() -> None:
     """Make a new keyring where the old one is lost for good; what is needed is asked of Amazon anew."""
     deployment = Deployment(load_settings())
@@ -302,7 +302,7 @@ def keys_replace_lost() -> None:
 
 
 @keys.command("list")
-@_told
+@_with_plain_errors
 def keys_list() -> None:
     """Show the key ids, the current one first, and how many records each still opens."""
     deployment = Deployment(load_settings())
@@ -322,7 +322,7 @@ def audit() -> None:
 @click.option(
     "--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An exported day, by itself."
 )
-@_told
+@_with_plain_errors
 def audit_verify(path: Path | None) -> None:
     """Recompute the hash chain from its beginning; exit code 1 if it does not hold.
 
@@ -356,7 +356,7 @@ def audit_verify(path: Path | None) -> None:
 @audit.command("export")
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
 @click.option("--keep", is_flag=True, help="Write it to where ORDERS_AUDIT_EXPORT says, as the nightly job does.")
-@_told
+@_with_plain_errors
 def audit_export(day: datetime, keep: bool) -> None:
     """Write one UTC day's entries to standard output, a JSON object a line. No line holds a buyer's data."""
     deployment = Deployment(load_settings())

@@ -57,7 +57,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             shipments.confirm_shipments,
             intake.sweep_job,
             operations.reports,
-            compliance.compliance_job,
+            compliance.shred_expired_pii_job,
             audit_exports.export_job,
             compliance.erase_at_warehouse_job,
             dagster_history.history_job,
@@ -66,7 +66,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         schedules=[
             intake.hourly_sweep,
             operations.hourly_reports,
-            compliance.daily_compliance,
+            compliance.daily_shred_expired_pii,
             compliance.frequent_warehouse_erasures,
             audit_exports.nightly_audit_export,
             dagster_history.nightly_history_pruning,

@@ -234,8 +234,8 @@ def _summary(folder: Path, sandbox: str) -> bool:
     _console.print(_runs(folder))
     wrong = [one for one in verdicts if not one["ok"]]
     for one in wrong[:20]:
-        told = escape(escaped(f"{one['scenario']}: expected {one['expectation']}; {one['why']}"))
-        _console.print(f"[red]{one['order_id']}[/] {told}")
+        line = escape(escaped(f"{one['scenario']}: expected {one['expectation']}; {one['why']}"))
+        _console.print(f"[red]{one['order_id']}[/] {line}")
     return not wrong and len(verdicts) > 0
 
 

@@ -48,7 +48,7 @@ class Pipeline:
             self.failed_runs.append(job_name)
         return result.success
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """One round of everything that the daemon would do."""
         self.tick("drain_notifications_sensor")
         self.tick("poll_warehouse_sensor")

@@ -33,7 +33,7 @@ READY = Path(tempfile.gettempdir()) / f"orders-commands-ready-{os.getpid()}"
 HERE, CLI, STORE = "test_commands.py", "operations/test_cli.py", "operations/test_cli_store.py"
 
 # What one test types on its way.
-PERSON = f"{CLI}::test_a_person_may_read_an_address_for_a_reason_that_is_written_down_and_have_it_forgotten"
+PERSON = f"{CLI}::test_a_person_reveals_and_erases_an_address_with_a_reason"
 EXPORT = f"{CLI}::test_an_exported_day_is_kept_once_and_verified_without_database_or_settings"
 RUN_BY = {
     "make": f"{HERE}::test_make_alone_names_the_commands",
@@ -79,7 +79,7 @@ _COMMAND = re.compile(r"^(?:make|orders-pipeline|dagster|dagster-\w+|lint-import
 _ENVIRONMENT = re.compile(r"^(?:[A-Z_]+=\S+ +)+")
 
 
-def test_every_command_that_is_named_anywhere_is_run_by_a_test_and_none_is_listed_in_vain():
+def test_every_documented_command_is_run_by_a_test():
     named = {_key(command) for command in _named()} | _subcommands() | _targets()
     assert named - set(RUN_BY) - NOT_RUN == set(), "run it in a test, at its smallest size, and list it"
     assert (set(RUN_BY) | NOT_RUN) - named == set(), "nobody names it any more"

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.fulfillment.rows import insert_queue_entry
+from orders_pipeline.fulfillment.rows import insert_fulfillment_order
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.read_source import PACKAGE, ROOT
@@ -29,7 +29,7 @@ def _section(title: str) -> str:
 
 def test_the_recipe_for_an_asset_works_in_a_copy(tmp_path: Path, database: Database, database_url: str):
     with database.transaction(SELLER) as tx:
-        insert_queue_entry(
+        insert_fulfillment_order(
             tx, order_id="111-1111111-1111111", state="held",
             reasons=("no_sku",), ship_by=None)  # fmt: skip
     shutil.copytree(PACKAGE, tmp_path / "orders_pipeline", ignore=shutil.ignore_patterns("__pycache__"))

@@ -175,7 +175,7 @@ def test_the_readme_and_the_example_name_every_required_setting():
         assert re.search(rf"^{name}=$", example, re.MULTILINE), name
 
 
-def test_the_example_names_only_settings_that_exist_and_what_a_deployment_of_its_own_needs():
+def test_the_example_file_names_only_settings_that_exist():
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
     assert named <= environment_variables()
@@ -206,7 +206,7 @@ def test_the_compliance_page_has_the_numbers_of_the_code():
     for said in (
         f"{clock.AFTER_DELIVERY.days} days after delivery",
         f"{(clock.LIMIT - clock.LIMIT_MARGIN).days} days after",
-        f"{clock.KEPT_AT_MOST.days} days after it was first kept",
+        f"{clock.RETAINED_AT_MOST.days} days after it was first kept",
         f"the day's newest {held_values.RECORDS_AT_MOST:,} orders",
         f"the last {audit_copies.DAYS_ALWAYS_READ} days",
         f"kept for {round(retention.AUDIT_LIFE.days / 30.4)} months",

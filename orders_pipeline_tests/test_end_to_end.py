@@ -28,7 +28,7 @@ def _until(pipeline: Pipeline, sandbox: Sandbox, done: Callable[[], bool]) -> No
     while not done():
         wrong = [one for one in sandbox.judge.verdicts(sandbox.day.planned) if not one.ok]
         assert time.monotonic() < deadline, wrong[:5]
-        pipeline.settle()
+        pipeline.run_until_idle()
 
 
 def _example() -> dict[str, object]:

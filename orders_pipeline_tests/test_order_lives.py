@@ -225,12 +225,12 @@ class OrderLives(RuleBasedStateMachine):
         world.amazon.faults.clear()
         for _ in range(3):
             world.sweep()
-            world.settle(rounds=20)
+            world.run_until_idle(rounds=20)
             for order_id, order in world.warehouse.orders.items():
                 if order.status in ("accepted", "partially_shipped") and order.open_units():
                     world.ship(order_id)
         world.sweep()
-        world.settle(rounds=20)
+        world.run_until_idle(rounds=20)
 
     def _compare(self) -> None:
         world = self.world
@@ -272,7 +272,7 @@ class OrderLives(RuleBasedStateMachine):
         self._compare_packages(order_id, {package.tracking_number for package in left})
 
     def _compare_packages(self, order_id: str, left: set[str]) -> None:
-        """Every parcel that is on its way is confirmed, once; those of a cancelled order are blocked and alerted."""
+        """Every package that is on its way is confirmed, once; those of a cancelled order are blocked and alerted."""
         world = self.world
         rows = world.rows(
             "pipeline.shipment_confirmations",

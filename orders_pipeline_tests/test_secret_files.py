@@ -72,9 +72,7 @@ def test_a_link_is_judged_by_the_file_that_it_leads_to(secret: Path):
     assert str(secret.resolve()) in found.sentence
 
 
-def test_a_containers_secret_that_is_roots_or_mounted_read_only_is_warned_of_and_used(
-    secret: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_containers_read_only_secret_is_used_with_a_warning(secret: Path, monkeypatch: pytest.MonkeyPatch):
     secret.chmod(0o444)
     status = os.statvfs(secret)
     read_only = os.statvfs_result((*status[:8], status.f_flag | os.ST_RDONLY, status.f_namemax))

@@ -33,7 +33,7 @@ COMPLETE = {
 }
 
 
-def test_complete_settings_have_no_problem_and_derive_region_and_endpoints_from_the_marketplace():
+def test_region_and_endpoints_are_derived_from_the_marketplace():
     settings = load_settings({**COMPLETE, "AMAZON_MARKETPLACE_ID": "A1F83G8C2ARO7P, A1PA6795UKMFR9"})
     settings.require_complete()
     account = settings.require_amazon()
@@ -251,7 +251,7 @@ def test_a_secret_file_that_is_no_text_is_named_without_its_content(tmp_path: Pa
 
 
 @pytest.mark.parametrize("password", ["Correct@Horse9", "s3cr:et@Horse:Battery9"])
-def test_a_password_that_would_become_a_part_of_the_host_is_refused_and_not_repeated(password: str):
+def test_a_password_that_would_change_the_host_is_refused(password: str):
     settings = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": f"postgresql://shop:{password}@db.internal/orders"})
     told = " ".join(settings.problems)
     assert "percent-encode" in told

@@ -15,7 +15,7 @@ from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.push import Pushing, PushTotals, act_on_due_orders
 from orders_pipeline.fulfillment.queue import derive_queue
-from orders_pipeline.intake.apply_events import AbsorbTotals, absorb_events
+from orders_pipeline.intake.apply_events import ApplyTotals, apply_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.fetch import FetchTotals, fetch_due_orders
 from orders_pipeline.intake.search import record_orders
@@ -28,9 +28,9 @@ from orders_pipeline.sandbox.day.people import People
 from orders_pipeline.sandbox.order_factory import OrderFactory
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
 from orders_pipeline.shipments.confirm import Confirming, ConfirmTotals, confirm_due_packages
-from orders_pipeline.shipments.packages import PackageTotals, absorb_shipments
+from orders_pipeline.shipments.packages import PackageTotals, apply_shipments
 from orders_pipeline.shipments.poll import poll_shipments
-from orders_pipeline.shipments.verify import read_back_due_packages
+from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
@@ -110,7 +110,7 @@ class World:
     def ship(
         self, order_id: str, lines: dict[int, int] | None = None, *, carrier: str = "UPS", tracking: str = ""
     ) -> str:
-        """A parcel leaves with so many pieces of each line (by its place), or with all that is open; its id."""
+        """A package leaves with so many pieces of each line (by its place), or with all that is open; its id."""
         items = [item.item_id for item in self.amazon.orders[order_id].items]
         units = {items[line]: quantity for line, quantity in (lines or {}).items()}
         number = self.warehouse.next_number()
@@ -127,8 +127,8 @@ class World:
     def drain(self) -> DrainTotals:
         return drain_notifications(self.queue, self.database, self.vault, account_id=SELLER, wait_seconds=0)
 
-    def absorb(self) -> AbsorbTotals:
-        return absorb_events(self.database, account_id=SELLER, marketplace_ids=self.marketplace_ids)
+    def absorb(self) -> ApplyTotals:
+        return apply_events(self.database, account_id=SELLER, marketplace_ids=self.marketplace_ids)
 
     def fetch(self) -> FetchTotals:
         return fetch_due_orders(
@@ -165,15 +165,15 @@ class World:
 
     def poll(self) -> PackageTotals:
         poll_shipments(self.wms, self.database, self.vault, account_id=SELLER)
-        return absorb_shipments(self.database, self.vault.audit, account_id=SELLER)
+        return apply_shipments(self.database, self.vault.audit, account_id=SELLER)
 
     def confirm(self) -> ConfirmTotals:
         return confirm_due_packages(self._confirming())
 
     def read_back(self) -> ConfirmTotals:
-        return read_back_due_packages(self._confirming())
+        return verify_due_packages(self._confirming())
 
-    def tell_amazon(self) -> None:
+    def confirm_and_verify(self) -> None:
         """What the job `confirm_shipments` does, and again once Amazon may be asked what it shows."""
         self.poll()
         self.confirm()
@@ -187,13 +187,13 @@ class World:
         with self.database.transaction(SELLER) as tx:
             return record_orders(tx, "sweep", found)
 
-    def settle(self, rounds: int = 12) -> None:
+    def run_until_idle(self, rounds: int = 12) -> None:
         """Time passes until nothing changes any more."""
         before: Any = None
         for _ in range(rounds):
             self.hear()
             self.sync()
-            self.tell_amazon()
+            self.confirm_and_verify()
             self.make_due()
             after = (self.rows("pipeline.fulfillment_queue", "order_id, state"), self._packages(), self._statuses())
             if after == before and not self.notified:

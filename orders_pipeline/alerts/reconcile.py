@@ -105,16 +105,16 @@ def evaluate(
     not_reached = [kind.name for kind in ours if kind.name not in reached]
     with database.transaction(account_id) as tx:
         not_evaluated = [Found(name, {"kind": name, "cause": cause}) for name, cause in failed.items()]
-        reconcile(tx, NOT_EVALUATED, not_evaluated, looked_at=reached)
+        reconcile(tx, NOT_EVALUATED, not_evaluated, examined=reached)
     return EvaluationResult(changes, failed, not_reached)
 
 
 def reconcile(
-    tx: AccountTransaction, kind: AlertKind, found: Iterable[Found], *, looked_at: Collection[str] | None = None
+    tx: AccountTransaction, kind: AlertKind, found: Iterable[Found], *, examined: Collection[str] | None = None
 ) -> Changes:
     """Open, update and close the alerts of this kind so that they are those of `found`.
 
-    `looked_at`: the subjects that were looked at, where that is not all; the alerts of others stay. Raises
+    `examined`: the subjects that were looked at, where that is not all; the alerts of others stay. Raises
     AlertKindWrong when a template names a value that was not found, or a severity is none.
     """
     _hold_account(tx)
@@ -128,7 +128,7 @@ def reconcile(
     # Of several that were closed, the last.
     returned = {row.key: row for row in stored if row.closed_at is not None and row.key not in is_open}
     wanted = _one_by_one(kind, list(alerts.values()), is_open)
-    keys = None if looked_at is None else {key_of(kind, subject) for subject in looked_at}
+    keys = None if examined is None else {key_of(kind, subject) for subject in examined}
     over = [row for key, row in is_open.items() if key not in wanted and (keys is None or key in keys)]
     differing = [
         (is_open[key], alert) for key, alert in wanted.items() if key in is_open and alert.differs(is_open[key])

@@ -41,7 +41,7 @@ def raise_alert(tx: AccountTransaction, *, key: str, severity: str, message: str
         set_={
             "times_seen": alerts.c.times_seen + 1,
             "severity": statement.excluded.severity,
-            # What became worse is told again.
+            # An alert whose severity rises is delivered again.
             "delivered_at": case((worse, null()), else_=alerts.c.delivered_at),
             "last_seen_at": func.clock_timestamp(),
             "message": statement.excluded.message,
@@ -51,7 +51,7 @@ def raise_alert(tx: AccountTransaction, *, key: str, severity: str, message: str
     return tx.execute(statement).scalar_one() == 1
 
 
-def tell_again(tx: AccountTransaction, *, key: str, after: timedelta) -> None:
+def redeliver_alert(tx: AccountTransaction, *, key: str, after: timedelta) -> None:
     """Have the open alert of this key delivered once more, if it was delivered longer ago than this."""
     tx.execute(
         update(alerts)

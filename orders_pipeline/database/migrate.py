@@ -134,10 +134,10 @@ def _who_blocks(database: Database) -> str:
                 "and l.pid <> pg_backend_pid() order by l.pid limit 5"
             )
         ).all()
-    told = ", ".join(f"{pid} ({login})" for pid, login in sessions) or "none any more"
+    named = ", ".join(f"{pid} ({login})" for pid, login in sessions) or "none any more"
     return (
         f"The database could not be upgraded: a session held a table for {TABLE_PATIENCE}. Nothing was changed. "
-        f"Sessions that hold tables now: {told}. End them (select pg_terminate_backend(<number>)) and start again."
+        f"Sessions that hold tables now: {named}. End them (select pg_terminate_backend(<number>)) and start again."
     )
 
 

@@ -39,7 +39,7 @@ WMS_ORDERS_CHECKS = [
 ]
 ORDERS_CHECKS = [
     dg.AssetCheckSpec(
-        "events_are_absorbed", asset="orders", description="No event waits longer than ten minutes for its order."
+        "events_are_applied", asset="orders", description="No event waits longer than ten minutes for its order."
     ),
     dg.AssetCheckSpec(
         "nothing_is_parked", asset="orders", description="Nothing was set aside. If it was: mend it, then replay it."
@@ -49,7 +49,7 @@ CONFIRMATION_CHECKS = [
     dg.AssetCheckSpec(
         "confirmed_in_time",
         asset="shipment_confirmations",
-        description="Every parcel that left is shown by Amazon four hours before its ship-by time.",
+        description="Every package that left is confirmed at Amazon four hours before its ship-by time.",
     ),
     dg.AssetCheckSpec(
         "shipped_in_time", asset="shipment_confirmations", description="No order is past its ship-by time unshipped."
@@ -59,7 +59,7 @@ SWEEP_CHECKS = [
     dg.AssetCheckSpec(
         "notifications_miss_nothing",
         asset="order_sweeps",
-        description="Sweeps of the last day found nothing that notifications had not told.",
+        description="Sweeps of the last day found nothing that no notification had announced.",
     ),
     dg.AssetCheckSpec(
         "notifications_are_not_silent",
@@ -72,7 +72,7 @@ SWEEP_CHECKS = [
 def queue_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of QUEUE_CHECKS."""
     yield _none("no_cancelled_order_is_pushed", "orders", checks.cancelled_yet_shipping(tx))
-    yield _none("every_eligible_order_is_queued", "orders", checks.eligible_without_entry(tx))
+    yield _none("every_eligible_order_is_queued", "orders", checks.eligible_not_queued(tx))
 
 
 def wms_orders_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
@@ -84,7 +84,7 @@ def orders_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of ORDERS_CHECKS."""
     seconds = checks.oldest_pending_event_seconds(tx)
     yield dg.AssetCheckResult(
-        check_name="events_are_absorbed",
+        check_name="events_are_applied",
         asset_key="orders",
         passed=seconds < EVENT_PATIENCE_SECONDS,
         metadata={"oldest_seconds": seconds, "at_most": EVENT_PATIENCE_SECONDS},
@@ -102,17 +102,19 @@ def confirmation_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult
 
 def sweep_results(tx: AccountTransaction) -> Iterator[dg.AssetCheckResult]:
     """Results of SWEEP_CHECKS."""
-    told = checks.silence(tx)
+    silence = checks.silence(tx)
     warn = dg.AssetCheckSeverity.WARN
-    yield _none("notifications_miss_nothing", "missed_in_a_day", told.missed_last_day, severity=warn)
-    quiet = told.newest_notification is None or told.newest_notification > SILENCE_SECONDS
-    found_meanwhile = told.newest_missed is not None and told.newest_missed < SILENCE_SECONDS
+    yield _none("notifications_miss_nothing", "missed_in_a_day", silence.missed_last_day, severity=warn)
+    quiet = silence.newest_notification is None or silence.newest_notification > SILENCE_SECONDS
+    found_meanwhile = silence.newest_missed is not None and silence.newest_missed < SILENCE_SECONDS
     yield dg.AssetCheckResult(
         check_name="notifications_are_not_silent",
         passed=not (quiet and found_meanwhile),
         metadata={
-            "seconds_since_notification": told.newest_notification if told.newest_notification is not None else -1,
-            "seconds_since_sweep_found_one": told.newest_missed if told.newest_missed is not None else -1,
+            "seconds_since_notification": silence.newest_notification
+            if silence.newest_notification is not None
+            else -1,
+            "seconds_since_sweep_found_one": silence.newest_missed if silence.newest_missed is not None else -1,
         },
         description="Run `orders-pipeline doctor`: subscription and queue policy."
         if quiet and found_meanwhile

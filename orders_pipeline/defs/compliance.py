@@ -16,8 +16,8 @@ from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.overdue import RETENTION, WAREHOUSE_ERASURES, work_is_done
 from orders_pipeline.privacy.access.role_changes import alert_on_role_changes
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.privacy.retention.delivery import DeliveryTotals, look_up_deliveries
-from orders_pipeline.privacy.retention.kept import sellers_with_data
+from orders_pipeline.privacy.retention.delivery import DeliveryTotals, fetch_deliveries
+from orders_pipeline.privacy.retention.retained import sellers_with_data
 from orders_pipeline.privacy.retention.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
 from orders_pipeline.privacy.retention.rows import count_by_action, erasures_due_now
 from orders_pipeline.settings import SettingsError
@@ -58,8 +58,8 @@ def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> d
         rows = count_by_action(tx, hours=24)
     return dg.MaterializeResult(
         metadata={
-            "rights_granted": changes.granted,
-            "rights_revoked": changes.revoked,
+            "privileges_granted": changes.granted,
+            "privileges_revoked": changes.revoked,
             "entries_of_the_last_day": sum(int(row.entries) for row in rows),
             "head": f"{head.entry_id}:{head.entry_hash.hex()}" if head else "empty",
             "by_action": table(
@@ -94,18 +94,18 @@ def pii_retention(
         if config.dry_run:
             plans = [plan_retention(database, account_id=seller) for seller in everybody]
             return dg.MaterializeResult(metadata=_planned(plans))
-        looked = _look_up_deliveries(context, amazon, database, account_id)
+        deliveries = _fetch_deliveries(context, amazon, database, account_id)
         totals = RetentionTotals()
         for seller in everybody:
             totals.add(
-                apply_retention(database, vault, warehouse.client_or_none(), account_id=seller, tell=context.log.info)
+                apply_retention(database, vault, warehouse.client_or_none(), account_id=seller, notify=context.log.info)
             )
         if not totals.unfinished:
             work_is_done(database, account_id=account_id, work=RETENTION)
     return dg.MaterializeResult(
         metadata={
             **totals.as_metadata(),
-            **{f"deliveries_{name}": value for name, value in looked.as_metadata().items()},
+            **{f"deliveries_{name}": value for name, value in deliveries.as_metadata().items()},
             "by_rule": table(RULE_COLUMNS, totals.by_rule()),
         }
     )
@@ -123,7 +123,7 @@ def _planned(plans: Sequence[RetentionPlan]) -> dict[str, int | dg.TableMetadata
     }
 
 
-def _look_up_deliveries(
+def _fetch_deliveries(
     context: dg.AssetExecutionContext, amazon: AmazonResource, database: Database, account_id: str
 ) -> DeliveryTotals:
     """Without an account nothing is known of deliveries, and all goes by the delivery windows."""
@@ -132,7 +132,7 @@ def _look_up_deliveries(
     except SettingsError as error:
         context.log.warning("No delivery was looked up. %s", error)
         return DeliveryTotals(supported=False)
-    return look_up_deliveries(orders, database, account_id=account_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
+    return fetch_deliveries(orders, database, account_id=account_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
 
 
 # Well before a run of this kind is taken for one that hangs (MAX_RUNTIME_TAG).
@@ -199,8 +199,8 @@ def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource
     return dg.SkipReason(f"{changes.granted} rights given, {changes.revoked} taken away.")
 
 
-compliance_job = dg.define_asset_job(
-    "check_compliance",
+shred_expired_pii_job = dg.define_asset_job(
+    "shred_expired_pii",
     selection=dg.AssetSelection.assets("pii_retention", "pii_access_log")
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("audit_exports"), "audit_is_exported")),
     executor_def=dg.in_process_executor,
@@ -208,9 +208,9 @@ compliance_job = dg.define_asset_job(
     description="Retention, then every compliance check. Daily by itself; start it by hand for an audit.",
 )
 
-daily_compliance = dg.ScheduleDefinition(
-    name="daily_compliance",
-    job=compliance_job,
+daily_shred_expired_pii = dg.ScheduleDefinition(
+    name="daily_shred_expired_pii",
+    job=shred_expired_pii_job,
     cron_schedule="29 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -25,16 +25,16 @@ from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHE
 from orders_pipeline.privacy.audit_export.copies import Witness, anchor_problem, audit_is_exported, newest_witness
 from orders_pipeline.privacy.checks import checks, leak_scan
 from orders_pipeline.privacy.checks.check_alerts import alert_on
-from orders_pipeline.privacy.checks.check_result import CheckOutcome, could_not_look
+from orders_pipeline.privacy.checks.check_result import CheckResult, could_not_run
 from orders_pipeline.privacy.checks.leak_files import secret_files
 from orders_pipeline.privacy.retention.database_clock import clocks_are_believable
-from orders_pipeline.work.workers import where_from
+from orders_pipeline.work.workers import error_location
 
 LOG_CHECKS = {
     "audit_chain_is_intact": "The audit log is as it was written: its hash chain holds from end to end, and still has "
     "the entries that were witnessed outside it (the newest export, earlier materializations of this asset).",
     "every_reading_is_audited": "Every stored or pushed address has the audit entries that its reading must have left.",
-    "audit_log_is_kept": "The audit log reaches back as far as it must: 12 months at least, 24 here.",
+    "audit_log_is_retained": "The audit log reaches back as far as it must: 12 months at least, 24 here.",
 }
 EXPORT_CHECKS = {
     "audit_is_exported": "Every day of the audit log is kept outside the database too, and the log still agrees.",
@@ -49,7 +49,7 @@ RETENTION_CHECKS = {
     "client_secret_is_young": "The Login with Amazon client secret is younger than 180 days.",
     "no_copies_in_clear": "No buyer's data lies in clear, or merely encoded, in a table, Dagster's storage, or a file.",
 }
-HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are forgotten in time."}
+HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are pruned in time."}
 
 # Heads of the log that earlier runs showed, of each asset: Dagster keeps them in another database.
 HEADS_REMEMBERED = 10
@@ -57,7 +57,7 @@ EVENTS_A_PAGE = 50
 PAGES_REMEMBERED = 40
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 
-Looks = Mapping[str, Callable[[], CheckOutcome]]
+Evaluations = Mapping[str, Callable[[], CheckResult]]
 
 
 def _specs(asset: str, checks_of_it: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
@@ -75,19 +75,19 @@ def audit_log_checks(
     """The audit log: unchanged, complete, kept long enough, and elsewhere too."""
     database, audit, account_id = store.database(), store.audit(), store.account_id()
 
-    def chain() -> CheckOutcome:
+    def chain() -> CheckResult:
         target = audit_export.target()
         exported = newest_witness(target, database.now().date())
         witnesses = [*([exported] if exported else []), *_remembered_heads(context.instance)]
         return checks.audit_chain_is_intact(database, audit, witnesses, anchor_problem=anchor_problem(database, target))
 
-    looks: Looks = {
+    evaluations: Evaluations = {
         "audit_chain_is_intact": chain,
         "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, account_id=account_id),
-        "audit_log_is_kept": lambda: checks.audit_log_is_kept(database),
+        "audit_log_is_retained": lambda: checks.audit_log_is_retained(database),
         "audit_is_exported": lambda: audit_is_exported(database, audit, audit_export.target()),
     }
-    yield from _evaluate(context, database, account_id, looks, work=AUDIT_CHECKS)
+    yield from _evaluate(context, database, account_id, evaluations, work=AUDIT_CHECKS)
 
 
 @dg.multi_asset_check(name="retention_checks", specs=_specs("pii_retention", RETENTION_CHECKS), can_subset=True)
@@ -96,9 +96,9 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
     database, vault, settings, account_id = store.database(), store.vault(), store.settings(), store.account_id()
     dagster_url = dagster_database_url(settings)
 
-    def leaks() -> CheckOutcome:
+    def leaks() -> CheckResult:
         home = os.environ.get("DAGSTER_HOME")
-        outcome, _ = leak_scan.no_copies_in_clear(
+        result, _ = leak_scan.no_copies_in_clear(
             database,
             vault,
             account_id=account_id,
@@ -106,15 +106,15 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
             dagster_home=Path(home) if home else None,
             data_dir=settings.data_dir,
             secret_files=secret_files(settings, os.environ),
-            tell=context.log.info,
+            notify=context.log.info,
         )
-        return outcome
+        return result
 
-    looks: Looks = {
+    evaluations: Evaluations = {
         "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, account_id=account_id),
         "clocks_are_believable": lambda: clocks_are_believable(database),
         "erased_within_the_day": lambda: checks.erased_within_the_day(database, account_id=account_id),
-        "every_record_opens": lambda: checks.every_record_opens(vault, tell=context.log.info),
+        "every_record_opens": lambda: checks.every_record_opens(vault, notify=context.log.info),
         "roles_are_as_declared": lambda: checks.roles_are_as_declared(database, settings.database_rights),
         "tls_on_every_endpoint": lambda: checks.tls_on_every_endpoint(
             database, settings, os.environ, dagster_url=dagster_url
@@ -122,7 +122,7 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         "client_secret_is_young": lambda: checks.client_secret_is_young(database, vault, settings),
         "no_copies_in_clear": leaks,
     }
-    yield from _evaluate(context, database, account_id, looks, work=RETENTION_CHECKS_WORK)
+    yield from _evaluate(context, database, account_id, evaluations, work=RETENTION_CHECKS_WORK)
 
 
 @dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS), can_subset=True)
@@ -130,8 +130,8 @@ def history_checks(context: dg.AssetCheckExecutionContext, store: StoreResource)
     """What Dagster remembers of old runs."""
     dagster = Database(dagster_database_url(store.settings()), pool_size=1)
     try:
-        looks: Looks = {"history_is_pruned": lambda: history_is_pruned(dagster)}
-        yield from _evaluate(context, store.database(), store.account_id(), looks)
+        evaluations: Evaluations = {"history_is_pruned": lambda: history_is_pruned(dagster)}
+        yield from _evaluate(context, store.database(), store.account_id(), evaluations)
     finally:
         dagster.close()
 
@@ -143,32 +143,32 @@ def _evaluate(
     context: dg.AssetCheckExecutionContext,
     database: Database,
     account_id: str,
-    looks: Looks,
+    evaluations: Evaluations,
     *,
     work: str | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     chosen = {key.name: key for key in context.selected_asset_check_keys}
     with acting_as(actor_of(context)):
-        for name, look in looks.items():
+        for name, evaluate in evaluations.items():
             if name not in chosen:
                 continue
             try:
-                outcome = look()
+                result = evaluate()
             except Exception as error:  # noqa: BLE001 - a check that dies is red, and takes no other's word away
                 # Without the error's own text, which may hold what was being read.
-                context.log.error("%s could not look: %s", name, where_from(error))  # noqa: TRY400
-                outcome = could_not_look(name, error)
-            alert_on(database, outcome, account_id=account_id)
+                context.log.error("%s could not run: %s", name, error_location(error))  # noqa: TRY400
+                result = could_not_run(name, error)
+            alert_on(database, result, account_id=account_id)
             yield dg.AssetCheckResult(
                 asset_key=chosen[name].asset_key,
                 check_name=name,
-                passed=outcome.passed,
-                severity=dg.AssetCheckSeverity[outcome.severity],
-                description=outcome.told(),
-                metadata={**outcome.as_metadata(), **outcome.notes, "source": outcome.source},
+                passed=result.passed,
+                severity=dg.AssetCheckSeverity[result.severity],
+                description=result.text(),
+                metadata={**result.as_metadata(), **result.notes, "source": result.source},
             )
     # One that an auditor asked for is not the nightly work.
-    if work is not None and looks.keys() <= chosen.keys():
+    if work is not None and evaluations.keys() <= chosen.keys():
         work_is_done(database, account_id=account_id, work=work)
 
 

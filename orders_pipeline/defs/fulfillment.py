@@ -44,7 +44,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
         check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in states),
-            "orders_looked_at": totals.orders,
+            "orders_examined": totals.orders,
             "changed": sum(totals.changed.values()),
             "due_now": due,
             "by_state": table(

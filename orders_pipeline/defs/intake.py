@@ -19,7 +19,7 @@ from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, NotificationQueue, QueueUnavailable
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
 from orders_pipeline.intake.search_windows import given_up_searches
-from orders_pipeline.intake.sweep import looks_back_to, review_given_up, sweep_orders
+from orders_pipeline.intake.sweep import first_sweep_from, review_given_up, sweep_orders
 from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.operations.pending_work import pending_work
@@ -108,7 +108,7 @@ def order_sweeps(
     with database.transaction(account_id) as tx:
         results = list(sweep_results(tx))
         given_up = given_up_searches(tx)
-        not_before = looks_back_to(tx)
+        not_before = first_sweep_from(tx)
     if swept.search.finished:
         work_is_done(database, account_id=account_id, work=SWEEP)
     return dg.MaterializeResult(

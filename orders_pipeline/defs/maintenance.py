@@ -18,7 +18,7 @@ from orders_pipeline.fulfillment.eligibility import (
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_parked
-from orders_pipeline.operations.waive import HoldNotReleased, release_hold
+from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
 from orders_pipeline.privacy.erasure.erasure import erase
 from orders_pipeline.vault.rotation import rotate_keys
 
@@ -64,7 +64,7 @@ class HoldReason(Enum):
     DOSAGE_LABEL = DOSAGE_LABEL
 
 
-class ReleasedBecause(Enum):
+class WaivedBecause(Enum):
     """Why a person decided so: the word that the audit log keeps."""
 
     BUYER_WITHDREW = "buyer_withdrew_the_request"
@@ -74,12 +74,12 @@ class ReleasedBecause(Enum):
     DECIDED_BY_MISTAKE = "decided_by_mistake"
 
 
-class ReleaseConfig(dg.Config):
+class WaiveConfig(dg.Config):
     """Which order ships in spite of which reasons to wait, and why. No reasons: the decision is taken back."""
 
     order_id: str
     reasons: list[HoldReason]
-    why: ReleasedBecause
+    why: WaivedBecause
     ticket: int | None = Field(None, description="The number of the ticket in which the story stands, if there is one.")
 
 
@@ -95,7 +95,7 @@ def _order_id(given: str) -> str:
     return order_id
 
 
-class AskedBy(Enum):
+class RequestedBy(Enum):
     """Whose request it is."""
 
     BUYER = "buyer"
@@ -107,7 +107,7 @@ class EraseConfig(dg.Config):
     """Whose data to erase: one order's. A whole seller's is for the command line alone (`erase --seller`)."""
 
     order_id: str
-    asked_by: AskedBy
+    requested_by: RequestedBy
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -119,7 +119,7 @@ def erase_buyers_data(
     with acting_as(actor_of(context)):
         totals = erase(
             store.database(), store.vault(), warehouse.client_or_none(), account_id=store.account_id(),
-            order_id=order_id, reason=f"asked by: {config.asked_by.value}",
+            order_id=order_id, reason=f"asked by: {config.requested_by.value}",
         )  # fmt: skip
     if not totals.complete:
         raise dg.Failure(
@@ -137,12 +137,12 @@ def erase_job() -> None:
 
 
 @dg.op(out=dg.Out(dg.Nothing))
-def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, store: StoreResource) -> None:
+def waive_one_hold(context: dg.OpExecutionContext, config: WaiveConfig, store: StoreResource) -> None:
     """Write down a person's decision; the next run of `sync_orders` follows it."""
     order_id = _order_id(config.order_id)
     with acting_as(actor_of(context)):
         try:
-            release_hold(
+            waive_hold(
                 store.database(),
                 store.audit(),
                 account_id=store.account_id(),
@@ -150,32 +150,32 @@ def release_one_hold(context: dg.OpExecutionContext, config: ReleaseConfig, stor
                 reasons=[reason.value for reason in config.reasons],
                 why=config.why.value if config.ticket is None else f"{config.why.value} (ticket {config.ticket})",
             )
-        except HoldNotReleased as error:
+        except HoldNotWaived as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
-@dg.job(name="release_hold", executor_def=dg.in_process_executor)
-def release_hold_job() -> None:
+@dg.job(name="waive_hold", executor_def=dg.in_process_executor)
+def waive_hold_job() -> None:
     """Ship an order that waits, in spite of its reason: a person's decision, in the audit log."""
-    release_one_hold()
+    waive_one_hold()
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """Check settings, database, keys, warehouse, queue and Amazon; fail with what to do if anything is wrong."""
     with acting_as(actor_of(context)):
-        findings = examine(store.deployment())
+        results = examine(store.deployment())
     shown = table(
-        ["subject", "ok", "detail", "what_to_do"], [(f.subject, f.ok, f.detail, f.what_to_do or None) for f in findings]
+        ["subject", "ok", "detail", "what_to_do"], [(f.subject, f.ok, f.detail, f.what_to_do or None) for f in results]
     )
-    wrong = [finding for finding in findings if not finding.ok]
+    wrong = [result for result in results if not result.ok]
     if wrong:
         raise dg.Failure(
-            description="; ".join(f"{finding.subject}: {finding.what_to_do}" for finding in wrong),
-            metadata={"findings": shown},
+            description="; ".join(f"{result.subject}: {result.what_to_do}" for result in wrong),
+            metadata={"results": shown},
             allow_retries=False,
         )
-    context.add_output_metadata({"findings": shown})
+    context.add_output_metadata({"results": shown})
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -238,7 +238,7 @@ def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResour
     """A new key-encryption key, everything under it, the older ones destroyed; resumable, while the pipeline runs."""
     with acting_as(actor_of(context)):
         rotation = rotate_keys(
-            store.database(), store.vault().keys, store.audit(), purpose="keys rotate", tell=context.log.info
+            store.database(), store.vault().keys, store.audit(), purpose="keys rotate", notify=context.log.info
         )
     context.add_output_metadata({"rewrapped": rotation.rewrapped, "complete": rotation.complete})
 
@@ -285,7 +285,7 @@ jobs = [
     subscribe,
     replay_parked_job,
     recover_order_job,
-    release_hold_job,
+    waive_hold_job,
     erase_job,
     rotate_keys_job,
 ]

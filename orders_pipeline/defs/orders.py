@@ -10,7 +10,7 @@ from orders_pipeline.defs.checks import ORDERS_CHECKS, orders_results
 from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
 from orders_pipeline.defs.tables import NOTHING, duration, table
-from orders_pipeline.intake.apply_events import absorb_events
+from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.verification import Verifier
 from orders_pipeline.orders.account_starts import note_start
@@ -37,7 +37,7 @@ _shipping_details = dg.AssetSpec(
     owners=["team:operations", "team:compliance"],
     deps=["order_events"],
     tags={"pii": "encrypted"},
-    description="Where each parcel goes: AES-256-GCM, a key for each order, in the schema `vault`. Read by the push to "
+    description="Shipping addresses: AES-256-GCM, a key for each order, in the schema `vault`. Read by the push to "
     "the warehouse and by `orders-pipeline reveal`, and every reading is in the audit log.",
 )
 
@@ -52,7 +52,7 @@ def orders_and_shipping_details(
     with database.transaction(account_id) as tx:
         note_start(tx, amazon.settings().start_at)
     with acting_as(actor_of(context)):
-        absorbed = absorb_events(database, account_id=account_id, marketplace_ids=marketplace_ids)
+        applied = apply_events(database, account_id=account_id, marketplace_ids=marketplace_ids)
         fetched = fetch_due_orders(
             client.orders,
             database,
@@ -75,10 +75,10 @@ def orders_and_shipping_details(
         check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in statuses),
-            "events_absorbed": absorbed.events,
-            "told_without_a_call": absorbed.recorded,
-            "nothing_new": absorbed.ignored,
-            "of_other_marketplaces": absorbed.other_marketplaces,
+            "events_applied": applied.events,
+            "recorded_without_a_fetch": applied.recorded,
+            "nothing_new": applied.ignored,
+            "of_other_marketplaces": applied.other_marketplaces,
             "fetched": fetched.fetched,
             "failed": fetched.failed,
             "still_to_fetch": due,

@@ -17,10 +17,10 @@ from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
 from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
-from orders_pipeline.shipments.packages import absorb_shipments
+from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_or_alert
 from orders_pipeline.shipments.rows import confirmations_by_state, shipments_by_kind
-from orders_pipeline.shipments.verify import read_back_due_packages
+from orders_pipeline.shipments.verify import verify_due_packages
 
 CONFIRM_DEADLINE_SECONDS = 45.0
 
@@ -34,7 +34,7 @@ def wms_shipments(
     with acting_as(actor_of(context)):
         # Without the warehouse, what it told before is taken up all the same, and told to Amazon.
         polled = poll_or_alert(warehouse.client, database, store.vault, account_id=account_id)
-        absorbed = absorb_shipments(database, store.audit(), account_id=account_id)
+        applied = apply_shipments(database, store.audit(), account_id=account_id)
     if polled.unreachable:
         context.log.error(polled.unreachable)
     with database.transaction(account_id) as tx:
@@ -47,7 +47,7 @@ def wms_shipments(
             "new": polled.new,
             "delivered_again": polled.duplicates,
             "unreadable": polled.unreadable,
-            "absorbed": sum(absorbed.outcomes.values()),
+            "applied": sum(applied.outcomes.values()),
             "by_kind": table(
                 ["kind", "outcome", "events", "newest"], [(r.kind, r.outcome, r.events, r.newest) for r in kinds]
             ),
@@ -82,7 +82,7 @@ def shipment_confirmations(
     )
     with acting_as(actor_of(context)):
         sent = confirm_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
-        read = read_back_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
+        read = verify_due_packages(work, deadline_seconds=CONFIRM_DEADLINE_SECONDS)
     for error in {sent.account_error, read.account_error} - {None}:
         context.log.error(str(error))
     with database.transaction(account_id) as tx:

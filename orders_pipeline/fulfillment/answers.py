@@ -1,4 +1,4 @@
-"""Keep what the warehouse answered, and what follows from it.
+"""Store the warehouse's answer and the fulfillment order's next state.
 
 Every transaction here locks the order before its queue entry, as every other one does.
 """
@@ -14,11 +14,11 @@ from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.fulfillment.queue import change_state
 from orders_pipeline.fulfillment.rows import (
-    QueueEntry,
-    lock_queue_entry,
+    FulfillmentRow,
+    lock_fulfillment_order,
     record_answer,
     schedule_action,
-    update_queue_entry,
+    update_fulfillment_order,
 )
 from orders_pipeline.fulfillment.states import Event
 from orders_pipeline.model.states import FulfillmentState
@@ -48,25 +48,25 @@ class Pushing:
     marketplace_ids: Collection[str]
 
 
-def lock_order_and_entry(tx: AccountTransaction, order_id: str) -> QueueEntry | None:
+def lock_order_and_fulfillment(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
     """Lock both, the order first: deriving the queue does so too, and two orders of locking make a deadlock."""
     lock_orders(tx, [order_id])
-    return lock_queue_entry(tx, order_id)
+    return lock_fulfillment_order(tx, order_id)
 
 
 _REFUSALS = {
     "conflict": "The warehouse has this order with other content. Compare both; cancel it there or ship it by hand.",
-    "shipped": "The warehouse says that it shipped this order already. Look for its parcel and confirm it.",
+    "shipped": "The warehouse says that it shipped this order already. Look for its package and confirm it.",
     "cancelled": "The warehouse cancelled this order. Enter it there again, or cancel it at Amazon.",
     "refused": "Correct what the warehouse refuses (address, SKU), then replay the order; or cancel it at Amazon.",
 }
 
 
-def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
+def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
     accepted = result.answer == "accepted"
     result = _masked(work, order_id, result)
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_order_and_entry(tx, order_id)
+        entry = lock_order_and_fulfillment(tx, order_id)
         assert entry is not None
         record_answer(
             tx, order_id=order_id, answer=result.answer, code=result.code, wms_id=result.wms_id, accepted=accepted
@@ -88,13 +88,13 @@ def settle_push(work: Pushing, order_id: str, result: PushResult) -> str:
                 message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
                 what_to_do=_REFUSALS[result.answer],
             )
-        entries.append(push_entry(work.account_id, order_id, result.answer, result.code))
+        entries.append(push_audit_entry(work.account_id, order_id, result.answer, result.code))
         work.audit.record_many(tx.connection, entries)
     return result.answer
 
 
 def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
-    """The warehouse's words for it, without what they hold of the buyer."""
+    """The warehouse's text, with the buyer's data masked."""
     if result.code is None and result.wms_id is None:
         return result
     mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
@@ -102,16 +102,18 @@ def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
 
 
 def warehouse_error_text(work: Pushing, order_id: str, error: WarehouseError) -> str:
-    """What to keep of a warehouse's error: our own words, and its code without what it holds of the buyer."""
+    """The text to store for a warehouse's error: our sentence and its code, with the buyer's data masked."""
     if error.code is None:
         return str(error)
     mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
     return mask.text(order_id, str(error), longest=LONGEST_ERROR) or ""
 
 
-def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[FulfillmentState, ...]) -> str:
+def apply_answer(
+    work: Pushing, order_id: str, event: Event, answer: str, *, expected: tuple[FulfillmentState, ...]
+) -> str:
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_queue_entry(tx, order_id)
+        entry = lock_fulfillment_order(tx, order_id)
         assert entry is not None
         record_answer(tx, order_id=order_id, answer=answer)
         entries: list[AuditEntry] = []
@@ -123,14 +125,14 @@ def settle(work: Pushing, order_id: str, event: Event, answer: str, *, expected:
     return after.value
 
 
-def _reasons_after(entry: QueueEntry, event: Event) -> tuple[str, ...]:
+def _reasons_after(entry: FulfillmentRow, event: Event) -> tuple[str, ...]:
     return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.GONE) else ()
 
 
 def failed(work: Pushing, order_id: str, state: FulfillmentState, error: str, *, attempts_allowed: int) -> str:
     """The action of an order in this state failed: tried again with backoff, then parked."""
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_queue_entry(tx, order_id)
+        entry = lock_fulfillment_order(tx, order_id)
         assert entry is not None
         if FulfillmentState(entry.state) not in (state, FulfillmentState.PUSHING):
             # Amazon wants something else by now, and that is due already.
@@ -156,13 +158,13 @@ def failed(work: Pushing, order_id: str, state: FulfillmentState, error: str, *,
                 what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
             )
         if FulfillmentState(entry.state) is FulfillmentState.PUSHING:
-            # Begun, and nobody knows what came of it: that too is in the log.
-            work.audit.record_many(tx.connection, [push_entry(work.account_id, order_id, "unknown")])
+            # Audit the attempt too: its result is unknown.
+            work.audit.record_many(tx.connection, [push_audit_entry(work.account_id, order_id, "unknown")])
     return "parked" if give_up else "retry"
 
 
 def _park(tx: AccountTransaction, order_id: str, error: str) -> None:
-    update_queue_entry(tx, order_id=order_id, parked_at=database_now(tx.connection))
+    update_fulfillment_order(tx, order_id=order_id, parked_at=database_now(tx.connection))
     raise_alert(
         tx,
         key=f"push.parked:{order_id}",
@@ -172,7 +174,7 @@ def _park(tx: AccountTransaction, order_id: str, error: str) -> None:
     )
 
 
-def push_entry(account_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:
+def push_audit_entry(account_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:
     """The address of an order at the warehouse: `requested` before it leaves, then what came of it."""
     return _audit_entry(account_id, order_id, "warehouse_push", outcome, code)
 

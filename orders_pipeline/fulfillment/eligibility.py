@@ -28,7 +28,7 @@ UNKNOWN_STATUS = "unknown_status"
 UNKNOWN_FULFILLER = "unknown_fulfiller"
 UNKNOWN_MARKETPLACE = "unknown_marketplace"
 MARKETPLACE_NOT_CONFIGURED = "marketplace_not_configured"
-CANCELLATION_TOLD = "cancellation_told"
+CANCELLATION_ANNOUNCED = "cancellation_told"
 
 # A person may ship in spite of these. The others are not a matter of judgement: without an address nothing can be sent,
 # and what Amazon ships or hands over itself is not the warehouse's.
@@ -48,7 +48,7 @@ class Wanted(Enum):
     HOLD = "hold"
     CANCEL = "cancel"
     CLOSE = "close"
-    FORGET = "forget"  # somebody asked to forget its buyer: what the warehouse has not taken is given up
+    ERASE = "erase"  # an erasure of its buyer was requested: what the warehouse has not taken is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ class OrderFacts:
     cancellation_requested: bool
     programs: frozenset[str]
     items: tuple[ItemFacts, ...]
-    forgotten: bool = False
+    erasure_requested: bool = False
     # Purchased before the pipeline began here, and not adopted: an old process may be shipping it.
     awaits_adoption: bool = False
     # Whether its marketplace is configured; None where Amazon names none.
     configured: bool | None = True
     # A message said that it is cancelled, and Amazon was not asked since.
-    cancellation_told: bool = False
-    # Of an order with regulated items: Amazon's word, and whether a dosage label goes into the parcel.
+    cancellation_announced: bool = False
+    # Of an order with regulated items: Amazon's word, and whether a dosage label goes into the package.
     verification: str | None = None
     dosage_label: bool = False
     # Reasons that a person has looked at, and decided to ship all the same.
@@ -105,8 +105,8 @@ def decide(facts: OrderFacts) -> Decision:
         return Decision(Wanted.CANCEL)
     if facts.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
         return Decision(Wanted.CLOSE)
-    if facts.forgotten:
-        return Decision(Wanted.FORGET)
+    if facts.erasure_requested:
+        return Decision(Wanted.ERASE)
     if not facts.fetched:
         # Known from a notification only: nothing can be shipped before Amazon was asked.
         return Decision(Wanted.NOTHING)
@@ -128,8 +128,8 @@ def decide(facts: OrderFacts) -> Decision:
         reasons.append(UNKNOWN_FULFILLER)
     if facts.configured is None:
         reasons.append(UNKNOWN_MARKETPLACE)
-    if facts.cancellation_told:
-        reasons.append(CANCELLATION_TOLD)
+    if facts.cancellation_announced:
+        reasons.append(CANCELLATION_ANNOUNCED)
     if facts.cancellation_requested:
         reasons.append(BUYER_ASKS_TO_CANCEL)
     if not facts.has_address:

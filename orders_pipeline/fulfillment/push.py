@@ -1,4 +1,4 @@
-"""Tell the warehouse: ship this, wait, go on, stop.
+"""Push, hold, release and cancel orders at the warehouse.
 
 The rules (promises 2 and 4): a push is noted before its first byte leaves; after an unknown outcome the order is looked
 for before anything is repeated; the decision to ship is made again right before, from the newest that is known; one
@@ -23,11 +23,11 @@ from orders_pipeline.fulfillment.answers import (
     LONGEST_RETRY,
     UNREACHABLE_ALERT,
     Pushing,
+    apply_answer,
     failed,
-    lock_order_and_entry,
-    push_entry,
-    settle,
-    settle_push,
+    finish_push,
+    lock_order_and_fulfillment,
+    push_audit_entry,
     warehouse_error_text,
 )
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
@@ -36,7 +36,7 @@ from orders_pipeline.fulfillment.queue import change_state, order_facts
 from orders_pipeline.fulfillment.rows import (
     begin_push,
     claim_due_actions,
-    lock_queue_entry,
+    lock_fulfillment_order,
     postpone_due_actions,
     record_answer,
     schedule_action,
@@ -45,7 +45,7 @@ from orders_pipeline.fulfillment.rows import (
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import has_pending_event
-from orders_pipeline.orders.rows import item_rows, lose_address, mark_queue_stale, order_row, request_fetch
+from orders_pipeline.orders.rows import clear_address, item_rows, mark_queue_stale, order_row, request_fetch
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
@@ -57,7 +57,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
-from orders_pipeline.work.workers import concerns_all, over_each, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
 
 PUSH_WORKERS = 8
 # Longer than a push can take with its time-outs (25 s), and renewed as it begins; a process that died gives its orders
@@ -69,7 +69,7 @@ FRESH_FOR = timedelta(minutes=10)
 LATE_ARRIVAL = timedelta(minutes=1)
 FIRST_PENDING_RETRY = timedelta(seconds=30)
 # Until then something that is being looked at will mostly be known.
-A_MOMENT = timedelta(seconds=2)
+RECHECK_DELAY = timedelta(seconds=2)
 # A token that is wrong is tried again every minute: a person sets it right, nothing else does.
 UNAUTHORIZED_RETRY = timedelta(minutes=1)
 # An error that nobody expected is tried a few times: it may be the order's state of the moment.
@@ -122,7 +122,7 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         _postpone(work, order_id, timedelta())
         return "postponed", None
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_queue_entry(tx, order_id)
+        entry = lock_fulfillment_order(tx, order_id)
         if entry is None:
             return "gone", None
         state = FulfillmentState(entry.state)
@@ -161,9 +161,9 @@ def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag)
         return "no_keys", None
     except Exception as error:
         # One order's defect is that order's alone.
-        if concerns_all(error):
+        if is_infrastructure_error(error):
             raise
-        defect = f"a defect of this program: {where_from(error)}"
+        defect = f"a defect of this program: {error_location(error)}"
         return failed(work, order_id, state, defect, attempts_allowed=DEFECT_ATTEMPTS), None
 
 
@@ -174,11 +174,11 @@ def _act(work: Pushing, order_id: str, state: FulfillmentState, reasons: tuple[s
         case FulfillmentState.HOLD_ASKED:
             answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
             event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.GONE}.get(answer, Event.HOLD_DONE)
-            return settle(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
+            return apply_answer(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
         case FulfillmentState.RELEASE:
             answer = work.warehouse.release(order_id, "the reason to wait is gone")
             event = Event.GONE if answer == "not_found" else Event.RELEASE_DONE
-            return settle(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
+            return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
         case FulfillmentState.CANCEL_ASKED:
             return _cancel(work, order_id, attempts)
         case _:
@@ -200,12 +200,12 @@ def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
         "partial": Event.CANCEL_TOO_LATE,
         "too_late": Event.CANCEL_TOO_LATE,
     }[answer]
-    return settle(work, order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
+    return apply_answer(work, order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
 
 
 def _push(work: Pushing, order_id: str) -> str:
     with work.database.transaction(work.account_id) as tx:
-        verdict = _look_again(tx, work, order_id)
+        verdict = _find_pushed_order(tx, work, order_id)
     return verdict or _send(work, order_id, FulfillmentState.QUEUED)
 
 
@@ -214,13 +214,13 @@ def _push_again(work: Pushing, order_id: str) -> str:
     found = work.warehouse.find(order_id)
     if found is not None:
         answer = "cancelled" if found.status == "cancelled" else "accepted"
-        return settle_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
+        return finish_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
     with work.database.transaction(work.account_id) as tx:
-        verdict = _look_again(tx, work, order_id)
+        verdict = _find_pushed_order(tx, work, order_id)
     if verdict is None:
         return _send(work, order_id, FulfillmentState.PUSHING)
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_order_and_entry(tx, order_id)
+        entry = lock_order_and_fulfillment(tx, order_id)
         if entry is None or FulfillmentState(entry.state) is not FulfillmentState.PUSHING:
             return "nothing"
         if (wait := _may_still_arrive(tx, work, order_id)) is not None:
@@ -242,18 +242,18 @@ def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
     except VaultError:
         # Never stored, shredded, or not to be trusted: Amazon is asked for it anew.
         with work.database.transaction(work.account_id) as tx:
-            lose_address(tx, order_id=order_id)
+            clear_address(tx, order_id=order_id)
             request_fetch(tx, order_id=order_id)
-            schedule_action(tx, order_id=order_id, delay=A_MOMENT)
+            schedule_action(tx, order_id=order_id, delay=RECHECK_DELAY)
         return "postponed"
     content = json.dumps(order.wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     content_hash = work.vault.fingerprint(content)
     with work.database.transaction(work.account_id) as tx:
-        entry = lock_order_and_entry(tx, order_id)
+        entry = lock_order_and_fulfillment(tx, order_id)
         # Looked at again under the lock: a cancellation absorbed since then wins.
         if entry is None or FulfillmentState(entry.state) is not state:
             return "nothing"
-        verdict = _look_again(tx, work, order_id, seen_at)
+        verdict = _find_pushed_order(tx, work, order_id, seen_at)
         if verdict is not None:
             return verdict
         sent_before = wms_order(tx, order_id)
@@ -268,7 +268,7 @@ def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
         entries: list[AuditEntry] = []
         change_state(tx, entry, Event.PUSH_BEGUN, entries)
         schedule_action(tx, order_id=order_id, delay=ACTION_LEASE)
-        entries.append(push_entry(work.account_id, order_id, "requested"))
+        entries.append(push_audit_entry(work.account_id, order_id, "requested"))
         work.audit.record_many(tx.connection, entries)
     try:
         result = work.warehouse.push(order)
@@ -277,10 +277,12 @@ def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
             raise
         # Not one of the contract's answers, but a refusal all the same: it is not there.
         result = PushResult("refused", code=error.code or f"http_{error.status}")
-    return settle_push(work, order_id, result)
+    return finish_push(work, order_id, result)
 
 
-def _look_again(tx: AccountTransaction, work: Pushing, order_id: str, seen_at: datetime | None = None) -> str | None:
+def _find_pushed_order(
+    tx: AccountTransaction, work: Pushing, order_id: str, seen_at: datetime | None = None
+) -> str | None:
     """Whether the order may be pushed now: None if so, else what was done instead.
 
     `seen_at`: the order that is about to be sent was read from Amazon then; a newer reading means another order.
@@ -288,10 +290,10 @@ def _look_again(tx: AccountTransaction, work: Pushing, order_id: str, seen_at: d
     row = order_row(tx, order_id)
     if row is None:
         return "gone"
-    delay = A_MOMENT
+    delay = RECHECK_DELAY
     if row.fetch_due_at is not None:
         # The push comes after the look; deriving the queue from its answer makes the push due at once.
-        delay = min(max(row.fetch_due_at - database_now(tx.connection) + A_MOMENT, A_MOMENT), LONGEST_RETRY)
+        delay = min(max(row.fetch_due_at - database_now(tx.connection) + RECHECK_DELAY, RECHECK_DELAY), LONGEST_RETRY)
     elif has_pending_event(tx, order_id) or row.queue_stale:
         pass
     elif row.parked_at is not None:
@@ -312,7 +314,7 @@ def _may_still_arrive(tx: AccountTransaction, work: Pushing, order_id: str) -> t
     if sent is None:
         return None
     wait = sent.changed_at + LATE_ARRIVAL - database_now(tx.connection)
-    return max(wait, A_MOMENT) if wait > timedelta() else None
+    return max(wait, RECHECK_DELAY) if wait > timedelta() else None
 
 
 def _open_order(work: Pushing, order_id: str) -> tuple[FulfillmentOrder, datetime | None]:

@@ -19,25 +19,25 @@ from orders_pipeline.fulfillment.eligibility import (
     decide,
 )
 from orders_pipeline.fulfillment.rows import (
-    QueueEntry,
+    FulfillmentRow,
     claim_stale_orders,
     hasten_action,
-    insert_queue_entry,
-    lock_queue_entry,
+    insert_fulfillment_order,
+    lock_fulfillment_order,
     mark_derived,
     schedule_action,
     set_ship_by,
-    update_queue_entry,
+    update_fulfillment_order,
     warehouse_report,
 )
 from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, next_state
 from orders_pipeline.model.order import AMAZON
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
-from orders_pipeline.orders.erasures import to_be_forgotten
+from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.other_marketplaces import set_other_marketplace
 from orders_pipeline.orders.rows import item_rows
-from orders_pipeline.work.workers import apart, where_from
+from orders_pipeline.work.workers import apart, error_location
 
 ORDERS_A_BATCH = 100
 # Followed by the order.
@@ -51,7 +51,7 @@ _EVENTS = {
     Wanted.HOLD: Event.HOLD,
     Wanted.CANCEL: Event.CANCEL,
     Wanted.CLOSE: Event.CLOSE,
-    Wanted.FORGET: Event.FORGET,
+    Wanted.ERASE: Event.ERASE,
 }
 
 
@@ -80,7 +80,7 @@ def derive_queue(
             decided: list[str] = []
             for row in rows:
                 totals.orders += 1
-                outcome = apart(tx.connection, partial(_derive_or_tell, tx, row, marketplace_ids))
+                outcome = apart(tx.connection, partial(_derive_or_alert, tx, row, marketplace_ids))
                 if isinstance(outcome, Exception):
                     _alert_defect(tx, row.order_id, outcome)
                     continue
@@ -105,11 +105,11 @@ def order_facts(tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection
         has_address=row.has_address,
         cancellation_requested=row.cancellation_requested,
         programs=frozenset(row.programs),
-        forgotten=bool(to_be_forgotten(tx, [row.order_id])),
+        erasure_requested=bool(erasure_requested(tx, [row.order_id])),
         waived=frozenset(row.waived_holds),
         awaits_adoption=awaits_adoption(tx, row),
         configured=None if row.marketplace_id is None else row.marketplace_id in marketplace_ids,
-        cancellation_told=row.cancellation_told_at is not None,
+        cancellation_announced=row.cancellation_told_at is not None,
         verification=row.verification,
         dosage_label=row.dosage_label,
         items=tuple(
@@ -127,7 +127,7 @@ def order_facts(tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection
 
 def change_state(
     tx: AccountTransaction,
-    entry: QueueEntry,
+    entry: FulfillmentRow,
     event: Event,
     entries: list[AuditEntry],
     *,
@@ -144,7 +144,7 @@ def change_state(
         values: dict[str, object] = {"state": after.value, "hold_reasons": list(reasons)}
         if after is not before:
             values.update(attempts=0, last_error=None, parked_at=None)
-        update_queue_entry(tx, order_id=entry.order_id, **values)
+        update_fulfillment_order(tx, order_id=entry.order_id, **values)
     if after is not before:
         due = (action_in or timedelta()) if after in ACTIONABLE else None
         schedule_action(tx, order_id=entry.order_id, delay=due)
@@ -158,11 +158,11 @@ def change_state(
                 detail={"before": before.value},
             )
         )
-        tell_of_state(tx, entry.order_id, before, after)
+        alert_state(tx, entry.order_id, before, after)
     return after
 
 
-def tell_of_state(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
+def alert_state(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
     """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
     if after is FulfillmentState.TOO_LATE:
         raise_alert(
@@ -170,7 +170,7 @@ def tell_of_state(tx: AccountTransaction, order_id: str, before: FulfillmentStat
             key=f"order.too_late:{order_id}",
             severity="error",
             message=f"Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
-            what_to_do="Ask the carrier to return the parcel, or let it go and refund on its return. Do not confirm "
+            what_to_do="Ask the carrier to return the package, or let it go and refund on its return. Do not confirm "
             "the shipment of a cancelled order.",
         )
     over = [f"push.parked:{order_id}"]
@@ -183,14 +183,14 @@ def tell_of_state(tx: AccountTransaction, order_id: str, before: FulfillmentStat
     close_alerts(tx, keys=over)
 
 
-def _derive_or_tell(
+def _derive_or_alert(
     tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection[str]
 ) -> tuple[str | None, list[AuditEntry]]:
     entries: list[AuditEntry] = []
     try:
         return _derive(tx, row, entries, marketplace_ids), entries
     except IllegalTransition as error:
-        _tell_of_impossible(tx, row.order_id, error)
+        _alert_illegal_transition(tx, row.order_id, error)
         return None, entries
 
 
@@ -200,7 +200,7 @@ def _alert_defect(tx: AccountTransaction, order_id: str, error: Exception) -> No
         key=f"{DEFECT_ALERT}{order_id}",
         severity="error",
         message=f"What the warehouse should do about order {order_id} could not be decided: a defect of this program, "
-        f"{where_from(error)}.",
+        f"{error_location(error)}.",
         what_to_do="Report it. Run the job `recover_order` for this order once it is mended; until then look after it "
         "by hand.",
     )
@@ -211,7 +211,7 @@ def _derive(
 ) -> str | None:
     facts = order_facts(tx, row, marketplace_ids)
     decision = decide(facts)
-    entry = lock_queue_entry(tx, row.order_id)
+    entry = lock_fulfillment_order(tx, row.order_id)
     if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
         # It was given up here, or asked about, before it was over at Amazon; now it is.
         over = [f"order.{kind}:{row.order_id}" for kind in _ALERTS_UNTIL_IT_IS_OVER]
@@ -238,14 +238,14 @@ def _derive(
     return reported or (after.value if after.value != before else None)
 
 
-def _no_longer_configured(facts: OrderFacts, entry: QueueEntry) -> Decision:
-    """What the warehouse has is brought to its end; what it has not waits for the marketplace to be configured."""
+def _no_longer_configured(facts: OrderFacts, entry: FulfillmentRow) -> Decision:
+    """Orders at the warehouse go on; the others wait until their marketplace is configured."""
     if FulfillmentState(entry.state) in NOT_AT_THE_WAREHOUSE:
         return Decision(Wanted.HOLD, (MARKETPLACE_NOT_CONFIGURED,))
     return decide(replace(facts, configured=True))
 
 
-def _wake(tx: AccountTransaction, entry: QueueEntry, state: FulfillmentState, decision: Decision) -> None:
+def _wake(tx: AccountTransaction, entry: FulfillmentRow, state: FulfillmentState, decision: Decision) -> None:
     """What a fulfillment order that stays in its state must not sleep through."""
     if state is FulfillmentState.QUEUED and not entry.parked:
         # It may have been waiting for the very look at Amazon that has come.
@@ -255,7 +255,7 @@ def _wake(tx: AccountTransaction, entry: QueueEntry, state: FulfillmentState, de
         schedule_action(tx, order_id=entry.order_id, delay=timedelta(), attempts=0, parked_at=None)
 
 
-def _take_report(tx: AccountTransaction, entry: QueueEntry, entries: list[AuditEntry]) -> str | None:
+def _take_report(tx: AccountTransaction, entry: FulfillmentRow, entries: list[AuditEntry]) -> str | None:
     changed: str | None = None
     for event in _what_left(tx, entry):
         after = change_state(tx, entry, event, entries, reasons=entry.hold_reasons)
@@ -265,12 +265,12 @@ def _take_report(tx: AccountTransaction, entry: QueueEntry, entries: list[AuditE
     return changed
 
 
-def _what_left(tx: AccountTransaction, entry: QueueEntry) -> list[Event]:
+def _what_left(tx: AccountTransaction, entry: FulfillmentRow) -> list[Event]:
     """What the warehouse has reported of this order, as an event; taking it again changes nothing."""
     report = warehouse_report(tx, entry.order_id)
     if report.units_left:
-        # What it cancelled of an order that left in part is no longer the order's state: the parcel is on its way.
-        # v0 shows no pieces of a cancelled order at all: then the warehouse is asked what it can still stop.
+        # A partly shipped order is not cancelled: its package is in transit.
+        # v0 shows no quantities for a cancelled order: ask the warehouse what it can still stop.
         all_left = report.units_left >= report.units_ordered > 0
         return [Event.ALL_LEFT if all_left else Event.PACKAGE_LEFT]
     if report.cancelled_by_warehouse:
@@ -278,7 +278,7 @@ def _what_left(tx: AccountTransaction, entry: QueueEntry) -> list[Event]:
     return [Event.NOTHING_LEFT] if FulfillmentState(entry.state) is FulfillmentState.SHIPPED else []
 
 
-def _tell_of_impossible(tx: AccountTransaction, order_id: str, error: IllegalTransition) -> None:
+def _alert_illegal_transition(tx: AccountTransaction, order_id: str, error: IllegalTransition) -> None:
     raise_alert(
         tx,
         key=f"order.impossible:{order_id}",
@@ -293,7 +293,9 @@ def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: lis
         # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.
         return None
     state = FulfillmentState.QUEUED if decision.wanted is Wanted.SHIP else FulfillmentState.HELD
-    insert_queue_entry(tx, order_id=row.order_id, state=state.value, reasons=decision.reasons, ship_by=row.ship_by)
+    insert_fulfillment_order(
+        tx, order_id=row.order_id, state=state.value, reasons=decision.reasons, ship_by=row.ship_by
+    )
     if state is FulfillmentState.QUEUED:
         schedule_action(tx, order_id=row.order_id, delay=timedelta())
     entries.append(

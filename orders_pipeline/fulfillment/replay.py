@@ -8,21 +8,21 @@ from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.fulfillment.queue import change_state
-from orders_pipeline.fulfillment.rows import lock_queue_entry, schedule_action, update_queue_entry
+from orders_pipeline.fulfillment.rows import lock_fulfillment_order, schedule_action, update_fulfillment_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
 
 
 def replay_fulfillment(tx: AccountTransaction, order_id: str, entries: list[AuditEntry]) -> FulfillmentState | None:
     """Give one fulfillment order another chance; its state after that, or None if it is not in the queue."""
-    entry = lock_queue_entry(tx, order_id)
+    entry = lock_fulfillment_order(tx, order_id)
     if entry is None:
         return None
     state = FulfillmentState(entry.state)
     if state in (FulfillmentState.REFUSED, FulfillmentState.CANCELLED):
         state = change_state(tx, entry, Event.REPLAY, entries)
     elif state in ACTIONABLE:
-        update_queue_entry(tx, order_id=order_id, parked_at=None, attempts=0, last_error=None)
+        update_fulfillment_order(tx, order_id=order_id, parked_at=None, attempts=0, last_error=None)
         schedule_action(tx, order_id=order_id, delay=timedelta())
     for key in (f"order.parked:{order_id}", f"order.refused:{order_id}"):
         close_alert(tx, key=key)

@@ -25,7 +25,7 @@ _WAITS_FOR_SOMETHING = [
 
 
 @dataclass(frozen=True, slots=True)
-class QueueEntry:
+class FulfillmentRow:
     """One fulfillment order in the queue. `state` is a word of fulfillment.states."""
 
     order_id: str
@@ -56,7 +56,7 @@ def mark_derived(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     )
 
 
-def lock_queue_entry(tx: AccountTransaction, order_id: str) -> QueueEntry | None:
+def lock_fulfillment_order(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
     """Lock one entry until the transaction ends: every change of a state goes through this."""
     row = tx.execute(
         select(fulfillment_queue)
@@ -66,7 +66,7 @@ def lock_queue_entry(tx: AccountTransaction, order_id: str) -> QueueEntry | None
     return None if row is None else _entry(row)
 
 
-def insert_queue_entry(
+def insert_fulfillment_order(
     tx: AccountTransaction, *, order_id: str, state: str, reasons: Sequence[str], ship_by: datetime | None
 ) -> None:
     tx.execute(
@@ -76,7 +76,7 @@ def insert_queue_entry(
     )
 
 
-def update_queue_entry(tx: AccountTransaction, *, order_id: str, **values: object) -> None:
+def update_fulfillment_order(tx: AccountTransaction, *, order_id: str, **values: object) -> None:
     """Set columns of an entry whose lock this transaction holds; `changed_at` is the database's now."""
     tx.execute(
         update(fulfillment_queue)
@@ -290,8 +290,8 @@ def answers_by_kind(tx: AccountTransaction) -> Sequence[AnyRow]:
     return list(tx.execute(statement))
 
 
-def _entry(row: AnyRow) -> QueueEntry:
-    return QueueEntry(
+def _entry(row: AnyRow) -> FulfillmentRow:
+    return FulfillmentRow(
         order_id=row.order_id,
         state=row.state,
         hold_reasons=tuple(row.hold_reasons),

@@ -17,7 +17,7 @@ class Event(StrEnum):
     HOLD = "hold"  # a reason to wait has come
     CANCEL = "cancel"  # Amazon has cancelled it
     CLOSE = "close"  # Amazon shows it shipped
-    FORGET = "forget"  # somebody asked to forget its buyer
+    ERASE = "erase"  # an erasure of its buyer was requested
     PUSH_BEGUN = "push begun"
     PUSH_ACCEPTED = "push accepted"
     PUSH_REFUSED = "push refused"
@@ -47,7 +47,7 @@ TRANSITIONS: dict[tuple[FulfillmentState, Event], FulfillmentState] = {
     # The warehouse can only report a package of an order that it got: our knowledge lags, its word counts.
     (S.QUEUED, E.PACKAGE_LEFT): S.ACCEPTED,
     (S.QUEUED, E.ALL_LEFT): S.SHIPPED,
-    # It cancelled what it had before; whether it takes the order again, the push will tell.
+    # The warehouse cancelled the earlier push. The next push shows whether it accepts the order again.
     (S.QUEUED, E.WAREHOUSE_CANCELLED): S.QUEUED,
     (S.QUEUED, E.REPLAY): S.QUEUED,
     # While a push's outcome is unknown nothing else is decided: whatever Amazon wants is applied once it is known.
@@ -160,8 +160,8 @@ TRANSITIONS: dict[tuple[FulfillmentState, Event], FulfillmentState] = {
     (S.CLOSED, E.WAREHOUSE_CANCELLED): S.CLOSED,
 }
 
-# What the warehouse has not taken is given up; what it may have is not ours to decide, and a person is told.
-TRANSITIONS.update({(state, E.FORGET): S.CANCELLED if state in (S.QUEUED, S.HELD, S.REFUSED) else state for state in S})
+# An order that the warehouse has not accepted is cancelled. One that it may have needs a person: raise an alert.
+TRANSITIONS.update({(state, E.ERASE): S.CANCELLED if state in (S.QUEUED, S.HELD, S.REFUSED) else state for state in S})
 
 # In these states the pipeline itself has something to do at the warehouse.
 ACTIONABLE = frozenset({S.QUEUED, S.PUSHING, S.HOLD_ASKED, S.RELEASE, S.CANCEL_ASKED})

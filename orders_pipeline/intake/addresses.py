@@ -25,40 +25,40 @@ ORDER_ALERT, ROLE_ALERT = "order.no_address:", "amazon.role:shipping_address"
 def address_retry(waiting_since: datetime, ship_by: datetime | None, now: datetime) -> timedelta:
     """When to ask again: as long again as it has been waiting already, and not later than a person is told."""
     delay = min(max(ADDRESS_RETRY, now - waiting_since), LONGEST_ADDRESS_RETRY)
-    until_told = _told_at(waiting_since, ship_by) - now
-    return min(delay, until_told) if until_told > ADDRESS_RETRY else delay
+    until_alert = _alert_at(waiting_since, ship_by) - now
+    return min(delay, until_alert) if until_alert > ADDRESS_RETRY else delay
 
 
 def review_addresses(tx: AccountTransaction) -> None:
     """Bring the alerts about missing addresses in line with the orders that wait."""
     now = database_now(tx.connection)
     waiting = orders_without_address(tx, sorted(NOT_FOR_THE_WAREHOUSE))
-    due = [row for row in waiting if _told_at(row.waiting_since, row.ship_by) <= now]
+    due = [row for row in waiting if _alert_at(row.waiting_since, row.ship_by) <= now]
     # The place is shown, and neither a name nor a street: so Amazon answers to who lacks the role.
     hidden = [row for row in waiting if row.address_hidden]
     suspicious = hidden or (due if len(due) >= MANY else [])
     # Only then: the question reads all orders.
     newest = newest_address_at(tx) if suspicious else None
     if suspicious and (newest is None or newest < min(row.waiting_since for row in suspicious)):
-        _tell_of_role(tx, len(waiting))
+        _alert_no_role(tx, len(waiting))
         close_alerts_about(tx.connection, account_id=tx.account_id, prefix=ORDER_ALERT)
         return
     close_alert(tx, key=ROLE_ALERT)
     open_keys = set(open_alert_keys(tx, prefix=ORDER_ALERT))
     for row in due:
         severity = "error" if row.ship_by is not None and row.ship_by - BEFORE_SHIP_BY <= now else "warning"
-        _tell_of_order(tx, row, severity)
+        _alert_no_address(tx, row, severity)
     keys = {f"{ORDER_ALERT}{row.order_id}" for row in due}
     if open_keys - keys:
         close_alerts_about(tx.connection, account_id=tx.account_id, prefix=ORDER_ALERT, but=keys)
 
 
-def _told_at(waiting_since: datetime, ship_by: datetime | None) -> datetime:
+def _alert_at(waiting_since: datetime, ship_by: datetime | None) -> datetime:
     patience = waiting_since + PATIENCE
     return patience if ship_by is None else min(patience, ship_by - BEFORE_SHIP_BY)
 
 
-def _tell_of_order(tx: AccountTransaction, row: AnyRow, severity: str) -> None:
+def _alert_no_address(tx: AccountTransaction, row: AnyRow, severity: str) -> None:
     ship_by = f", and is to ship by {row.ship_by:%Y-%m-%d %H:%M} UTC" if row.ship_by is not None else ""
     raise_alert(
         tx,
@@ -69,7 +69,7 @@ def _tell_of_order(tx: AccountTransaction, row: AnyRow, severity: str) -> None:
     )
 
 
-def _tell_of_role(tx: AccountTransaction, count: int) -> None:
+def _alert_no_role(tx: AccountTransaction, count: int) -> None:
     raise_alert(
         tx,
         key=ROLE_ALERT,

@@ -20,7 +20,7 @@ from orders_pipeline.intake.notification import (
     OtherNotification,
     parse_notification,
 )
-from orders_pipeline.intake.parked_alerts import close_parked, new_reasons, tell_of_parked
+from orders_pipeline.intake.parked_alerts import alert_parked, close_parked_alerts, new_reasons
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage, QueueUnavailable
 from orders_pipeline.orders.event_rows import (
     PARKED_MESSAGE_LIFE,
@@ -83,7 +83,7 @@ def drain_notifications(
     except QueueUnavailable as error:
         totals.unavailable = error
     with database.transaction(account_id) as tx:
-        close_parked(tx)
+        close_parked_alerts(tx)
         if totals.unavailable is None:
             close_alert(tx, key=UNAVAILABLE_ALERT)
         else:
@@ -111,13 +111,13 @@ def _drain(
     wait = wait_seconds
     while messages := queue.receive(wait_seconds=wait):
         wait = 0
-        kept = _record(messages, database, vault, account_id, totals)
-        totals.undeleted += len(messages) - len(kept)
+        recorded = _record(messages, database, vault, account_id, totals)
+        totals.undeleted += len(messages) - len(recorded)
         try:
-            totals.undeleted += queue.delete(kept)
+            totals.undeleted += queue.delete(recorded)
         except QueueUnavailable:
             # They come again, and are recognised.
-            totals.undeleted += len(kept)
+            totals.undeleted += len(recorded)
             raise
         if clock() - started >= budget_seconds:
             return
@@ -139,8 +139,8 @@ def _record(
             to_park.append((message, error.reason, error.notification_type))
             continue
         if isinstance(notification, OtherNotification):
-            told_type = notification.notification_type
-            to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {told_type}", told_type))
+            notification_type = notification.notification_type
+            to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {notification_type}", notification_type))
         elif notification.seller_id != account_id:
             to_park.append((message, "another seller's", ORDER_CHANGE))
         else:
@@ -149,7 +149,7 @@ def _record(
         now = database_now(connection)
         events = [_event(change, message, now) for change, message in changes]
         new_days = insert_order_events(connection, events)
-    kept, parked = messages, 0
+    recorded, parked = messages, 0
     try:
         if to_park:
             with database.transaction(account_id) as tx:
@@ -157,7 +157,7 @@ def _record(
                 if parked:
                     close_keys_alert(tx)
     except KeyProviderUnavailable as error:
-        kept = [message for _, message in changes]
+        recorded = [message for _, message in changes]
         with database.transaction(account_id) as tx:
             raise_keys_alert(tx, error)
     totals.received += len(messages)
@@ -168,7 +168,7 @@ def _record(
     for message in messages:
         if message.sent_at and (totals.oldest_sent_at is None or message.sent_at < totals.oldest_sent_at):
             totals.oldest_sent_at = message.sent_at
-    return kept
+    return recorded
 
 
 def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrderEvent:
@@ -209,5 +209,5 @@ def _park(
         vault.store(
             tx, kind=PARKED_MESSAGE, subject_id=str(parked_id), plaintext=body, expires_at=now + PARKED_MESSAGE_LIFE
         )
-    tell_of_parked(tx, reasons, new)
+    alert_parked(tx, reasons, new)
     return len(reasons)

@@ -1,4 +1,4 @@
-"""What an event means for an order: is there anything to ask Amazon, and if not, what is known now?"""
+"""Decide about one event: fetch its order from Amazon, stop it, take over the event's status, or ignore it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FINAL = frozenset({OrderStatus.SHIPPED, OrderStatus.CANCELLED, OrderStatus.INVOI
 NOT_YET = frozenset({OrderStatus.PENDING, OrderStatus.PENDING_AVAILABILITY})
 
 
-class Plan(Enum):
+class EventAction(Enum):
     """What to do about one event."""
 
     RECORD = "record"  # take over what the event tells; no call
@@ -34,7 +34,7 @@ class Plan(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventFacts:
     """What an event says of its order. `changed_at` is Amazon's time of the change; None where it gave none.
 
     `other_marketplace`: the order is of a marketplace that is not configured, so nothing is to be asked about it.
@@ -48,10 +48,10 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredFacts:
     """What the store knows of the order. `fetched` tells whether Amazon was ever asked about it.
 
-    `cancellation_told`: that it is cancelled was told by a message, and Amazon was not seen to say so.
+    `cancellation_announced`: a message announced the cancellation; no answer of Amazon's has confirmed it.
     `left`: all of it left the warehouse, or it is over.
     """
 
@@ -59,73 +59,79 @@ class Known:
     fulfilled_by: str
     last_updated_at: datetime | None
     fetched: bool
-    cancellation_told: bool = False
+    cancellation_announced: bool = False
     left: bool = False
 
 
-def plan_event(told: Told, known: Known | None) -> Plan:
+def decide_event(announced: EventFacts, stored: StoredFacts | None) -> EventAction:
     """Decide about one event. Unknown statuses are looked up: the set of Amazon's words is open.
 
     Whoever can write to the queue can write anything: a message may delay an order or cost a call, never end it.
     """
-    if known is not None and not known.fetched and {told.fulfilled_by, known.fulfilled_by} == {AMAZON, MERCHANT}:
+    if (
+        stored is not None
+        and not stored.fetched
+        and {announced.fulfilled_by, stored.fulfilled_by} == {AMAZON, MERCHANT}
+    ):
         # Two messages that contradict each other about who ships.
-        return Plan.FETCH
-    if told.other_marketplace or _fulfiller(told, known) == AMAZON:
-        return Plan.RECORD if is_news(told, known) else Plan.IGNORE
+        return EventAction.FETCH
+    if announced.other_marketplace or _fulfiller(announced, stored) == AMAZON:
+        return EventAction.RECORD if is_news(announced, stored) else EventAction.IGNORE
     # The answer that is stored includes this change already.
-    if known is not None and known.fetched and _covers(known.last_updated_at, told.changed_at):
-        return Plan.IGNORE
-    status = canonical_status(told.status) if told.status else None
-    if known is not None and known.status == OrderStatus.CANCELLED:
-        if known.fetched and not known.cancellation_told:
-            # Amazon's own word, and final: whatever else is told of it was so before.
-            return Plan.IGNORE
-        return Plan.IGNORE if status in NOT_YET or status == OrderStatus.CANCELLED else Plan.FETCH
+    if stored is not None and stored.fetched and _covers(stored.last_updated_at, announced.changed_at):
+        return EventAction.IGNORE
+    status = canonical_status(announced.status) if announced.status else None
+    if stored is not None and stored.status == OrderStatus.CANCELLED:
+        if stored.fetched and not stored.cancellation_announced:
+            # Amazon answered that it is cancelled, which is final. Other events of this order are older.
+            return EventAction.IGNORE
+        return EventAction.IGNORE if status in NOT_YET or status == OrderStatus.CANCELLED else EventAction.FETCH
     if status in NOT_YET:
         # No address, no price, and often cancelled before it is anything (facts §10): wait for Unshipped.
-        return Plan.RECORD if is_news(told, known) else Plan.IGNORE
+        return EventAction.RECORD if is_news(announced, stored) else EventAction.IGNORE
     if status == OrderStatus.CANCELLED:
-        # Not paid yet, or never heard of: nothing is to be stopped. Should it be told to live after all, it is fetched.
-        return Plan.RECORD if known is None or known.status in NOT_YET else Plan.STOP
+        # It is unpaid or unknown, so nothing has to be stopped. A later event of another status fetches it.
+        return EventAction.RECORD if stored is None or stored.status in NOT_YET else EventAction.STOP
     if status in FINAL:
-        # A shipment that our warehouse does not know of is looked at once: for its dates, and for whether it is true.
-        if known is None or not (known.left or known.status in FINAL):
-            return Plan.FETCH
-        return Plan.RECORD if is_news(told, known) else Plan.IGNORE
-    # Unshipped, PartiallyShipped, a buyer's request, a word that we do not know: only Amazon can say what it means.
-    return Plan.FETCH
+        # Fetch once an order that our warehouse has not shipped: for its dates, and to verify the event.
+        if stored is None or not (stored.left or stored.status in FINAL):
+            return EventAction.FETCH
+        return EventAction.RECORD if is_news(announced, stored) else EventAction.IGNORE
+    # For Unshipped, PartiallyShipped, a buyer's request or an unknown status, only Amazon's answer decides.
+    return EventAction.FETCH
 
 
-def _fulfiller(told: Told, known: Known | None) -> str:
+def _fulfiller(announced: EventFacts, stored: StoredFacts | None) -> str:
     """Who ships it: Amazon's answer counts before any message."""
-    if known is None or known.fulfilled_by == UNKNOWN_FULFILLER:
-        return told.fulfilled_by
-    return known.fulfilled_by if known.fetched or told.fulfilled_by == UNKNOWN_FULFILLER else told.fulfilled_by
+    if stored is None or stored.fulfilled_by == UNKNOWN_FULFILLER:
+        return announced.fulfilled_by
+    return (
+        stored.fulfilled_by if stored.fetched or announced.fulfilled_by == UNKNOWN_FULFILLER else announced.fulfilled_by
+    )
 
 
-def is_news(told: Told, known: Known | None) -> bool:
-    """Whether taking over the told status moves the order forward, or tells of an order that is not known yet."""
-    if known is None:
+def is_news(announced: EventFacts, stored: StoredFacts | None) -> bool:
+    """Whether the event's status moves the order forward, or the order is new."""
+    if stored is None:
         return True
-    if told.status is None:
+    if announced.status is None:
         return False
-    status = canonical_status(told.status)
-    if known.status == OrderStatus.CANCELLED:
+    status = canonical_status(announced.status)
+    if stored.status == OrderStatus.CANCELLED:
         return False
     if status == OrderStatus.CANCELLED:
         return True
-    told_rank, known_rank = _RANK.get(status), _RANK.get(known.status)
-    if told_rank is None or known_rank is None:
-        return status != known.status and _is_newer(told, known)
-    return told_rank > known_rank
+    announced_rank, stored_rank = _RANK.get(status), _RANK.get(stored.status)
+    if announced_rank is None or stored_rank is None:
+        return status != stored.status and _is_newer(announced, stored)
+    return announced_rank > stored_rank
 
 
 def _covers(last_updated_at: datetime | None, changed_at: datetime | None) -> bool:
     return last_updated_at is not None and changed_at is not None and last_updated_at >= changed_at
 
 
-def _is_newer(told: Told, known: Known) -> bool:
-    if told.changed_at is None or known.last_updated_at is None:
-        return known.last_updated_at is None
-    return told.changed_at > known.last_updated_at
+def _is_newer(announced: EventFacts, stored: StoredFacts) -> bool:
+    if announced.changed_at is None or stored.last_updated_at is None:
+        return stored.last_updated_at is None
+    return announced.changed_at > stored.last_updated_at

@@ -23,7 +23,7 @@ from orders_pipeline.intake.save import NEEDS_DETAILS, Answer, details_are_of_us
 from orders_pipeline.intake.verification import Verifier, mark_regulated, review_verifications, verify
 from orders_pipeline.model.order import AMAZON, OrderParts, OrdersPort
 from orders_pipeline.orders.account_starts import awaits_adoption
-from orders_pipeline.orders.erasures import to_be_forgotten
+from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.rows import (
     FetchClaim,
     claim_due_fetches,
@@ -35,7 +35,7 @@ from orders_pipeline.orders.rows import (
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
-from orders_pipeline.work.workers import concerns_all, over_each, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
 
 # Longer than one look can take (the deadline of a batch is 45 s); a process that died gives its orders back after this.
 FETCH_LEASE = timedelta(minutes=1)
@@ -52,7 +52,7 @@ DEFECT_ATTEMPTS = 4
 
 @dataclass(slots=True)
 class FetchTotals:
-    """What one batch of looks did. `not_before` is when the quota allows the next, if it ran out."""
+    """Counts of one batch of fetches. `not_before`: when the quota allows the next fetch, if it ran out."""
 
     fetched: int = 0
     failed: int = 0
@@ -105,18 +105,18 @@ def fetch_due_orders(
             if not claims:
                 break
 
-            def look(claim: FetchClaim) -> FetchTotals:
+            def fetch(claim: FetchClaim) -> FetchTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
                 try:
-                    return _look(
+                    return _fetch_one(
                         orders, database, vault, account_id, marketplace_ids, verifier, claim, remaining, stop, no_keys
                     )
                 except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
                     # Also what was raised while a failure was noted.
                     return _defect(database, account_id, claim, error)
 
-            for looked in over_each(pool, look, claims):
-                totals.add(looked)
+            for one in over_each(pool, fetch, claims):
+                totals.add(one)
     _wait_or_go_on(database, account_id, totals)
     return totals
 
@@ -137,7 +137,7 @@ def _wait_or_go_on(database: Database, account_id: str, totals: FetchTotals) -> 
         review_verifications(tx)
 
 
-def _look(
+def _fetch_one(
     orders: OrdersPort,
     database: Database,
     vault: Vault,
@@ -162,8 +162,8 @@ def _look(
     )
     if needs_details:
         with database.transaction(account_id) as tx:
-            # Somebody asked that this buyer be forgotten: not even Amazon's own data comes back in.
-            needs_details = not to_be_forgotten(tx, [claim.order_id]) and not _awaits_adoption(tx, claim.order_id)
+            # An erasure of this order was requested: its details are not stored again.
+            needs_details = not erasure_requested(tx, [claim.order_id]) and not _awaits_adoption(tx, claim.order_id)
     if needs_details and no_keys.is_set():
         _give_back(database, account_id, claim, None, delay=KEYS_RETRY)
         return totals
@@ -195,9 +195,9 @@ def _look(
     try:
         order = mark_regulated(verifier, answer.order)
         verified = verify(verifier, claim, order, deadline_seconds)
-        kept = Answer(order, answer.shipping_details, needs_details, verified)
+        to_save = Answer(order, answer.shipping_details, needs_details, verified)
         with database.transaction(account_id) as tx:
-            has_address = save_answer(tx, vault, claim, kept, marketplace_ids)
+            has_address = save_answer(tx, vault, claim, to_save, marketplace_ids)
     except KeyProviderUnavailable as error:
         # Only what is to be sealed has to wait: a cancellation of what the warehouse has goes on.
         no_keys.set()
@@ -219,12 +219,12 @@ def _awaits_adoption(tx: AccountTransaction, order_id: str) -> bool:
 
 def _defect(database: Database, account_id: str, claim: FetchClaim, error: Exception) -> FetchTotals:
     """What nobody expected of one order: noted, tried again, parked; the others go on."""
-    if concerns_all(error) or isinstance(error, VaultError):
+    if is_infrastructure_error(error) or isinstance(error, VaultError):
         raise error
     totals = FetchTotals(failed=1, errors={type(error).__name__: 1})
     give_up = claim.attempts + 1 >= DEFECT_ATTEMPTS
     retry_in = None if give_up else FIRST_RETRY * 2**claim.attempts
-    _note_failure(database, account_id, claim, f"a defect of this program: {where_from(error)}", retry_in, totals)
+    _note_failure(database, account_id, claim, f"a defect of this program: {error_location(error)}", retry_in, totals)
     return totals
 
 

@@ -124,15 +124,15 @@ def _details(summary: Mapping[str, Any], trigger: Mapping[str, Any]) -> dict[str
 
 
 def _item(item: Mapping[str, Any]) -> dict[str, object]:
-    kept: dict[str, object] = {}
+    taken: dict[str, object] = {}
     for name in ("OrderItemId", "OrderItemStatus"):
         if (word := _word(_get(item, name))) is not None:
-            kept[name] = word
+            taken[name] = word
     for name in ("Quantity", "QuantityShipped", "IsBuyerRequestedCancel"):
         value = _get(item, name)
         if isinstance(value, bool) or (value := _number(value)) is not None:
-            kept[name] = value
-    return kept
+            taken[name] = value
+    return taken
 
 
 def _envelope(body: str) -> Mapping[str, Any]:

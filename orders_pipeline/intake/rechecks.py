@@ -1,7 +1,7 @@
-"""Whether an answer of Amazon's settles what was asked, or is to be asked for again.
+"""Decide whether Amazon's answer is accepted, or the order is fetched again.
 
-An answer can be older than the change that an event announced, and can leave out who ships the order. Both mend
-themselves within minutes as a rule; after a few tries Amazon's word stands, and a person is told.
+An answer can be older than the change that an event announced, and can leave out who ships the order. Both usually
+correct themselves within minutes. After four rechecks Amazon's answer is accepted, and an alert is raised.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from datetime import datetime, timedelta
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
-from orders_pipeline.orders.questions import ask_again, settle_questions
+from orders_pipeline.orders.rechecks import finish_rechecks, request_recheck
 from orders_pipeline.orders.rows import FetchClaim, order_row
 
-# From the first answer that leaves a question open. Then Amazon's word stands, whatever is told meanwhile: whoever can
-# write to the queue delays an order by these eleven minutes in all, however often they write.
+# Counted from the first doubtful answer. Then Amazon's answer is accepted, whatever messages say: forged messages can
+# delay an order by eleven minutes in all.
 RECHECK_DELAYS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=3), timedelta(minutes=5))
 LONGEST_DELAY = sum(RECHECK_DELAYS, timedelta())
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
 def review_answer(tx: AccountTransaction, claim: FetchClaim, order: Order) -> None:
-    """Settle what messages told of this order, or ask again; tell a person once it was asked for long enough."""
+    """Accept the answer or request a recheck; raise an alert after the last recheck."""
     row = order_row(tx, order.order_id)
     if row is None or row.fetch_requests > claim.requests:
-        # Something came while the answer was on its way: the next one is due already.
+        # An event came during the fetch, so the next fetch is due already.
         return
     older = _is_older(order.last_updated_at, row.told_at)
     nobody_ships = row.status in _OPEN and row.fulfilled_by not in (MERCHANT, AMAZON)
@@ -34,17 +34,17 @@ def review_answer(tx: AccountTransaction, claim: FetchClaim, order: Order) -> No
         since = row.questioned_since
         delay = next_recheck(database_now(tx.connection) - since if since is not None else timedelta())
         if delay is not None:
-            ask_again(tx, order_id=order.order_id, delay=delay)
+            request_recheck(tx, order_id=order.order_id, delay=delay)
             return
     answered = not doubtful and _answers(order.last_updated_at, row, claim)
-    _tell(tx, row, older=older, nobody_ships=nobody_ships, answered=answered)
-    # Told to be cancelled, and shown otherwise to the end: Amazon's word counts.
+    _alert(tx, row, older=older, nobody_ships=nobody_ships, answered=answered)
+    # A message announced a cancellation that Amazon never confirmed: Amazon's status counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
-    settle_questions(tx, order_id=order.order_id, answered=answered, status=status)
+    finish_rechecks(tx, order_id=order.order_id, answered=answered, status=status)
 
 
 def next_recheck(asked_for: timedelta) -> timedelta | None:
-    """In how long to ask again what has been asked for so long; None once Amazon's answer stands."""
+    """The time until the next recheck, given the time since the first; None after the last."""
     asked_for, at = max(asked_for, timedelta()), timedelta()
     for delay in RECHECK_DELAYS:
         at += delay
@@ -54,21 +54,21 @@ def next_recheck(asked_for: timedelta) -> timedelta | None:
 
 
 def _answers(answered: datetime, row: AnyRow, claim: FetchClaim) -> bool:
-    """Whether an answer without doubt ends the question: it was still asked for, or the order has changed at Amazon.
+    """Whether an undoubted answer ends the rechecks: one was pending, or the order has changed at Amazon.
 
-    A message without a time asks for nothing that could show, so its answer does not end what others asked.
+    A message without a time cannot be confirmed by an answer, so its answer does not end the rechecks of others.
     """
     if row.questioned_since is None:
         return True
     return row.rechecks > 0 or claim.last_updated_at is None or answered > claim.last_updated_at
 
 
-def _is_older(answered: datetime, told: datetime | None) -> bool:
+def _is_older(answered: datetime, announced: datetime | None) -> bool:
     """In whole seconds: v0 writes no more."""
-    return told is not None and answered.replace(microsecond=0) < told.replace(microsecond=0)
+    return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)
 
 
-def _tell(tx: AccountTransaction, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool) -> None:
+def _alert(tx: AccountTransaction, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool) -> None:
     order_id = row.order_id
     older_key, nobody_key = f"order.answer_older:{order_id}", f"order.no_fulfiller:{order_id}"
     if older:

@@ -19,12 +19,12 @@ from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import may_be_stored
 from orders_pipeline.orders.rows import (
     FetchClaim,
+    clear_address,
+    complete_fetch,
     item_rows,
-    lose_address,
     order_row,
     request_fetch,
     save_fetched_order,
-    settle_fetch,
 )
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_to_bytes
@@ -60,27 +60,27 @@ def save_answer(
             values["address_at"] = database_now(tx.connection)
     before = to_ship_by_item(item_rows(tx, order.order_id))
     taken = save_fetched_order(tx.connection, values, item_values(tx.account_id, order))
-    settle_fetch(tx, order_id=order.order_id, requests=claim.requests)
+    complete_fetch(tx, order_id=order.order_id, requests=claim.requests)
     review_answer(tx, claim, order)
     if answer.verified is not None:
         keep_verification(tx, order.order_id, answer.verified)
     merged = order_row(tx, order.order_id)
     close_alert(tx, key=f"order.parked:{order.order_id}")
     if taken and claim.queue_state in AT_THE_WAREHOUSE:
-        _tell_of_fewer_pieces(tx, order, before)
+        _alert_reduced_quantity(tx, order, before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
         return True
     if merged.marketplace_id not in marketplace_ids:
-        # Another's, or nobody says whose: the address is not kept, and a later answer has to bring it.
-        lose_address(tx, order_id=order.order_id)
+        # The order is of another or an unknown marketplace: its address is not stored; a later fetch brings it.
+        clear_address(tx, order_id=order.order_id)
         return True
     now = database_now(tx.connection)
     if not details_are_of_use(frozenset(merged.programs), merged.deliver_by, now):
         return True
     if not may_be_stored(tx, order.order_id) or awaits_adoption(tx, merged):
         # Its erasure was asked for while the answer was on its way, or an old process ships it: it goes no further.
-        lose_address(tx, order_id=order.order_id)
+        clear_address(tx, order_id=order.order_id)
         return True
     if not answer.asked_for_details:
         if claim.queue_state in NEEDS_DETAILS:
@@ -111,10 +111,10 @@ def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, no
     return deliver_by is None or now < deliver_by + DETAILS_OF_USE
 
 
-def _tell_of_fewer_pieces(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:
+def _alert_reduced_quantity(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:
     """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
     now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
-    fewer = sorted(item_id for item_id, pieces in before.items() if now.get(item_id, 0) < pieces)
+    fewer = sorted(item_id for item_id, quantities in before.items() if now.get(item_id, 0) < quantities)
     if not fewer or order.status == OrderStatus.CANCELLED:
         return
     raise_alert(

@@ -166,7 +166,7 @@ def give_up_search(connection: Connection, window_id: int) -> None:
     )
 
 
-def settle_given_up(tx: AccountTransaction) -> list[int]:
+def finish_given_up(tx: AccountTransaction) -> list[int]:
     """The given-up windows that later searches, of any purpose, have covered: they count as finished from now on."""
     return list(
         tx.execute(

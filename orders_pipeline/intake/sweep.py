@@ -13,12 +13,12 @@ from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
 from orders_pipeline.intake.search_windows import (
     fail_search,
+    finish_given_up,
     give_up_search,
     given_up_searches,
     given_up_since,
     given_up_until,
     latest_finished_until,
-    settle_given_up,
     unfinished_search,
 )
 from orders_pipeline.intake.unreadable_entries import close_unreadable
@@ -34,17 +34,17 @@ from orders_pipeline.model.order import (
 )
 from orders_pipeline.orders.account_starts import account_start
 from orders_pipeline.orders.known_orders import KnownOrder, known_orders
-from orders_pipeline.work.workers import concerns_all, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 SWEEP = "sweep"
 # Lists miss orders for minutes up to half a day (facts/peers.md §2, 16): each sweep looks back over the one before, and
 # the one after midnight over a whole day.
 OVERLAP = timedelta(hours=1)
 LONG_OVERLAP = timedelta(hours=24)
-FIRST_LOOK_BACK = timedelta(hours=24)
+FIRST_SWEEP_REACH = timedelta(hours=24)
 # The one after midnight begins where the earliest window that was given up began: it may itself be given up, and then
 # the next night's reads what both did not. Not further back: each day costs pages of the quota.
-GIVEN_UP_LOOK_BACK = timedelta(days=3)
+GIVEN_UP_REACH = timedelta(days=3)
 # A window that fails is tried hourly: what is wrong with it alone shows within three hours. Amazon's own outages strike
 # every window, and are waited for.
 WINDOW_ATTEMPTS, OUTAGE_ATTEMPTS = 3, 24
@@ -81,19 +81,19 @@ def sweep_window(
     """
     end = now - SEARCH_HOLDBACK
     if last_until is None:
-        start = end - FIRST_LOOK_BACK
+        start = end - FIRST_SWEEP_REACH
     else:
         first_of_the_day = last_until.date() != end.date()
         start = last_until - (LONG_OVERLAP if first_of_the_day else OVERLAP)
         if after_gap is not None and not first_of_the_day:
             start = max(start, after_gap)
-        if first_gap is not None and first_of_the_day and first_gap >= now - GIVEN_UP_LOOK_BACK:
+        if first_gap is not None and first_of_the_day and first_gap >= now - GIVEN_UP_REACH:
             start = min(start, first_gap)
     start = max(start, not_before or start)
     return SearchWindow(start, end, marketplace_ids) if start < end else None
 
 
-def looks_back_to(tx: AccountTransaction) -> datetime | None:
+def first_sweep_from(tx: AccountTransaction) -> datetime | None:
     """How far back a sweep may look: the account's first start. None, without bound, where ORDERS_START_AT is set.
 
     There, what was purchased before is shown and waits (orders.account_starts), so it may as well be found.
@@ -120,7 +120,7 @@ def sweep_orders(
         # The account's trouble, not the window's.
         raise
     except Exception as error:
-        if concerns_all(error) or not _give_up(database, account_id, error):
+        if is_infrastructure_error(error) or not _give_up(database, account_id, error):
             raise
         swept = _sweep(orders, database, account_id, marketplace_ids)
     with database.transaction(account_id) as tx:
@@ -134,10 +134,10 @@ def _sweep(orders: OrdersPort, database: Database, account_id: str, marketplace_
     with database.transaction(account_id) as tx:
         unfinished = unfinished_search(tx, SWEEP)
         last_until = latest_finished_until(tx, SWEEP)
-        not_before = looks_back_to(tx)
+        not_before = first_sweep_from(tx)
         gap = given_up_until(tx, SWEEP)
         now = database_now(tx.connection)
-        first_gap = given_up_since(tx, SWEEP, now - GIVEN_UP_LOOK_BACK)
+        first_gap = given_up_since(tx, SWEEP, now - GIVEN_UP_REACH)
     if unfinished is not None:
         window = SearchWindow(
             unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
@@ -161,7 +161,8 @@ def _sweep(orders: OrdersPort, database: Database, account_id: str, marketplace_
 
 
 def is_missed(order: Order, known: KnownOrder | None) -> bool:
-    """Whether the listing tells what matters and was not told: a status, a request to cancel, fewer pieces, a deadline.
+    """Whether the search shows a change that no notification announced: status, cancellation request, quantity or
+    deadline.
 
     A newer time alone tells nothing, except where the listing has no items (v0): then any change may be theirs.
     """
@@ -181,10 +182,10 @@ def is_missed(order: Order, known: KnownOrder | None) -> bool:
         return False
     if not order.items:
         return order.last_updated_at > known.last_updated_at
-    pieces = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
+    quantities = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
     return (
         order.cancellation_requested != known.cancellation_requested
-        or pieces != known.pieces
+        or quantities != known.quantities
         or order.ship_by != known.ship_by
     )
 
@@ -195,9 +196,9 @@ def _give_up(database: Database, account_id: str, error: Exception) -> bool:
         search = unfinished_search(tx, SWEEP)
         if search is None:
             return False
-        told = str(error) if isinstance(error, AmazonError) else f"a defect of this program: {where_from(error)}"
+        reason = str(error) if isinstance(error, AmazonError) else f"a defect of this program: {error_location(error)}"
         outage = isinstance(error, AmazonError) and error.retryable
-        failures = fail_search(tx.connection, search.window_id, told, outage=outage)
+        failures = fail_search(tx.connection, search.window_id, reason, outage=outage)
         if failures < (OUTAGE_ATTEMPTS if outage else WINDOW_ATTEMPTS):
             return False
         give_up_search(tx.connection, search.window_id)
@@ -207,7 +208,7 @@ def _give_up(database: Database, account_id: str, error: Exception) -> bool:
 
 def review_given_up(tx: AccountTransaction) -> None:
     """Close the alerts of given-up windows that were searched since; raise those of the others."""
-    settle_given_up(tx)
+    finish_given_up(tx)
     keys: list[str] = []
     open_keys = set(open_alert_keys(tx, prefix=GIVEN_UP_ALERT))
     for row in given_up_searches(tx):

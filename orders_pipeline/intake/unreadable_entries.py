@@ -36,7 +36,7 @@ def park_entries(tx: AccountTransaction, purpose: str, entries: Sequence[Unreada
             body_bytes=0,
         )
         if entry.order_id is not None:
-            # The listing's word cannot be read; what the order itself says may be. If not, the order is parked.
+            # The search entry is unreadable. Fetch the order itself; if that is unreadable too, it is parked.
             events.append(
                 NewOrderEvent(
                     account_id=tx.account_id,

@@ -22,7 +22,7 @@ from orders_pipeline.model.order import (
     VerificationsPort,
 )
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE
-from orders_pipeline.orders.questions import save_verification, unverified_orders
+from orders_pipeline.orders.rechecks import save_verification, unverified_orders
 from orders_pipeline.orders.rows import FetchClaim, order_row, request_fetch
 
 APPROVED, PENDING = "Approved", "Pending"
@@ -92,26 +92,26 @@ def _stands(claim: FetchClaim) -> bool:
 def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified) -> None:
     """Store it, ask again while it is not approved, and tell a person where one has to act."""
     key = f"order.verification:{order_id}"
-    told = verified.verification
+    answer = verified.verification
     row = order_row(tx, order_id)
     # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
     waived = row is not None and "regulated" in row.waived_holds
-    if told is None:
+    if answer is None:
         if row is not None and row.verification == APPROVED:
             # It was too long ago, and cannot be seen now: held, and shown, until it can.
             save_verification(tx, order_id=order_id, status=None, dosage_label=row.dosage_label)
         if not waived:
             delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
             request_fetch(tx, order_id=order_id, delay=delay)
-            _tell_of_problem(tx, key, order_id, verified)
+            _alert_problem(tx, key, order_id, verified)
         return
     close_alert(tx, key=ROLE_ALERT)
-    word = told.status if told.status in _WORDS else "unknown"
-    save_verification(tx, order_id=order_id, status=word, dosage_label=told.dosage_label)
+    word = answer.status if answer.status in _WORDS else "unknown"
+    save_verification(tx, order_id=order_id, status=word, dosage_label=answer.dosage_label)
     if word != APPROVED and not waived:
         delay = PENDING_RETRY if word == PENDING else DECIDED_RETRY
         request_fetch(tx, order_id=order_id, delay=delay)
-    message, what_to_do, severity = _words(order_id, word, told)
+    message, what_to_do, severity = _words(order_id, word, answer)
     if not message:
         close_alert(tx, key=key)
         return
@@ -124,10 +124,10 @@ def review_verifications(tx: AccountTransaction) -> None:
         close_alert(tx, key=ROLE_ALERT)
 
 
-def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]:
+def _words(order_id: str, word: str, answer: Verification) -> tuple[str, str, str]:
     """The alert's message, what to do, and severity; without a message there is nothing for a person."""
     if word == PENDING:
-        if not told.needs_merchant:
+        if not answer.needs_merchant:
             return "", "", ""
         return (
             f"Order {order_id} has regulated items, and Amazon waits for your review of it.",
@@ -135,10 +135,10 @@ def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]
             "warning",
         )
     if word == APPROVED:
-        if not told.dosage_label:
+        if not answer.dosage_label:
             return "", "", ""
         return (
-            f"Order {order_id} is approved, and a dosage label must go into its parcel.",
+            f"Order {order_id} is approved, and a dosage label must go into its package.",
             "Ship it by hand with the label, or waive `dosage_label` (job `release_hold`) if the warehouse adds it.",
             "warning",
         )
@@ -149,7 +149,7 @@ def _words(order_id: str, word: str, told: Verification) -> tuple[str, str, str]
     )
 
 
-def _tell_of_problem(tx: AccountTransaction, key: str, order_id: str, verified: Verified) -> None:
+def _alert_problem(tx: AccountTransaction, key: str, order_id: str, verified: Verified) -> None:
     if verified.problem is None:
         return
     if verified.account_refused:

@@ -41,9 +41,9 @@ _CANONICAL_STATUS = {
 }
 
 
-def canonical_status(told: str) -> str:
+def canonical_status(spelling: str) -> str:
     """One spelling for a status of either API version or of a notification; an unknown value comes back unchanged."""
-    return _CANONICAL_STATUS.get(told.replace("_", "").replace(" ", "").lower(), told)
+    return _CANONICAL_STATUS.get(spelling.replace("_", "").replace(" ", "").lower(), spelling)
 
 
 # Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
@@ -59,11 +59,11 @@ AMAZON = "AMAZON"
 UNKNOWN_FULFILLER = "UNKNOWN"
 
 
-def canonical_fulfiller(told: str | None) -> str:
+def canonical_fulfiller(spelling: str | None) -> str:
     """MERCHANT for MFN, AMAZON for AFN; UNKNOWN when absent; another value comes back unchanged."""
-    if not told:
+    if not spelling:
         return UNKNOWN_FULFILLER
-    return {"MFN": MERCHANT, "AFN": AMAZON}.get(told.upper(), told.upper())
+    return {"MFN": MERCHANT, "AFN": AMAZON}.get(spelling.upper(), spelling.upper())
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Verification:
 
     status: str
     needs_merchant: bool = False  # a person reviews it in Seller Central
-    dosage_label: bool = False  # a label with the dosage goes into the parcel
+    dosage_label: bool = False  # a label with the dosage goes into the package
 
 
 class VerificationsPort(Protocol):

@@ -93,13 +93,13 @@ def _as_text(value: object) -> str | None:
 
 
 def _marked(text: str) -> str:
-    kept: list[str] = []
+    written: list[str] = []
     for character in text:
         if not is_forbidden(character):
-            kept.append(character)
-        elif not kept or kept[-1] != REPLACED:
-            kept.append(REPLACED)
-    return "".join(kept)
+            written.append(character)
+        elif not written or written[-1] != REPLACED:
+            written.append(REPLACED)
+    return "".join(written)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
-from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
+from orders_pipeline.orders.rows import insert_new_order, request_fetch
 
 # Amazon's order ids (facts/sp-api.md §10).
 _ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")
@@ -58,7 +58,7 @@ def adopt_orders(
                     action="adopt_order",
                     account_id=account_id,
                     order_id=order_id,
-                    purpose="a person says that no other process ships it",
+                    purpose="adoption by a person",
                     outcome="adopted",
                 )
                 for order_id in adopted
@@ -68,7 +68,7 @@ def adopt_orders(
 
 
 def _adopt(tx: AccountTransaction, order_id: str) -> bool:
-    insert_unknown_order(
+    insert_new_order(
         tx, order_id=order_id, marketplace_id=None, status="UNKNOWN", fulfilled_by="UNKNOWN", last_updated_at=None
     )
     if not note_adoption(tx, order_id):

@@ -88,7 +88,7 @@ def deliver_alerts(
 def _deliver(alert: AnyRow, slack_webhook_url: SecretStr | None) -> None:
     text = _text(alert)
     if slack_webhook_url is not None:
-        _tell_slack(slack_webhook_url, text)
+        _post_to_slack(slack_webhook_url, text)
     logger.log(_LEVELS.get(alert.severity, logging.INFO), "%s", text)
 
 
@@ -106,7 +106,7 @@ def _slack_message(text: str) -> dict[str, str | bool]:
     return {"text": shown, "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 
-def _tell_slack(url: SecretStr, text: str) -> None:
+def _post_to_slack(url: SecretStr, text: str) -> None:
     status = _post(url, text)
     if status in _REFUSES_THE_TEXT:
         # This one text's fault: the alerts behind it must not wait for it for ever.

@@ -17,7 +17,7 @@ from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.operations import dagster_history_rows as queries
 from orders_pipeline.operations.dagster_history_rows import TableSize
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 
 KEEP_DAYS = 30
 RUNS_A_BATCH = 200
@@ -103,12 +103,12 @@ def history_sizes(dagster: Database) -> list[TableSize]:
         return queries.history_sizes(connection)
 
 
-def history_is_pruned(dagster: Database, *, keep: timedelta = timedelta(days=KEEP_DAYS)) -> CheckOutcome:
+def history_is_pruned(dagster: Database, *, keep: timedelta = timedelta(days=KEEP_DAYS)) -> CheckResult:
     """Nothing of Dagster's history that could go is older than it may be."""
     cutoff = dagster.now() - keep - PATIENCE
     with dagster.begin() as connection:
         runs, events = queries.count_overdue(connection, cutoff)
-    return CheckOutcome(
+    return CheckResult(
         name="history_is_pruned",
         passed=not runs and not events,
         severity="WARN",

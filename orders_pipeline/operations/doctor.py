@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import OperationalError
 
-from orders_pipeline.channels.amazon.diagnostics import Finding, bad, good
+from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
 from orders_pipeline.operations.deployment import Deployment
@@ -12,29 +12,29 @@ from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.wms.port import WarehouseError
 
 
-def examine(deployment: Deployment) -> list[Finding]:
+def examine(deployment: Deployment) -> list[DiagnosticResult]:
     """Every finding, good or bad. Raises SettingsError if settings are missing: nothing else can be said then."""
     deployment.settings.require_complete()
-    findings = [good("settings", f"accepted, but: {warning}") for warning in deployment.settings.warnings]
-    findings.append(_database(deployment))
-    if not findings[-1].ok:
-        return findings
+    results = [good("settings", f"accepted, but: {warning}") for warning in deployment.settings.warnings]
+    results.append(_database(deployment))
+    if not results[-1].ok:
+        return results
     for part in (_keys, _warehouse):
-        findings.append(part(deployment))
+        results.append(part(deployment))
     queue_arn: str | None = None
-    attributes = _queue_attributes(deployment, findings)
+    attributes = _queue_attributes(deployment, results)
     if attributes is not None:
         from orders_pipeline.channels.amazon.queue_diagnostics import check_queue
 
         queue_arn = attributes.get("QueueArn")
-        findings.extend(check_queue(attributes))
+        results.extend(check_queue(attributes))
     from orders_pipeline.channels.amazon.doctor import check_amazon
 
-    findings.extend(check_amazon(deployment.amazon, deployment.settings.require_amazon(), queue_arn))
-    return findings
+    results.extend(check_amazon(deployment.amazon, deployment.settings.require_amazon(), queue_arn))
+    return results
 
 
-def _database(deployment: Deployment) -> Finding:
+def _database(deployment: Deployment) -> DiagnosticResult:
     try:
         with deployment.database.begin() as connection:
             missing = missing_revisions(connection)
@@ -60,7 +60,7 @@ def _database(deployment: Deployment) -> Finding:
     return good("database", "PostgreSQL answers, and its schema is up to date")
 
 
-def _keys(deployment: Deployment) -> Finding:
+def _keys(deployment: Deployment) -> DiagnosticResult:
     try:
         deployment.vault.keys.current_key_id()
     except VaultError as error:
@@ -78,7 +78,7 @@ def _keys(deployment: Deployment) -> Finding:
     return good("keys", "AWS KMS")
 
 
-def _warehouse(deployment: Deployment) -> Finding:
+def _warehouse(deployment: Deployment) -> DiagnosticResult:
     try:
         deployment.warehouse.poll(None, 1)
     except WarehouseError as error:
@@ -86,11 +86,11 @@ def _warehouse(deployment: Deployment) -> Finding:
     return good("warehouse", "it answers, and takes our token")
 
 
-def _queue_attributes(deployment: Deployment, findings: list[Finding]) -> dict[str, str] | None:
+def _queue_attributes(deployment: Deployment, results: list[DiagnosticResult]) -> dict[str, str] | None:
     from orders_pipeline.intake.queue import QueueUnavailable
 
     try:
         return deployment.queue.attributes()
     except QueueUnavailable as error:
-        findings.append(bad("queue", f"SQS does not serve it ({error.code})", error.what_to_do))
+        results.append(bad("queue", f"SQS does not serve it ({error.code})", error.what_to_do))
         return None

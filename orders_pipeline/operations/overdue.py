@@ -1,4 +1,4 @@
-"""Work that starts by itself and did not: an alert, whatever kept it from starting, until it was done.
+"""Alert on scheduled work that did not run, until it has run.
 
 A failed run is an alert of its own. This one is for the run that never was: a schedule that is switched off, a daemon
 that was down, a code location that did not load. So each work notes itself when it has come to its end, and whoever
@@ -37,9 +37,9 @@ class Scheduled:
 
 
 SCHEDULED = (
-    Scheduled(RETENTION, "daily_compliance", timedelta(hours=26)),
-    Scheduled(RETENTION_CHECKS, "daily_compliance", timedelta(hours=26)),
-    Scheduled(AUDIT_CHECKS, "daily_compliance", timedelta(hours=26)),
+    Scheduled(RETENTION, "daily_shred_expired_pii", timedelta(hours=26)),
+    Scheduled(RETENTION_CHECKS, "daily_shred_expired_pii", timedelta(hours=26)),
+    Scheduled(AUDIT_CHECKS, "daily_shred_expired_pii", timedelta(hours=26)),
     Scheduled(AUDIT_EXPORT, "nightly_audit_export", timedelta(hours=26)),
     Scheduled(HISTORY, "nightly_history_pruning", timedelta(hours=26), "warning"),
     Scheduled(WAREHOUSE_ERASURES, "frequent_warehouse_erasures", timedelta(hours=1)),

@@ -41,7 +41,7 @@ def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None 
 
 def retry_packages(tx: AccountTransaction, order_id: str) -> int:
     """Have the packages of one order that need a person looked at once more; how many."""
-    # What was sent before is read back first: it may be there by now. The rest is told again.
+    # Verify packages that were sent before; confirm the others again.
     result = tx.execute(
         text(
             "update pipeline.shipment_confirmations set attempts = 0, reads = 0, last_error = null, "

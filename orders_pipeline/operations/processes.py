@@ -49,12 +49,12 @@ class DagsterProcesses:
     """Use as a context manager: on its end all that was started is stopped, run workers included."""
 
     def __init__(
-        self, environment: Mapping[str, str], web: WebOptions, stop: threading.Event, tell: Callable[[str], None]
+        self, environment: Mapping[str, str], web: WebOptions, stop: threading.Event, notify: Callable[[str], None]
     ) -> None:
         self._environment = dict(environment)
         self._web = web
         self._stop = stop
-        self._tell = tell
+        self._notify = notify
         # Only we may enter it (0700): who reaches the code server's socket can start runs.
         self._folder = Path(tempfile.mkdtemp(prefix="orders-up-"))
         self._socket = self._folder / "code.sock"
@@ -75,9 +75,11 @@ class DagsterProcesses:
         self._end()
 
     def ended(self) -> str | None:
-        """What ended by itself, in a sentence; None while all is well. A code server that ended is started again."""
+        """A sentence about a process that ended by itself; None while all run. A code server that
+        ended is started again.
+        """
         if self._running["code server"].poll() is not None:
-            self._tell("The code server had stopped, and is started again.")
+            self._notify("The code server had stopped, and is started again.")
             self._start_code_server()
         for name in ("daemon", "UI"):
             if (code := self._running[name].poll()) is not None:

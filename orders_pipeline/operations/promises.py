@@ -25,7 +25,7 @@ class Silence:
     missed_last_day: int
 
 
-def eligible_without_entry(tx: AccountTransaction) -> int:
+def eligible_not_queued(tx: AccountTransaction) -> int:
     """Orders that should be in the fulfillment queue and are not."""
     return _count(
         tx,

@@ -15,8 +15,8 @@ from orders_pipeline.fulfillment.replay import replay_fulfillment
 from orders_pipeline.model.states import NEEDS_A_PERSON
 from orders_pipeline.operations.parked_work import parked_orders, retry_packages
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
-from orders_pipeline.orders.questions import believe_amazon
-from orders_pipeline.orders.rows import insert_unknown_order, request_fetch
+from orders_pipeline.orders.rechecks import believe_amazon
+from orders_pipeline.orders.rows import insert_new_order, request_fetch
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def recover_order(database: Database, audit: AuditLog, *, account_id: str, order
                 )
             ],
         )
-        insert_unknown_order(
+        insert_new_order(
             tx, order_id=order_id, marketplace_id=None, status="UNKNOWN", fulfilled_by="UNKNOWN", last_updated_at=None
         )
         believe_amazon(tx, order_id=order_id)
@@ -83,7 +83,7 @@ def recover_order(database: Database, audit: AuditLog, *, account_id: str, order
                 action="order_replay",
                 account_id=account_id,
                 order_id=order_id,
-                purpose="a person asked for another try",
+                purpose="replay by a person",
                 outcome=state.value if state else "not_queued",
             )
         )

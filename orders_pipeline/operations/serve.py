@@ -67,13 +67,13 @@ def prepare_store(settings: Settings, only: Phase | None = None) -> EmbeddedPost
     return server if server is not None and server.started_here else None
 
 
-def serve(settings: Settings, web: WebOptions, *, tell: Callable[[str], None]) -> int:
+def serve(settings: Settings, web: WebOptions, *, notify: Callable[[str], None]) -> int:
     """Run Dagster in the foreground until a part of it ends or SIGTERM or SIGINT comes; 0 when asked to stop."""
     home = dagster_home()
     # Before anything is started: a signal from here on is remembered, and stops all of it.
     stop = _StopRequest()
     for warning in settings.warnings:
-        tell(f"Warning: {warning}")
+        notify(f"Warning: {warning}")
     started = prepare_store(settings)
     environment = {
         **os.environ,
@@ -83,20 +83,20 @@ def serve(settings: Settings, web: WebOptions, *, tell: Callable[[str], None]) -
         "DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT": "25",
     }
     try:
-        with DagsterProcesses(environment, web, stop.asked, tell) as processes:
+        with DagsterProcesses(environment, web, stop.asked, notify) as processes:
             address = f"[{web.address}]" if ":" in web.address else web.address
-            tell(f"Dagster UI: http://{address}:{web.port}  (data in {settings.data_dir})")
+            notify(f"Dagster UI: http://{address}:{web.port}  (data in {settings.data_dir})")
             while not stop.asked.wait(1):
                 if ended := processes.ended():
-                    tell(ended)
+                    notify(ended)
                     return 1
                 if started is not None:
-                    _bring_back(settings, tell)
+                    _bring_back(settings, notify)
             return 0
     except ProcessEnded as error:
         if stop.asked.is_set():
             return 0
-        tell(str(error))
+        notify(str(error))
         return 1
     finally:
         if started is not None:
@@ -118,13 +118,13 @@ def dagster_home() -> Path:
     return home
 
 
-def _bring_back(settings: Settings, tell: Callable[[str], None]) -> None:
+def _bring_back(settings: Settings, notify: Callable[[str], None]) -> None:
     """Start the embedded server again if it was killed or cannot be reached: who started it is who keeps it up."""
     try:
         if start_embedded(settings.data_dir).started_here:
-            tell("The embedded PostgreSQL had stopped, and is up again.")
+            notify("The embedded PostgreSQL had stopped, and is up again.")
     except EmbeddedPostgresError as error:
-        tell(str(error))  # tried again in a second
+        notify(str(error))  # tried again in a second
 
 
 def choose_port(wanted: int | None) -> int:

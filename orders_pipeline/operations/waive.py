@@ -10,24 +10,24 @@ from orders_pipeline.fulfillment.eligibility import WAIVABLE
 from orders_pipeline.orders.rows import request_fetch, waive_holds
 
 
-class HoldNotReleased(Exception):
+class HoldNotWaived(Exception):
     """The hold cannot be released; the message says why and what to do instead."""
 
 
-def release_hold(
+def waive_hold(
     database: Database, audit: AuditLog, *, account_id: str, order_id: str, reasons: Sequence[str], why: str
 ) -> None:
-    """Ship this order in spite of the reasons named. An empty list takes the decision back. Raises HoldNotReleased."""
+    """Ship this order in spite of the reasons named. An empty list takes the decision back. Raises HoldNotWaived."""
     final = sorted(set(reasons) - WAIVABLE)
     if final:
-        raise HoldNotReleased(
+        raise HoldNotWaived(
             f"{', '.join(final)} is not a person's to waive (these are: {', '.join(sorted(WAIVABLE))}): the runbook, "
             "'Holds', says what ends it."
         )
     with database.transaction(account_id) as tx:
         if not waive_holds(tx, order_id=order_id, reasons=reasons):
-            raise HoldNotReleased(f"Order {order_id} is not known: run the job recover_order first.")
-        # The push waits for the next look, which may be hours away; and what is taken back is to be asked again.
+            raise HoldNotWaived(f"Order {order_id} is not known: run the job recover_order first.")
+        # Fetch now: the next fetch may be hours away, and a decision that was taken back needs a fresh answer.
         request_fetch(tx, order_id=order_id)
         audit.record(
             tx.connection,

@@ -13,7 +13,7 @@ from orders_pipeline.database.locks import Lock, hold, hold_shared
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
 # The acceptance counts beside the sending: an order can arrive after the warehouse said that it knows none to erase.
-KEPT_THERE = "(w.erased_at is null or greatest(w.sent_at, w.accepted_at) > w.erased_at)"
+NOT_ERASED = "(w.erased_at is null or greatest(w.sent_at, w.accepted_at) > w.erased_at)"
 
 
 def known_by(otherwise: str = "null") -> str:
@@ -86,7 +86,7 @@ def finish_erasures(tx: AccountTransaction) -> int:
             "where e.account_id = :account_id and e.finished_at is null and e.shredded_at is not null "
             "and not exists (select from pipeline.wms_orders w "
             "left join pipeline.orders o using (account_id, order_id) "
-            f"where w.account_id = e.account_id and {KEPT_THERE} and (w.order_id = e.order_id "
+            f"where w.account_id = e.account_id and {NOT_ERASED} and (w.order_id = e.order_id "
             f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.asked_at))"
         ),
         {"account_id": tx.account_id},
@@ -100,7 +100,7 @@ def is_finished(connection: Connection, erasure_id: int) -> bool:
     ).scalar_one()
 
 
-def to_be_forgotten(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
+def erasure_requested(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
     """Those of the orders that somebody asked to forget: they are neither fetched with their details nor pushed."""
     return set(
         tx.execute(
@@ -118,10 +118,10 @@ def to_be_forgotten(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str
 def may_be_stored(tx: AccountTransaction, order_id: str) -> bool:
     """Whether nobody asked to forget this order; until this transaction ends nobody can."""
     hold_shared(tx.connection, Lock.ERASURES)
-    return not to_be_forgotten(tx, [order_id])
+    return not erasure_requested(tx, [order_id])
 
 
-def bar_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
+def block_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
     tx.execute(
         text(

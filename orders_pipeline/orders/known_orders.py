@@ -13,7 +13,7 @@ from orders_pipeline.database.engine import AccountTransaction
 
 @dataclass(frozen=True, slots=True)
 class KnownOrder:
-    """What the store has of one order. `pieces`: ordered of each item, none of a cancelled one."""
+    """What the store has of one order. `quantities`: ordered of each item, none of a cancelled one."""
 
     status: str
     fulfilled_by: str
@@ -23,7 +23,7 @@ class KnownOrder:
     other_marketplace: bool
     cancellation_requested: bool
     ship_by: datetime | None
-    pieces: dict[str, int]
+    quantities: dict[str, int]
 
 
 def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, KnownOrder]:
@@ -32,7 +32,7 @@ def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, 
         text(
             "select o.*, (select jsonb_object_agg(i.order_item_id, "
             "case when i.cancelled then 0 else i.quantity_ordered end) from pipeline.order_items i "
-            "where i.account_id = o.account_id and i.order_id = o.order_id) as pieces "
+            "where i.account_id = o.account_id and i.order_id = o.order_id) as quantities "
             "from pipeline.orders o where o.account_id = :account_id and o.order_id = any(:order_ids)"
         ),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
@@ -47,7 +47,7 @@ def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, 
             other_marketplace=row.other_marketplace,
             cancellation_requested=row.cancellation_requested,
             ship_by=row.ship_by,
-            pieces=row.pieces or {},
+            quantities=row.quantities or {},
         )
         for row in rows
     }

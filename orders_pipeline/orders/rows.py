@@ -16,7 +16,7 @@ from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 
 # Statuses that an event sets by itself, and that an older answer must not take back.
-TOLD_WITHOUT_ASKING = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
+RECORDED_WITHOUT_FETCH = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def lock_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, A
     return {row.order_id: row for row in tx.execute(statement)}
 
 
-def insert_unknown_order(
+def insert_new_order(
     tx: AccountTransaction,
     *,
     order_id: str,
@@ -79,7 +79,7 @@ def insert_unknown_order(
     return tx.execute(statement).scalar_one_or_none() is not None
 
 
-def record_told_status(tx: AccountTransaction, *, order_id: str, status: str, changed_at: datetime | None) -> None:
+def record_announced_status(tx: AccountTransaction, *, order_id: str, status: str, changed_at: datetime | None) -> None:
     """Take over a status that an event told, without asking Amazon."""
     tx.execute(
         update(orders)
@@ -222,15 +222,15 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("account_id", "order_id")}
     # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
     # that is taken over without asking; a cancellation too, until an answer that is not older than it says otherwise.
-    told_later = or_(
+    announced_later = or_(
         and_(
             orders.c.fetched_at.is_not(None),
-            orders.c.status.in_(TOLD_WITHOUT_ASKING),
+            orders.c.status.in_(RECORDED_WITHOUT_FETCH),
             orders.c.last_updated_at > new.last_updated_at,
         ),
         and_(orders.c.status == OrderStatus.CANCELLED, orders.c.told_at > new.last_updated_at),
     )
-    changed["status"] = case((told_later, orders.c.status), else_=new.status)
+    changed["status"] = case((announced_later, orders.c.status), else_=new.status)
     # What an earlier answer said of who ships outlives one that says nothing of it.
     unsaid = and_(new.fulfilled_by == UNKNOWN_FULFILLER, orders.c.fetched_at.is_not(None))
     changed["fulfilled_by"] = case((unsaid, orders.c.fulfilled_by), else_=new.fulfilled_by)
@@ -261,7 +261,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     return True
 
 
-def settle_fetch(tx: AccountTransaction, *, order_id: str, requests: int) -> None:
+def complete_fetch(tx: AccountTransaction, *, order_id: str, requests: int) -> None:
     """The look that was claimed with `requests` is done; a request that came meanwhile stays due."""
     tx.execute(
         update(orders)
@@ -293,7 +293,7 @@ def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str]
     return updated.rowcount > 0
 
 
-def lose_address(tx: AccountTransaction, *, order_id: str) -> None:
+def clear_address(tx: AccountTransaction, *, order_id: str) -> None:
     """The vault holds no address for this order any more: it cannot be pushed before it was asked for again."""
     tx.execute(
         update(orders)

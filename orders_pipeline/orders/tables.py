@@ -92,7 +92,7 @@ orders = Table(
     time_column("earliest_ship_at"),
     time_column("ship_by"),
     time_column("deliver_by"),
-    # Not later than the delivery: Amazon says that a parcel has arrived, never when.
+    # A lower bound of the delivery time: Amazon says that a package has arrived, never when.
     time_column("delivered_at"),
     time_column("delivery_checked_at"),
     time_column("seen_on_its_way_at"),
@@ -100,9 +100,9 @@ orders = Table(
     Column("has_address", Boolean, nullable=False, server_default=text("false")),
     time_now_column("first_seen_at"),
     time_column("fetched_at"),
-    # What is still to be asked of Amazon: due when fetch_due_at has come and it is not parked.
+    # A fetch is due once fetch_due_at has passed, unless the order is parked.
     time_column("fetch_due_at"),
-    # Raised by every event that wants a look; an answer settles those that were there when it was asked.
+    # Counts fetch requests; a fetch completes those that existed when it began.
     count_column("fetch_requests"),
     count_column("fetch_attempts"),
     Column("fetch_error", Text),
@@ -111,14 +111,14 @@ orders = Table(
     # Set by every change; cleared when the fulfillment queue has been derived from it again.
     Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
-    # A person's word that an order from before the start is ours to ship (orders.account_starts).
+    # When a person decided that we ship this order from before the start (orders.account_starts).
     time_column("adopted_at"),
-    # The newest time of a change that an event told and no answer has shown yet.
+    # The newest change time of an event that no answer has confirmed yet.
     time_column("told_at"),
-    # A message told that the order is cancelled; Amazon has not been seen to say so.
+    # When a message announced a cancellation that Amazon has not confirmed.
     time_column("cancellation_told_at"),
-    # Answers that left a question open (older than the event, no word on who ships), and since when. The time outlives
-    # an answer that stands in spite of the question: a next message gets no eleven minutes of its own.
+    # How many answers were doubtful (older than the event, or without a fulfiller), and since when. A doubtful answer
+    # that was accepted does not reset the time: the next message gets no eleven minutes of its own.
     count_column("rechecks"),
     time_column("questioned_since"),
     # Of a marketplace that is not configured: neither fetched nor queued until it is.
@@ -167,7 +167,7 @@ order_items = Table(
     schema="pipeline",
 )
 
-# What Amazon or a buyer asked to forget: kept as the proof, and so that it is not fetched again. Without the reason in
+# Requested erasures, kept as proof and to prevent another fetch. Without the reason in
 # a person's own words: that is in the audit log.
 erasures = Table(
     "erasures",

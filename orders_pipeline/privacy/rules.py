@@ -23,13 +23,13 @@ NO_COPIES = "Data Protection Policy §2.4, §2.6: no PII in clear at rest, none 
 
 
 class Rule(StrEnum):
-    """Why something must go. The word in tables, metadata and the audit log is the word here."""
+    """Why data must go. The values are stored in the audit log and shown in metadata."""
 
-    ERASURE_ASKED = "erasure_asked"
+    ERASURE_REQUESTED = "erasure_asked"
     CANCELLED = "cancelled"
     NOT_OURS_TO_SHIP = "not_ours_to_ship"
     ORDER_UNKNOWN = "order_unknown"
-    READ_BACK = "read_back"
+    VERIFIED = "read_back"
     NEVER_PUSHED = "never_pushed"
     HELD = "held"
     HARD_LIMIT = "hard_limit"
@@ -39,11 +39,11 @@ class Rule(StrEnum):
 
 
 WORDS: dict[Rule, str] = {
-    Rule.ERASURE_ASKED: "Amazon or the buyer asked: at once",
+    Rule.ERASURE_REQUESTED: "Amazon or the buyer asked: at once",
     Rule.CANCELLED: "cancelled: at once",
     Rule.NOT_OURS_TO_SHIP: "Amazon ships it, or nobody can: at once",
     Rule.ORDER_UNKNOWN: "its order is not known here: at once",
-    Rule.READ_BACK: "shipped, every parcel read back at Amazon, and 7 days past delivery",
+    Rule.VERIFIED: "shipped, every package read back at Amazon, and 7 days past delivery",
     Rule.NEVER_PUSHED: "not taken by the warehouse by the end of its delivery window",
     Rule.HELD: "held until 30 days after its delivery window",
     Rule.HARD_LIMIT: "30 days after delivery, whatever is still open",
@@ -54,7 +54,7 @@ WORDS: dict[Rule, str] = {
 
 SOURCES: dict[Rule, str] = {
     **dict.fromkeys(Rule, RETENTION),
-    Rule.ERASURE_ASKED: DELETION,
+    Rule.ERASURE_REQUESTED: DELETION,
     Rule.NON_PII: NON_PII,
     Rule.AUDIT_LOG: LOG_RETENTION,
 }

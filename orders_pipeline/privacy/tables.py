@@ -17,7 +17,7 @@ client_secrets = Table(
     schema="pipeline",
 )
 
-# Who may do what in the database, as it was when last looked at: what differs now goes into the audit log.
+# Database privileges as of the last check; differences go into the audit log.
 database_grants = Table(
     "database_grants",
     metadata,

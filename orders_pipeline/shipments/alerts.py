@@ -9,7 +9,7 @@ from orders_pipeline.model.order import OrderStatus
 
 _OVER = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED, OrderStatus.UNFULFILLABLE)
 
-# Voided before Amazon was told, and what is left of the order's packages does not hold what it held. Within an hour
+# The package was voided before its confirmation, and no other package of the order contains its items. Within an hour
 # the warehouse may be packing it anew.
 _NOT_REPLACED = text("""
 select c.order_id || ':' || c.package_id as subject, c.order_id from pipeline.shipment_confirmations c

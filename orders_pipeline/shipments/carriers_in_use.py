@@ -36,20 +36,20 @@ def carriers_in_use(database: Database, *, data_dir: Path, account_id: str) -> C
     path = TABLE_FILE
     with database.transaction(account_id) as tx:
         last_good = last_good_text(tx.connection, path)
-        kept = _kept_table(last_good)
+        stored = _stored_table(last_good)
         try:
             text = read_overrides(data_dir)
             table = None if text is None else read_override_table(text, data_dir)
         except CarrierTableError as error:
             _note_file(data_dir)
-            _alert(tx, str(error), kept, last_good)
-            return kept.table
+            _alert(tx, str(error), stored, last_good)
+            return stored.table
         if text is None or table is None:
-            _tell_of_no_file(tx, data_dir, kept, last_good)
-            return kept.table
+            _alert_missing_file(tx, data_dir, stored, last_good)
+            return stored.table
         _note_file(data_dir)
-        if last_good is not None and kept.error is None and _is_being_written(data_dir, text, last_good):
-            return kept.table
+        if last_good is not None and stored.error is None and _is_being_written(data_dir, text, last_good):
+            return stored.table
         if text != last_good:
             keep_good_text(tx.connection, path, text)
         close_alert(tx, key=FILE_ALERT)
@@ -57,23 +57,23 @@ def carriers_in_use(database: Database, *, data_dir: Path, account_id: str) -> C
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredTable:
     """The table as it was last read; `error`: why this release cannot read it any more."""
 
     table: CarrierTable
     error: str | None = None
 
 
-def _kept_table(last_good: str | None) -> _Kept:
+def _stored_table(last_good: str | None) -> _StoredTable:
     if last_good is None:
-        return _Kept(CarrierTable())
+        return _StoredTable(CarrierTable())
     try:
-        return _Kept(read_override_table(last_good, Path("stored")))
+        return _StoredTable(read_override_table(last_good, Path("stored")))
     except CarrierTableError as error:
-        return _Kept(CarrierTable(), str(error))
+        return _StoredTable(CarrierTable(), str(error))
 
 
-def _tell_of_no_file(tx: AccountTransaction, data_dir: Path, kept: _Kept, last_good: str | None) -> None:
+def _alert_missing_file(tx: AccountTransaction, data_dir: Path, stored: _StoredTable, last_good: str | None) -> None:
     if (data_dir / _SEEN_FILE).exists():
         if last_good is None:
             close_alert(tx, key=FILE_ALERT)
@@ -82,9 +82,9 @@ def _tell_of_no_file(tx: AccountTransaction, data_dir: Path, kept: _Kept, last_g
             f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
             "nothing but the line of the columns."
         )
-        _alert(tx, gone, kept, last_good)
-    elif kept.error is not None:
-        _alert(tx, f"{data_dir} has no {TABLE_FILE}.", kept, last_good)
+        _alert(tx, gone, stored, last_good)
+    elif stored.error is not None:
+        _alert(tx, f"{data_dir} has no {TABLE_FILE}.", stored, last_good)
     # Else the file is on another machine, which tells of it, and closes what it told.
 
 
@@ -110,12 +110,12 @@ def _is_being_written(data_dir: Path, text: str, last_good: str) -> bool:
     return 0 <= age < WRITING_SECONDS
 
 
-def _alert(tx: AccountTransaction, problem: str, kept: _Kept, last_good: str | None) -> None:
+def _alert(tx: AccountTransaction, problem: str, stored: _StoredTable, last_good: str | None) -> None:
     if last_good is None:
         meanwhile = "It was never readable, so carriers that only it names are confirmed as 'Other'."
-    elif kept.error is not None:
+    elif stored.error is not None:
         meanwhile = (
-            f"What was last read is no table for this release either ({kept.error}) So carriers that only it names are "
+            f"What was last read is no table for this release ({stored.error}) So carriers that only it names are "
             "confirmed as 'Other'."
         )
     else:

@@ -27,7 +27,7 @@ from orders_pipeline.model.states import TO_SEND, PackageState
 from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.shipments.edits import Edited
-from orders_pipeline.shipments.pieces import pieces_by_line
+from orders_pipeline.shipments.quantities import quantity_by_line
 from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_due_confirmations,
@@ -36,20 +36,20 @@ from orders_pipeline.shipments.rows import (
     postpone_due_confirmations,
     update_confirmation,
 )
-from orders_pipeline.work.workers import concerns_all, over_each, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
 
 CONFIRM_WORKERS = 4
 # Longer than one call can take (the deadline of a batch is 45 s); a process that died gives its packages back after.
 ACTION_LEASE = timedelta(minutes=1)
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 # How long after a 204 Amazon is asked what it shows; sooner often reads the state before.
-READ_BACK_AFTER = timedelta(seconds=15)
+VERIFY_AFTER = timedelta(seconds=15)
 ACCOUNT_RETRY = timedelta(minutes=5)
 # Followed by the kind of refusal; any success closes all of them.
 ACCOUNT_ALERT = "amazon.account:"
 # A package that went out as `Other` is told again once its carrier has a code. Every run looks; where none comes, an
 # hour is soon enough for a figure that Amazon counts by the month, which is how long it is looked for.
-MAPPING_LOOK, MAPPING_AWAITED, MAPPED_A_RUN = timedelta(hours=1), timedelta(days=30), 200
+MAPPING_RECHECK, MAPPING_AWAITED, MAPPED_A_RUN = timedelta(hours=1), timedelta(days=30), 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ def wait_or_go_on(work: Confirming, totals: ConfirmTotals, states: Sequence[Pack
 def failed_unexpectedly(
     work: Confirming, package: Confirmation, state: PackageState, error: Exception, totals: ConfirmTotals
 ) -> None:
-    """What nobody expected of one package: noted, tried again ever less often, told; the others go on."""
-    if concerns_all(error):
+    """Handle an unexpected error of one package: store it, retry with backoff, raise an alert. The others go on."""
+    if is_infrastructure_error(error):
         raise error
     with work.database.transaction(work.account_id) as tx:
         delay = min(FIRST_RETRY * 2 ** min(package.attempts, 8), LONGEST_RETRY)
-        what = where_from(error)
+        what = error_location(error)
         _update(tx, package, delay, only_if=state, attempts=package.attempts + 1)
         raise_alert(
             tx,
@@ -141,7 +141,7 @@ def failed_unexpectedly(
 
 
 def _edit_mapped(work: Confirming) -> int:
-    """Have packages that went out as `Other` told again, now that their carrier has a code; how many."""
+    """Confirm packages again that were sent as `Other` and whose carrier is mapped now. Returns how many."""
     edited: list[AuditEntry] = []
     with work.database.transaction(work.account_id) as tx:
         now = database_now(tx.connection)
@@ -156,7 +156,7 @@ def _edit_mapped(work: Confirming) -> int:
             elif choice.known or now - package.confirmed_at > MAPPING_AWAITED:
                 _update(tx, package, None)
             elif package.action_due_at <= now:
-                _update(tx, package, MAPPING_LOOK)
+                _update(tx, package, MAPPING_RECHECK)
         work.audit.record_many(tx.connection, edited)
     return len(edited)
 
@@ -165,7 +165,7 @@ def _confirm_safely(work: Confirming, package: Confirmation, deadline_seconds: f
     try:
         return _confirm(work, package, deadline_seconds, stop)
     except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
-        # It was told, and what came of it could not be kept: as with a lost answer, it is read back first.
+        # The call was sent and its result was not stored: verify before the next call, as after a lost answer.
         totals = ConfirmTotals()
         failed_unexpectedly(work, package, PackageState.SENDING, error, totals)
         return totals
@@ -198,15 +198,15 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
         stop.set()
         totals.account_error = str(error)
         _back(work, package, ACCOUNT_RETRY, unsent=True)
-        tell_of_account(work, error)
+        alert_account_refused(work, error)
         totals.count("account_error")
     except (AmazonBadRequest, AmazonNotFound) as error:
         # "Order already fulfilled" and its like come as 400 too: what Amazon shows decides (facts/peers.md §2, 10).
-        _settle(work, package, PackageState.SENT, timedelta(), "refused", last_error=str(error))
+        _save_result(work, package, PackageState.SENT, timedelta(), "refused", last_error=str(error))
         totals.count("refused")
     except AmazonError as error:
         delay = min(FIRST_RETRY * 2 ** min(package.attempts, 8), LONGEST_RETRY)
-        _settle(
+        _save_result(
             work,
             package,
             PackageState.SENDING,
@@ -219,13 +219,13 @@ def _confirm(work: Confirming, package: Confirmation, deadline_seconds: float, s
     except Exception as error:  # noqa: BLE001 - one package's defect is that package's alone
         failed_unexpectedly(work, package, PackageState.SENDING, error, totals)
     else:
-        _settle(work, package, PackageState.SENT, READ_BACK_AFTER, "sent", attempts=0, last_error=None, reads=0)
+        _save_result(work, package, PackageState.SENT, VERIFY_AFTER, "sent", attempts=0, last_error=None, reads=0)
         totals.count("sent")
     return totals
 
 
 def _prepare(tx: AccountTransaction, work: Confirming, claimed: Confirmation) -> ShipmentConfirmation | str:
-    """Under the order's lock: is it still to be told, and what exactly? Stores that before it is sent."""
+    """Under the order's lock, build the confirmation and store it as sending; or return why nothing is sent."""
     package = next(
         (found for found in lock_confirmations(tx, claimed.order_id) if found.package_id == claimed.package_id),
         None,
@@ -238,7 +238,7 @@ def _prepare(tx: AccountTransaction, work: Confirming, claimed: Confirmation) ->
         state, due_in = verdict
         _update(tx, package, due_in, state=state.value, last_error=None)
         if state is PackageState.BLOCKED:
-            tell_of_blocked(tx, package)
+            alert_blocked(tx, package)
         work.audit.record_many(tx.connection, [_transition(work, package, state)])
         return state.value
     marketplace_id = order.marketplace_id or work.default_marketplace_id
@@ -250,14 +250,18 @@ def _prepare(tx: AccountTransaction, work: Confirming, claimed: Confirmation) ->
         raise_alert(
             tx,
             key=key,
-            severity="error" if choice.held else "warning",
+            severity="error" if choice.needs_correction else "warning",
             message=f"Carrier {carrier!r} has no code at Amazon: "
-            + ("its packages are held." if choice.held else "its packages are confirmed as 'Other', by name."),
+            + (
+                "its packages are held."
+                if choice.needs_correction
+                else "its packages are confirmed as 'Other', by name."
+            ),
             what_to_do="Add it to carriers.csv in the data folder; its packages are then sent or edited.",
         )
     else:
         close_alert(tx, key=key)
-    if choice.held:
+    if choice.needs_correction:
         # Looked at again every ten minutes: the mapping may have come.
         _update(tx, package, LONGEST_RETRY, last_error="carrier without a code at Amazon")
         return "held"
@@ -285,7 +289,9 @@ def _prepare(tx: AccountTransaction, work: Confirming, claimed: Confirmation) ->
         shipped_at=shipped_at,
         purchased_at=order.purchased_at,
         # Amazon refuses an item that is listed twice.
-        items=tuple(ConfirmedItem(line_ref, pieces) for line_ref, pieces in pieces_by_line(package.lines).items()),
+        items=tuple(
+            ConfirmedItem(line_ref, quantity) for line_ref, quantity in quantity_by_line(package.lines).items()
+        ),
     )
 
 
@@ -296,7 +302,7 @@ def _verdict(order: AnyRow, package: Confirmation) -> tuple[PackageState, timede
         return PackageState.NOT_NEEDED, None
     over = order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
     if over and not package.sends and not package.attempts:
-        # Amazon shows it shipped although we never told: read what it shows before telling anything.
+        # Amazon shows it shipped although we sent nothing: verify before confirming.
         return PackageState.SENT, timedelta()
     return None
 
@@ -307,18 +313,18 @@ def _ship_date(package: Confirmation, order: AnyRow, now: datetime) -> datetime:
     return max(shipped_at, order.purchased_at) if order.purchased_at else shipped_at
 
 
-def tell_of_blocked(tx: AccountTransaction, package: Confirmation) -> None:
-    """A parcel of a cancelled order is on its way: a person has to get it back."""
+def alert_blocked(tx: AccountTransaction, package: Confirmation) -> None:
+    """Alert: a package of a cancelled order is in transit and has to be brought back."""
     raise_alert(
         tx,
         key=f"package.blocked:{package.order_id}:{package.package_id}",
         severity="error",
         message=f"A package of order {package.order_id} left, but the order is cancelled at Amazon.",
-        what_to_do="Have the carrier return the parcel; the shipment is not confirmed.",
+        what_to_do="Have the carrier return the package; the shipment is not confirmed.",
     )
 
 
-def _settle(
+def _save_result(
     work: Confirming, package: Confirmation, state: PackageState, due_in: timedelta, outcome: str, **values: Any
 ) -> None:
     with work.database.transaction(work.account_id) as tx:
@@ -337,7 +343,7 @@ def _settle(
             action="shipment_confirmation",
             account_id=work.account_id,
             order_id=package.order_id,
-            purpose="tell Amazon that a package left",
+            purpose="confirm a package to Amazon",
             outcome=outcome,
             detail={"package_reference_id": package.package_reference_id},
         )
@@ -367,7 +373,7 @@ def _transition(work: Confirming, package: Confirmation, after: PackageState) ->
         action="package_state",
         account_id=work.account_id,
         order_id=package.order_id,
-        purpose="what Amazon is to be told of a package",
+        purpose="state of a package",
         outcome=after.value,
         detail={"package_reference_id": package.package_reference_id},
     )
@@ -393,7 +399,7 @@ def _update(
     )
 
 
-def tell_of_account(work: Confirming, error: AmazonAuthError) -> None:
+def alert_account_refused(work: Confirming, error: AmazonAuthError) -> None:
     """Amazon refuses this seller's account: a person has to mend it."""
     with work.database.transaction(work.account_id) as tx:
         raise_alert(

@@ -10,7 +10,7 @@ from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.rows import item_rows
 
 
-def why_not(
+def correction_needed(
     tx: AccountTransaction, order_id: str, lines: Sequence[Mapping[str, Any]], tracking_number: str | None
 ) -> str | None:
     """Why Amazon cannot be told of such a package; None if it can."""
@@ -22,7 +22,7 @@ def why_not(
     return None
 
 
-def alert_held(tx: AccountTransaction, order_id: str, package_id: str, reason: str) -> None:
+def alert_needs_correction(tx: AccountTransaction, order_id: str, package_id: str, reason: str) -> None:
     """A person has to get what is missing from the warehouse."""
     raise_alert(
         tx,

@@ -12,32 +12,32 @@ from enum import StrEnum
 from typing import Any
 
 from orders_pipeline.model.states import PackageState
-from orders_pipeline.shipments.pieces import same_lines
+from orders_pipeline.shipments.quantities import same_lines
 from orders_pipeline.shipments.rows import Confirmation
 
 
 class Edited(StrEnum):
-    """What is other than what Amazon may show under this reference id. The word in the table is the word here."""
+    """What an edit changes under this reference id. The values are stored."""
 
     LABEL = "label"  # the tracking number, and perhaps more
     FACTS = "facts"  # not the tracking number: the carrier, the service or the items
 
 
 def edit_of(
-    told: Confirmation,
+    sent: Confirmation,
     *,
     tracking_number: str | None,
     carrier: str | None,
     service: str | None,
     lines: Sequence[Mapping[str, Any]],
 ) -> str | None:
-    """What these facts change of what Amazon may show for `told`; None if it was never told of it."""
-    if not told.sends:
+    """Which kind of edit these facts are for the package as last sent; None if it was never sent."""
+    if not sent.sends:
         return None
-    if tracking_number != told.tracking_number:
+    if tracking_number != sent.tracking_number:
         return Edited.LABEL.value
-    if (carrier, service) == (told.carrier, told.service) and same_lines(lines, told.lines):
-        return told.edited
+    if (carrier, service) == (sent.carrier, sent.service) and same_lines(lines, sent.lines):
+        return sent.edited
     return Edited.FACTS.value
 
 

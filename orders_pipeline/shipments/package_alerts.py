@@ -16,7 +16,7 @@ from orders_pipeline.model.order import OrderStatus
 # The warehouse's own trouble: over when none came for so long.
 UNSEEN_ALERTS = ("package.unknown_kind", "warehouse.unreadable_event")
 UNSEEN_FOR = timedelta(days=3)
-# A parcel that was to be brought back is back by then, or lost.
+# A package that was to be brought back is back by then, or lost.
 BLOCKED_FOR = timedelta(days=30)
 # Long enough for somebody to have read it on the board.
 READ_FOR = timedelta(days=3)

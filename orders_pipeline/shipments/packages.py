@@ -13,16 +13,16 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.model.states import SUPERSEDED, PackageState
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
-from orders_pipeline.shipments.confirmable import alert_held, why_not
+from orders_pipeline.shipments.confirmable import alert_needs_correction, correction_needed
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.labels import read_labels
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
     claim_shipment_events,
-    hold_absorption,
     insert_confirmation,
     lock_confirmations,
+    lock_shipment_events,
     mark_shipment_event,
     package_events,
     reopen_events_of_known_orders,
@@ -30,7 +30,7 @@ from orders_pipeline.shipments.rows import (
     update_confirmation,
 )
 from orders_pipeline.shipments.voids import take_new_label, take_void
-from orders_pipeline.work.workers import apart, where_from
+from orders_pipeline.work.workers import apart, error_location
 
 EVENTS_A_BATCH = 100
 # Followed by the order.
@@ -48,7 +48,7 @@ class PackageTotals:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
 
-def absorb_shipments(database: Database, audit: AuditLog, *, account_id: str) -> PackageTotals:
+def apply_shipments(database: Database, audit: AuditLog, *, account_id: str) -> PackageTotals:
     """Absorb every pending event, in the warehouse's order. Safe beside other processes doing the same."""
     totals = PackageTotals()
     with database.transaction(account_id) as tx:
@@ -56,22 +56,22 @@ def absorb_shipments(database: Database, audit: AuditLog, *, account_id: str) ->
         reopen_failed_events(tx)
     while True:
         with database.transaction(account_id) as tx:
-            hold_absorption(tx)
+            lock_shipment_events(tx)
             events = claim_shipment_events(tx, EVENTS_A_BATCH)
             if not events:
                 return totals
             # All at once, in order of id: whoever else locks several orders does so too.
             lock_orders(tx, sorted({event.order_id for event in events}))
             entries: list[AuditEntry] = []
-            absorbed: set[str] = set()
+            applied: set[str] = set()
             known: set[str] = set()
             for event in events:
-                outcome = apart(tx.connection, partial(_absorb, tx, event))
+                outcome = apart(tx.connection, partial(_apply, tx, event))
                 if isinstance(outcome, Exception):
                     _alert_defect(tx, event.order_id, outcome)
                     outcome = "defect"
                 else:
-                    absorbed.add(event.order_id)
+                    applied.add(event.order_id)
                     if outcome != "unknown_order":
                         known.add(event.order_id)
                 mark_shipment_event(tx, event.event_id, outcome)
@@ -81,20 +81,20 @@ def absorb_shipments(database: Database, audit: AuditLog, *, account_id: str) ->
                         action="package_event",
                         account_id=account_id,
                         order_id=event.order_id,
-                        purpose="what the warehouse reported",
+                        purpose="report of the warehouse",
                         outcome=outcome,
                     )
                 )
-            over = [f"{DEFECT_ALERT}{order_id}" for order_id in sorted(absorbed)]
+            over = [f"{DEFECT_ALERT}{order_id}" for order_id in sorted(applied)]
             over += [f"{UNKNOWN_ORDER_ALERT}{order_id}" for order_id in sorted(known)]
             close_alerts(tx, keys=over)
             audit.record_many(tx.connection, entries)
 
 
-def _absorb(tx: AccountTransaction, event: AnyRow) -> str:
+def _apply(tx: AccountTransaction, event: AnyRow) -> str:
     order = order_row(tx, event.order_id)
     if order is None and shipped_before_start(tx, event.shipped_at):
-        # The warehouse's list begins with what an old process had it ship, and told Amazon of.
+        # The warehouse's first events are of packages that an old process confirmed.
         return PURCHASED_BEFORE_START
     if order is None:
         _alert(tx, f"{UNKNOWN_ORDER_ALERT}{event.order_id}", "The warehouse reported a package of "
@@ -134,7 +134,7 @@ def _absorb(tx: AccountTransaction, event: AnyRow) -> str:
 def _alert_defect(tx: AccountTransaction, order_id: str, error: Exception) -> None:
     _alert(tx, f"{DEFECT_ALERT}{order_id}",
            f"What the warehouse reported of a package of order {order_id} met a defect of this program: "
-           f"{where_from(error)}.",
+           f"{error_location(error)}.",
            "Report it; it is tried again for a day. Confirm the package by hand if the ship-by time is "
            "near.")  # fmt: skip
 
@@ -150,8 +150,8 @@ def _shipped(tx: AccountTransaction, event: AnyRow, order: AnyRow, packages: Seq
     if voided is not None:
         mark_replaced(tx, voided)
     reference = voided.package_reference_id if voided is not None else next_reference(packages)
-    reason = why_not(tx, event.order_id, event.lines, event.tracking_number)
-    state = PackageState.PENDING if reason is None else PackageState.HELD
+    reason = correction_needed(tx, event.order_id, event.lines, event.tracking_number)
+    state = PackageState.PENDING if reason is None else PackageState.NEEDS_CORRECTION
     insert_confirmation(
         tx.connection,
         due=reason is None,
@@ -174,18 +174,18 @@ def _shipped(tx: AccountTransaction, event: AnyRow, order: AnyRow, packages: Seq
         },
     )
     if reason is not None:
-        alert_held(tx, event.order_id, package_id, reason)
+        alert_needs_correction(tx, event.order_id, package_id, reason)
         return "held"
     return "replacement" if voided is not None else "shipped"
 
 
-def _edit_by(event: AnyRow, told: Confirmation) -> str | None:
+def _edit_by(event: AnyRow, sent: Confirmation) -> str | None:
     return edit_of(
-        told,
-        tracking_number=event.tracking_number or told.tracking_number,
-        carrier=event.carrier or told.carrier,
-        service=event.service or told.service,
-        lines=event.lines or told.lines,
+        sent,
+        tracking_number=event.tracking_number or sent.tracking_number,
+        carrier=event.carrier or sent.carrier,
+        service=event.service or sent.service,
+        lines=event.lines or sent.lines,
     )
 
 
@@ -201,7 +201,7 @@ def _reported_again(tx: AccountTransaction, event: AnyRow, known: Confirmation) 
         # The void of this label came first; the box has another by now.
         return "voided_before_report"
     edited = _edit_by(event, known)
-    reason = why_not(
+    reason = correction_needed(
         tx, known.order_id, changed.get("lines", known.lines), changed.get("tracking_number", known.tracking_number)
     )
     if reason is not None:
@@ -210,12 +210,12 @@ def _reported_again(tx: AccountTransaction, event: AnyRow, known: Confirmation) 
             order_id=known.order_id,
             package_id=known.package_id,
             due_in=None,
-            state=PackageState.HELD.value,
+            state=PackageState.NEEDS_CORRECTION.value,
             last_error=reason,
             edited=edited,
             **changed,
         )
-        alert_held(tx, known.order_id, known.package_id, reason)
+        alert_needs_correction(tx, known.order_id, known.package_id, reason)
         return "held"
     # The same package with other facts: Amazon is told again under the same reference id, which edits it.
     update_confirmation(

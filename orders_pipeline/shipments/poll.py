@@ -116,7 +116,7 @@ def poll_shipments(
                     key="warehouse.unreadable_event",
                     severity="error",
                     message=f"{page.unreadable} shipment events of the warehouse have no id, order or lines.",
-                    what_to_do="Ask the warehouse; look for parcels that left without being reported.",
+                    what_to_do="Ask the warehouse; look for packages that left without being reported.",
                 )
             if page.cursor_unreadable:
                 raise_alert(

@@ -13,7 +13,7 @@ from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.states import PackageState
 from orders_pipeline.shipments.edits import edit_of
-from orders_pipeline.shipments.pieces import same_lines, share_an_item
+from orders_pipeline.shipments.quantities import same_lines, share_an_item
 from orders_pipeline.shipments.rows import Confirmation, update_confirmation
 
 
@@ -31,13 +31,13 @@ def voided_twin(lines: Sequence[Mapping[str, Any]], packages: Sequence[Confirmat
 def take_over(tx: AccountTransaction, replacement: Confirmation, voided: Confirmation) -> None:
     """Give a package the reference id of a voided one: telling Amazon of it edits what Amazon has."""
     mark_replaced(tx, voided)
-    held = replacement.state == PackageState.HELD
+    held = replacement.state == PackageState.NEEDS_CORRECTION
     update_confirmation(
         tx,
         order_id=replacement.order_id,
         package_id=replacement.package_id,
         due_in=None if held else timedelta(),
-        state=PackageState.HELD.value if held else PackageState.PENDING.value,
+        state=PackageState.NEEDS_CORRECTION.value if held else PackageState.PENDING.value,
         package_reference_id=voided.package_reference_id,
         sends=voided.sends,
         edited=edit_of(

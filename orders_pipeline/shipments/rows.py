@@ -41,9 +41,9 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
     return len(connection.execute(statement).all())
 
 
-def hold_absorption(tx: AccountTransaction) -> None:
+def lock_shipment_events(tx: AccountTransaction) -> None:
     """Let one process at a time absorb this seller's events, until the transaction ends: their order has a meaning."""
-    hold_name(tx.connection, f"absorb_shipments {tx.account_id}")
+    hold_name(tx.connection, f"apply_shipments {tx.account_id}")
 
 
 def reopen_events_of_known_orders(tx: AccountTransaction) -> int:

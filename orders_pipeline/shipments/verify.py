@@ -1,4 +1,4 @@
-"""Read back what Amazon shows of the packages that it was told of: only that is a confirmation (promise 5).
+"""Verify confirmed packages against Amazon's own answer (promise 5).
 
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
 (facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something. Of an
@@ -21,7 +21,7 @@ from orders_pipeline.channels.amazon.carriers import OTHER
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import Order, OrderParts, OrderStatus, Package, Priority
-from orders_pipeline.model.states import TO_READ_BACK, PackageState
+from orders_pipeline.model.states import TO_VERIFY, PackageState
 from orders_pipeline.orders.rows import request_fetch
 from orders_pipeline.shipments.confirm import (
     ACCOUNT_RETRY,
@@ -29,16 +29,16 @@ from orders_pipeline.shipments.confirm import (
     CONFIRM_WORKERS,
     FIRST_RETRY,
     LONGEST_RETRY,
-    MAPPING_LOOK,
+    MAPPING_RECHECK,
     Confirming,
     ConfirmTotals,
+    alert_account_refused,
+    alert_blocked,
     failed_unexpectedly,
-    tell_of_account,
-    tell_of_blocked,
     wait_or_go_on,
 )
 from orders_pipeline.shipments.edits import number_may_prove, quantities_may_prove
-from orders_pipeline.shipments.pieces import pieces_by_line
+from orders_pipeline.shipments.quantities import quantity_by_line
 from orders_pipeline.shipments.replacements import take_over, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
@@ -48,7 +48,7 @@ from orders_pipeline.shipments.rows import (
 )
 from orders_pipeline.work.workers import over_each
 
-# Amazon may show a package some minutes late; three looks (15 s, 1 min, 4 min) before it is told again.
+# Amazon may show a package some minutes late: verify three times (after 15 s, 1 min, 4 min) before confirming again.
 READS_BEFORE_RESEND = 3
 NEXT_READ = timedelta(minutes=1)
 # A confirmation that was accepted and dropped this often will be dropped again.
@@ -56,7 +56,7 @@ SENDS_BEFORE_GIVING_UP = 4
 _ALERTS_OF_THE_UNCONFIRMED = ("refused", "dropped", "held", "defect", "blocked", "by_hand", "not_replaced")
 
 
-def read_back_due_packages(
+def verify_due_packages(
     work: Confirming, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic
 ) -> ConfirmTotals:
     """Look at every package that is due, one call an order, until none is or time or quota ends it."""
@@ -66,7 +66,7 @@ def read_back_due_packages(
     with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="read-back") as pool:
         while not stop.is_set() and clock() - started < deadline_seconds:
             with work.database.transaction(work.account_id) as tx:
-                due = claim_due_confirmations(tx, states=TO_READ_BACK, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE)
+                due = claim_due_confirmations(tx, states=TO_VERIFY, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE)
             if not due:
                 break
             by_order: defaultdict[str, list[Confirmation]] = defaultdict(list)
@@ -75,22 +75,22 @@ def read_back_due_packages(
 
             def read(one: tuple[str, list[Confirmation]]) -> ConfirmTotals:
                 remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _read_back_safely(work, one[0], one[1], remaining, stop)
+                return _verify_safely(work, one[0], one[1], remaining, stop)
 
             for one in over_each(pool, read, list(by_order.items())):
                 for outcome, times in one.outcomes.items():
                     totals.count(outcome, times)
                 totals.not_before = one.not_before or totals.not_before
                 totals.account_error = one.account_error or totals.account_error
-    wait_or_go_on(work, totals, TO_READ_BACK)
+    wait_or_go_on(work, totals, TO_VERIFY)
     return totals
 
 
-def _read_back_safely(
+def _verify_safely(
     work: Confirming, order_id: str, packages: Sequence[Confirmation], deadline_seconds: float, stop: Event
 ) -> ConfirmTotals:
     try:
-        return _read_back(work, order_id, packages, deadline_seconds, stop)
+        return _verify(work, order_id, packages, deadline_seconds, stop)
     except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
         totals = ConfirmTotals()
         for package in packages:
@@ -98,7 +98,7 @@ def _read_back_safely(
         return totals
 
 
-def _read_back(
+def _verify(
     work: Confirming, order_id: str, packages: Sequence[Confirmation], deadline_seconds: float, stop: Event
 ) -> ConfirmTotals:
     totals = ConfirmTotals()
@@ -120,7 +120,7 @@ def _read_back(
         stop.set()
         totals.account_error = str(error)
         _postpone(work, packages, ACCOUNT_RETRY)
-        tell_of_account(work, error)
+        alert_account_refused(work, error)
         totals.count("account_error", len(packages))
         return totals
     except AmazonError:
@@ -134,7 +134,7 @@ def _read_back(
         asked = {package.package_id for package in packages}
         counted = [package for package in current if _may_count_at_amazon(package)]
         for package in current:
-            if package.package_id in asked and package.state in TO_READ_BACK:
+            if package.package_id in asked and package.state in TO_VERIFY:
                 outcome = _compare(tx, work, package, current, counted, shown)
                 totals.count(outcome)
                 entries.append(
@@ -142,7 +142,7 @@ def _read_back(
                         action="confirmation_read_back",
                         account_id=work.account_id,
                         order_id=order_id,
-                        purpose="see whether Amazon has the package",
+                        purpose="verify a package at Amazon",
                         outcome=outcome,
                         detail={"package_reference_id": package.package_reference_id},
                     )
@@ -157,7 +157,7 @@ def _may_count_at_amazon(package: Confirmation) -> bool:
     Of two that were told, Amazon may have taken either: unless all are covered, none is proven. Telling both again does
     no harm.
     """
-    told = package.state in (*TO_READ_BACK, PackageState.VOIDED) and package.sends
+    told = package.state in (*TO_VERIFY, PackageState.VOIDED) and package.sends
     return bool(told) or package.state in (PackageState.CONFIRMED, PackageState.BY_HAND)
 
 
@@ -174,7 +174,7 @@ def _compare(
             tx,
             package,
             # Watched until its carrier has a code; then it is edited.
-            MAPPING_LOOK if package.carrier_code == OTHER and package.sends else None,
+            MAPPING_RECHECK if package.carrier_code == OTHER and package.sends else None,
             state=PackageState.CONFIRMED.value,
             confirmed_at=database_now(tx.connection),
             attempts=0,
@@ -185,7 +185,7 @@ def _compare(
         return "confirmed"
     if order.status == OrderStatus.CANCELLED:
         _update(tx, package, None, state=PackageState.BLOCKED.value)
-        tell_of_blocked(tx, package)
+        alert_blocked(tx, package)
         return "blocked"
     if not package.sends and order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
         _update(tx, package, None, state=PackageState.BY_HAND.value)
@@ -194,12 +194,12 @@ def _compare(
                "Nothing, unless the tracking number at Amazon is wrong.")  # fmt: skip
         return "by_hand"
     if package.state == PackageState.SENT and not package.sends:
-        # We believed it to be shipped by someone else, and it is not: tell Amazon, and correct what we believed.
+        # We assumed that somebody else had confirmed it, and nobody has: confirm it.
         _update(tx, package, timedelta(), state=PackageState.PENDING.value, attempts=1)
         request_fetch(tx, order_id=package.order_id)
         return "not_shipped_after_all"
     if package.state == PackageState.SENDING:
-        # The call's outcome was unknown, and what Amazon shows does not prove it: it is safe to tell it (again).
+        # The call's result is unknown and Amazon does not show the package: confirming it again is safe.
         _update(tx, package, timedelta(), state=PackageState.PENDING.value)
         return "send_again"
     if package.last_error and (voided := voided_twin(package.lines, all_packages)) is not None:
@@ -236,14 +236,14 @@ def _shows(shown: Package, package: Confirmation) -> bool:
     """Amazon may name a package otherwise than we did (facts §2); the tracking number is what the buyer sees."""
     if (shown.tracking_number or "").strip() != (package.tracking_number or "").strip():
         return False
-    return not shown.items or dict(shown.items) == pieces_by_line(package.lines)
+    return not shown.items or dict(shown.items) == quantity_by_line(package.lines)
 
 
 def _quantities_are_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
     """v0: whether Amazon counts as shipped all that this package and the others that it may have taken hold."""
     shipped = {item.order_item_id: item.quantity_fulfilled for item in order.items}
     others = (one.lines for one in counted if one.package_id != package.package_id)
-    needed = pieces_by_line([line for lines in (package.lines, *others) for line in lines])
+    needed = quantity_by_line([line for lines in (package.lines, *others) for line in lines])
     return all(shipped.get(line["line_ref"], 0) >= needed[line["line_ref"]] for line in package.lines)
 
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 from orders_pipeline.alerts.rows import close_alert, close_alerts, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.states import SUPERSEDED, PackageState
-from orders_pipeline.shipments.confirmable import alert_held, why_not
+from orders_pipeline.shipments.confirmable import alert_needs_correction, correction_needed
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.labels import label_to_go_back_to, read_labels
-from orders_pipeline.shipments.pieces import same_lines, share_an_item
+from orders_pipeline.shipments.quantities import same_lines, share_an_item
 from orders_pipeline.shipments.replacements import mark_replaced, next_reference, take_over, voided_twin
 from orders_pipeline.shipments.rows import (
     Confirmation,
@@ -29,7 +29,7 @@ _ALERTS_OF_A_VOID = ("voided", "unknown", "void_unclear", "earlier_label")
 
 
 def take_void(tx: AccountTransaction, event: AnyRow, packages: Sequence[Confirmation]) -> str:
-    """The package of this event will not travel; what came of that, in a word."""
+    """Void the event's package. Returns the result's name."""
     known = next((package for package in packages if package.package_id == event.package_id), None)
     if known is None:
         if event.package_id:
@@ -64,7 +64,7 @@ def take_void(tx: AccountTransaction, event: AnyRow, packages: Sequence[Confirma
             f"The warehouse voided a label of a package of order {known.order_id} without its tracking number, and it "
             "has reported several. The one that it reported last stays.",
             "Ask the warehouse which label travels. If none does, have it void that one by its number, before the "
-            "parcel is confirmed.",
+            "package is confirmed.",
         )
         return "voided_label_unknown"
     close_alert(tx, key=f"package.void_unclear:{known.order_id}:{known.package_id}")
@@ -85,7 +85,7 @@ def take_void(tx: AccountTransaction, event: AnyRow, packages: Sequence[Confirma
         package
         for package in packages
         if package.package_id != known.package_id
-        and package.state in (PackageState.PENDING, PackageState.HELD, PackageState.REFUSED)
+        and package.state in (PackageState.PENDING, PackageState.NEEDS_CORRECTION, PackageState.REFUSED)
         and not package.confirmed_at
     ]
     replacement = next((package for package in waiting if same_lines(package.lines, known.lines)), None)
@@ -141,7 +141,7 @@ def _go_back(tx: AccountTransaction, label: AnyRow, known: Confirmation, package
             severity="warning",
             message=f"A package of order {known.order_id} goes out under a label of before: the newer one was voided, "
             "and that one never was.",
-            what_to_do="Ask the warehouse whether the parcel travels with it. If not, have the warehouse void it.",
+            what_to_do="Ask the warehouse whether the package travels with it. If not, have the warehouse void it.",
         )
     return "earlier_label" if outcome == "relabelled" else outcome
 
@@ -157,13 +157,13 @@ def _travels(tx: AccountTransaction, event: AnyRow, known: Confirmation, package
             place = voided
     carrier, service = event.carrier or known.carrier, event.service or known.service
     reference = place.package_reference_id if place is not None else None
-    reason = why_not(tx, event.order_id, lines, event.tracking_number)
+    reason = correction_needed(tx, event.order_id, lines, event.tracking_number)
     update_confirmation(
         tx,
         order_id=known.order_id,
         package_id=known.package_id,
         due_in=timedelta() if reason is None else None,
-        state=(PackageState.PENDING if reason is None else PackageState.HELD).value,
+        state=(PackageState.PENDING if reason is None else PackageState.NEEDS_CORRECTION).value,
         package_reference_id=reference or next_reference(packages),
         carrier=carrier,
         service=service,
@@ -182,7 +182,7 @@ def _travels(tx: AccountTransaction, event: AnyRow, known: Confirmation, package
     )
     close_alerts(tx, keys=[f"package.{kind}:{known.order_id}:{known.package_id}" for kind in _ALERTS_OF_A_VOID])
     if reason is not None:
-        alert_held(tx, known.order_id, known.package_id, reason)
+        alert_needs_correction(tx, known.order_id, known.package_id, reason)
         return "held"
     return "relabelled"
 

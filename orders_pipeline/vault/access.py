@@ -2,11 +2,11 @@
 
 How shredding becomes final. `shred` deletes the ciphertext and its wrapped key, at once. A dump taken before still
 holds both (and for a while the server's own log, and a replica), so the key-encryption key that opens them must go as
-well. `rotation.settle_shreds` does it: a new key-encryption key, every living record's key re-wrapped under it, all
+well. `rotation.complete_shreds` does it: a new key-encryption key, every living record's key re-wrapped under it, all
 older ones destroyed. From then on nothing that the server holds opens the record, whichever dump it came from.
 
 The price: a settlement re-wraps what lives (some ten thousand records a second with a keyring; with AWS KMS one call
-each), so it is one job a night and one after each request to erase, not a part of each shred; `unsettled_shreds` tells
+each), so it is one job a night and one after each request to erase, not a part of each shred; `pending_shreds` tells
 what still waits. A dump from before a settlement restores no buyers' data: orders still to be shipped are read from
 Amazon again. A copy of the keyring file kept elsewhere undoes all of this: keep such copies no longer than the data.
 """
@@ -169,7 +169,7 @@ class Vault:
     ) -> Iterator[tuple[str, bytes | VaultError]]:
         """Each plaintext, or why there is none, in the order asked for; their audit entries are committed first.
 
-        `action` names the reading in the audit log, where it is not for a parcel or a person.
+        `action` names the reading in the audit log, where it is not for a package or a person.
         """
         reading = AuditEntry(
             action=action, account_id=account_id, purpose=purpose, outcome="allowed", actor=actor or current_actor(),

@@ -61,7 +61,7 @@ _EVERYDAY = frozenset(
         r"\w+",
         "amazon canada carrier dhl dpd ems gls tnt ups domestic economy europe evri expedited express fedex first "
         "freight ground "
-        "hermes home international japan mail next night ontrac overnight parcel post posta poste postal "
+        "hermes home international japan mail next night ontrac overnight package post posta poste postal "
         "premium prime priority purolator royal same saver second shipping special speed standard surepost "
         "tracked usps worldwide ",
     )
@@ -88,8 +88,8 @@ class HeldValues:
 
 def hashes_of(values: HeldValues, hashed: Hash) -> list[str]:
     """The keyed hashes of what would give the buyer away; sorted, so that their order tells nothing."""
-    telling = dict.fromkeys(_telling(values))
-    return sorted({hashed(words) for words in list(telling)[:MOST_HASHES]})
+    identifying = dict.fromkeys(_identifying(values))
+    return sorted({hashed(words) for words in list(identifying)[:MOST_HASHES]})
 
 
 def masked(text: str, held: Set[str], hashed: Hash, *, is_number: bool = False) -> str:
@@ -102,7 +102,7 @@ def masked(text: str, held: Set[str], hashed: Hash, *, is_number: bool = False) 
     return text if is_number else _PHONE_SHAPE.sub(MASK, text)
 
 
-def _telling(values: HeldValues) -> Iterator[str]:
+def _identifying(values: HeldValues) -> Iterator[str]:
     for name in values.names:
         yield from _of_name(name)
     for phone in values.phones:

@@ -24,8 +24,8 @@ from orders_pipeline.vault.access import Vault, open_record
 from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
-from orders_pipeline.vault.rows import KeyUse, RecordId, StoredRecord, UnsettledShred
-from orders_pipeline.work.progress import Progress, Tell, silent
+from orders_pipeline.vault.rows import KeyUse, PendingShred, RecordId, StoredRecord
+from orders_pipeline.work.progress import Notify, Progress, silent
 
 REWRAP_BATCH = 2_000
 RESEAL_BATCH = 500
@@ -41,7 +41,7 @@ class Rotation:
     rewrapped: int
     destroyed: tuple[str, ...]
     still_used: tuple[str, ...]
-    shreds_settled: int = 0
+    shreds_completed: int = 0
 
     @property
     def complete(self) -> bool:
@@ -49,30 +49,30 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
-class UnsettledShreds:
+class PendingShreds:
     """Shredded records that an old dump, with a key that is still there, could bring back."""
 
     records: int
     since: datetime | None
 
 
-def unsettled_shreds(database: Database) -> UnsettledShreds:
+def pending_shreds(database: Database) -> PendingShreds:
     """What the next settlement will put beyond reach."""
     with database.begin() as connection:
-        shreds = queries.unsettled_shreds(connection)
-    return UnsettledShreds(
+        shreds = queries.pending_shreds(connection)
+    return PendingShreds(
         sum(shred.records for shred in shreds), min((shred.shredded_at for shred in shreds), default=None)
     )
 
 
-def settle_shreds(
-    database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None, tell: Tell = silent
+def complete_shreds(
+    database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None, notify: Notify = silent
 ) -> Rotation | None:
     """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
     with database.begin() as connection:
-        if not queries.unsettled_shreds(connection):
+        if not queries.pending_shreds(connection):
             return None
-    return rotate_keys(database, keys, audit, purpose="settle shreds", actor=actor, tell=tell)
+    return rotate_keys(database, keys, audit, purpose="complete shreds", actor=actor, notify=notify)
 
 
 def rotate_keys(
@@ -82,37 +82,37 @@ def rotate_keys(
     *,
     purpose: str,
     actor: str | None = None,
-    tell: Tell = silent,
+    notify: Notify = silent,
 ) -> Rotation:
     """A new key-encryption key, everything under it, all older ones destroyed. Run it again if it was interrupted.
 
-    `tell` is given a sentence now and then: how far it is, and how long it will take.
+    `notify` is given a sentence now and then: how far it is, and how long it will take.
     """
     with database.begin() as connection:
         # Read before the new key is made: a shred that comes later is settled by the next rotation.
-        shreds = queries.unsettled_shreds(connection)
+        shreds = queries.pending_shreds(connection)
     audit.record(None, action="add_key", account_id="*", purpose=purpose, outcome="started", actor=actor)
     key_id = keys.add_key()
     audit.record(
         None, action="add_key", account_id="*", purpose=purpose, outcome="done", actor=actor, detail={"key_id": key_id}
     )
-    rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, tell=tell)
-    settled = _settled(database, keys, shreds, rotation)
-    if settled:
-        records = sum(shred.records for shred in settled)
+    rotation = finish_rotation(database, keys, audit, purpose=purpose, actor=actor, notify=notify)
+    completed = _completed(database, keys, shreds, rotation)
+    if completed:
+        records = sum(shred.records for shred in completed)
         with database.begin() as connection:
-            queries.delete_unsettled(connection, [shred.shred_id for shred in settled])
+            queries.delete_pending_shreds(connection, [shred.shred_id for shred in completed])
             audit.record(
-                connection, action="settle_shreds", account_id="*", purpose=purpose, outcome="done", actor=actor,
+                connection, action="complete_shreds", account_id="*", purpose=purpose, outcome="done", actor=actor,
                 detail={"records": records, "key_id": rotation.key_id},
             )  # fmt: skip
-        rotation = replace(rotation, shreds_settled=records)
+        rotation = replace(rotation, shreds_completed=records)
     return rotation
 
 
-def _settled(
-    database: Database, keys: KeyProvider, shreds: Sequence[UnsettledShred], rotation: Rotation
-) -> list[UnsettledShred]:
+def _completed(
+    database: Database, keys: KeyProvider, shreds: Sequence[PendingShred], rotation: Rotation
+) -> list[PendingShred]:
     """Those of the shreds that no key opens any more, also from an old dump."""
     if tuple(keys.key_ids()) != (rotation.key_id,):
         # An older dump has the same records under an older key, which something that does not open kept from going.
@@ -133,16 +133,16 @@ def finish_rotation(
     *,
     purpose: str,
     actor: str | None = None,
-    tell: Tell = silent,
+    notify: Notify = silent,
 ) -> Rotation:
     """Re-wrap what is under older keys and destroy those: also the rest of an interrupted rotation."""
     resealed = reseal_older(database, keys, audit, purpose=purpose, actor=actor)
     if resealed:
-        tell(f"{resealed} records of an older format were sealed anew.")
+        notify(f"{resealed} records of an older format were sealed anew.")
     with database.begin() as connection:
         current = keys.current_key_id()
         older = [use for key_id, use in queries.key_uses(connection).items() if key_id != current]
-    progress = Progress("data keys re-wrapped", sum(use.records + use.tokens for use in older), tell)
+    progress = Progress("data keys re-wrapped", sum(use.records + use.tokens for use in older), notify)
     rewrapped = 0
     while moved := rewrap_batch(database, keys, REWRAP_BATCH):
         rewrapped += moved
@@ -251,13 +251,15 @@ def replace_lost_keyring(database: Database, vault: Vault) -> str:
     keys, audit = vault.keys, vault.audit
     with database.begin() as connection:
         lost = {*queries.key_uses(connection)}
-        lost |= {key_id for shred in queries.unsettled_shreds(connection) for key_id in shred.key_ids}
-    audit.record(None, action="replace_keyring", account_id="*", purpose="the keyring is lost", outcome="started")
+        lost |= {key_id for shred in queries.pending_shreds(connection) for key_id in shred.key_ids}
+    audit.record(
+        None, action="replace_keyring", account_id="*", purpose="replacement of a lost keyring", outcome="started"
+    )
     key_id = keys.replace_lost(sorted(lost))
-    vault.replace_fingerprint_key(reason="the keyring is lost")
+    vault.replace_fingerprint_key(reason="replacement of a lost keyring")
     _rewrap_tokens(database, keys, REWRAP_BATCH)
     audit.record(
-        None, action="replace_keyring", account_id="*", purpose="the keyring is lost", outcome="done",
+        None, action="replace_keyring", account_id="*", purpose="replacement of a lost keyring", outcome="done",
         detail={"key_id": key_id},
     )  # fmt: skip
     return key_id

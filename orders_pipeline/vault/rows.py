@@ -356,7 +356,7 @@ def delete_token(connection: Connection, token: WrappedToken) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class UnsettledShred:
+class PendingShred:
     """A shred that an old backup could still undo, with one of the keys that opened its records."""
 
     shred_id: int
@@ -365,12 +365,12 @@ class UnsettledShred:
     key_ids: tuple[str, ...]
 
 
-def unsettled_shreds(connection: Connection) -> list[UnsettledShred]:
+def pending_shreds(connection: Connection) -> list[PendingShred]:
     """Shreds that an old backup could still undo, oldest first."""
     rows = connection.execute(
         text("select shred_id, records, shredded_at, key_ids from vault_keys.unsettled_shreds order by shred_id")
     )
-    return [UnsettledShred(row[0], row[1], row[2], tuple(row[3])) for row in rows]
+    return [PendingShred(row[0], row[1], row[2], tuple(row[3])) for row in rows]
 
 
 def holds_wrapped_keys(connection: Connection) -> bool:
@@ -380,7 +380,7 @@ def holds_wrapped_keys(connection: Connection) -> bool:
     ).scalar_one()
 
 
-def delete_unsettled(connection: Connection, shred_ids: Sequence[int]) -> None:
+def delete_pending_shreds(connection: Connection, shred_ids: Sequence[int]) -> None:
     """These shreds are now beyond undoing."""
     connection.execute(
         text("delete from vault_keys.unsettled_shreds where shred_id = any(:ids)"), {"ids": list(shred_ids)}

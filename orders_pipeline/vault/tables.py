@@ -71,7 +71,7 @@ data_keys = Table(
 )
 
 # Shreds whose wrapped keys an old backup still holds, until the key-encryption key that opens them is destroyed.
-unsettled_shreds = Table(
+pending_shreds = Table(
     "unsettled_shreds",
     metadata,
     Column("shred_id", BigInteger, Identity(always=True), primary_key=True),

@@ -98,14 +98,14 @@ class Login:
 
     def _check(self, name: str, password: str) -> User | None:
         found = self._access.users.find(name)
-        told = name if found else None
+        known_name = name if found else None
         if not self._lockout.begin(name, found.fingerprint if found else None):
             # Without the name: a stranger could fill the audit log with tries at a lock that it already tells of.
             self._journal.login_refused(None, "locked")
             return None
         user = self._access.users.verify(name, password)
         if user is None:
-            self._journal.login_refused(told, "locked" if self._lockout.is_locked(name) else "failed")
+            self._journal.login_refused(known_name, "locked" if self._lockout.is_locked(name) else "failed")
             return None
         self._lockout.succeeded(name)
         self._journal.logged_in(user.name)

@@ -78,5 +78,5 @@ def _set_person(mutation: str, arguments: Mapping[str, Any], visitor: Visitor, i
 
 
 def _tags(given: list[dict[str, str]] | None, person: str | None) -> list[dict[str, str]]:
-    kept = [tag for tag in given or [] if tag["key"] != PERSON_TAG]
-    return kept if person is None else [*kept, {"key": PERSON_TAG, "value": person}]
+    others = [tag for tag in given or [] if tag["key"] != PERSON_TAG]
+    return others if person is None else [*others, {"key": PERSON_TAG, "value": person}]

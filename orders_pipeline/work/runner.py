@@ -28,7 +28,7 @@ from orders_pipeline.work.queue import (
 )
 from orders_pipeline.work.retry import DEFECTS, Policy
 from orders_pipeline.work.tally import Tally
-from orders_pipeline.work.workers import concerns_all, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 # While a slot is free and others work, what became due meanwhile is looked for so often.
 POLL_SECONDS = 0.25
@@ -88,7 +88,7 @@ def run_queue(
     deadline_seconds: float,
     dependencies: Collection[str] = (),
     proves: Callable[[str], Collection[str]] | None = None,
-    ends_run: Callable[[Exception], bool] = concerns_all,
+    ends_run: Callable[[Exception], bool] = is_infrastructure_error,
     most: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tally:
@@ -203,7 +203,9 @@ class _Run:
             if self.ends_run(error):
                 self._give_back(job)
                 raise
-            return self._failed(job, f"a defect of this program: {where_from(error)}", type(error).__name__, DEFECTS)
+            return self._failed(
+                job, f"a defect of this program: {error_location(error)}", type(error).__name__, DEFECTS
+            )
 
     def _answer(self, job: Job, answer: Retry | Refused | NotBefore | Park) -> Tally:
         if isinstance(answer, Retry):
@@ -249,7 +251,7 @@ class _Run:
                 release(tx, job)
         except Exception as error:
             # The database is away: the end of the lease gives it back.
-            if not concerns_all(error):
+            if not is_infrastructure_error(error):
                 raise
 
     def _pauses(self) -> Tally:

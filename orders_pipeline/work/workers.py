@@ -57,7 +57,7 @@ def over_each(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item
     return [future.result() for future in futures]
 
 
-def concerns_all(error: Exception) -> bool:
+def is_infrastructure_error(error: Exception) -> bool:
     """Whether every item would meet this error (the database is away, or busy), so that none is to blame for it.
 
     What is wrong with one value (too long, not to be encoded, against a constraint) is that item's alone.
@@ -82,13 +82,13 @@ def apart(connection: Connection, work: Callable[[], Result]) -> Result | Except
         with connection.begin_nested():
             return work()
     except Exception as error:
-        if concerns_all(error):
+        if is_infrastructure_error(error):
             raise
         return error
 
 
-def where_from(error: Exception) -> str:
-    """Kind and place of an error that nobody expected. Never its text, which may hold what was being read."""
+def error_location(error: Exception) -> str:
+    """The class and source line of an unexpected error, without its text, which may contain personal data."""
     frames = extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"

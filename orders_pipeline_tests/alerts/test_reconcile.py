@@ -157,7 +157,7 @@ def test_the_worst_of_a_storm_are_told_one_by_one(database: Database):
 def test_where_only_some_were_looked_at_the_others_stay(database: Database):
     take_in(database, found("1", "2", "3"))
     with database.transaction(SELLER) as tx:
-        reconcile(tx, KIND, found("1"), looked_at=["1", "2"])
+        reconcile(tx, KIND, found("1"), examined=["1", "2"])
     assert alerts(database).keys() == {"order.late:1", "order.late:3"}
 
 

@@ -75,7 +75,7 @@ def play(
     duration_seconds: float,
     seed: int,
     patience_seconds: float,
-    tell: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> Outcome:
     """Play the day, kill, let it settle, judge. `patience_seconds` count from the last kill."""
     began = time.monotonic()
@@ -83,11 +83,11 @@ def play(
         for server, operation, seconds in SLOW_ANSWERS:
             body = {"kind": "slow_after", "server": server, "operation": operation, "times": None, "seconds": seconds}
             installation.tell_sandbox("faults", body)
-        tell(f"up after {time.monotonic() - began:.0f} s; {orders} orders over {duration_seconds:.0f} s")
+        notify(f"up after {time.monotonic() - began:.0f} s; {orders} orders over {duration_seconds:.0f} s")
         installation.tell_sandbox("day/start")
-        done = _kill_at_random(installation, kills, duration_seconds, random.Random(seed), tell)
+        done = _kill_at_random(installation, kills, duration_seconds, random.Random(seed), notify)
         last = time.monotonic()
-        settled = _settle(installation, patience_seconds, tell)
+        settled = _await_end(installation, patience_seconds, notify)
         outcome = Outcome(
             orders=orders,
             kills=done,
@@ -106,7 +106,11 @@ def play(
 
 
 def _kill_at_random(
-    installation: Installation, kills: int, duration_seconds: float, chance: random.Random, tell: Callable[[str], None]
+    installation: Installation,
+    kills: int,
+    duration_seconds: float,
+    chance: random.Random,
+    notify: Callable[[str], None],
 ) -> list[Kill]:
     started = time.monotonic()
     targets: list[str] = []
@@ -118,7 +122,7 @@ def _kill_at_random(
         time.sleep(max(moment - (time.monotonic() - started), 0.0))
         kill = _kill(installation, target, chance, started)
         done.append(kill)
-        tell(f"{kill.at:6.1f} s  killed {kill.target}: {kill.where}")
+        notify(f"{kill.at:6.1f} s  killed {kill.target}: {kill.where}")
     return done
 
 
@@ -221,7 +225,7 @@ def _rows(installation: Installation, database: str, statement: str, **values: A
         return []  # PostgreSQL is away: somebody killed it
 
 
-def _settle(installation: Installation, patience_seconds: float, tell: Callable[[str], None]) -> bool:
+def _await_end(installation: Installation, patience_seconds: float, notify: Callable[[str], None]) -> bool:
     deadline, told = time.monotonic() + patience_seconds, 0.0
     while time.monotonic() < deadline:
         # An event that is still on the queue may still change something.
@@ -230,7 +234,7 @@ def _settle(installation: Installation, patience_seconds: float, tell: Callable[
         if time.monotonic() - told > 10:
             told = time.monotonic()
             totals = installation.ask_sandbox("verdicts")["totals"]
-            tell(f"          {totals['ok']} of {totals['orders']} orders are where they belong")
+            notify(f"          {totals['ok']} of {totals['orders']} orders are where they belong")
         time.sleep(0.5)
     return False
 
@@ -308,7 +312,7 @@ def main(orders: int, kills: int, duration: float, seed: int, patience: float, k
         duration_seconds=duration,
         seed=seed,
         patience_seconds=patience,
-        tell=_console.print,
+        notify=_console.print,
     )
     report(outcome)
     if keep or outcome.wrong:

@@ -59,9 +59,7 @@ def _name_in_pid_file(server: EmbeddedPostgres, process: psutil.Process) -> None
     pid_file.write_text("\n".join([str(process.pid), *lines[1:]]) + "\n")
 
 
-def test_after_a_crash_a_stranger_with_the_servers_number_is_neither_believed_nor_stopped(
-    data_dir: Path, stranger: psutil.Process
-):
+def test_another_process_with_the_servers_old_pid_is_left_alone(data_dir: Path, stranger: psutil.Process):
     server = start_embedded(data_dir)
     _name_in_pid_file(server, stranger)
     assert find_embedded(data_dir) is None

@@ -16,7 +16,7 @@ from orders_pipeline.database.metadata import SCHEMAS
 from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.orders.erasures import insert_erasure, may_be_stored
 from orders_pipeline.privacy.access.roles import READER
-from orders_pipeline.shipments.rows import hold_absorption
+from orders_pipeline.shipments.rows import lock_shipment_events
 from orders_pipeline.vault import rows as vault
 from orders_pipeline_tests.conftest import SELLER
 
@@ -34,13 +34,13 @@ WAITS: dict[str, Callable[[Connection], object]] = {
     "ask to forget an order": lambda connection: insert_erasure(AccountTransaction(connection, SELLER), "111-1"),
     "store an order's details": lambda connection: may_be_stored(AccountTransaction(connection, SELLER), "111-1"),
     "obtain a token": lambda connection: lock_token(AccountTransaction(connection, SELLER), "application", "access"),
-    "absorb shipments": lambda connection: hold_absorption(AccountTransaction(connection, SELLER)),
+    "absorb shipments": lambda connection: lock_shipment_events(AccountTransaction(connection, SELLER)),
 }
 # What earlier releases locked by number; any session may hold a number.
 NUMBERS = (
     *(f"{number}" for number in range(7_206_512_448, 7_206_512_453)),
     f"hashtextextended('amazon_token\napplication\n{SELLER}\naccess', 0)",
-    f"hashtextextended('absorb_shipments:{SELLER}', 0)",
+    f"hashtextextended('apply_shipments:{SELLER}', 0)",
 )
 MODES = (
     "access share", "row share", "row exclusive", "share update exclusive", "share", "share row exclusive", "exclusive",

@@ -28,7 +28,7 @@ from orders_pipeline.database.migrate import (
     ensure_database_exists,
     upgrade,
 )
-from orders_pipeline.privacy.checks.checks import audit_log_is_kept
+from orders_pipeline.privacy.checks.checks import audit_log_is_retained
 from orders_pipeline_tests.database.schema_facts import Fact, schema_facts
 
 CHAIN = migrate.revision_phases()
@@ -201,9 +201,7 @@ def test_processes_that_start_at_the_same_moment_migrate_once(postgres: Embedded
             connection.execute(text("drop database test_race with (force)"))
 
 
-def test_a_session_that_reads_and_does_not_end_holds_a_migration_up_for_a_while_and_is_named(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_session_that_blocks_a_migration_is_named(database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(migrate, "TABLE_PATIENCE", "100ms")
     with database.begin() as connection:
         connection.execute(text("update alembic_version set version_num = '0002'"))
@@ -231,4 +229,4 @@ def test_an_audit_log_that_was_begun_under_the_earlier_lock_goes_on_unbroken(dat
     with database.begin() as connection:
         audit.record_for_each(connection, entry, ["111-4"])
     assert (audit.verify().ok, audit.verify().entries) == (True, 4)
-    assert audit_log_is_kept(database).passed
+    assert audit_log_is_retained(database).passed

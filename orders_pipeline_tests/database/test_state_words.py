@@ -71,8 +71,8 @@ OPEN = {
 }  # fmt: skip
 # Enums whose words no column holds: they decide, are asked for, or stand in the audit log's texts.
 NOT_STORED = {
-    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/maintenance.py:AskedBy",
-    "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:ReleasedBecause",
+    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/maintenance.py:RequestedBy",
+    "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:Plan",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
     "work/pauses.py:Gate",

@@ -38,7 +38,7 @@ from orders_pipeline.orders.rows import item_rows, order_row, queue_states
 from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.checks.checks import (
     audit_chain_is_intact,
-    audit_log_is_kept,
+    audit_log_is_retained,
     every_record_opens,
     nothing_past_its_time,
     roles_are_as_declared,
@@ -279,7 +279,7 @@ def test_the_audit_chain_holds_from_its_anchor_and_goes_on(filled: Database, vau
     checked = audit_chain_is_intact(filled, vault.audit)
     assert checked.passed
     assert int(checked.numbers["entries"]) > entries
-    assert audit_log_is_kept(filled).passed
+    assert audit_log_is_retained(filled).passed
     assert nothing_past_its_time(filled, account_id=SELLER).passed
 
 

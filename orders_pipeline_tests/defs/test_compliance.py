@@ -88,7 +88,7 @@ def _ticked(pipeline: Pipeline, name: str, at: datetime) -> list[dg.RunRequest]:
 
 
 def test_after_an_ordinary_day_every_check_is_green(pipeline: Pipeline, database: Database):
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     assert pipeline.run("prune_history")
     assert _checks(pipeline) == dict.fromkeys(_checks(pipeline), True)
     assert not any(key.startswith("check:") for key in _open_alerts(database))
@@ -106,15 +106,13 @@ def _done(database: Database) -> set[str]:
         return set(connection.execute(text("select work from pipeline.work_done where done_at is not null")).scalars())
 
 
-def test_each_work_that_starts_by_itself_notes_that_it_was_done_and_nothing_less_does(
-    pipeline: Pipeline, database: Database
-):
+def test_scheduled_work_is_recorded_only_when_complete(pipeline: Pipeline, database: Database):
     dry = {"ops": {"pii_retention": {"config": {"dry_run": True}}}}
-    job = pipeline.repository.get_job("check_compliance")
+    job = pipeline.repository.get_job("shred_expired_pii")
     assert job.execute_in_process(instance=pipeline.instance, run_config=dry).success
     assert _done(database) >= {"retention_checks", "audit_checks"}
     assert "retention" not in _done(database)
-    for name in ("check_compliance", "prune_history", "sweep_orders", "refresh_reports"):
+    for name in ("shred_expired_pii", "prune_history", "sweep_orders", "refresh_reports"):
         assert pipeline.run(name)
     _ticked(pipeline, "frequent_warehouse_erasures", datetime.now(UTC))
     (request,) = _ticked(pipeline, "nightly_audit_export", datetime.now(UTC))
@@ -140,7 +138,7 @@ def test_a_check_that_cannot_look_is_red_and_the_others_are_evaluated(
 ):
     (tmp_path / "data" / "keyring.json").chmod(0o644)
     # The retention itself needs no key to shred; the checks after it say what is wrong.
-    pipeline.run("check_compliance")
+    pipeline.run("shred_expired_pii")
     checks = _checks(pipeline)
     assert (checks["every_record_opens"], checks["roles_are_as_declared"]) == (False, True)
     evaluation = _evaluation(pipeline, "pii_retention", "every_record_opens")
@@ -148,7 +146,7 @@ def test_a_check_that_cannot_look_is_red_and_the_others_are_evaluated(
     assert "chmod 600" in (evaluation.description or "")
     assert "check:every_record_opens" in _open_alerts(database)
     (tmp_path / "data" / "keyring.json").chmod(0o600)
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     assert "check:every_record_opens" not in _open_alerts(database)
 
 
@@ -164,7 +162,7 @@ def test_a_changed_audit_entry_and_a_changed_record_each_turn_their_check_red(pi
                 "(select min(subject_id) from vault.records where kind = 'shipping_details')"
             )
         )
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     checks = _checks(pipeline)
     assert not checks["audit_chain_is_intact"]
     assert not checks["every_record_opens"]
@@ -173,11 +171,11 @@ def test_a_changed_audit_entry_and_a_changed_record_each_turn_their_check_red(pi
 
 
 def test_a_log_whose_end_was_cut_off_is_seen_by_what_dagster_remembers(pipeline: Pipeline, database: Database):
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     as_superuser(database, "delete from audit.entries where entry_id > 3")
     recompute_everything(database)
     assert AuditLog(database).verify().ok, "nobody sees it from inside"
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     assert not _checks(pipeline)["audit_chain_is_intact"]
 
 
@@ -203,7 +201,7 @@ def test_each_night_exports_yesterday_and_what_was_missed_since_the_first_export
     assert exported == sorted(f"audit-{day}.{kind}" for day in days for kind in ("jsonl.gz", "manifest.json"))
 
 
-def test_the_warehouse_is_asked_again_between_two_nights_and_only_while_it_owes_something(
+def test_warehouse_erasures_are_retried_between_nights_while_any_is_due(
     pipeline: Pipeline, sandbox: Sandbox, database: Database
 ):
     now = datetime.now(UTC)
@@ -212,7 +210,7 @@ def test_the_warehouse_is_asked_again_between_two_nights_and_only_while_it_owes_
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
         connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
     sandbox.warehouse.faults.add("html_500", "erase_pii", times=3)
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     assert not any(order.erased for order in sandbox.warehouse.orders.values())
     with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
@@ -226,7 +224,7 @@ def test_a_request_to_erase_is_a_job_that_says_whose_it_is_and_takes_no_free_tex
     pipeline: Pipeline, sandbox: Sandbox, database: Database
 ):
     order_id = next(iter(sandbox.warehouse.orders))
-    result = _erase(pipeline, {"asked_by": "AMAZON", "order_id": order_id})
+    result = _erase(pipeline, {"requested_by": "AMAZON", "order_id": order_id})
     assert result.success
     assert {name for name, order in sandbox.warehouse.orders.items() if order.erased} == {order_id}
     assert _who_asked(database) == (f"run:{result.run_id}", "asked by: amazon")
@@ -242,7 +240,7 @@ def test_no_job_erases_a_whole_seller_or_replaces_the_keys(pipeline: Pipeline, s
         {"order_id": " "},
     ):
         try:
-            assert not _erase(pipeline, {"asked_by": "BUYER", **more}).success, more
+            assert not _erase(pipeline, {"requested_by": "BUYER", **more}).success, more
         except dg.DagsterInvalidConfigError:
             continue
     assert not any(order.erased for order in sandbox.warehouse.orders.values())
@@ -258,7 +256,7 @@ def test_a_run_that_a_person_started_by_hand_names_them_in_the_audit_log(
     pipeline: Pipeline, sandbox: Sandbox, database: Database, tag: str, expected: str
 ):
     order_id = next(iter(sandbox.warehouse.orders))
-    result = _erase(pipeline, {"asked_by": "BUYER", "order_id": order_id}, tags={PERSON_TAG: tag})
+    result = _erase(pipeline, {"requested_by": "BUYER", "order_id": order_id}, tags={PERSON_TAG: tag})
     assert _who_asked(database) == (f"{expected}{result.run_id}", "asked by: buyer")
 
 
@@ -283,7 +281,7 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, d
     with database.begin() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
         before = connection.execute(text("select count(*) from vault.records")).scalar_one()
-    job = pipeline.repository.get_job("check_compliance")
+    job = pipeline.repository.get_job("shred_expired_pii")
     config = {"ops": {"pii_retention": {"config": {"dry_run": True}}}}
     result = job.execute_in_process(instance=pipeline.instance, run_config=config)
     assert result.success
@@ -294,10 +292,10 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(pipeline: Pipeline, d
 
 
 def test_a_materialization_that_somebody_reported_by_hand_switches_no_check_off(pipeline: Pipeline):
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     for metadata in ({}, {"head": "12:not-a-hash"}, {"head": 7}):
         pipeline.instance.report_runless_asset_event(dg.AssetMaterialization("pii_access_log", metadata=metadata))
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     assert _checks(pipeline)["audit_chain_is_intact"]
 
 
@@ -308,6 +306,6 @@ def test_a_check_with_a_defect_is_red_and_takes_no_other_checks_word_away(
         raise ZeroDivisionError("of a defect")
 
     monkeypatch.setattr("orders_pipeline.privacy.checks.checks.every_reading_is_audited", defect)
-    assert pipeline.run("check_compliance")
+    assert pipeline.run("shred_expired_pii")
     found = _checks(pipeline)
     assert (found["every_reading_is_audited"], found["audit_chain_is_intact"]) == (False, True)

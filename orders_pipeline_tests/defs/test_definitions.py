@@ -85,7 +85,7 @@ def test_sensors_skip_with_what_is_missing_when_there_are_no_credentials(monkeyp
         assert "AMAZON_LWA_CLIENT_ID" in (data.skip_message or ""), sensor.name
 
 
-def test_an_asset_that_returns_a_value_by_mistake_fails_instead_of_writing_it_to_a_file():
+def test_an_asset_that_returns_a_value_fails():
     @dg.asset
     def leaky():
         return "12 Canary Street"

@@ -110,7 +110,7 @@ def test_without_sqs_what_a_sweep_found_is_pushed_and_packages_are_confirmed(
     assert pipeline.failed_runs == []
 
 
-def test_without_the_warehouse_known_packages_are_told_to_amazon_and_orders_are_read(
+def test_without_the_warehouse_known_packages_are_still_confirmed(
     sandbox: Sandbox, pipeline: Pipeline, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     order_id = accepted_order(sandbox, pipeline)
@@ -140,7 +140,7 @@ def test_without_the_warehouse_known_packages_are_told_to_amazon_and_orders_are_
 
 
 @pytest.mark.parametrize("endpoint", ["AMAZON_LWA_ENDPOINT", "AMAZON_SPAPI_ENDPOINT"])
-def test_without_amazon_the_queue_and_the_warehouse_are_read_and_known_orders_are_pushed(
+def test_without_amazon_known_orders_are_still_pushed(
     sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ):
     shipped = accepted_order(sandbox, pipeline)

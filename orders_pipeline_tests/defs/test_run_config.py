@@ -14,12 +14,12 @@ from orders_pipeline.fulfillment.eligibility import WAIVABLE
 IDS = {"order_id", "order_ids"}
 NAME = "Canary Quillfeather"
 TYPED = [
-    ("release_hold", "release_one_hold", {"order_id": "111-1", "reasons": ["REGULATED"], "why": NAME}),
-    ("release_hold", "release_one_hold", {"order_id": "111-1", "reasons": [NAME], "why": "CHECKED_BY_US"}),
-    ("release_hold", "release_one_hold", {"order_id": "111-1", "reasons": [], "why": "CHECKED_BY_US", "ticket": NAME}),
+    ("waive_hold", "waive_one_hold", {"order_id": "111-1", "reasons": ["REGULATED"], "why": NAME}),
+    ("waive_hold", "waive_one_hold", {"order_id": "111-1", "reasons": [NAME], "why": "CHECKED_BY_US"}),
+    ("waive_hold", "waive_one_hold", {"order_id": "111-1", "reasons": [], "why": "CHECKED_BY_US", "ticket": NAME}),
     ("replay_parked", "replay_parked_orders", {"reason": NAME}),
     ("replay_parked", "replay_parked_orders", {"stage": NAME}),
-    ("erase", "erase_buyers_data", {"order_id": "111-1", "asked_by": NAME}),
+    ("erase", "erase_buyers_data", {"order_id": "111-1", "requested_by": NAME}),
 ]
 
 

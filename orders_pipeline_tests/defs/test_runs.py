@@ -92,7 +92,7 @@ def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
     return run.status
 
 
-def test_a_run_is_waited_for_until_its_process_is_killed_and_then_ended_because_it_holds_a_slot(
+def test_a_run_is_ended_once_its_process_is_killed(
     instance: dg.DagsterInstance, database: Database, process: subprocess.Popen[bytes]
 ):
     run_id = _run(instance, STARTING, START)
@@ -140,7 +140,7 @@ def test_of_a_process_of_another_machine_nothing_is_said_before_its_time_is_up(
     assert _status(instance, run_id) is dg.DagsterRunStatus.STARTED, "Dagster's own monitoring ends it"
 
 
-def test_after_a_restart_of_its_container_a_run_of_the_one_before_is_known_to_be_lost_at_once(
+def test_after_a_container_restart_its_runs_are_lost_at_once(
     local_instance: dg.DagsterInstance,
     container_instance: dg.DagsterInstance,
     database: Database,
@@ -178,7 +178,7 @@ def test_a_launcher_that_takes_a_minute_to_start_a_container_gets_its_run(
     assert _status(container_instance, run_id) is dg.DagsterRunStatus.STARTING
 
 
-def test_a_process_beside_the_code_server_that_was_killed_before_it_started_is_known_within_a_minute(
+def test_a_run_whose_process_never_started_is_ended_within_a_minute(
     local_instance: dg.DagsterInstance, database: Database
 ):
     run_id = _run(local_instance, STARTING)
@@ -217,7 +217,7 @@ def test_a_run_is_asked_for_only_while_none_is_under_way(instance: dg.DagsterIns
     assert request_unless_active(instance, database, JOB) == []
 
 
-def test_a_run_that_started_by_itself_and_failed_is_an_alert_until_a_later_run_of_its_job_succeeds(
+def test_a_failed_automatic_run_is_an_alert_until_its_job_succeeds(
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def open_alerts() -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ def _started_yesterday(database: Database) -> None:
         tx.execute(text("update pipeline.account_starts set first_started_at = clock_timestamp() - interval '1 day'"))
 
 
-def test_the_first_start_pushes_nothing_that_an_old_process_ships_and_says_how_far_back_it_looks(
+def test_the_first_start_pushes_nothing_that_an_old_process_ships(
     sandbox: Sandbox, pipeline: Pipeline, database: Database
 ):
     old = sandbox.add_order(status="UNSHIPPED", notify=False)
@@ -64,9 +64,7 @@ def test_the_first_start_pushes_nothing_that_an_old_process_ships_and_says_how_f
     assert "the first start of this account" in str(said)
 
 
-def test_a_backfilled_order_from_before_the_first_start_waits_until_it_is_adopted_from_the_ui(
-    sandbox: Sandbox, pipeline: Pipeline
-):
+def test_a_backfilled_order_from_before_the_start_waits_for_adoption(sandbox: Sandbox, pipeline: Pipeline):
     old = sandbox.add_order(status="UNSHIPPED", notify=False)
     _long_ago(sandbox, old.order_id)
     sandbox.amazon.orders[old.order_id].created -= timedelta(hours=1)
@@ -84,9 +82,7 @@ def test_a_backfilled_order_from_before_the_first_start_waits_until_it_is_adopte
     assert sandbox.warehouse.orders[old.order_id].status == "accepted"
 
 
-def test_an_order_whose_notification_was_lost_reaches_the_warehouse_by_the_sweep_and_the_check_counts_it(
-    sandbox: Sandbox, pipeline: Pipeline, database: Database
-):
+def test_a_sweep_pushes_an_order_whose_notification_was_lost(sandbox: Sandbox, pipeline: Pipeline, database: Database):
     _started_yesterday(database)
     told = sandbox.add_order(status="UNSHIPPED")
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
@@ -161,20 +157,20 @@ def test_any_order_can_be_recovered_by_its_id(sandbox: Sandbox, pipeline: Pipeli
     assert sandbox.warehouse.orders[order.order_id].status == "accepted"
 
 
-def test_a_person_may_ship_an_order_whose_buyer_asked_to_cancel_and_it_is_written_down(
+def test_waiving_a_buyers_cancellation_ships_the_order_and_is_audited(
     sandbox: Sandbox, pipeline: Pipeline, database: Database
 ):
     order = sandbox.add_order(status="UNSHIPPED")
     sandbox.amazon.request_cancellation(order.order_id)
     pipeline.tick("drain_notifications_sensor")
     assert order.order_id not in sandbox.warehouse.orders
-    job = pipeline.repository.get_job("release_hold")
+    job = pipeline.repository.get_job("waive_hold")
 
     def release(*reasons: str) -> bool:
         config = {"order_id": order.order_id, "reasons": list(reasons), "why": "BUYER_WITHDREW", "ticket": 4711}
         return job.execute_in_process(
             instance=pipeline.instance,
-            run_config={"ops": {"release_one_hold": {"config": config}}},
+            run_config={"ops": {"waive_one_hold": {"config": config}}},
             raise_on_error=False,
         ).success
 
@@ -184,7 +180,7 @@ def test_a_person_may_ship_an_order_whose_buyer_asked_to_cancel_and_it_is_writte
     pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[order.order_id].status == "accepted"
     with database.begin() as connection:
-        written = connection.execute(text("select purpose from audit.entries where action = 'release_hold'")).scalars()
+        written = connection.execute(text("select purpose from audit.entries where action = 'waive_hold'")).scalars()
         assert list(written) == ["buyer_withdrew_the_request (ticket 4711)"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orders_pipeline.fulfillment.eligibility import (
     BUYER_ASKS_TO_CANCEL,
-    CANCELLATION_TOLD,
+    CANCELLATION_ANNOUNCED,
     LABEL_BOUGHT_AT_AMAZON,
     NO_ADDRESS,
     NO_SKU,
@@ -73,8 +73,11 @@ HELD = Wanted.HOLD
         ({"fulfilled_by": "A_NEW_WORD"}, Decision(HELD, (UNKNOWN_FULFILLER,))),
         ({"fulfilled_by": "UNKNOWN", "status": "CANCELLED"}, Decision(Wanted.CANCEL)),
         ({"configured": None}, Decision(HELD, (UNKNOWN_MARKETPLACE,))),
-        ({"cancellation_told": True}, Decision(HELD, (CANCELLATION_TOLD,))),
-        ({"cancellation_told": True, "waived": frozenset({CANCELLATION_TOLD})}, Decision(HELD, (CANCELLATION_TOLD,))),
+        ({"cancellation_told": True}, Decision(HELD, (CANCELLATION_ANNOUNCED,))),
+        (
+            {"cancellation_told": True, "waived": frozenset({CANCELLATION_ANNOUNCED})},
+            Decision(HELD, (CANCELLATION_ANNOUNCED,)),
+        ),
         ({"cancellation_requested": True}, Decision(HELD, (BUYER_ASKS_TO_CANCEL,))),
         ({"cancellation_requested": True, "has_address": False}, Decision(HELD, (BUYER_ASKS_TO_CANCEL, NO_ADDRESS))),
         ({"programs": frozenset({"FBM_SHIP_PLUS"})}, Decision(HELD, (LABEL_BOUGHT_AT_AMAZON,))),
@@ -87,9 +90,7 @@ HELD = Wanted.HOLD
         ({"items": (ITEM, replace(ITEM, has_sku=False, cancelled=True))}, Decision(Wanted.SHIP)),
     ],
 )
-def test_only_unshipped_merchant_orders_with_an_address_and_no_reason_to_wait_are_shipped(
-    change: dict[str, object], expected: Decision
-):
+def test_only_unshipped_merchant_orders_with_an_address_and_no_hold_ship(change: dict[str, object], expected: Decision):
     assert decide(replace(ORDER, **change)) == expected  # type: ignore[arg-type]
 
 

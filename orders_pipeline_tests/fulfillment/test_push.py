@@ -26,7 +26,7 @@ def test_an_order_is_pushed_once_and_the_same_content_is_not_sent_again(world: W
     }
 
 
-def test_a_push_that_was_accepted_but_whose_answer_was_lost_is_found_and_not_sent_again(world: World):
+def test_an_accepted_push_with_a_lost_answer_is_not_sent_again(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT, after=True)
     world.sync()
@@ -48,7 +48,7 @@ def test_a_push_that_never_arrived_is_looked_for_and_then_sent_again(world: Worl
     assert len({push.content_sha256 for push in world.warehouse.pushes_of(order_id)}) == 1
 
 
-def test_a_process_that_died_in_the_middle_of_a_push_leaves_an_order_that_is_pushed_exactly_once(world: World):
+def test_a_process_that_dies_during_a_push_leaves_it_pushed_exactly_once(world: World):
     order_id = world.order()
 
     class Died(BaseException):
@@ -131,7 +131,7 @@ def test_a_push_that_is_no_longer_wanted_is_looked_for_before_it_is_given_up(wor
     assert order_id not in world.warehouse.orders
 
 
-def test_a_push_that_arrived_although_it_is_cancelled_by_now_is_cancelled_at_the_warehouse(world: World):
+def test_a_push_that_arrived_after_cancellation_is_cancelled_there(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT, after=True)
     world.sync()
@@ -193,7 +193,7 @@ def test_a_wrong_token_stops_the_batch_says_what_to_do_and_waits(world: World):
     assert "warehouse.api_unauthorized" not in world.alerts()
 
 
-def test_a_warehouse_that_stays_away_parks_the_order_in_the_end_and_a_cancellation_still_gets_through(world: World):
+def test_an_absent_warehouse_parks_the_order_but_not_its_cancellation(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT, after=True)
     world.sync()
@@ -227,7 +227,7 @@ def test_an_order_read_long_ago_is_read_again_before_it_is_pushed(world: World):
     assert world.calls(order_id) == {}
 
 
-def test_an_address_that_the_vault_does_not_have_any_more_is_fetched_again_even_in_the_middle_of_a_push(world: World):
+def test_an_address_missing_from_the_vault_is_fetched_again_during_a_push(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT)
     world.sync()
@@ -239,7 +239,7 @@ def test_an_address_that_the_vault_does_not_have_any_more_is_fetched_again_even_
     assert world.state(order_id) == "accepted"
 
 
-def test_an_order_that_the_warehouse_does_not_know_any_more_is_pushed_again_when_it_is_released(world: World):
+def test_an_order_that_the_warehouse_lost_is_pushed_again_on_release(world: World):
     order_id = world.accepted()
     world.amazon.request_cancellation(order_id)
     world.hear()

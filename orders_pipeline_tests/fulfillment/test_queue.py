@@ -27,7 +27,7 @@ def test_a_cancellation_after_the_push_stops_the_order_at_the_warehouse(world: W
     _cancel(world, order_id)
     assert world.state(order_id) == "cancelled"
     assert world.warehouse.orders[order_id].status == "cancelled"
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "cancelled"
     assert world.alerts() == {}
 
@@ -37,10 +37,10 @@ def test_a_cancellation_that_comes_too_late_is_told_to_a_person(world: World):
     world.warehouse.cancel_answers[order_id] = "too_late"
     _cancel(world, order_id)
     assert world.state(order_id) == "too_late"
-    assert "Ask the carrier to return the parcel" in world.alerts()["order.too_late"].what_to_do
+    assert "Ask the carrier to return the package" in world.alerts()["order.too_late"].what_to_do
 
 
-def test_a_cancellation_that_the_warehouse_has_not_decided_is_asked_again_ever_less_often(world: World):
+def test_a_pending_cancellation_is_requested_again_with_backoff(world: World):
     order_id = world.accepted()
     waits: list[timedelta] = []
     for _ in range(4):
@@ -57,7 +57,7 @@ def test_a_cancellation_that_the_warehouse_has_not_decided_is_asked_again_ever_l
     assert world.state(order_id) == "cancelled"
 
 
-def test_of_an_order_that_left_in_part_the_rest_is_stopped_and_a_person_is_told_of_the_parcel(world: World):
+def test_cancelling_a_partly_shipped_order_stops_the_rest_and_alerts(world: World):
     order_id = world.accepted(quantities=(2,))
     world.ship(order_id, {0: 1})
     world.poll()
@@ -68,7 +68,7 @@ def test_of_an_order_that_left_in_part_the_rest_is_stopped_and_a_person_is_told_
     assert world.calls(order_id)["cancel"] == 1, "what has not left can still be stopped"
     assert world.state(order_id) == "too_late"
     # The warehouse's own word of the rest does not take the alert away.
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "too_late"
     assert {"order.too_late", "package.blocked"} <= world.alerts().keys()
 
@@ -101,17 +101,17 @@ def test_an_order_that_the_warehouse_has_with_other_content_is_cancelled_there_t
     assert "order.refused" not in world.alerts()
 
 
-def test_an_order_that_the_warehouse_cancelled_by_itself_stays_with_a_person_however_often_it_is_looked_at(
+def test_an_order_cancelled_by_the_warehouse_stays_with_a_person(
     world: World,
 ):
     order_id = world.accepted()
     world.warehouse.stop(order_id)
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "refused"
     assert "order.warehouse_cancelled" in world.alerts()
     other = world.order()
     world.amazon.notify(order_id)
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "refused"
     assert world.state(other) == "accepted", "the others go on"
 
@@ -216,7 +216,7 @@ def test_deriving_the_queue_and_settling_a_push_do_not_wait_for_each_other(world
         pool.submit(world.act).result()
         for future in deriving:
             future.result()
-    world.settle()
+    world.run_until_idle()
     assert {world.state(order_id) for order_id in orders} == {"accepted"}
     assert all(world.calls(order_id)["push"] == 1 for order_id in orders)
 

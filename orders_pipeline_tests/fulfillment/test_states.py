@@ -61,7 +61,7 @@ def test_a_cancellation_never_leads_to_the_order_being_sent(state: FulfillmentSt
 @pytest.mark.parametrize(
     "state", [state for state in FulfillmentState if state not in (FulfillmentState.QUEUED, FulfillmentState.HELD)]
 )
-def test_an_order_that_the_warehouse_may_have_is_not_taken_for_cancelled_without_asking_it(state: FulfillmentState):
+def test_an_order_that_the_warehouse_may_have_is_cancelled_only_by_it(state: FulfillmentState):
     if state is not FulfillmentState.CANCELLED:
         assert next_state(state, Event.CANCEL) is not FulfillmentState.CANCELLED
 

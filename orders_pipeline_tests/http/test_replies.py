@@ -195,7 +195,7 @@ def test_a_redirect_is_told_by_its_host_and_never_followed(session: requests.Ses
     assert reply.redirect == "127.0.0.1"
 
 
-def test_the_environments_proxy_and_netrc_get_nothing_of_what_is_sent_on_this_machine(
+def test_loopback_calls_ignore_the_environments_proxy_and_netrc(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     netrc = tmp_path / "netrc"

@@ -30,7 +30,7 @@ def _twice(world: World) -> None:
     world.sync()
 
 
-def test_an_address_that_is_missing_four_hours_before_ship_by_is_an_alert_until_it_is_there(world: World):
+def test_an_address_missing_four_hours_before_ship_by_is_an_alert(world: World):
     patient = _without_address(world, ship_by=datetime.now(UTC) + timedelta(hours=30))
     assert world.alerts() == {}
     urgent = _without_address(world, ship_by=datetime.now(UTC) + timedelta(hours=3))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.intake.apply_events import absorb_events
+from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.order_rows import item_values, order_values
 from orders_pipeline.model.order import Order, OrderItem
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
@@ -63,8 +63,8 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     arrivals = data.draw(st.permutations([*told, *told[:2], *answers]))
     for index, (kind, step) in enumerate(arrivals):
         if kind == "told":
-            _tell(shared, order_id, life[step], step, index)
-            absorb_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
+            _announce(shared, order_id, life[step], step, index)
+            apply_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
         elif _known(shared, order_id):
             _answer(shared, order_id, life[step], step)
     row = _row(shared, order_id)
@@ -77,8 +77,8 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
 @given(arrivals=st.permutations(range(5)), again=st.integers(0, 4))
 def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
     order_id = f"117-0000000-{next(numbers):07d}"
-    _tell(shared, order_id, "UNSHIPPED", 0, 0)
-    absorb_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    _announce(shared, order_id, "UNSHIPPED", 0, 0)
+    apply_events(shared, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     for step in [*arrivals, again]:
         _answer(shared, order_id, "UNSHIPPED", step)
     row = _row(shared, order_id)
@@ -91,7 +91,7 @@ def _at(step: int) -> datetime:
     return START + timedelta(minutes=step)
 
 
-def _tell(database: Database, order_id: str, status: str, step: int, index: int) -> None:
+def _announce(database: Database, order_id: str, status: str, step: int, index: int) -> None:
     event = NewOrderEvent(
         account_id=SELLER,
         order_id=order_id,

@@ -45,7 +45,7 @@ def test_a_message_is_deleted_only_after_its_event_is_committed(world: World, da
     assert world.queue.in_flight == []
 
 
-def test_while_the_database_is_down_nothing_is_deleted_and_the_next_drain_records_it(world: World):
+def test_while_the_database_is_down_no_message_is_deleted(world: World):
     world.queue.send(_message(1), "not json")
     down = Database("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere")
     with pytest.raises(OperationalError):
@@ -155,7 +155,7 @@ def test_an_extreme_message_does_not_stop_the_others(world: World):
     assert world.absorb().events == 5
 
 
-def test_two_drains_with_the_same_messages_in_another_order_do_not_wait_for_each_other(world: World):
+def test_concurrent_drains_of_the_same_messages_do_not_deadlock(world: World):
     events, broken = [_message(number) for number in range(10)], [f"broken {number}" for number in range(5)]
     # Each row takes its time, so that the two surely meet.
     world.sql("create function linger() returns trigger as $$ begin perform pg_sleep(0.02); return new; end $$ "
@@ -224,7 +224,7 @@ def test_a_queue_that_is_away_is_one_alert_until_it_is_read_again(world: World):
     assert world.alerts() == {}
 
 
-def test_what_was_recorded_before_the_queue_went_away_counts_and_comes_again_as_known(world: World):
+def test_events_recorded_before_the_queue_went_away_count_once(world: World):
     queue = world.queue = Unavailable("delete")
     queue.send(*(_message(number) for number in range(12)))
     totals = world.drain()
@@ -235,9 +235,7 @@ def test_what_was_recorded_before_the_queue_went_away_counts_and_comes_again_as_
     assert (totals.new_events, totals.duplicates) == (2, 10)
 
 
-def test_while_the_keys_are_away_what_cannot_be_read_stays_on_the_queue_and_holds_up_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_keys_unreadable_messages_stay_queued_and_block_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as away:
 
         def unavailable(*_: object) -> None:
@@ -270,7 +268,7 @@ def test_the_alert_about_parked_messages_ends_when_none_of_its_kind_came_for_day
     assert _open_alerts(world) == set()
 
 
-def test_a_type_that_is_new_among_the_parked_is_told_again_but_not_more_than_once_an_hour(world: World):
+def test_a_new_parked_type_is_alerted_again_at_most_once_an_hour(world: World):
     def arrive(notification_type: str, told: str) -> bool:
         world.sql(f"update pipeline.alerts set delivered_at = {told}")
         world.queue.send(json.dumps({"NotificationType": notification_type}))

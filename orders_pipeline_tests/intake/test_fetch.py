@@ -63,7 +63,7 @@ def test_the_end_of_an_order_is_believed_once_amazon_itself_says_so(world: World
 def test_a_shipment_that_our_warehouse_reported_costs_no_call(world: World):
     order_id = world.accepted()
     world.ship(order_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     world.derive()
     assert world.state(order_id) == "shipped"
     world.ports.asked.clear()
@@ -120,7 +120,7 @@ def test_an_event_that_comes_during_a_look_keeps_the_order_due(world: World):
     assert world.one("pipeline.orders", order_id).cancellation_requested
 
 
-def test_an_answer_that_was_on_its_way_does_not_take_back_a_cancellation_not_even_one_without_a_time(world: World):
+def test_a_late_answer_does_not_take_back_a_cancellation(world: World):
     for at in (datetime.now(UTC) - timedelta(seconds=1), None):
         order_id = world.order()
 
@@ -128,7 +128,7 @@ def test_an_answer_that_was_on_its_way_does_not_take_back_a_cancellation_not_eve
             if asked == order_id:
                 world.ports.meanwhile = None
                 world.amazon.cancel(order_id, notify=False)
-                _tell(world, order_id, "Canceled", at)
+                _announce(world, order_id, "Canceled", at)
                 world.absorb()
 
         world.ports.meanwhile = cancel_meanwhile
@@ -146,7 +146,7 @@ def test_a_shipment_that_was_told_without_a_time_during_a_look_is_looked_at_agai
     def ship_meanwhile(_: str) -> None:
         world.ports.meanwhile = None
         world.amazon.change_status(order_id, "SHIPPED", notify=False)
-        _tell(world, order_id, "Shipped", None)
+        _announce(world, order_id, "Shipped", None)
         world.absorb()
 
     world.ports.meanwhile = ship_meanwhile
@@ -236,7 +236,7 @@ def test_a_bad_order_is_parked_after_its_tries_and_the_others_go_on(world: World
     assert "order.parked" not in world.alerts()
 
 
-def test_a_blank_address_is_asked_for_again_and_the_order_is_not_pushed_before_it_is_there(world: World):
+def test_an_order_with_a_blank_address_is_rechecked_and_not_pushed(world: World):
     order_id = world.order(hear=False)
     world.amazon.withhold_address(order_id, 3600)
     world.hear()
@@ -254,7 +254,7 @@ def test_a_blank_address_is_asked_for_again_and_the_order_is_not_pushed_before_i
     assert world.state(order_id) == "accepted"
 
 
-def test_an_order_that_was_pending_for_days_is_asked_for_its_address_again_within_a_minute(world: World):
+def test_a_long_pending_order_is_rechecked_for_its_address_within_a_minute(world: World):
     order_id = world.order(status="Pending")
     _look(world)
     world.sql("update pipeline.orders set first_seen_at = first_seen_at - interval '3 days'")
@@ -272,7 +272,7 @@ def test_two_processes_that_hear_of_the_same_new_order_lose_neither_word(world: 
         order_id = f"115-0000000-{number:07d}"
 
         def absorb_one(status: str, order_id: str = order_id) -> None:
-            _tell(world, order_id, status, datetime.now(UTC))
+            _announce(world, order_id, status, datetime.now(UTC))
             world.absorb()
 
         with ThreadPoolExecutor(2) as pool:
@@ -280,7 +280,7 @@ def test_two_processes_that_hear_of_the_same_new_order_lose_neither_word(world: 
         assert world.status(order_id) == "CANCELLED"
 
 
-def _tell(world: World, order_id: str, status: str, at: datetime | None) -> None:
+def _announce(world: World, order_id: str, status: str, at: datetime | None) -> None:
     now = datetime.now(UTC)
     event = NewOrderEvent(
         account_id=SELLER,
@@ -299,7 +299,7 @@ def _tell(world: World, order_id: str, status: str, at: datetime | None) -> None
 
 
 @pytest.mark.parametrize("said", ["bad \x00", "bad \ud800", "x" * 60_000])
-def test_the_text_of_a_refusal_is_noted_of_its_order_bounded_and_the_others_are_fetched(world: World, said: str):
+def test_a_refusals_text_is_stored_bounded_and_stops_no_other_fetch(world: World, said: str):
     refused, fetched = world.order(), world.order()
     world.faults.fail("get_order", AmazonBadRequest(said, operation="getOrder", status=400), refused)
     _look(world)
@@ -307,9 +307,7 @@ def test_the_text_of_a_refusal_is_noted_of_its_order_bounded_and_the_others_are_
     assert world.status(fetched) == "UNSHIPPED"
 
 
-def test_a_failure_that_cannot_be_noted_is_a_defect_of_its_order_and_the_others_are_fetched(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failure_that_cannot_be_stored_stops_no_other_fetch(world: World, monkeypatch: pytest.MonkeyPatch):
     refused, fetched = world.order(), world.order()
     world.faults.fail("get_order", AmazonBadRequest("no", operation="getOrder", status=400), refused)
 

@@ -9,16 +9,16 @@ from orders_pipeline.intake.sweep import sweep_orders
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.operations.replay import recover_order
 from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
+from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
-from orders_pipeline_tests.told import tell
 from orders_pipeline_tests.world import World
 
 CANADA = "A2EUQ1WTGCTBG2"
 
 
-def test_an_order_of_another_marketplace_is_counted_costs_no_call_and_is_never_queued(world: World):
+def test_an_order_of_another_marketplace_costs_no_call(world: World):
     ours, theirs = world.order(), world.order(marketplace_id=CANADA)
-    world.settle()
+    world.run_until_idle()
     assert world.state(ours) == "accepted"
     assert [row.order_id for row in world.rows("pipeline.fulfillment_queue", "order_id, state")] == [ours]
     assert theirs not in {order_id for order_id, _ in world.ports.asked}
@@ -28,7 +28,7 @@ def test_an_order_of_another_marketplace_is_counted_costs_no_call_and_is_never_q
     assert "(CA)" in world.alerts()["marketplace.not_configured"].message
 
 
-def test_once_its_marketplace_is_configured_the_order_is_fetched_and_pushed_and_the_alert_closes(world: World):
+def test_configuring_its_marketplace_fetches_and_pushes_the_order(world: World):
     order_id = world.order(marketplace_id=CANADA)
     over = world.order(marketplace_id=CANADA, status="Shipped")
     world.sync()
@@ -41,11 +41,11 @@ def test_once_its_marketplace_is_configured_the_order_is_fetched_and_pushed_and_
     assert "marketplace.not_configured" not in world.alerts()
 
 
-def test_an_order_that_amazon_shows_in_another_marketplace_than_its_message_is_not_queued_and_its_address_not_kept(
+def test_an_order_shown_in_another_marketplace_is_neither_queued_nor_stored(
     world: World,
 ):
     order_id = world.order(marketplace_id=CANADA, hear=False)
-    tell(world, order_id, "Unshipped", marketplace_id=MARKETPLACE)
+    announce(world, order_id, "Unshipped", marketplace_id=MARKETPLACE)
     world.sync()
     assert world.rows("pipeline.fulfillment_queue") == []
     assert world.rows("vault.records", where="kind = 'shipping_details'") == []
@@ -54,7 +54,7 @@ def test_an_order_that_amazon_shows_in_another_marketplace_than_its_message_is_n
 
 def test_a_forged_message_of_another_marketplace_does_not_hide_an_order_of_ours(world: World):
     order_id = world.order(hear=False)
-    tell(world, order_id, "Unshipped", marketplace_id="EVERYWHERE")
+    announce(world, order_id, "Unshipped", marketplace_id="EVERYWHERE")
     world.sync()
     assert world.rows("pipeline.fulfillment_queue") == []
     assert "that Amazon does not have" in world.alerts()["marketplace.not_configured"].message
@@ -65,7 +65,7 @@ def test_a_forged_message_of_another_marketplace_does_not_hide_an_order_of_ours(
     assert "marketplace.not_configured" not in world.alerts()
 
 
-def test_a_marketplace_that_is_taken_out_stops_what_is_not_at_the_warehouse_and_ends_what_is(world: World):
+def test_a_removed_marketplace_stops_only_orders_not_yet_at_the_warehouse(world: World):
     accepted = world.accepted(marketplace_id=MARKETPLACE)
     queued = world.order(hear=False)
     world.hear()
@@ -93,7 +93,7 @@ def test_a_marketplace_that_is_taken_out_stops_what_is_not_at_the_warehouse_and_
     assert "marketplace.not_configured" not in world.alerts()
 
 
-def test_the_hourly_sweep_takes_in_what_waits_for_its_marketplace_though_nothing_else_is_to_be_done(world: World):
+def test_an_idle_sweep_takes_in_orders_of_a_new_marketplace(world: World):
     order_id = world.order(marketplace_id=CANADA)
     world.sync()
     with world.database.transaction(SELLER) as tx:
@@ -108,7 +108,7 @@ def test_the_hourly_sweep_takes_in_what_waits_for_its_marketplace_though_nothing
     assert world.state(order_id) == "accepted"
 
 
-def test_an_order_whose_answer_names_no_marketplace_is_of_the_one_that_its_message_named(world: World):
+def test_an_answer_without_marketplace_takes_the_messages(world: World):
     world.ports.alter = lambda body: body["salesChannel"].pop("marketplaceId", None)
     order_id = world.order()
     world.sync()
@@ -116,10 +116,10 @@ def test_an_order_whose_answer_names_no_marketplace_is_of_the_one_that_its_messa
     assert world.state(order_id) == "accepted"
 
 
-def test_an_order_whose_marketplace_nobody_names_is_held_without_its_address_and_told(world: World):
+def test_an_order_without_marketplace_is_held_with_an_alert(world: World):
     world.ports.alter = lambda body: body["salesChannel"].pop("marketplaceId", None)
     order_id = world.order(hear=False)
-    tell(world, order_id, "Unshipped")
+    announce(world, order_id, "Unshipped")
     world.sync()
     assert "unknown_marketplace" in world.one("pipeline.fulfillment_queue", order_id).hold_reasons
     assert not world.one("pipeline.orders", order_id).has_address, "it is not kept"

@@ -50,7 +50,7 @@ def test_a_buyers_request_that_only_the_sweep_saw_holds_the_order_at_the_warehou
     assert _sweep(world).missed == 0
 
 
-def test_a_partial_cancellation_that_only_the_sweep_saw_is_pushed_with_fewer_pieces_or_told(world: World):
+def test_a_partial_cancellation_found_by_a_sweep_reduces_the_push_or_alerts(world: World):
     accepted, waiting = world.accepted(quantities=(3,)), world.order(quantities=(3,), hear=False)
     world.amazon.withhold_address(waiting, 3600)
     world.hear()
@@ -113,9 +113,7 @@ def _break(world: World, order_id: str, **fields: Any) -> None:
         ({"orderId": None}, False),
     ],
 )
-def test_an_entry_that_cannot_be_read_is_set_aside_with_its_id_and_the_sweep_goes_on(
-    world: World, fields: dict[str, Any], has_id: bool
-):
+def test_an_unreadable_entry_is_parked_and_the_sweep_goes_on(world: World, fields: dict[str, Any], has_id: bool):
     bad, good = world.order(hear=False), world.order(hear=False)
     world.notified.clear()
     _break(world, bad, **fields)
@@ -254,7 +252,7 @@ def test_only_the_sweep_after_midnight_looks_back_into_what_was_given_up():
     assert daily.updated_after == last - timedelta(days=2)
 
 
-def test_after_the_sweep_after_midnight_was_given_up_too_the_next_one_begins_where_the_earliest_gap_does(world: World):
+def test_the_next_sweep_begins_at_the_earliest_gap(world: World):
     now = world.database.now()
     for begun, ended in ((timedelta(hours=49), timedelta(hours=24)), (timedelta(hours=80), timedelta(hours=60))):
         world.sql(

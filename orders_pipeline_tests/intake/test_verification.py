@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
-from orders_pipeline.operations.waive import release_hold
+from orders_pipeline.operations.waive import waive_hold
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -21,7 +21,7 @@ def _regulated(world: World, verification: str | None, **more: Any) -> str:
 
 
 def _waive(world: World, order_id: str, reasons: list[str]) -> None:
-    release_hold(
+    waive_hold(
         world.database, world.vault.audit, account_id=SELLER, order_id=order_id, reasons=reasons, why="checked_by_us"
     )
 
@@ -31,7 +31,7 @@ def _later(world: World) -> None:
     world.sync()
 
 
-def test_an_order_that_awaits_its_verification_is_held_and_goes_on_once_it_is_approved(world: World):
+def test_an_unverified_order_is_held_until_it_is_approved(world: World):
     order_id = _regulated(world, "Pending", merchant_reviews=True)
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
     assert "your review" in world.alerts()["order.verification"].message

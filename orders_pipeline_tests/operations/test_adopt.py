@@ -51,7 +51,7 @@ def _old_process_ships(world: World, order_id: str, shipped_at: datetime) -> Non
     )
 
 
-def test_orders_purchased_before_orders_start_at_are_shown_and_not_pushed_even_when_announced(world: World):
+def test_orders_from_before_orders_start_at_are_shown_and_not_pushed(world: World):
     _start(world, LATER)
     order_id = world.order()
     world.sync()
@@ -126,7 +126,7 @@ def test_without_a_setting_what_a_notification_announces_is_ours(world: World):
     assert world.state(order_id) == "accepted"
 
 
-def test_without_a_setting_what_only_a_search_found_from_before_the_first_start_waits(world: World):
+def test_searched_orders_from_before_the_first_start_wait(world: World):
     _start(world, first=LATER)
     order_id = world.order(hear=False)
     world.sweep()
@@ -146,7 +146,7 @@ def test_an_order_purchased_after_the_start_is_ours_however_it_was_found(world: 
     assert [world.state(order_id) for order_id in (announced, found)] == ["accepted", "accepted"]
 
 
-def test_a_changed_setting_decides_again_about_what_waits_and_leaves_what_was_pushed(world: World):
+def test_a_changed_start_decides_again_only_about_waiting_orders(world: World):
     _start(world)
     pushed = world.accepted()
     _start(world, LATER)
@@ -158,7 +158,7 @@ def test_a_changed_setting_decides_again_about_what_waits_and_leaves_what_was_pu
     assert (world.state(pushed), world.state(waiting)) == ("accepted", "accepted")
 
 
-def test_packages_of_an_old_process_are_not_confirmed_again_until_their_order_is_adopted(world: World):
+def test_packages_of_an_old_process_wait_for_adoption(world: World):
     _start(world, LATER)
     order_id = world.order()
     world.sync()
@@ -172,7 +172,7 @@ def test_packages_of_an_old_process_are_not_confirmed_again_until_their_order_is
     assert [confirmation.order_id for confirmation in world.ports.told] == [order_id]
 
 
-def test_unknown_packages_from_before_the_first_start_raise_no_alert_and_later_ones_do(world: World):
+def test_only_unknown_packages_from_after_the_start_raise_an_alert(world: World):
     _start(world)
     old, new = world.order(hear=False), world.order(hear=False)
     _old_process_ships(world, old, datetime.now(UTC) - timedelta(hours=1))

@@ -38,7 +38,7 @@ def _raise(database: Database, key: str = "order.refused:1") -> bool:
         return raise_alert(tx, key=key, severity="error", message="It broke.", what_to_do="Mend it.")
 
 
-def test_an_alert_is_told_once_however_often_it_is_raised_and_again_after_it_was_closed(
+def test_an_alert_is_delivered_once_until_it_is_closed(
     database: Database, slack: Slack, caplog: pytest.LogCaptureFixture
 ):
     assert _raise(database)
@@ -102,7 +102,7 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
     assert "the-secret" not in f"{refused.value}{caplog.text}"
 
 
-def test_an_alert_whose_text_slack_refuses_is_told_without_it_and_the_others_are_told(database: Database, slack: Slack):
+def test_an_alert_whose_text_slack_refuses_blocks_no_other(database: Database, slack: Slack):
     _raise(database, "first")
     _raise(database, "second")
     slack.refuses = "Mend it"
@@ -213,7 +213,7 @@ def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(d
     }  # fmt: skip
 
 
-def test_the_subject_of_an_alert_is_never_too_long_for_an_index_and_closes_by_the_same_key(database: Database):
+def test_a_long_alert_key_is_shortened_and_closes_the_alert(database: Database):
     chance = random.Random(3)
     key = "package.held:" + "".join(chance.choice(string.ascii_letters) for _ in range(9_000))
     assert _raise(database, key)

@@ -45,7 +45,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.mark.parametrize("command", ["up", "doctor"])
-def test_without_settings_it_refuses_with_one_error_that_names_every_missing_variable(command: str, tmp_path: Path):
+def test_one_error_names_every_missing_variable(command: str, tmp_path: Path):
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     refused = subprocess.run([*COMMAND, command], env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
@@ -196,7 +196,7 @@ def _await(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.3)
 
 
-def test_a_person_may_read_an_address_for_a_reason_that_is_written_down_and_have_it_forgotten(
+def test_a_person_reveals_and_erases_an_address_with_a_reason(
     sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)

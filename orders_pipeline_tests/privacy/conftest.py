@@ -105,7 +105,7 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
         package: str | None = None,
         queue: str | None = "queued",
         sent: bool = False,
-        kept: bool = True,
+        retained: bool = True,
         audited: bool = True,
         stored: float | None = None,
         name: str = NAME,
@@ -141,7 +141,7 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
                         account_id=SELLER, order_id=order_id, answer="accepted", content_hash="x", wms_id="W1"
                     )
                 )
-            if kept:
+            if retained:
                 vault.store(
                     tx, kind=KIND, subject_id=order_id,
                     plaintext=json.dumps(

@@ -21,7 +21,7 @@ QUOTA_EXCEEDED = {
 }
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate_and_the_scale_changes_the_rate_only() -> None:
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     for scale in (1.0, 60.0):
         clock = Clock()
         plans = UsagePlans(clock, scale)

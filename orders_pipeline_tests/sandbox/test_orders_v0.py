@@ -83,7 +83,7 @@ def test_a_specific_token_opens_its_own_path_and_nothing_else(
 
 
 @pytest.mark.parametrize("operation", ["address", "buyerInfo", "orderItems/buyerInfo"])
-def test_the_wholly_restricted_operations_answer_403_or_nothing_personal_without_a_token(
+def test_restricted_operations_give_no_personal_data_without_a_token(
     sandbox: Sandbox, client: HonestClient, order: Order, operation: str
 ) -> None:
     path = f"{V0}/{order.order_id}/{operation}"

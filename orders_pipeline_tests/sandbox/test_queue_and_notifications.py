@@ -92,7 +92,7 @@ def test_messages_may_never_be_sent() -> None:
         assert received(sandbox, 1, seconds=0.5) == []
 
 
-def test_nothing_is_sent_before_there_is_a_subscription_and_then_what_its_filter_lets_through(
+def test_only_what_a_subscription_lets_through_is_sent(
     unsubscribed: Sandbox,
 ) -> None:
     client = HonestClient(unsubscribed.environment())

@@ -94,7 +94,7 @@ def test_a_mapping_that_was_last_good_goes_on_confirming_under_its_code(world: W
     file.write_bytes(GOOD.encode("utf-16"))
     world.carriers = carriers_in_use(world.database, data_dir=tmp_path, account_id=SELLER)
     package_id = world.ship(world.accepted(), carrier="Cycle Couriers")
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert (world.package(package_id).state, world.package(package_id).carrier_code) == ("confirmed", "OnTrac")
 
 
@@ -122,7 +122,7 @@ def test_a_kept_table_that_this_release_no_longer_reads_stops_no_confirmation(
     alert = world.alerts()["carriers.file"]
     assert "was last read is no table for this release either" in alert.message
     package_id = world.ship(world.accepted(), carrier="Cycle Couriers")
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert (world.package(package_id).state, world.package(package_id).carrier_code) == ("confirmed", "Other")
 
 

@@ -43,11 +43,11 @@ def test_a_204_is_not_a_confirmation_until_amazon_shows_the_package(world: World
     assert world.package(package_id).state == "confirmed"
 
 
-def test_a_confirmation_that_amazon_accepts_and_drops_is_sent_again_and_then_told_to_a_person(world: World):
+def test_a_dropped_confirmation_is_resent_and_then_an_alert(world: World):
     _, package_id = _shipped(world)
     world.amazon.faults.add("dropped", "confirmShipment", times=None)
     for _ in range(40):
-        world.tell_amazon()
+        world.confirm_and_verify()
         world.make_due()
     assert world.package(package_id).state == "dropped"
     assert len(world.ports.told) == 4
@@ -58,13 +58,13 @@ def test_a_confirmation_that_was_dropped_once_is_sent_again_and_confirmed(world:
     _, package_id = _shipped(world)
     world.amazon.faults.add("dropped", "confirmShipment")
     for _ in range(6):
-        world.tell_amazon()
+        world.confirm_and_verify()
         world.make_due()
     assert world.package(package_id).state == "confirmed"
     assert len(world.ports.told) == 2
 
 
-def test_an_answer_that_was_lost_after_the_package_was_taken_is_read_back_and_not_told_twice(world: World):
+def test_a_confirmation_with_a_lost_answer_is_verified_and_not_repeated(world: World):
     _, package_id = _shipped(world)
     world.faults.fail("confirm", RESET, after=True)
     world.poll()
@@ -115,7 +115,7 @@ def test_already_fulfilled_with_our_tracking_number_there_is_a_confirmation(worl
 def test_an_order_that_someone_confirmed_by_hand_is_closed_and_shown(world: World):
     order_id, package_id = _shipped(world)
     world.amazon.change_status(order_id, "SHIPPED")
-    world.settle()
+    world.run_until_idle()
     assert world.package(package_id).state == "by_hand"
     assert world.state(order_id) == "closed"
     assert world.ports.told == []
@@ -126,7 +126,7 @@ def test_an_order_that_was_wrongly_believed_to_be_shipped_is_confirmed_after_all
     order_id, package_id = _shipped(world)
     world.sql("update pipeline.orders set status = 'SHIPPED'")
     for _ in range(4):
-        world.tell_amazon()
+        world.confirm_and_verify()
         world.make_due()
     assert world.package(package_id).state == "confirmed"
     assert world.amazon.orders[order_id].status == "SHIPPED"
@@ -137,23 +137,23 @@ def test_a_package_of_a_cancelled_order_is_blocked_and_told_to_a_person(world: W
     world.amazon.cancel(order_id)
     world.hear()
     world.sync()
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.package(package_id).state == "blocked"
     assert world.ports.told == []
-    assert "Have the carrier return the parcel" in world.alerts()["package.blocked"].what_to_do
+    assert "Have the carrier return the package" in world.alerts()["package.blocked"].what_to_do
 
 
 def test_a_cancellation_that_only_amazon_knows_of_blocks_the_package_too(world: World):
     order_id, package_id = _shipped(world)
     world.amazon.cancel(order_id, notify=False)
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.package(package_id).state == "blocked"
     assert "package.refused" not in world.alerts()
 
 
-def test_an_unknown_carrier_goes_out_as_other_with_an_alert_and_is_edited_once_it_has_a_code(world: World):
+def test_an_unknown_carrier_is_sent_as_other_and_edited_once_mapped(world: World):
     order_id, package_id = _shipped(world, carrier="Bluefin Couriers")
-    world.tell_amazon()
+    world.confirm_and_verify()
     (told,) = world.ports.told
     assert (told.carrier_code, told.carrier_name) == ("Other", "Bluefin Couriers")
     assert "carriers.csv" in world.alerts()["carrier.unknown"].what_to_do
@@ -164,7 +164,7 @@ def test_an_unknown_carrier_goes_out_as_other_with_an_alert_and_is_edited_once_i
     due = world.package(package_id).action_due_at - world.database.now()
     assert due > timedelta(minutes=50)
     world.carriers = _mapped("Bluefin Couriers,*,*,OnTrac,")
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert [one.carrier_code for one in world.ports.told] == ["Other", "OnTrac"]
     assert {one.package_reference_id for one in world.ports.told} == {1}
     assert world.amazon.orders[order_id].packages["1"].carrier_code == "OnTrac"
@@ -173,20 +173,20 @@ def test_an_unknown_carrier_goes_out_as_other_with_an_alert_and_is_edited_once_i
     assert "carrier.unknown" not in world.alerts()
 
 
-def test_a_marketplace_that_refuses_other_holds_the_package_until_its_carrier_has_a_code(world: World):
+def test_where_other_is_refused_a_package_waits_for_its_carriers_code(world: World):
     world.marketplace_ids = (INDIA,)
     _, package_id = _shipped(world, carrier="Bluefin Couriers", marketplace_id=INDIA)
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.ports.told == []
     assert world.package(package_id).last_error
     assert world.alerts()["carrier.unknown"].severity == "error"
     world.carriers = _mapped("Bluefin Couriers,*,*,BlueDart,")
     world.make_due()
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert [one.carrier_code for one in world.ports.told] == ["BlueDart"]
 
 
-def test_amazons_refusal_is_told_with_its_reason_when_amazon_does_not_show_the_package(world: World):
+def test_a_refused_package_that_amazon_does_not_show_is_an_alert(world: World):
     order_id, package_id = _shipped(world)
     world.poll()
     world.sql("update pipeline.shipment_confirmations set lines = jsonb_set(lines, '{0,quantity}', '9')")
@@ -209,12 +209,12 @@ def test_one_package_that_fails_does_not_stop_the_others(world: World):
     assert "Nightingale" not in world.everything_stored()
     for _ in range(3):
         world.make_due()
-        world.tell_amazon()
+        world.confirm_and_verify()
     assert {world.package(package_id).state for _, package_id in orders} == {"confirmed"}
     assert world.alerts() == {}
 
 
-def test_an_account_that_is_refused_stops_the_batch_and_asks_for_no_runs_until_it_is_tried_again(world: World):
+def test_a_refused_account_stops_the_batch_and_requests_no_runs(world: World):
     for _ in range(12):
         _shipped(world)
     world.poll()
@@ -228,7 +228,7 @@ def test_an_account_that_is_refused_stops_the_batch_and_asks_for_no_runs_until_i
     assert sends == {0}, "nothing was told"
     world.faults.clear()
     world.make_due()
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert "amazon.account" not in world.alerts()
 
 
@@ -255,7 +255,7 @@ def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path:
     assert [world.package(package_id).state for package_id in packages] == ["sent", "sent"], "it may be either"
     for _ in range(6):
         world.make_due()
-        world.tell_amazon()
+        world.confirm_and_verify()
     assert [world.package(package_id).state for package_id in packages] == ["confirmed", "confirmed"]
     assert world.amazon.orders[order_id].status == "SHIPPED"
 

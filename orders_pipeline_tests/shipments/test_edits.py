@@ -22,14 +22,14 @@ LOST = AmazonUnavailable("confirmShipment could not be reached", operation="conf
 
 def _relabelled(world: World, order_id: str, package_id: str) -> str:
     world.warehouse.void(order_id, package_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     world.warehouse.relabel(order_id, package_id, NEW)
     return package_id
 
 
 def _replaced(world: World, order_id: str, package_id: str) -> str:
     world.warehouse.void(order_id, package_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     return world.ship(order_id, tracking=NEW)
 
 
@@ -59,11 +59,11 @@ def test_an_edit_that_amazon_did_not_take_is_told_again_or_told_to_a_person(
     world = open_world(database, tmp_path, api_version=api)
     order_id = world.accepted()
     first = world.ship(order_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     old = world.package(first).tracking_number
     package_id = edit(world, order_id, first)
     world.faults.fail("confirm", error)
-    world.settle()
+    world.run_until_idle()
     package = world.package(package_id)
     if error is LOST:
         assert world.shown(order_id) == {"1": NEW}
@@ -75,7 +75,7 @@ def test_an_edit_that_amazon_did_not_take_is_told_again_or_told_to_a_person(
     assert "answered 400" in world.alerts()["package.refused"].message
     # A person has it tried again: it is told, not believed.
     recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"1": NEW}
     assert world.package(package_id).state == "confirmed"
     assert world.alerts() == {}
@@ -88,29 +88,27 @@ def test_another_carrier_under_the_same_number_is_told_until_amazon_takes_it(
     world = open_world(database, tmp_path, api_version=api)
     order_id = world.accepted()
     package_id = world.ship(order_id, carrier="Bluefin Couriers")
-    world.tell_amazon()
+    world.confirm_and_verify()
     world.carriers = read_table([",".join(COLUMNS), "Bluefin Couriers,*,*,OnTrac,"], "carriers.csv")
     world.faults.fail("confirm", LOST)
-    world.settle()
+    world.run_until_idle()
     assert world.amazon.orders[order_id].packages["1"].carrier_code == "OnTrac"
     world.warehouse.events.append({**world.warehouse.events[-1], "event_id": "corrected", "carrier": "FedEx"})
     world.faults.fail("confirm", REFUSED)
-    world.settle()
+    world.run_until_idle()
     assert world.amazon.orders[order_id].packages["1"].carrier_code == "OnTrac"
     assert world.package(package_id).state == "refused"
     assert "package.refused" in world.alerts()
 
 
 @pytest.mark.parametrize("error", [REFUSED, LOST], ids=["refused", "lost"])
-def test_an_edit_that_amazon_took_before_its_answer_was_lost_is_confirmed_by_its_number(
-    world: World, error: AmazonError
-):
+def test_an_edit_with_a_lost_answer_is_confirmed_by_its_tracking_number(world: World, error: AmazonError):
     order_id = world.accepted()
     package_id = world.ship(order_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     _relabelled(world, order_id, package_id)
     world.faults.fail("confirm", error, after=True)
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"1": NEW}
     assert world.package(package_id).state == "confirmed"
     assert world.alerts() == {}
@@ -135,6 +133,6 @@ def test_a_first_call_that_amazon_answers_late_is_not_taken_for_the_edits(databa
     world.ports.confirm_shipment = while_another_process_tells_the_new_label
     world.confirm()
     assert world.package(package_id).state == "sending", "what came of the new label's call is not known"
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"1": NEW}
     assert world.package(package_id).state == "confirmed"

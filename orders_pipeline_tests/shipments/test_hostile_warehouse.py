@@ -14,11 +14,11 @@ _chance = random.Random(9)
 ENDLESS = "".join(_chance.choice(string.ascii_letters) for _ in range(9_000))
 
 
-def test_a_carrier_of_nine_thousand_characters_keeps_no_other_package_from_being_confirmed(world: World):
+def test_an_overlong_carrier_blocks_no_other_package(world: World):
     hostile, plain = world.accepted(), world.accepted()
     first = world.ship(hostile, carrier=ENDLESS)
     second = world.ship(plain)
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.package(second).state == "confirmed"
     package = world.package(first)
     assert (package.state, package.carrier_code) == ("confirmed", "Other")
@@ -36,16 +36,16 @@ def _allow(world: World, table: str) -> None:
     world.sql(f"alter table pipeline.{table} drop constraint refused")
 
 
-def test_an_event_that_the_store_refuses_is_told_and_tried_again_and_the_others_are_absorbed(world: World):
+def test_an_event_that_the_database_refuses_is_alerted_and_retried_alone(world: World):
     hostile, plain = world.accepted(), world.accepted()
     first, second = world.ship(hostile), world.ship(plain)
     _refuse(world, "shipment_confirmations", hostile)
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.package(second).state == "confirmed"
     assert "package.event_defect" in world.alerts()
     _allow(world, "shipment_confirmations")
     world.sql("update pipeline.wms_shipments set processed_at = processed_at - interval '1 hour'")
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert world.package(first).state == "confirmed"
     assert world.alerts() == {}
 
@@ -63,7 +63,7 @@ def test_a_decision_that_the_store_refuses_is_told_and_the_other_orders_are_deci
     assert world.alerts() == {}
 
 
-def test_a_read_back_that_the_store_refuses_keeps_no_other_package_from_being_verified(world: World):
+def test_a_verification_that_the_database_refuses_stops_no_other(world: World):
     hostile, plain = world.accepted(), world.accepted()
     first, second = world.ship(hostile), world.ship(plain)
     world.poll()
@@ -83,7 +83,7 @@ def test_a_read_back_that_the_store_refuses_keeps_no_other_package_from_being_ve
     assert world.alerts() == {}
 
 
-def test_what_a_warehouse_writes_of_the_buyer_is_masked_before_it_is_stored_shown_or_sent(world: World):
+def test_buyer_data_in_the_warehouses_text_is_masked_before_it_is_stored(world: World):
     order_id = world.accepted()
     buyer = world.amazon.orders[order_id].address
     name, street, phone = str(buyer.name), str(buyer.address_line1), str(buyer.phone)
@@ -91,7 +91,7 @@ def test_what_a_warehouse_writes_of_the_buyer_is_masked_before_it_is_stored_show
     package_id = world.ship(order_id, carrier=f"Van for {name}", tracking=f"T1 {street.upper()}")
     world.warehouse.events[-1] |= {"service": f"call {phone}", "package_id": f"box of {name}"}
     world.warehouse.add_event(f"returned to {street}", order_id, {})
-    world.tell_amazon()
+    world.confirm_and_verify()
     stored = world.everything_stored()
     (told,) = world.ports.told
     for value in (name, street, phone):
@@ -106,7 +106,7 @@ def test_what_a_warehouse_writes_of_the_buyer_is_masked_before_it_is_stored_show
     assert reads == reads_before, "nothing was opened to mask it"
 
 
-def test_what_recognises_a_buyer_goes_with_the_record_and_is_another_for_each_order(world: World):
+def test_value_hashes_are_shredded_with_the_record_and_differ_by_order(world: World):
     first, second = world.accepted(), world.accepted()
     rows = world.rows("vault.records", "subject_id, value_hashes", "kind = 'shipping_details'")
     hashes = {row.subject_id: set(row.value_hashes) for row in rows}

@@ -15,11 +15,11 @@ NEW = "1Z999AA10123456784"
 
 
 def _two_labels(world: World, *, told: bool = False) -> tuple[str, str]:
-    """A parcel that was labelled, voided and labelled anew: three events; its order and its id."""
+    """A package that was labelled, voided and labelled anew: three events; its order and its id."""
     order_id = world.accepted()
     package_id = world.ship(order_id)
     if told:
-        world.tell_amazon()
+        world.confirm_and_verify()
     world.warehouse.void(order_id, package_id)
     world.warehouse.relabel(order_id, package_id, NEW)
     return order_id, package_id
@@ -34,9 +34,9 @@ def test_the_new_label_travels_in_whatever_order_the_events_come(world: World, o
     for event in events:
         world.warehouse.events.append(event)
         if one_by_one:
-            world.tell_amazon()
+            world.confirm_and_verify()
             world.make_due()
-    world.settle()
+    world.run_until_idle()
     package = world.package(package_id)
     assert (package.state, package.tracking_number) == ("confirmed", NEW)
     assert world.shown(order_id) == {"1": NEW}
@@ -48,13 +48,13 @@ def test_a_void_without_a_number_that_may_mean_either_label_is_told_to_a_person(
     order_id, package_id = _two_labels(world, told=told)
     void, report = world.warehouse.events[-2:]
     world.warehouse.events[-2:] = [report, {**void, "tracking_number": None}]
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"1": NEW}
     assert world.package(package_id).state == "confirmed"
     assert "which label travels" in world.alerts()["package.void_unclear"].what_to_do
     world.warehouse.events.append({**void, "event_id": "with its number", "tracking_number": NEW})
     world.warehouse.events.append({**void, "event_id": "the other"})
-    world.settle()
+    world.run_until_idle()
     assert world.package(package_id).state == "voided"
     assert world.alerts().keys() == {"package.voided"}
 
@@ -63,7 +63,7 @@ def test_a_void_without_a_number_of_the_only_label_voids_it(world: World):
     order_id, package_id = _two_labels(world)
     void = world.warehouse.events[-2]
     world.warehouse.events.append({**void, "event_id": "the new one too", "tracking_number": None})
-    world.settle()
+    world.run_until_idle()
     assert (world.package(package_id).state, world.ports.told) == ("voided", [])
     assert world.shown(order_id) == {}
 
@@ -74,7 +74,7 @@ def test_a_package_that_goes_back_to_an_older_label_is_told(world: World):
     old = report["tracking_number"]
     newer["shipped_at"] = world.database.now().isoformat()
     world.warehouse.events[:] = [report, newer, {**void, "tracking_number": NEW}]
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"1": old}
     assert world.package(package_id).state == "confirmed"
     assert world.alerts()["package.earlier_label"].severity == "warning"
@@ -85,12 +85,12 @@ def test_a_relabel_without_lines_takes_the_place_of_the_voided_package_of_its_it
     first = world.ship(order_id)
     world.warehouse.void(order_id, first)
     second = world.ship(order_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     world.warehouse.void(order_id, second)
-    world.tell_amazon()
+    world.confirm_and_verify()
     world.warehouse.relabel(order_id, first, NEW)
     world.warehouse.events[-1]["lines"] = []
-    world.settle()
+    world.run_until_idle()
     assert world.shown(order_id) == {"2": NEW}, "not beside the dead one"
     assert (world.package(first).state, world.package(second).state) == ("confirmed", "replaced")
     assert world.alerts() == {}

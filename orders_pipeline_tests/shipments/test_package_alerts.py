@@ -10,7 +10,7 @@ from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.operations.replay import recover_order
 from orders_pipeline.shipments.alerts import ALERTS
 from orders_pipeline.shipments.package_alerts import review_package_alerts
-from orders_pipeline.shipments.packages import absorb_shipments
+from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -32,9 +32,9 @@ def test_a_package_of_an_unknown_order_is_no_alert_once_it_was_taken_up(world: W
     order_id = world.order(hear=False)
     world.warehouse.accept(order_id, {"ship_to": {}, "lines": []})
     world.ship(order_id, {0: 1})
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert "package.unknown_order" in _review(world)
-    world.settle()
+    world.run_until_idle()
     assert _review(world) == set()
 
 
@@ -49,32 +49,32 @@ def test_what_the_warehouse_wrote_wrongly_is_over_after_three_days_and_told_agai
 
     key = "package.unknown_kind" if what == "a kind" else "warehouse.unreadable_event"
     write()
-    world.tell_amazon()
+    world.confirm_and_verify()
     _pass_by(world, 2)
     assert _review(world) == {key}
     _pass_by(world, 2)
     assert _review(world) == set()
     write()
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert _review(world) == {key}
     rows = world.rows("pipeline.alerts", "alert_id, delivered_at", f"key = '{key}'")
     assert len(rows) == 2, "the second is told by itself"
 
 
-def test_a_package_that_is_blocked_is_an_alert_until_it_is_replayed_voided_or_long_over(world: World):
+def test_a_blocked_package_is_an_alert_until_it_is_resolved(world: World):
     order_id = world.accepted()
     package_id = world.ship(order_id)
     world.amazon.cancel(order_id, notify=False)
-    world.tell_amazon()
+    world.confirm_and_verify()
     _pass_by(world, 20)
     assert "package.blocked" in _review(world)
     recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
     assert "package.blocked" not in _review(world)
     world.make_due()
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert "package.blocked" in _review(world), "it is as before: told again"
     world.warehouse.void(order_id, package_id)
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert "package.blocked" not in _review(world)
 
 
@@ -82,7 +82,7 @@ def test_a_blocked_package_that_nobody_touched_is_over_after_a_month(world: Worl
     order_id = world.accepted()
     world.ship(order_id)
     world.amazon.cancel(order_id, notify=False)
-    world.tell_amazon()
+    world.confirm_and_verify()
     _pass_by(world, 31)
     assert "package.blocked" not in _review(world)
 
@@ -91,44 +91,44 @@ def test_a_confirmation_by_hand_is_over_once_it_could_be_read(world: World):
     order_id = world.accepted()
     world.ship(order_id)
     world.amazon.change_status(order_id, "SHIPPED")
-    world.settle()
+    world.run_until_idle()
     assert _review(world) == {"package.by_hand"}
     _pass_by(world, 4)
     assert _review(world) == set()
 
 
 @pytest.mark.parametrize("over_by", ["report", "order"])
-def test_a_void_of_a_package_that_was_never_reported_is_over_with_its_report_or_its_order(world: World, over_by: str):
+def test_a_void_of_an_unreported_package_ends_with_its_report_or_order(world: World, over_by: str):
     order_id = world.accepted()
     package_id = world.ship(order_id)
     world.warehouse.void(order_id, package_id)
     report, void = world.warehouse.events
     world.warehouse.events[:] = [void]
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert _review(world) == {"package.unknown"}
     if over_by == "report":
         world.warehouse.events.append(report)
     else:
         world.ship(order_id)
-    world.settle()
+    world.run_until_idle()
     assert _review(world) == set()
 
 
-def test_a_voided_package_that_nothing_replaces_for_an_hour_is_an_alert_until_something_does(world: World):
+def test_a_voided_package_without_replacement_is_an_alert_after_an_hour(world: World):
     order_id = world.accepted(quantities=(2, 1))
     world.ship(order_id, {0: 1})
     package_id = world.ship(order_id, {0: 1, 1: 1})
     world.warehouse.void(order_id, package_id)
-    world.settle()
+    world.run_until_idle()
     assert _review(world) == set(), "the warehouse may be packing it anew"
     _pass_by(world, 1)
     assert _review(world) == {"package.not_replaced"}
     assert order_id in world.alerts()["package.not_replaced"].message
     world.ship(order_id, {0: 1})
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert _review(world) == {"package.not_replaced"}, "a part of it"
     world.ship(order_id, {1: 1})
-    world.tell_amazon()
+    world.confirm_and_verify()
     assert _review(world) == set()
 
 
@@ -147,7 +147,7 @@ def test_looking_again_at_old_events_reads_no_whole_table(world: World):
             asked.append((statement, parameters))
 
     event.listen(world.database.engine, "before_cursor_execute", note)
-    absorb_shipments(world.database, world.vault.audit, account_id=SELLER)
+    apply_shipments(world.database, world.vault.audit, account_id=SELLER)
     event.remove(world.database.engine, "before_cursor_execute", note)
     assert len(asked) == 2
     for statement, parameters in asked:

@@ -15,7 +15,7 @@ from orders_pipeline.vault import access
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline.vault.rotation import rotate_keys, unsettled_shreds
+from orders_pipeline.vault.rotation import pending_shreds, rotate_keys
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put
 
@@ -154,7 +154,7 @@ def test_shredding_deletes_ciphertext_and_key_and_accounts_for_each_order(
         ("job:pii_retention", "shred", "111-1", "30 days", "done"),
         ("job:pii_retention", "shred", "111-3", "30 days", "done"),
     ]
-    assert unsettled_shreds(database).records == 2
+    assert pending_shreds(database).records == 2
     assert reveal(vault, "111-2")
     with database.begin() as connection:
         left = "select (select count(*) from vault.records), (select count(*) from vault_keys.data_keys)"

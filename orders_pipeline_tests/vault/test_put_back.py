@@ -64,9 +64,7 @@ def test_an_older_record_that_is_put_back_is_refused_and_red(database: Database,
         reveal(vault)
 
 
-def test_a_record_that_was_shredded_and_is_put_back_is_refused_also_after_it_was_stored_anew(
-    database: Database, vault: Vault, put: Put
-):
+def test_a_shredded_record_that_is_put_back_is_refused(database: Database, vault: Vault, put: Put):
     put("111-1")
     back_up(database)
     with database.transaction(SELLER) as tx:

@@ -21,13 +21,13 @@ from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, toke
 from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultKeyMissing
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import (
+    complete_shreds,
     finish_rotation,
+    pending_shreds,
     replace_lost_keyring,
     retire_key,
     rewrap_batch,
     rotate_keys,
-    settle_shreds,
-    unsettled_shreds,
 )
 from orders_pipeline.vault.rows import hold_keys, holds_wrapped_keys
 from orders_pipeline_tests.conftest import SELLER
@@ -63,7 +63,7 @@ def run_postgres_tool(tool: str, postgres: EmbeddedPostgres, *arguments: str) ->
     subprocess.run([path, *arguments], check=True, capture_output=True, env=environment, timeout=60)
 
 
-def test_after_shredding_no_key_that_the_server_has_opens_the_record_also_from_a_dump_taken_before(
+def test_after_shredding_no_key_opens_the_record_even_from_an_old_dump(
     database: Database,
     vault: Vault,
     keyring: LocalKeyring,
@@ -86,13 +86,13 @@ def test_after_shredding_no_key_that_the_server_has_opens_the_record_also_from_a
         vault.shred(tx, kind=KIND, subject_id="111-1", reason="erasure request")
     # The dump holds the wrapped key: until the settlement, and only until then, it opens. This is what is owed.
     assert reveal(old_vault, "111-1")
-    assert unsettled_shreds(database).records == 1
+    assert pending_shreds(database).records == 1
 
-    settled = settle_shreds(database, keyring, audit)
+    completed_shreds = complete_shreds(database, keyring, audit)
 
-    assert settled is not None
-    assert settled.complete
-    assert (settled.shreds_settled, unsettled_shreds(database).records) == (1, 0)
+    assert completed_shreds is not None
+    assert completed_shreds.complete
+    assert (completed_shreds.shreds_completed, pending_shreds(database).records) == (1, 0)
     with pytest.raises(VaultKeyMissing, match="was destroyed"):
         reveal(old_vault, "111-1")
     # Not by another name of a key either: every key that is left is tried on what the dump holds.
@@ -117,7 +117,7 @@ def test_with_nothing_shredded_there_is_nothing_to_settle(
     database: Database, keyring: LocalKeyring, audit: AuditLog, put: Put
 ) -> None:
     put("111-1")
-    assert settle_shreds(database, keyring, audit) is None
+    assert complete_shreds(database, keyring, audit) is None
 
 
 def test_a_rotation_while_the_pipeline_runs_loses_nothing(
@@ -185,7 +185,7 @@ def test_an_interrupted_rotation_goes_on_where_it_stopped(
     assert reveal(vault, "111-7")
 
 
-def test_a_record_that_does_not_open_is_kept_with_its_key_and_does_not_stop_the_others(
+def test_a_record_that_does_not_open_stops_no_other_rotation(
     database: Database, keyring: LocalKeyring, audit: AuditLog, put: Put, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(*(f"111-{number}" for number in range(6)))
@@ -207,7 +207,7 @@ def test_a_record_that_does_not_open_is_kept_with_its_key_and_does_not_stop_the_
     assert first in keyring.key_ids()
 
 
-def test_no_key_is_destroyed_while_somebody_has_wrapped_with_it_and_not_committed_yet(
+def test_no_key_is_destroyed_while_a_wrap_is_uncommitted(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog
 ) -> None:
     first = keyring.current_key_id()
@@ -292,14 +292,14 @@ def test_another_keyring_settles_nothing_that_the_first_one_still_opens(
     with database.transaction(SELLER) as tx:
         vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
     # A second machine, or ORDERS_KEYRING_FILE changed by mistake.
-    other = settle_shreds(database, LocalKeyring(tmp_path / "elsewhere.json"), audit)
+    other = complete_shreds(database, LocalKeyring(tmp_path / "elsewhere.json"), audit)
     assert other is not None
-    assert (other.complete, other.shreds_settled) == (False, 0)
-    assert unsettled_shreds(database).records == 1
-    own = settle_shreds(database, keyring, audit)
+    assert (other.complete, other.shreds_completed) == (False, 0)
+    assert pending_shreds(database).records == 1
+    own = complete_shreds(database, keyring, audit)
     assert own is not None
-    assert (own.complete, own.shreds_settled) == (True, 1)
-    assert unsettled_shreds(database).records == 0
+    assert (own.complete, own.shreds_completed) == (True, 1)
+    assert pending_shreds(database).records == 0
 
 
 def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
@@ -312,16 +312,16 @@ def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
     def dies(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orders_pipeline.vault.rows.delete_unsettled", dies)
+    monkeypatch.setattr("orders_pipeline.vault.rows.delete_pending_shreds", dies)
     with pytest.raises(KeyboardInterrupt):
-        settle_shreds(database, keyring, audit)
+        complete_shreds(database, keyring, audit)
     monkeypatch.undo()
-    assert unsettled_shreds(database).records == 1
-    settle_shreds(database, keyring, audit)
-    assert unsettled_shreds(database).records == 0
+    assert pending_shreds(database).records == 1
+    complete_shreds(database, keyring, audit)
+    assert pending_shreds(database).records == 0
 
 
-def test_after_a_keyring_is_lost_a_new_one_is_made_on_request_only_and_shreds_can_be_settled(
+def test_a_lost_keyring_is_replaced_on_request_only(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put
 ) -> None:
     vault.prepare()
@@ -340,8 +340,8 @@ def test_after_a_keyring_is_lost_a_new_one_is_made_on_request_only_and_shreds_ca
     replace_lost_keyring(database, guarded)
     with pytest.raises(VaultKeyMissing):
         guarded.reveal(account_id=SELLER, kind=KIND, subject_id="111-2", purpose="test")
-    settle_shreds(database, guarded.keys, audit)
-    assert unsettled_shreds(database).records == 0
+    complete_shreds(database, guarded.keys, audit)
+    assert pending_shreds(database).records == 0
     assert guarded.fingerprint(b"x")
     with database.begin() as connection:
         actions = connection.execute(
@@ -365,10 +365,14 @@ def test_nothing_is_settled_while_an_older_key_is_left_that_opens_an_older_dump(
     rotate_keys(database, keyring, audit, purpose="test")
     with database.transaction(SELLER) as tx:
         vault.shred(tx, kind=KIND, subject_id="111-1", reason="cancelled")
-    settled = settle_shreds(database, keyring, audit)
-    assert settled is not None
-    assert (settled.complete, settled.shreds_settled, unsettled_shreds(database).records) == (False, 0, 1)
+    completed_shreds = complete_shreds(database, keyring, audit)
+    assert completed_shreds is not None
+    assert (completed_shreds.complete, completed_shreds.shreds_completed, pending_shreds(database).records) == (
+        False,
+        0,
+        1,
+    )
     with database.transaction(SELLER) as tx:
         vault.shred(tx, kind=KIND, subject_id="111-2", reason="cancelled")
-    settle_shreds(database, keyring, audit)
-    assert (len(keyring.key_ids()), unsettled_shreds(database).records) == (1, 0)
+    complete_shreds(database, keyring, audit)
+    assert (len(keyring.key_ids()), pending_shreds(database).records) == (1, 0)

@@ -18,13 +18,13 @@ from orders_pipeline_tests.web.deployment import SELECTOR, Up, ask, running_up, 
 pytestmark = pytest.mark.processes
 
 FOREIGN = {"Host": "shop.example", "Referer": "https://shop.example/page"}
-_CONFIG = json.dumps({"ops": {"erase_buyers_data": {"config": {"order_id": "111-1", "asked_by": "BUYER"}}}})
+_CONFIG = json.dumps({"ops": {"erase_buyers_data": {"config": {"order_id": "111-1", "requested_by": "BUYER"}}}})
 _JOB = SELECTOR % 'jobName:"erase"'
 LAUNCH_ERASE = (
     f"mutation{{launchRun(executionParams:{{selector:{_JOB},runConfigData:{json.dumps(_CONFIG)}}})"
     "{__typename ... on LaunchRunSuccess{run{runId}}}}"
 )
-_SCHEDULE = SELECTOR % 'scheduleName:"daily_compliance"'
+_SCHEDULE = SELECTOR % 'scheduleName:"daily_shred_expired_pii"'
 SCHEDULE = f"{{scheduleOrError(scheduleSelector:{_SCHEDULE}){{... on Schedule{{id scheduleState{{id status}}}}}}}}"
 REPORTS = [
     "/report_asset_check/pii_access_log?check_name=audit_chain_is_intact&passed=true",

@@ -94,9 +94,7 @@ def test_a_form_of_another_page_logs_nobody_in(door: Door):
         assert door.client.post("/login", data=form, headers=headers).status_code == 403
 
 
-def test_the_eleventh_try_is_refused_for_the_right_password_too_and_only_for_that_name(
-    door: Door, journal: MemoryJournal
-):
+def test_the_eleventh_login_attempt_locks_only_its_name(door: Door, journal: MemoryJournal):
     for _ in range(FAILURES_AT_MOST):
         assert door.log_in("a guess") == 401
     assert FAILURES_AT_MOST <= 10
@@ -165,9 +163,7 @@ def test_who_leaves_the_file_or_gets_a_new_password_is_out_at_once(
             socket.receive_text()
 
 
-def test_a_logout_ends_the_session_for_every_copy_of_the_cookie_also_after_a_restart(
-    door: Door, users_file: Path, tmp_path: Path, journal: MemoryJournal
-):
+def test_a_logout_ends_every_copy_of_the_session(door: Door, users_file: Path, tmp_path: Path, journal: MemoryJournal):
     door.log_in()
     copies = dict(door.client.cookies)
     assert door.client.post("/logout", headers=OWN).status_code == 303

@@ -95,7 +95,7 @@ def test_logouts_at_the_same_moment_are_all_kept(tmp_path: Path, maria: User):
         assert [process.read(cookie) for cookie in cookies] == [None] * 40
 
 
-def test_what_was_ended_stays_ended_while_the_file_is_gone_and_nobody_gets_in_by_a_broken_one(
+def test_ended_sessions_stay_ended_without_a_readable_file(
     users_file: Path, tmp_path: Path, journal: MemoryJournal, maria: User, caplog: pytest.LogCaptureFixture
 ):
     sessions = Sessions(tmp_path)

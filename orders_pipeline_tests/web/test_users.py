@@ -25,7 +25,7 @@ def open_file(line: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o602])
-def test_a_file_that_others_can_read_or_change_lets_nobody_in_also_while_the_ui_runs(
+def test_an_exposed_users_file_lets_nobody_in(
     open_file: Path, tmp_path: Path, journal: MemoryJournal, mode: int, caplog: pytest.LogCaptureFixture
 ):
     door = Door(login_access(open_file, tmp_path), journal)

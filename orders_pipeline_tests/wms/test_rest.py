@@ -116,7 +116,7 @@ def test_each_answer_to_a_push(
     ],
 )
 @pytest.mark.parametrize("call", ["push", "hold", "release", "cancel", "poll"])
-def test_every_other_answer_is_an_error_that_names_the_status_and_nothing_that_was_said(
+def test_an_unexpected_answer_is_an_error_with_its_status_only(
     answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, status: int, kind: type[WarehouseError]
 ):
     if status == 404 and call != "push":
@@ -298,7 +298,7 @@ _ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=300)
     ids=st.fixed_dictionaries({"event_id": _ANY_TEXT.filter(bool), "kind": st.just("shipped") | _ANY_TEXT}),
     line_ref=_ANY_TEXT.filter(bool),
 )
-def test_whatever_text_is_in_an_event_it_counts_and_nothing_of_it_is_long_or_hidden(
+def test_any_text_in_an_event_is_bounded_and_the_event_counts(
     texts: dict[str, str], ids: dict[str, str], line_ref: str
 ):
     entry = {**EVENT, **texts, **ids, "lines": [{"line_ref": line_ref, "quantity": 1}]}

@@ -20,7 +20,7 @@ def test_a_sentence_comes_every_ten_seconds_with_what_is_left():
     ]
 
 
-def test_what_is_done_sooner_says_nothing_and_what_grows_meanwhile_never_exceeds_its_whole():
+def test_progress_is_silent_when_quick_and_never_above_its_total():
     told: list[str] = []
     now = [0.0]
     progress = Progress("orders", 10, told.append, clock=lambda: now[0])

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.work.workers import concerns_all
+from orders_pipeline.work.workers import is_infrastructure_error
 
 
 @pytest.mark.parametrize(
@@ -53,21 +53,23 @@ def test_the_sqlstate_decides_whether_an_error_is_everybodys(database: Database,
     raise_it = f"do $$ begin raise exception using errcode = '{sqlstate}'; end $$"
     with pytest.raises(DBAPIError) as raised, database.engine.connect() as connection:
         connection.exec_driver_sql(raise_it)
-    assert concerns_all(raised.value) is everybodys
+    assert is_infrastructure_error(raised.value) is everybodys
 
 
 def test_a_connection_that_is_lost_or_not_to_be_had_is_everybodys():
-    assert concerns_all(OperationalError("select", {}, psycopg2.OperationalError("could not connect to server")))
-    assert concerns_all(InterfaceError("select", {}, psycopg2.InterfaceError("connection already closed")))
+    assert is_infrastructure_error(
+        OperationalError("select", {}, psycopg2.OperationalError("could not connect to server"))
+    )
+    assert is_infrastructure_error(InterfaceError("select", {}, psycopg2.InterfaceError("connection already closed")))
     lost = DBAPIError("select", {}, psycopg2.DatabaseError("no message from the libpq"), connection_invalidated=True)
-    assert concerns_all(lost)
-    assert concerns_all(NoConnectionInTime("QueuePool limit of size 5 overflow 5 reached"))
+    assert is_infrastructure_error(lost)
+    assert is_infrastructure_error(NoConnectionInTime("QueuePool limit of size 5 overflow 5 reached"))
 
 
 def test_what_the_driver_or_this_program_refuses_is_one_items():
-    assert not concerns_all(DBAPIError("select", {}, errors.DataError("no state")))
+    assert not is_infrastructure_error(DBAPIError("select", {}, errors.DataError("no state")))
     for error in (ValueError("A string literal cannot contain NUL (0x00) characters."), KeyError("x")):
-        assert not concerns_all(error)
+        assert not is_infrastructure_error(error)
     with pytest.raises(UnicodeEncodeError) as surrogate:
         "\ud800".encode()
-    assert not concerns_all(surrogate.value)
+    assert not is_infrastructure_error(surrogate.value)

@@ -63,7 +63,7 @@ class CarrierChoice:
     name: str | None
     shipping_method: str | None
     known: bool
-    held: bool
+    needs_correction: bool
     reason: str
 
 

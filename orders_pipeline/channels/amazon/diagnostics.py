@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DiagnosticResult:
     """`what_to_do` is empty exactly when it is ok. Nothing in it is secret."""
 
     subject: str
@@ -15,9 +15,9 @@ class Finding:
     what_to_do: str = ""
 
 
-def good(subject: str, detail: str) -> Finding:
-    return Finding(subject, True, detail)
+def good(subject: str, detail: str) -> DiagnosticResult:
+    return DiagnosticResult(subject, True, detail)
 
 
-def bad(subject: str, detail: str, what_to_do: str) -> Finding:
-    return Finding(subject, False, detail, what_to_do)
+def bad(subject: str, detail: str, what_to_do: str) -> DiagnosticResult:
+    return DiagnosticResult(subject, False, detail, what_to_do)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from orders_pipeline.channels.amazon.client import AmazonClient
-from orders_pipeline.channels.amazon.diagnostics import Finding, bad, good
+from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound
 from orders_pipeline.settings import AmazonSettings
 
@@ -19,9 +19,11 @@ NO_ORDER = "000-0000000-0000000"
 CLOCK_TOLERANCE = timedelta(seconds=30)
 
 
-def check_amazon(client: AmazonClient, settings: AmazonSettings, queue_arn: str | None = None) -> list[Finding]:
+def check_amazon(
+    client: AmazonClient, settings: AmazonSettings, queue_arn: str | None = None
+) -> list[DiagnosticResult]:
     """Every finding, good or bad; never raises AmazonError."""
-    checks: list[tuple[str, Callable[[], Finding]]] = [
+    checks: list[tuple[str, Callable[[], DiagnosticResult]]] = [
         ("credentials", lambda: _credentials(client)),
         ("order role", lambda: _order_role(client)),
         ("personal data role", lambda: _personal_data_role(client)),
@@ -29,24 +31,24 @@ def check_amazon(client: AmazonClient, settings: AmazonSettings, queue_arn: str 
         ("subscription", lambda: _subscription(client, queue_arn)),
         ("clock", lambda: _clock(client)),
     ]
-    findings: list[Finding] = []
+    results: list[DiagnosticResult] = []
     for subject, check in checks:
         try:
-            findings.append(check())
+            results.append(check())
         except AmazonError as error:
-            findings.append(bad(subject, f"{type(error).__name__}", str(error)))
-        if subject == "credentials" and not findings[0].ok:
+            results.append(bad(subject, f"{type(error).__name__}", str(error)))
+        if subject == "credentials" and not results[0].ok:
             # Everything else would say the same.
             break
-    return findings
+    return results
 
 
-def _credentials(client: AmazonClient) -> Finding:
+def _credentials(client: AmazonClient) -> DiagnosticResult:
     client.tokens.current(client.transport.deadline(DEADLINE_SECONDS))
     return good("credentials", f"Login with Amazon issues tokens for seller {client.seller_id}")
 
 
-def _order_role(client: AmazonClient) -> Finding:
+def _order_role(client: AmazonClient) -> DiagnosticResult:
     try:
         client.orders.get_order(NO_ORDER, deadline_seconds=DEADLINE_SECONDS)
     except (AmazonNotFound, AmazonBadRequest):
@@ -55,13 +57,13 @@ def _order_role(client: AmazonClient) -> Finding:
     return good("order role", f"the Orders API {client.orders.api_version} answers")
 
 
-def _personal_data_role(client: AmazonClient) -> Finding:
+def _personal_data_role(client: AmazonClient) -> DiagnosticResult:
     # Version 2026-01-01 leaves a buyer's data out without a word where the role is missing; the Tokens API says it.
     client.restricted.current(client.transport.deadline(DEADLINE_SECONDS))
     return good("personal data role", "addresses of merchant-fulfilled orders may be read")
 
 
-def _marketplaces(client: AmazonClient, settings: AmazonSettings) -> Finding:
+def _marketplaces(client: AmazonClient, settings: AmazonSettings) -> DiagnosticResult:
     known = {one.marketplace_id: one for one in client.sellers.marketplace_participations()}
     problems: list[str] = []
     for marketplace_id in settings.marketplace_ids:
@@ -80,7 +82,7 @@ def _marketplaces(client: AmazonClient, settings: AmazonSettings) -> Finding:
     return good("marketplaces", f"{len(settings.marketplace_ids)} of {len(known)} in region {client.region}")
 
 
-def _subscription(client: AmazonClient, queue_arn: str | None) -> Finding:
+def _subscription(client: AmazonClient, queue_arn: str | None) -> DiagnosticResult:
     subscription = client.notifications.get_subscription()
     subscribe = "Run `orders-pipeline subscribe`; until then only sweeps find orders."
     if subscription is None:
@@ -98,7 +100,7 @@ def _subscription(client: AmazonClient, queue_arn: str | None) -> Finding:
     return good("subscription", f"ORDER_CHANGE goes to {delivered_to or subscription.destination_id}")
 
 
-def _clock(client: AmazonClient) -> Finding:
+def _clock(client: AmazonClient) -> DiagnosticResult:
     if not client.clock.known:
         return bad(
             "clock", "Amazon's time is not known", "No answer carried a Date header: look for a proxy on the way."

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orders_pipeline.channels.amazon.diagnostics import Finding, bad, good
+from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 
 # The account that the Notifications API sends from (facts §5).
 AMAZON_ACCOUNT = "437568002678"
@@ -18,7 +18,7 @@ LEAST_RETENTION_SECONDS = 4 * 24 * 3600
 LEAST_RECEIVES = 3
 
 
-def check_queue(attributes: Mapping[str, str]) -> list[Finding]:
+def check_queue(attributes: Mapping[str, str]) -> list[DiagnosticResult]:
     """What to do about the queue, from `GetQueueAttributes` with `All`."""
     arn = attributes.get("QueueArn", "")
     return [
@@ -31,7 +31,7 @@ def check_queue(attributes: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _type(attributes: Mapping[str, str], arn: str) -> Finding:
+def _type(attributes: Mapping[str, str], arn: str) -> DiagnosticResult:
     subject = "queue type"
     if attributes.get("FifoQueue", "").lower() == "true" or arn.endswith(".fifo"):
         return bad(
@@ -43,7 +43,7 @@ def _type(attributes: Mapping[str, str], arn: str) -> Finding:
     return good(subject, "standard")
 
 
-def _policy(attributes: Mapping[str, str], arn: str) -> Finding:
+def _policy(attributes: Mapping[str, str], arn: str) -> DiagnosticResult:
     subject = "queue policy"
     try:
         policy = json.loads(attributes.get("Policy") or "{}")
@@ -70,7 +70,7 @@ def _policy(attributes: Mapping[str, str], arn: str) -> Finding:
     return good(subject, f"Amazon's account {AMAZON_ACCOUNT} may deliver")
 
 
-def _encryption(attributes: Mapping[str, str]) -> Finding:
+def _encryption(attributes: Mapping[str, str]) -> DiagnosticResult:
     subject = "queue encryption"
     key = attributes.get("KmsMasterKeyId", "")
     if key.endswith("alias/aws/sqs"):
@@ -91,7 +91,7 @@ def _encryption(attributes: Mapping[str, str]) -> Finding:
     )
 
 
-def _dead_letters(attributes: Mapping[str, str]) -> Finding:
+def _dead_letters(attributes: Mapping[str, str]) -> DiagnosticResult:
     subject = "dead-letter queue"
     try:
         redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
@@ -114,7 +114,7 @@ def _dead_letters(attributes: Mapping[str, str]) -> Finding:
     return good(subject, f"after {receives} receives")
 
 
-def _visibility(attributes: Mapping[str, str]) -> Finding:
+def _visibility(attributes: Mapping[str, str]) -> DiagnosticResult:
     subject = "visibility time-out"
     seconds = _whole(attributes, "VisibilityTimeout")
     if seconds < LEAST_VISIBILITY_SECONDS:
@@ -126,7 +126,7 @@ def _visibility(attributes: Mapping[str, str]) -> Finding:
     return good(subject, f"{seconds} s")
 
 
-def _retention(attributes: Mapping[str, str]) -> Finding:
+def _retention(attributes: Mapping[str, str]) -> DiagnosticResult:
     subject = "queue retention"
     seconds = _whole(attributes, "MessageRetentionPeriod")
     if seconds < LEAST_RETENTION_SECONDS:

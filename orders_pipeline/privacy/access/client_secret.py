@@ -27,11 +27,11 @@ NOTICE_SLACK = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class SecretLife:
-    """The secret in use. `told_by_amazon`: its end is Amazon's word, not our reckoning from when we first saw it."""
+    """The secret in use. `from_amazon`: its end is Amazon's word, not our reckoning from when we first saw it."""
 
     expires_at: datetime
     days_left: float
-    told_by_amazon: bool
+    from_amazon: bool
 
     @property
     def warning(self) -> int | None:
@@ -48,10 +48,10 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
         age = note_secret(connection, settings.client_id, fingerprint)
     # Whoever can write to the queue can forge a notice: its word may bring the end nearer, and never put it off.
     latest = age.first_seen_at + SECRET_LIFE
-    told_by_amazon = age.expires_at is not None and age.expires_at <= latest
-    expires_at = age.expires_at if age.expires_at is not None and told_by_amazon else latest
+    from_amazon = age.expires_at is not None and age.expires_at <= latest
+    expires_at = age.expires_at if age.expires_at is not None and from_amazon else latest
     left = (expires_at - age.first_seen_at).total_seconds() - age.seconds_since_first_seen
-    return SecretLife(expires_at, round(left / 86_400, 2), told_by_amazon)
+    return SecretLife(expires_at, round(left / 86_400, 2), from_amazon)
 
 
 def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:
@@ -63,7 +63,7 @@ def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettin
         try:
             body = vault.reveal(
                 account_id=settings.seller_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
-                purpose="when the client secret ends",
+                purpose="end of the client secret",
             )  # fmt: skip
         except VaultRecordMissing:
             body = b""
@@ -84,11 +84,11 @@ def _read(body: bytes) -> tuple[str | None, datetime | None]:
     except (ValueError, RecursionError):
         return None, None
     notice = _part(_part(envelope, "payload"), "applicationoauthclientsecretexpiry")
-    client_id, told = notice.get("clientid"), notice.get("clientsecretexpirytime")
-    if not isinstance(told, str):
+    client_id, announced = notice.get("clientid"), notice.get("clientsecretexpirytime")
+    if not isinstance(announced, str):
         return None, None
     try:
-        expires_at = datetime.fromisoformat(told)
+        expires_at = datetime.fromisoformat(announced)
     except ValueError:
         return None, None
     expires_at = expires_at.replace(tzinfo=UTC) if expires_at.tzinfo is None else expires_at

@@ -26,7 +26,7 @@ from orders_pipeline.settings import DatabaseRight
 
 _RIGHT_OF_ROLE = {APP: "app", READER: "reader", RETENTION: "retention"}
 
-# The audit log's own, each of which the check audit_log_is_kept compares to the letter.
+# The audit log's own, each of which the check audit_log_is_retained compares to the letter.
 _OURS = {
     *(
         ("function", f"audit.{name}")
@@ -79,11 +79,11 @@ def powers_found(connection: Connection, declared: Sequence[DatabaseRight]) -> P
         right = _RIGHT_OF_ROLE.get(
             one.role, "owner" if one.role in owned and one.role not in unbound else "administrator"
         )
-        told = f"{one.who} is a member of {one.role}" + (f" through {one.through}" if one.through else "")
+        sentence = f"{one.who} is a member of {one.role}" + (f" through {one.through}" if one.through else "")
         if one.may_give and not may(one.who, "administrator"):
-            wrong.append(f"{told} and may give it to others (ADMIN OPTION)")
+            wrong.append(f"{sentence} and may give it to others (ADMIN OPTION)")
         elif not may(one.who, right):
-            wrong.append(told)
+            wrong.append(sentence)
         elif one.role in ROLES:
             members.append(f"{one.who}: {right}")
     wrong += [

@@ -17,27 +17,29 @@ from orders_pipeline.audit.log import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditL
 from orders_pipeline.audit.redaction import redact
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.database.metadata import SCHEMAS
-from orders_pipeline.privacy.access.grants import (
-    forget_grants,
-    grants,
-    known_grants,
-    lock_known_grants,
-    memberships,
-    note_grants,
-    powers,
-    was_looked_at,
-)
 from orders_pipeline.privacy.access.powers import powerful_objects
+from orders_pipeline.privacy.access.privileges import (
+    delete_privileges,
+    granted_privileges,
+    lock_recorded_privileges,
+    memberships,
+    powers,
+    record_privileges,
+    recorded_privileges,
+    were_recorded,
+)
 from orders_pipeline.privacy.access.roles import ROLES
 
 # Followed by the day.
 ALERT = "roles.changed:"
-PURPOSE = "who may do what in the database"
+PURPOSE = "database privileges"
 
 
 @dataclass(frozen=True, slots=True)
 class RoleChanges:
-    """How many rights came and went since the last look. The first look has nothing to compare with."""
+    """How many privileges were granted and revoked since the last check. The first check has
+    nothing to compare with.
+    """
 
     granted: int
     revoked: int
@@ -49,24 +51,26 @@ class RoleChanges:
 
 
 def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
-    """Write an audit entry for each right that came or went since the last look. The first look tells of all."""
+    """Write an audit entry for each privilege that was granted or revoked since the last check. The
+    first check records all.
+    """
     with database.begin() as connection:
-        lock_known_grants(connection)
-        known = known_grants(connection)
+        lock_recorded_privileges(connection)
+        known = recorded_privileges(connection)
         now = rights(connection)
-        told = {right for right, was_told in known.items() if was_told}
-        first_look = not told and not was_looked_at(connection)
-        added, gone = sorted(now - told), sorted(told - now)
-        forget_grants(connection, known.keys() - (told & now))
+        recorded = {right for right, is_recorded in known.items() if is_recorded}
+        first_look = not recorded and not were_recorded(connection)
+        added, gone = sorted(now - recorded), sorted(recorded - now)
+        delete_privileges(connection, known.keys() - (recorded & now))
         entries = [_entry("first_look" if first_look else "granted", *one) for one in added]
         entries += [_entry("revoked", *one) for one in gone]
         audit.record_many(connection, entries)
-        note_grants(connection, len(entries))
+        record_privileges(connection, len(entries))
     return RoleChanges(len(added), len(gone), first_look=first_look)
 
 
 def alert_on_role_changes(database: Database, audit: AuditLog, *, account_id: str) -> RoleChanges:
-    """Note what changed, and tell a person: rights on buyers' data change when somebody meant them to, or never."""
+    """Record the changes and raise an alert: privileges on buyers' data change only on purpose."""
     changes = note_role_changes(database, audit)
     with database.transaction(account_id) as tx:
         now = database_now(tx.connection)
@@ -87,7 +91,10 @@ def alert_on_role_changes(database: Database, audit: AuditLog, *, account_id: st
 def rights(connection: Connection) -> set[tuple[str, str]]:
     """(who, what) of every right on our schemas, as words, and as the audit log writes them."""
     found = {
-        *((row.grantee, _short(f"{row.privileges} on {row.object}")) for row in grants(connection, SCHEMAS)),
+        *(
+            (row.grantee, _short(f"{row.privileges} on {row.object}"))
+            for row in granted_privileges(connection, SCHEMAS)
+        ),
         *((row.member, _short(f"member of {row.role}")) for row in memberships(connection, ROLES, SCHEMAS)),
         *((row.role, _short(row.powers)) for row in powers(connection)),
         *((one.who or "database", _short(str(one))) for one in powerful_objects(connection, SCHEMAS)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from orders_pipeline.database.metadata import SCHEMAS
-from orders_pipeline.privacy.access.grants import existing_roles, grants, tables
+from orders_pipeline.privacy.access.privileges import existing_roles, granted_privileges, tables
 
 APP, READER, RETENTION = "orders_pipeline_app", "orders_pipeline_reader", "orders_pipeline_retention"
 ROLES = (APP, READER, RETENTION)
@@ -81,7 +81,7 @@ def differences(connection: Connection) -> tuple[list[str], list[str]]:
             if privileges := _declared(role, name):
                 declared[role, name] = ", ".join(sorted(privileges))
     # Of everybody, by name or not: past the roles a grant would outlive every review of who is a member of what.
-    found = {(row.grantee, row.object): row.privileges for row in grants(connection, SCHEMAS)}
+    found = {(row.grantee, row.object): row.privileges for row in granted_privileges(connection, SCHEMAS)}
     both = {key: (found.get(key, "nothing"), declared.get(key, "nothing")) for key in found.keys() | declared.keys()}
     wrong = [
         f"{role} on {name}: has {has}, should have {should_have}"

@@ -33,12 +33,12 @@ from orders_pipeline.privacy.audit_export.export import (
     read_manifest,
 )
 from orders_pipeline.privacy.audit_export.targets import ExportTarget, ExportUnavailable
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 
 # The nightly export, and two hours for it to be late.
 EXPORT_PATIENCE = timedelta(hours=26)
 # As long as the log itself is kept; older copies are the bucket's to expire.
-DAYS_KEPT = 730
+DAYS_RETAINED = 730
 # The log must have what was written in these days, whatever an anchor says: nothing younger may be purged.
 DAYS_NEVER_PURGED = 364
 # Where nothing was ever exported, so many days are called missing.
@@ -108,7 +108,7 @@ def anchor_problem(database: Database, target: ExportTarget) -> str | None:
 
 def audit_is_exported(
     database: Database, audit: AuditLog, target: ExportTarget, *, read_seconds: float = READ_SECONDS
-) -> CheckOutcome:
+) -> CheckResult:
     """Every day since the first export is kept outside the database too, unchanged, and the log still agrees."""
     problem = ""
     found = CopiesFound()
@@ -117,7 +117,7 @@ def audit_is_exported(
     except ExportUnavailable as error:
         problem = f" {error}"
     shown = f": {'; '.join(found.problems[:SHOWN])}" if found.problems else ""
-    return CheckOutcome(
+    return CheckResult(
         name="audit_is_exported",
         passed=not found.missing and not found.problems and not found.unread_due and not problem,
         severity="ERROR" if found.problems else "WARN",
@@ -145,21 +145,21 @@ def copies_found(
     now = database.now()
     with database.begin() as connection:
         oldest, anchor = queries.oldest_at(connection), queries.newest_anchor(connection)
-        told = {day for day in map(day_named, queries.exported_days(connection)) if day is not None}
+        exported = {day for day in map(day_named, queries.exported_days(connection)) if day is not None}
     names = target.names()
     contents, manifests = days_of(names, CONTENT), days_of(names, MANIFEST)
     last = (now - EXPORT_PATIENCE).date() - timedelta(days=1)
     begins = [oldest.astimezone(UTC).date() if oldest else now.date()]
-    known = told | contents | manifests
+    known = exported | contents | manifests
     begins = [*begins, *known] if known else [max(*begins, last - timedelta(days=DAYS_BEFORE_THE_FIRST - 1))]
     # Yesterday's copy is looked at too, if it is there already.
-    days = [*_days(max(min(begins), last - timedelta(days=DAYS_KEPT - 1)), last)]
+    days = [*_days(max(min(begins), last - timedelta(days=DAYS_RETAINED - 1)), last)]
     days += [day for day in sorted(known) if last < day < now.date()]
     found = CopiesFound(days=len(days))
     for day in days:
         if day in contents and day in manifests:
             continue
-        if day in contents or day in manifests or day in told:
+        if day in contents or day in manifests or day in exported:
             what = "its entries" if day in manifests else "its manifest" if day in contents else "all of it"
             found.problems.append(f"{day} was exported, and {what} is no longer there")
         else:
@@ -248,7 +248,7 @@ class _Copies:
         if not manifest.chain_intact:
             return self._broken_when_exported(day, content, manifest)
         if not verified.ok:
-            return f"the copy of {day} does not hold: {_told(verified)}"
+            return f"the copy of {day} does not hold: {_problem_of(verified)}"
         # A day without entries ends where the day before it ended.
         ends = verified.head if digest.lines or before is not None else manifest.head
         return None if ends == manifest.head else f"the copy of {day} ends in another entry than its manifest says"
@@ -282,7 +282,7 @@ class _Digest:
         return self._digest.hexdigest()
 
 
-def _told(verified: AuditVerification) -> str:
+def _problem_of(verified: AuditVerification) -> str:
     return f"entry {verified.first_bad}: {verified.why}" if verified.first_bad else str(verified.why)
 
 

@@ -98,7 +98,7 @@ def export_day(database: Database, audit: AuditLog, target: ExportTarget, day: d
         None,
         action="export_audit",
         account_id="*",
-        purpose="a copy outside the database",
+        purpose="audit export",
         outcome="done" if written else "was_there",
         detail={"day": manifest.day, "entries": manifest.entries, "head_entry": manifest.head_entry},
     )

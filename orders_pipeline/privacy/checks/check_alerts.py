@@ -7,7 +7,7 @@ from datetime import timedelta
 from orders_pipeline.alerts.kinds import AlertKind, Found
 from orders_pipeline.alerts.reconcile import reconcile
 from orders_pipeline.database.engine import Database
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 
 RED_CHECK = AlertKind(
     name="check",
@@ -21,17 +21,17 @@ RED_CHECK = AlertKind(
 )
 
 
-def alert_on(database: Database, outcome: CheckOutcome, *, account_id: str) -> None:
+def alert_on(database: Database, result: CheckResult, *, account_id: str) -> None:
     """Open, update or close the alert of this check."""
     red = Found(
-        outcome.name,
+        result.name,
         {
-            "check": outcome.name,
-            "description": outcome.description,
-            "what_to_do": outcome.what_to_do,
-            "rule": outcome.source,
+            "check": result.name,
+            "description": result.description,
+            "what_to_do": result.what_to_do,
+            "rule": result.source,
         },
-        "error" if outcome.severity == "ERROR" else "warning",
+        "error" if result.severity == "ERROR" else "warning",
     )
     with database.transaction(account_id) as tx:
-        reconcile(tx, RED_CHECK, [] if outcome.passed else [red], looked_at=[outcome.name])
+        reconcile(tx, RED_CHECK, [] if result.passed else [red], examined=[result.name])

@@ -10,7 +10,7 @@ Severity = Literal["WARN", "ERROR"]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOutcome:
+class CheckResult:
     """`severity` says how bad it is if it did not pass. `numbers` are numbers only: Dagster keeps them in clear.
 
     `description` says what was looked at and found; `what_to_do` is for when it did not pass; `source` is the rule that
@@ -26,7 +26,7 @@ class CheckOutcome:
     numbers: Mapping[str, int | float | bool]
     notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def told(self) -> str:
+    def text(self) -> str:
         """What a person reads: the finding, and what to do if it did not pass."""
         return self.description if self.passed else f"{self.description} {self.what_to_do}"
 
@@ -34,9 +34,9 @@ class CheckOutcome:
         return dict(self.numbers)
 
 
-def could_not_look(name: str, error: Exception) -> CheckOutcome:
-    """A check that could not be carried out: red, since not being allowed to look is no proof."""
-    return CheckOutcome(
+def could_not_run(name: str, error: Exception) -> CheckResult:
+    """The result of a check that could not run. It fails: a check that cannot read proves nothing."""
+    return CheckResult(
         name=name,
         passed=False,
         severity="ERROR",

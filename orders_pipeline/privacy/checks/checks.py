@@ -23,7 +23,7 @@ from orders_pipeline.privacy.access.client_secret import secret_life, take_expir
 from orders_pipeline.privacy.access.database_rights import powers_found
 from orders_pipeline.privacy.access.roles import differences
 from orders_pipeline.privacy.audit_export.copies import DAYS_NEVER_PURGED, Witness
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 from orders_pipeline.privacy.checks.rows import (
     EvidencePage,
     audit_keeping,
@@ -32,15 +32,15 @@ from orders_pipeline.privacy.checks.rows import (
     stored_without_call,
     times_of_mending,
 )
-from orders_pipeline.privacy.retention.kept import every_kept, sellers_with_data
+from orders_pipeline.privacy.retention.retained import every_retained, sellers_with_data
 from orders_pipeline.privacy.retention.rows import count_other_records_due, warehouse_erasures_waiting
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.settings import DatabaseRight, Settings
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.rotation import unsettled_shreds
+from orders_pipeline.vault.rotation import pending_shreds
 from orders_pipeline.vault.rows import RecordId
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.work.progress import Progress, Tell, silent
+from orders_pipeline.work.progress import Notify, Progress, silent
 
 # A nightly run, and two hours for it to be late.
 ONE_RUN = timedelta(hours=26)
@@ -55,40 +55,40 @@ SECRET_WARN_DAYS = 30
 SECRET_ERROR_DAYS = 7
 
 
-def nothing_past_its_time(database: Database, *, account_id: str) -> CheckOutcome:
+def nothing_past_its_time(database: Database, *, account_id: str) -> CheckResult:
     """No buyer's data is kept, here or at the warehouse, past its time; red at once past the hard limit.
 
     Of every seller whose data are in this database, also of one that it no longer serves.
     """
     now = now_for_retention(database)
     late: Counter[Rule] = Counter()
-    kept = past_limit = at_warehouse = waiting = waiting_long = 0
+    retained = past_limit = at_warehouse = waiting = waiting_long = 0
     for seller in sellers_with_data(database, account_id):
-        for order in every_kept(database, seller):
-            kept += order.in_vault
+        for order in every_retained(database, seller):
+            retained += order.in_vault
             at_warehouse += order.at_warehouse
             is_late = order.in_vault and order.due.due_at < now - ONE_RUN
             is_late |= order.at_warehouse and order.due.warehouse_due_at < now - ONE_RUN
             late[order.due.rule] += is_late
             # What was fetched after its limit has a run's time to go: it was asked for by an event, not kept.
-            past_limit += max(order.due.limit, order.kept_since + ONE_RUN) < now
+            past_limit += max(order.due.limit, order.retained_since + ONE_RUN) < now
         with database.transaction(seller) as tx:
             late[Rule.PARKED_MESSAGE] += count_other_records_due(tx, order_kind=SHIPPING_DETAILS, at=now - ONE_RUN)
             owed, owed_long = warehouse_erasures_waiting(tx, older_than=ONE_RUN)
         waiting, waiting_long = waiting + owed, waiting_long + owed_long
     overdue = sum(late.values())
-    return CheckOutcome(
+    return CheckResult(
         name="nothing_past_its_time",
         passed=not overdue and not past_limit and not waiting_long,
         severity="ERROR",
-        description=f"{kept} orders' details are kept here, {at_warehouse} at the warehouse: {past_limit} past 30 "
+        description=f"{retained} orders' details are kept here, {at_warehouse} at the warehouse: {past_limit} past 30 "
         f"days after delivery, {overdue} past their own time, {waiting_long} that the warehouse owes for more "
         "than a day.",
-        what_to_do="Run the job check_compliance; if the warehouse does not answer, have it erased there by hand.",
+        what_to_do="Run the job shred_expired_pii; if the warehouse does not answer, have it erased there by hand.",
         source=rules.RETENTION,
         numbers={
-            "kept_in_vault": kept,
-            "kept_at_warehouse": at_warehouse,
+            "retained_in_vault": retained,
+            "retained_at_warehouse": at_warehouse,
             "past_hard_limit": past_limit,
             "late": overdue,
             "warehouse_waiting": waiting,
@@ -98,8 +98,8 @@ def nothing_past_its_time(database: Database, *, account_id: str) -> CheckOutcom
     )
 
 
-def erased_within_the_day(database: Database, *, account_id: str) -> CheckOutcome:
-    """What Amazon or a buyer asked to forget is forgotten within a day; and no shred waits to be made final.
+def erased_within_the_day(database: Database, *, account_id: str) -> CheckResult:
+    """Every requested erasure is carried out within a day, and no shred is pending.
 
     Of every seller in this database, also of one that it no longer serves.
     """
@@ -108,25 +108,25 @@ def erased_within_the_day(database: Database, *, account_id: str) -> CheckOutcom
         with database.transaction(seller) as tx:
             asked, late = overdue_erasures(tx, older_than=timedelta(hours=24))
         still_open, overdue = still_open + asked, overdue + late
-    unsettled = unsettled_shreds(database)
-    waits = unsettled.since is not None and unsettled.since < now_for_retention(database) - ONE_RUN
-    return CheckOutcome(
+    pending = pending_shreds(database)
+    waits = pending.since is not None and pending.since < now_for_retention(database) - ONE_RUN
+    return CheckResult(
         name="erased_within_the_day",
         passed=not overdue and not waits,
         severity="ERROR",
-        description=f"{still_open} requests to erase are open, {overdue} for more than a day; {unsettled.records} "
+        description=f"{still_open} requests to erase are open, {overdue} for more than a day; {pending.records} "
         "shredded records could still be brought back by an old backup together with the present keys.",
-        what_to_do="Run the job check_compliance; the alert shreds.unsettled says why a key was not destroyed.",
+        what_to_do="Run the job shred_expired_pii; the alert shreds.unsettled says why a key was not destroyed.",
         source=rules.DELETION,
-        numbers={"open": still_open, "overdue": overdue, "unsettled_shreds": unsettled.records},
+        numbers={"open": still_open, "overdue": overdue, "shreds_pending": pending.records},
     )
 
 
-def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
+def every_record_opens(vault: Vault, *, notify: Notify = silent) -> CheckResult:
     """Every record of the vault authenticates, and its key is wrapped by the key-encryption key in use."""
     checked = older = older_format = 0
     refused: list[RecordId] = []
-    progress = Progress("records opened", vault.count(), tell)
+    progress = Progress("records opened", vault.count(), notify)
     after = None
     while True:
         page = vault.verify_batch(after, VERIFY_PAGE)
@@ -138,7 +138,7 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
         if after is None:
             break
     vault.close_refusals(but=refused)
-    return CheckOutcome(
+    return CheckResult(
         name="every_record_opens",
         passed=not refused and not older,
         severity="ERROR" if refused else "WARN",
@@ -157,7 +157,7 @@ def every_record_opens(vault: Vault, *, tell: Tell = silent) -> CheckOutcome:
     )
 
 
-def every_reading_is_audited(database: Database, *, account_id: str) -> CheckOutcome:
+def every_reading_is_audited(database: Database, *, account_id: str) -> CheckResult:
     """Details that are here were asked for, and details that were sent were revealed, with an entry from before.
 
     A call or a reveal that failed has read nothing, and is no evidence of a reading.
@@ -172,7 +172,7 @@ def every_reading_is_audited(database: Database, *, account_id: str) -> CheckOut
     sent, sent_missing, without_hash = _count_missing(
         database, account_id, lambda tx, after: sent_without_reveal(tx, mends, after, EVIDENCE_PAGE)
     )
-    return CheckOutcome(
+    return CheckResult(
         name="every_reading_is_audited",
         passed=not stored_missing and not sent_missing and not without_hash,
         severity="ERROR",
@@ -193,7 +193,7 @@ def every_reading_is_audited(database: Database, *, account_id: str) -> CheckOut
 
 def audit_chain_is_intact(
     database: Database, audit: AuditLog, witnesses: Sequence[Witness] = (), *, anchor_problem: str | None = None
-) -> CheckOutcome:
+) -> CheckResult:
     """Every entry follows from the one before it, and every entry that was witnessed elsewhere is still there.
 
     `anchor_problem`: what is wrong with where the log begins, as its copies have it.
@@ -209,7 +209,7 @@ def audit_chain_is_intact(
         why += f" It disagrees with {'; '.join(sorted(witness.where for witness in against)[:SHOWN])}."
     if anchor_problem is not None:
         why += f" {anchor_problem}"
-    return CheckOutcome(
+    return CheckResult(
         name="audit_chain_is_intact",
         passed=verified.ok and not cut and anchor_problem is None,
         severity="ERROR",
@@ -227,16 +227,16 @@ def audit_chain_is_intact(
     )
 
 
-def audit_log_is_kept(database: Database) -> CheckOutcome:
-    """Nothing younger than 12 months was forgotten, nothing can be, and nothing is kept past 24 months."""
+def audit_log_is_retained(database: Database) -> CheckResult:
+    """No audit entry younger than 12 months is missing or can be purged, and none is older than 24 months."""
     now = database.now()
     with database.begin() as connection:
         keeping, structure = audit_keeping(connection), audit_structure(connection)
     begins = (keeping.first_id in (None, 1) or keeping.was_purged) and not keeping.is_missed
     too_old = keeping.oldest_at is not None and keeping.oldest_at < now - AUDIT_AT_MOST
     days = (now - keeping.oldest_at).days if keeping.oldest_at else 0
-    return CheckOutcome(
-        name="audit_log_is_kept",
+    return CheckResult(
+        name="audit_log_is_retained",
         passed=not structure.differences and begins and not keeping.wrong_anchors and not too_old,
         severity="ERROR",
         description=f"The log goes back {days} days. {structure.held} of {structure.declared} definitions that keep it "
@@ -259,13 +259,13 @@ def audit_log_is_kept(database: Database) -> CheckOutcome:
     )
 
 
-def roles_are_as_declared(database: Database, declared: Sequence[DatabaseRight] = ()) -> CheckOutcome:
+def roles_are_as_declared(database: Database, declared: Sequence[DatabaseRight] = ()) -> CheckResult:
     """Each database role may do its work and no more, and nobody else has any power that was not declared."""
     with database.begin() as connection:
         absent, wrong = differences(connection)
         powers = powers_found(connection, declared)
     shown = [*wrong[:SHOWN], *powers.undeclared[:SHOWN]]
-    return CheckOutcome(
+    return CheckResult(
         name="roles_are_as_declared",
         passed=not absent and not wrong and not powers.undeclared,
         severity="ERROR" if shown else "WARN",
@@ -295,7 +295,7 @@ def roles_are_as_declared(database: Database, declared: Sequence[DatabaseRight] 
 
 def tls_on_every_endpoint(
     database: Database, settings: Settings, environ: Mapping[str, str], *, dagster_url: str | None = None
-) -> CheckOutcome:
+) -> CheckResult:
     """Every endpoint is https with TLS 1.2 or newer, or on this machine; so is each connection to a database."""
     urls: dict[str, str | None] = {
         name: value for name, value in environ.items() if name.startswith("AWS_ENDPOINT_URL") and value
@@ -319,7 +319,7 @@ def tls_on_every_endpoint(
     if dagster_url is not None and not is_encrypted(dagster_url, environ):
         bare.append("DAGSTER_POSTGRES_URL")
     modern = ssl.create_default_context().minimum_version >= ssl.TLSVersion.TLSv1_2
-    return CheckOutcome(
+    return CheckResult(
         name="tls_on_every_endpoint",
         passed=not bare and modern,
         severity="ERROR",
@@ -336,7 +336,7 @@ def tls_on_every_endpoint(
     )
 
 
-def client_secret_is_young(database: Database, vault: Vault, settings: Settings) -> CheckOutcome:
+def client_secret_is_young(database: Database, vault: Vault, settings: Settings) -> CheckResult:
     """The client secret has not come to the end of its 180 days; an alert at 90, 60, 30, 15, 7 and 1 days before."""
     amazon = settings.require_amazon()
     notices = take_expiry_notices(database, vault, amazon)
@@ -354,18 +354,18 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
                 message=f"The Login with Amazon client secret ends on {life.expires_at:%Y-%m-%d}.",
                 what_to_do="Rotate it in the developer console; give the old one as AMAZON_LWA_CLIENT_SECRET_PREVIOUS.",
             )
-    return CheckOutcome(
+    return CheckResult(
         name="client_secret_is_young",
         passed=life.days_left > SECRET_WARN_DAYS,
         severity="ERROR" if life.days_left <= SECRET_ERROR_DAYS else "WARN",
         description=f"The client secret ends on {life.expires_at:%Y-%m-%d}, in {life.days_left:.0f} days ("
-        + ("as Amazon says" if life.told_by_amazon else "180 days after it was first seen here; it may be older")
+        + ("as Amazon says" if life.from_amazon else "180 days after it was first seen here; it may be older")
         + ").",
         what_to_do="Rotate it before its end: the old one works for seven more days (runbook, 'Client secret').",
         source=rules.CREDENTIALS,
         numbers={
             "days_left": life.days_left,
-            "told_by_amazon": life.told_by_amazon,
+            "from_amazon": life.from_amazon,
             "warned_at_days": warning or 0,
             "notices_read": notices,
         },
@@ -375,14 +375,14 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
 def _count_missing(
     database: Database, account_id: str, page_of: Callable[[AccountTransaction, str], EvidencePage]
 ) -> tuple[int, int, int]:
-    looked_at = missing = broken = 0
+    examined = missing = broken = 0
     after: str | None = ""
     while after is not None:
         with database.transaction(account_id) as tx:
             page = page_of(tx, after)
-        looked_at, missing, broken = looked_at + page.looked_at, missing + page.missing, broken + page.broken
+        examined, missing, broken = examined + page.examined, missing + page.missing, broken + page.broken
         after = page.last
-    return looked_at, missing, broken
+    return examined, missing, broken
 
 
 def _listed(sentences: Sequence[str]) -> str:

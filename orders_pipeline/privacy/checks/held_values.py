@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.privacy.checks.leak_shapes import MOST_WORDS, is_telling, tell_tales
+from orders_pipeline.privacy.checks.leak_shapes import MOST_WORDS, identifying_words, is_identifying
 from orders_pipeline.privacy.checks.rows import newest_records
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultError, VaultRecordMissing
@@ -19,7 +19,7 @@ from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 RECORDS_AT_MOST = 20_000
 PAGE = 500
 # Everybody's country and kind of address.
-_TELLS_NOTHING = frozenset({"country_code", "address_type", "state_or_region", "city", "district"})
+_IDENTIFIES_NOBODY = frozenset({"country_code", "address_type", "state_or_region", "city", "district"})
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class HeldValues:
     unreadable: int = 0
 
     def add(self, value: str) -> None:
-        for words in tell_tales(value):
+        for words in identifying_words(value):
             self.quick.add(hash(words))
             self.beginnings.add(hash(words.split(" ", 1)[0]))
             self.fingerprints.add(self.vault.fingerprint(words.encode()))
@@ -48,7 +48,7 @@ class HeldValues:
             if hash(first) not in beginnings:
                 continue
             joined = first
-            if hash(joined) in quick and is_telling(joined) and self._is_held(joined):
+            if hash(joined) in quick and is_identifying(joined) and self._is_held(joined):
                 return True
             for other in words[start + 1 : start + MOST_WORDS]:
                 joined = f"{joined} {other}"
@@ -71,7 +71,7 @@ def hash_held_values(
     for start in range(0, len(order_ids), PAGE):
         revealed = vault.reveal_many(
             account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=order_ids[start : start + PAGE],
-            purpose="look for copies in clear", action="hash_values",
+            purpose="scan for copies in clear", action="hash_values",
         )  # fmt: skip
         for _, content in revealed:
             if isinstance(content, VaultRecordMissing):
@@ -93,5 +93,5 @@ def _texts(document: Any) -> Iterator[str]:
         yield document
     elif isinstance(document, dict):
         for name, value in document.items():
-            if name not in _TELLS_NOTHING:
+            if name not in _IDENTIFIES_NOBODY:
                 yield from _texts(value)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from dotenv import dotenv_values
 
 from orders_pipeline.privacy.checks.leak_decoding import unpack, unpacker_for
-from orders_pipeline.privacy.checks.leak_findings import MAY_NOT_BE_READ, TIME_WAS_UP, LeakScan, Looker
+from orders_pipeline.privacy.checks.leak_scanner import MAY_NOT_BE_READ, TIME_WAS_UP, LeakScan, LeakScanner
 from orders_pipeline.settings import Settings, project_root
 from orders_pipeline.vault.providers.choice import KEYRING_FILE_NAME
 
@@ -86,11 +86,13 @@ def secret_files(settings: Settings, environ: Mapping[str, str]) -> list[Path]:
     return [env_file, keyring, *(path.expanduser() for path in files)]
 
 
-def scan_files(tree: FileTree, looker: Looker, scan: LeakScan, *, ends: float, clock: Callable[[], float]) -> None:
+def scan_files(
+    tree: FileTree, scanner: LeakScanner, scan: LeakScan, *, ends: float, clock: Callable[[], float]
+) -> None:
     """Look through every file and its name: the large ones last, with a share each of the time that is left."""
     large: list[tuple[Path, str, int]] = []
     for folder, path in tree:
-        where = _place(path, folder, looker, scan)
+        where = _place(path, folder, scanner, scan)
         try:
             size = path.stat().st_size
         except FileNotFoundError:
@@ -98,30 +100,30 @@ def scan_files(tree: FileTree, looker: Looker, scan: LeakScan, *, ends: float, c
         if size > LARGE_BYTES:
             large.append((path, where, size))
         elif clock() > ends:
-            scan.not_looked_at["files that came after", TIME_WAS_UP] += 1
+            scan.not_scanned["files that came after", TIME_WAS_UP] += 1
         else:
-            _scan_file(path, where, size, looker, scan, ends, clock)
+            _scan_file(path, where, size, scanner, scan, ends, clock)
     for number, (path, where, size) in enumerate(large):
         share_ends = clock() + (ends - clock()) / (len(large) - number)
-        _scan_file(path, where, size, looker, scan, share_ends, clock)
+        _scan_file(path, where, size, scanner, scan, share_ends, clock)
     for name in sorted(tree.closed_folders):
-        shown = "(a name that is not shown)" if looker.kinds_in(name) else name
-        scan.not_looked_at[f"folder {shown}", MAY_NOT_BE_READ] += 1
+        shown = "(a name that is not shown)" if scanner.kinds_in(name) else name
+        scan.not_scanned[f"folder {shown}", MAY_NOT_BE_READ] += 1
     if tree.links:
         scan.left_out.append(f"{tree.links} symbolic links are not followed")
 
 
-def _place(path: Path, folder: Path, looker: Looker, scan: LeakScan) -> str:
+def _place(path: Path, folder: Path, scanner: LeakScanner, scan: LeakScan) -> str:
     """The file by its name below the folder, unless the name itself is somebody's."""
     name = str(path.relative_to(folder)) if path != folder else path.name
-    kinds = looker.kinds_in(name)
+    kinds = scanner.kinds_in(name)
     for kind in kinds:
         scan.found["the name of a file", kind] += 1
     return "file (a name that is not shown)" if kinds else f"file {name}"
 
 
 def _scan_file(
-    path: Path, where: str, size: int, looker: Looker, scan: LeakScan, ends: float, clock: Callable[[], float]
+    path: Path, where: str, size: int, scanner: LeakScanner, scan: LeakScan, ends: float, clock: Callable[[], float]
 ) -> None:
     scan.files += 1
     carried = b""
@@ -129,15 +131,15 @@ def _scan_file(
         with path.open("rb") as file:
             for chunk in _contents(file, size, where, scan):
                 if clock() > ends:
-                    scan.not_looked_at[where, TIME_WAS_UP] += 1
+                    scan.not_scanned[where, TIME_WAS_UP] += 1
                     return
                 scan.bytes += len(chunk)
-                looker.look(_whole_characters(carried + chunk), where)
+                scanner.examine(_whole_characters(carried + chunk), where)
                 carried = (carried + chunk)[-OVERLAP_BYTES:]
     except FileNotFoundError:
         return
     except OSError:
-        scan.not_looked_at[where, MAY_NOT_BE_READ] += 1
+        scan.not_scanned[where, MAY_NOT_BE_READ] += 1
 
 
 def _contents(file: BinaryIO, size: int, where: str, scan: LeakScan) -> Iterator[bytes]:
@@ -161,7 +163,7 @@ def _contents(file: BinaryIO, size: int, where: str, scan: LeakScan) -> Iterator
             file.seek(0)  # it only began like one
             break
         if not unpacker.eof:
-            scan.not_looked_at[where, "its compression is damaged or cut off"] += 1
+            scan.not_scanned[where, "its compression is damaged or cut off"] += 1
             return
         # The next member, or what somebody wrote behind the last.
         rest = unpacker.unused_data + rest

@@ -14,14 +14,14 @@ from pathlib import Path
 from orders_pipeline.audit.rows import mail_addresses_of_actors
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 from orders_pipeline.privacy.checks.contents import names_beside
 from orders_pipeline.privacy.checks.held_values import HeldValues, hash_held_values
 from orders_pipeline.privacy.checks.leak_files import FileTree, dagster_folders, is_repository, scan_files
-from orders_pipeline.privacy.checks.leak_findings import LeakScan, Looker
+from orders_pipeline.privacy.checks.leak_scanner import LeakScan, LeakScanner
 from orders_pipeline.privacy.checks.leak_tables import scan_database
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.work.progress import Tell, silent
+from orders_pipeline.work.progress import Notify, silent
 
 # Ciphertext and wrapped keys; everything else is looked through.
 SEALED_SCHEMAS = ("vault", "vault_keys")
@@ -42,8 +42,8 @@ def no_copies_in_clear(
     secret_files: Sequence[Path] = (),
     since: timedelta = timedelta(days=1),
     budget_seconds: float = 600.0,
-    tell: Tell = silent,
-) -> tuple[CheckOutcome, LeakScan]:
+    notify: Notify = silent,
+) -> tuple[CheckResult, LeakScan]:
     """No buyer's data lies in clear in our tables, Dagster's, its files, the data folder or our logs.
 
     By shape, by value, and in every encoding. `secret_files` are where the keys and the credentials are kept.
@@ -60,28 +60,28 @@ def no_copies_in_clear(
         ],
         secret_files=secret_files,
         budget_seconds=budget_seconds,
-        tell=tell,
+        notify=notify,
     )
-    _tell_what_is_left_out(database, scan, dagster_home, data_dir)
+    _name_what_is_left_out(database, scan, dagster_home, data_dir)
     shown = _listed([f"{place.kind} in {place.where} ({place.times})" for place in scan.places])
-    not_looked_at = _listed(
+    not_scanned = _listed(
         [f"{where} ({why}{f', {times} times' if times > 1 else ''})"
-         for (where, why), times in sorted(scan.not_looked_at.items())]
+         for (where, why), times in sorted(scan.not_scanned.items())]
     )  # fmt: skip
     return (
-        CheckOutcome(
+        CheckResult(
             name="no_copies_in_clear",
             # Not to have looked is no proof.
-            passed=not (scan.found or scan.unreadable or scan.not_looked_at),
+            passed=not (scan.found or scan.unreadable or scan.not_scanned),
             severity="ERROR" if scan.found or scan.unreadable else "WARN",
             description=f"{scan.rows} rows and {scan.files} files were looked through for shapes and for the values of "
             f"{scan.hashed_records} orders: {shown or 'nothing found'}."
-            + (f" Not looked at: {not_looked_at}." if not_looked_at else ""),
+            + (f" Not looked at: {not_scanned}." if not_scanned else ""),
             what_to_do="Delete what was found there, mend what wrote it, and decide whether it is an incident (24 "
             "hours). What was not looked at is no proof: give this process the right to look.",
             source=rules.NO_COPIES,
             numbers=scan.as_metadata(),
-            notes={"not_looked_at": not_looked_at or "nothing", "left_out": "; ".join(scan.left_out)},
+            notes={"not_scanned": not_scanned or "nothing", "left_out": "; ".join(scan.left_out)},
         ),
         scan,
     )
@@ -96,37 +96,37 @@ def scan_for_leaks(
     secret_files: Sequence[Path] = (),
     budget_seconds: float = 600.0,
     clock: Callable[[], float] = time.monotonic,
-    tell: Tell = silent,
+    notify: Notify = silent,
 ) -> LeakScan:
     """Look through everything. Raises SQLAlchemyError if the tables of a database cannot be listed."""
     scan = LeakScan(hashed_records=held.records, unreadable=held.unreadable)
     starts = clock()
     with database.begin() as connection:
         # Who works here may be named by an e-mail address: in the audit log's actors, and in the tags of their runs.
-        looker = Looker(held, scan, mail_addresses_of_actors(connection))
+        scanner = LeakScanner(held, scan, mail_addresses_of_actors(connection))
     scan_database(
-        database, "table", SEALED_SCHEMAS, looker, scan,
-        ends=starts + TABLES_SHARE * budget_seconds, clock=clock, tell=tell,
+        database, "table", SEALED_SCHEMAS, scanner, scan,
+        ends=starts + TABLES_SHARE * budget_seconds, clock=clock, notify=notify,
     )  # fmt: skip
     if dagster_url is not None:
         dagster = Database(dagster_url, pool_size=1)
         try:
             # Where both share a database, only its public schema is Dagster's.
             scan_database(
-                dagster, "dagster", (*SEALED_SCHEMAS, "pipeline", "audit"), looker, scan,
-                ends=starts + DAGSTER_SHARE * budget_seconds, clock=clock, tell=tell,
+                dagster, "dagster", (*SEALED_SCHEMAS, "pipeline", "audit"), scanner, scan,
+                ends=starts + DAGSTER_SHARE * budget_seconds, clock=clock, notify=notify,
             )  # fmt: skip
         finally:
             dagster.close()
     secrets = frozenset(path.resolve() for path in secret_files)
-    scan_files(FileTree(folders, secrets), looker, scan, ends=starts + budget_seconds, clock=clock)
-    kept = sorted(path.name for path in secrets if path.exists())
-    if kept:
-        scan.left_out.append(f"{', '.join(kept)}: where secrets are kept")
+    scan_files(FileTree(folders, secrets), scanner, scan, ends=starts + budget_seconds, clock=clock)
+    present = sorted(path.name for path in secrets if path.exists())
+    if present:
+        scan.left_out.append(f"{', '.join(present)}: where secrets are kept")
     return scan
 
 
-def _tell_what_is_left_out(
+def _name_what_is_left_out(
     database: Database, scan: LeakScan, dagster_home: Path | None, data_dir: Path | None
 ) -> None:
     with database.begin() as connection:

@@ -84,14 +84,14 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in ("Mn", "Cf")
 
 
-def tell_tales(value: str) -> Iterator[str]:
-    """What of a buyer's value would give it away: the whole of it, or each four words of a long one."""
+def identifying_words(value: str) -> Iterator[str]:
+    """The parts of a buyer's value that identify it: the whole value, or each four words of a long one."""
     words = words_of(value)
     if len(words) == 1:
-        if is_telling(words[0]):
+        if is_identifying(words[0]):
             yield words[0]
     elif sum(map(len, words)) >= SOME_WORDS_CHARACTERS:
-        if all(word.isdigit() for word in words) and is_telling(together := "".join(words)):
+        if all(word.isdigit() for word in words) and is_identifying(together := "".join(words)):
             # A phone number, written without its blanks.
             yield together
         size = min(len(words), MOST_WORDS)
@@ -99,7 +99,7 @@ def tell_tales(value: str) -> Iterator[str]:
             yield " ".join(words[start : start + size])
 
 
-def is_telling(word: str) -> bool:
+def is_identifying(word: str) -> bool:
     """Whether one word alone is rare enough to be somebody's."""
     if len(word) >= ONE_WORD_CHARACTERS:
         return True

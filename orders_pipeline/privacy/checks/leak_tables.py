@@ -9,20 +9,20 @@ from sqlalchemy.exc import DBAPIError
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks.contents import columns_with_contents, contents_of, names_beside
-from orders_pipeline.privacy.checks.leak_findings import MAY_NOT_BE_READ, TIME_WAS_UP, LeakScan, Looker
-from orders_pipeline.work.progress import Progress, Tell
+from orders_pipeline.privacy.checks.leak_scanner import MAY_NOT_BE_READ, TIME_WAS_UP, LeakScan, LeakScanner
+from orders_pipeline.work.progress import Notify, Progress
 
 
 def scan_database(
     database: Database,
     label: str,
     without_schemas: Sequence[str],
-    looker: Looker,
+    scanner: LeakScanner,
     scan: LeakScan,
     *,
     ends: float,
     clock: Callable[[], float],
-    tell: Tell,
+    notify: Notify,
 ) -> None:
     """Look through every table but those of some schemas. One that cannot be read stops no other."""
     with database.begin() as connection:
@@ -31,8 +31,8 @@ def scan_database(
     for name in foreign:
         scan.left_out.append(f"{label} {name}: a foreign table is another server's")
     if objects:
-        scan.not_looked_at[f"{label} pg_largeobject", "large objects are not looked through"] += objects
-    progress = Progress(f"{label} tables looked through", len(tables), tell)
+        scan.not_scanned[f"{label} pg_largeobject", "large objects are not looked through"] += objects
+    progress = Progress(f"{label} tables scanned", len(tables), notify)
     for number, ((schema, table), columns) in enumerate(tables.items()):
         place = f"{label} {schema}.{table}"
         # A share each of the time that is left: one long table leaves some for those after it.
@@ -44,15 +44,15 @@ def scan_database(
                     for row in page:
                         for name, value in zip(names, row, strict=True):
                             if value is not None:
-                                looker.look(value, name)
+                                scanner.examine(value, name)
                     scan.rows += len(page)
                     if clock() > share_ends:
-                        scan.not_looked_at[place, TIME_WAS_UP] += 1
+                        scan.not_scanned[place, TIME_WAS_UP] += 1
                         break
         except DBAPIError as error:
             if isinstance(error.orig, UndefinedTable):
                 continue  # dropped since the list was made
             refused = isinstance(error.orig, InsufficientPrivilege)
             # Without the error's own text, which may hold a value.
-            scan.not_looked_at[place, MAY_NOT_BE_READ if refused else type(error.orig).__name__] += 1
+            scan.not_scanned[place, MAY_NOT_BE_READ if refused else type(error.orig).__name__] += 1
         progress.advance(1)

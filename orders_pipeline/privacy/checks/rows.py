@@ -18,7 +18,7 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow
 class EvidencePage:
     """A page of a pass. `last` is where the next one begins; None: there is no next."""
 
-    looked_at: int
+    examined: int
     missing: int
     last: str | None
     broken: int = 0  # rows that the pipeline does not write so
@@ -42,7 +42,7 @@ _STORED = f"""
 with page as (
   select subject_id as order_id, {_unless_mended("stored_at")} as at from vault.records
   where account_id = :account_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
-select count(*) as looked_at, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
+select count(*) as examined, max(order_id) as last, 0 as broken, count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :account_id and e.order_id = page.order_id
   and e.action = 'amazon_restricted_call' and e.outcome = 'requested'
   and (page.at is null or e.at between page.at - interval '1 hour' and page.at)
@@ -58,7 +58,7 @@ _SENT = f"""
 with page as (
   select order_id, {_unless_mended("sent_at")} as at, content_hash is null as no_hash from pipeline.wms_orders
   where account_id = :account_id and order_id > :after order by order_id limit :limit)
-select count(*) as looked_at, max(order_id) as last, count(*) filter (where no_hash) as broken,
+select count(*) as examined, max(order_id) as last, count(*) filter (where no_hash) as broken,
   count(*) filter (where not exists (
   select from audit.entries e where e.seller_id = :account_id and e.order_id = page.order_id
   and e.action = 'reveal' and e.outcome = 'allowed'
@@ -94,8 +94,8 @@ def times_of_mending(connection: Connection) -> list[datetime]:
 
 def _page(connection: Connection, statement: str, limit: int, values: dict[str, object]) -> EvidencePage:
     row = connection.execute(text(statement), {**values, "limit": limit}).one()
-    last = row.last if row.looked_at == limit else None
-    return EvidencePage(row.looked_at, row.missing, last, row.broken)
+    last = row.last if row.examined == limit else None
+    return EvidencePage(row.examined, row.missing, last, row.broken)
 
 
 # --- the audit log

@@ -1,7 +1,7 @@
 """Forget one order, or a whole seller, because Amazon, a buyer or the seller asked: within the day.
 
 From the moment of the request the order's details are neither stored nor sent: whoever would looks under the order's
-lock whether it is to be forgotten (store.erasures.to_be_forgotten), and the queue gives it up. Whatever should come
+lock whether it is to be forgotten (store.erasures.erasure_requested), and the queue gives it up. Whatever should come
 back all the same is due at once for every later run (clock: `erasure_asked`).
 """
 
@@ -17,7 +17,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import AMAZON
 from orders_pipeline.orders.erasures import (
     Erasure,
-    bar_orders,
+    block_orders,
     delete_tokens,
     erasure,
     finish_erasures,
@@ -27,18 +27,18 @@ from orders_pipeline.orders.erasures import (
     orders_to_bar,
 )
 from orders_pipeline.orders.rows import lock_orders
-from orders_pipeline.privacy.erasure.key_destruction import settle_or_alert
-from orders_pipeline.privacy.erasure.shredding import ShredTotals, purpose, shred_due, tell_of_unshipped
+from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
+from orders_pipeline.privacy.erasure.shredding import ShredTotals, alert_unshipped, purpose, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.database_clock import mend_times
-from orders_pipeline.privacy.retention.kept import kept, next_kept
+from orders_pipeline.privacy.retention.retained import next_retained, retained
 from orders_pipeline.privacy.retention.rows import other_records_by, warehouse_erasures_waiting
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import WarehousePort
 
-BARRED_A_BATCH = 1_000
+BLOCKED_A_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ErasureTotals:
     shredded: int
     warehouse_erased: int
     warehouse_waiting: int
-    settled: int
+    completed_shreds: int
     failed: int
     complete: bool
 
@@ -60,7 +60,7 @@ class ErasureTotals:
             "shredded": self.shredded,
             "warehouse_erased": self.warehouse_erased,
             "warehouse_waiting": self.warehouse_waiting,
-            "settled": self.settled,
+            "shreds_completed": self.completed_shreds,
             "failed": self.failed,
             "complete": self.complete,
         }
@@ -85,7 +85,7 @@ def erase(
 def erase_order(
     database: Database, vault: Vault, warehouse: WarehousePort | None, *, account_id: str, order_id: str, reason: str
 ) -> ErasureTotals:
-    """Forget who bought one order. Safe to repeat; what should come of it later goes at once as well."""
+    """Erase the buyer's data of one order. Safe to repeat; data that arrives later is erased at once."""
     asked = _ask(database, vault, account_id, order_id, reason, everything=False)
     shreds = carry_out(database, vault, account_id, asked, reason=reason)
     return _finish(database, vault, warehouse, account_id, asked, shreds)
@@ -116,9 +116,9 @@ def carry_out(
     """Every step of a request on our side, then the note that it is done. A run that was killed repeats them all."""
     shreds = ShredTotals()
     if asked.order_id is not None:
-        _bar(database, vault, account_id, [asked.order_id])
+        _block(database, vault, account_id, [asked.order_id])
         with database.transaction(account_id) as tx:
-            orders = kept(tx, [asked.order_id])
+            orders = retained(tx, [asked.order_id])
         shred_due(
             database,
             vault,
@@ -129,7 +129,7 @@ def carry_out(
             reason=reason,
         )
     else:
-        _bar_all(database, vault, account_id, asked.asked_at)
+        _block_all(database, vault, account_id, asked.asked_at)
         _shred_all(database, vault, account_id, shreds, reason)
         _shred_others(database, vault, account_id, asked.asked_at, shreds, reason)
         with database.transaction(account_id) as tx:
@@ -140,14 +140,14 @@ def carry_out(
     return shreds
 
 
-def _bar(database: Database, vault: Vault, account_id: str, order_ids: Sequence[str]) -> None:
+def _block(database: Database, vault: Vault, account_id: str, order_ids: Sequence[str]) -> None:
     """From here on nobody stores or sends what is about to be shredded: the queue gives these orders up."""
     with database.transaction(account_id) as tx:
         known = lock_orders(tx, order_ids)
-        bar_orders(tx, order_ids)
+        block_orders(tx, order_ids)
         entries = [
             AuditEntry(
-                action="bar_order", account_id=account_id, order_id=order_id, purpose=purpose(Rule.ERASURE_ASKED),
+                action="bar_order", account_id=account_id, order_id=order_id, purpose=purpose(Rule.ERASURE_REQUESTED),
                 outcome="done",
             )
             for order_id in sorted(known)
@@ -156,18 +156,18 @@ def _bar(database: Database, vault: Vault, account_id: str, order_ids: Sequence[
             if row.fulfilled_by == AMAZON:
                 # Amazon has the address, and ships it.
                 continue
-            tell_of_unshipped(tx, order_id, row.status, Rule.ERASURE_ASKED)
+            alert_unshipped(tx, order_id, row.status, Rule.ERASURE_REQUESTED)
         vault.audit.record_many(tx.connection, entries)
 
 
-def _bar_all(database: Database, vault: Vault, account_id: str, asked_at: datetime) -> None:
+def _block_all(database: Database, vault: Vault, account_id: str, asked_at: datetime) -> None:
     after = ""
     while True:
         with database.transaction(account_id) as tx:
-            order_ids = orders_to_bar(tx, asked_at, after, BARRED_A_BATCH)
+            order_ids = orders_to_bar(tx, asked_at, after, BLOCKED_A_BATCH)
         if not order_ids:
             return
-        _bar(database, vault, account_id, order_ids)
+        _block(database, vault, account_id, order_ids)
         after = order_ids[-1]
 
 
@@ -175,10 +175,10 @@ def _shred_all(database: Database, vault: Vault, account_id: str, shreds: ShredT
     after = ""
     while True:
         with database.transaction(account_id) as tx:
-            page = next_kept(tx, after)
+            page = next_retained(tx, after)
         if not page:
             return
-        asked = [order for order in page if order.due.rule is Rule.ERASURE_ASKED]
+        asked = [order for order in page if order.due.rule is Rule.ERASURE_REQUESTED]
         shred_due(
             database,
             vault,
@@ -204,8 +204,8 @@ def _shred_others(
                 gone = vault.shred_many(
                     tx, kind=kind,
                     subject_ids=[row.subject_id for row in due if row.kind == kind],
-                    reason=purpose(Rule.ERASURE_ASKED, reason))  # fmt: skip
-            shreds.shredded[Rule.ERASURE_ASKED] += len(gone)
+                    reason=purpose(Rule.ERASURE_REQUESTED, reason))  # fmt: skip
+            shreds.shredded[Rule.ERASURE_REQUESTED] += len(gone)
 
 
 def _ask(
@@ -241,15 +241,15 @@ def _finish(
         finish_erasures(tx)
         finished = is_finished(tx.connection, asked.erasure_id)
         waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
-    settlement = settle_or_alert(database, vault, account_id=account_id)
-    complete = finished and not settlement.unsettled
+    completion = complete_or_alert(database, vault, account_id=account_id)
+    complete = finished and not completion.pending
     shredded = sum(shreds.shredded.values())
     vault.audit.record(
         None,
         action="erase",
         account_id=account_id,
         order_id=asked.order_id,
-        purpose=purpose(Rule.ERASURE_ASKED),
+        purpose=purpose(Rule.ERASURE_REQUESTED),
         outcome="done" if complete else "unfinished",
         detail={"erasure": asked.erasure_id, "shredded": shredded, "warehouse_waiting": waiting},
     )
@@ -257,7 +257,7 @@ def _finish(
         shredded=shredded,
         warehouse_erased=erased.erased if erased else 0,
         warehouse_waiting=waiting,
-        settled=settlement.settled,
+        completed_shreds=completion.completed_shreds,
         failed=shreds.failed,
         complete=complete,
     )

@@ -1,6 +1,6 @@
-"""Make shreds final for old backups too, or say why it could not be done.
+"""Destroy the key-encryption keys that open shredded records in old backups, or raise an alert that says why not.
 
-A key that cannot be rotated must stop neither the shredding nor the checks: the shreds wait, seen by everybody.
+A key that cannot be rotated stops neither shredding nor checks: the shreds stay pending, with an alert.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultError
-from orders_pipeline.vault.rotation import settle_shreds, unsettled_shreds
-from orders_pipeline.work.progress import Tell, silent
+from orders_pipeline.vault.rotation import complete_shreds, pending_shreds
+from orders_pipeline.work.progress import Notify, silent
 
 ALERT = "shreds.unsettled"
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class ShredCompletion:
     """How many shredded records were put beyond reach, and how many an old backup could still bring back."""
 
-    settled: int
-    unsettled: int
+    completed_shreds: int
+    pending: int
 
 
-def settle_or_alert(database: Database, vault: Vault, *, account_id: str, tell: Tell = silent) -> Settlement:
-    """Settle what can be settled; an alert is open while something cannot."""
-    settled, why = 0, "a key-encryption key is not ours to destroy, or still in use"
+def complete_or_alert(database: Database, vault: Vault, *, account_id: str, notify: Notify = silent) -> ShredCompletion:
+    """Destroy the keys that could restore shredded records from a backup. An alert is open while one is left."""
+    completed_shreds, why = 0, "a key-encryption key is not ours to destroy, or still in use"
     try:
-        rotation = settle_shreds(database, vault.keys, vault.audit, tell=tell)
-        settled = rotation.shreds_settled if rotation else 0
+        rotation = complete_shreds(database, vault.keys, vault.audit, notify=notify)
+        completed_shreds = rotation.shreds_completed if rotation else 0
     except VaultError as error:
         why = str(error)
-    unsettled = unsettled_shreds(database).records
+    pending = pending_shreds(database).records
     with database.transaction(account_id) as tx:
-        if not unsettled:
+        if not pending:
             close_alert(tx, key=ALERT)
         else:
             raise_alert(
                 tx,
                 key=ALERT,
                 severity="error",
-                message=f"{unsettled} shredded records could still be brought back by an old backup: {why}",
+                message=f"{pending} shredded records could still be brought back by an old backup: {why}",
                 what_to_do="Mend it, then run the job rotate_keys; `orders-pipeline keys list` shows the keys in use.",
             )
-    return Settlement(settled, unsettled)
+    return ShredCompletion(completed_shreds, pending)

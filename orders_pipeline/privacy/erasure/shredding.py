@@ -20,14 +20,14 @@ from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.audit.log import PURPOSE_CHARACTERS
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.model.order import OrderStatus
-from orders_pipeline.orders.erasures import bar_orders
+from orders_pipeline.orders.erasures import block_orders
 from orders_pipeline.orders.rows import lock_orders
-from orders_pipeline.privacy.retention.kept import KeptOrder, kept
-from orders_pipeline.privacy.retention.rows import ask_warehouse_to_erase, lose_addresses
+from orders_pipeline.privacy.retention.retained import RetainedOrder, retained
+from orders_pipeline.privacy.retention.rows import ask_warehouse_to_erase, clear_addresses
 from orders_pipeline.privacy.rules import WORDS, Rule
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.work.workers import concerns_all, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 
 # These were still to be shipped: without their address they wait for one, and everybody sees it.
 _STILL_TO_SHIP = frozenset({Rule.NEVER_PUSHED, Rule.HELD})
-_UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ERASURE_ASKED})
+_UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ERASURE_REQUESTED})
 _OVER = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED})
 
 
@@ -53,19 +53,19 @@ def shred_due(
     vault: Vault,
     *,
     account_id: str,
-    orders: Sequence[KeptOrder],
+    orders: Sequence[RetainedOrder],
     at: datetime,
     totals: ShredTotals,
     reason: str | None = None,
 ) -> None:
     """Shred those whose time has come, at most SHRED_BATCH of them. One that fails stops no other."""
-    by_rule: defaultdict[Rule, list[KeptOrder]] = defaultdict(list)
+    by_rule: defaultdict[Rule, list[RetainedOrder]] = defaultdict(list)
     for order in orders:
         if order.must_go(at) or order.warehouse_must_erase(at):
             by_rule[order.due.rule].append(order)
     for rule in sorted(by_rule):
 
-        def shred(some: Sequence[KeptOrder], rule: Rule = rule) -> None:
+        def shred(some: Sequence[RetainedOrder], rule: Rule = rule) -> None:
             with database.transaction(account_id) as tx:
                 gone, asked = _shred(tx, vault, rule, some, at, reason)
             totals.shredded[rule] += gone
@@ -82,7 +82,7 @@ def each_alone_if_need_be(work: Callable[[Sequence[Item]], None], items: Sequenc
         if _stops_all(error):
             raise
         if len(items) == 1:
-            log.warning("Retention of one item failed (%s); it is tried again by the next run", where_from(error))
+            log.warning("Retention of one item failed (%s); it is tried again by the next run", error_location(error))
             return 1
     else:
         return 0
@@ -90,20 +90,20 @@ def each_alone_if_need_be(work: Callable[[Sequence[Item]], None], items: Sequenc
 
 
 def _shred(
-    tx: AccountTransaction, vault: Vault, rule: Rule, orders: Sequence[KeptOrder], at: datetime, reason: str | None
+    tx: AccountTransaction, vault: Vault, rule: Rule, orders: Sequence[RetainedOrder], at: datetime, reason: str | None
 ) -> tuple[int, int]:
     order_ids = [order.order_id for order in orders]
     known = lock_orders(tx, order_ids)
     # Looked at again under the lock: since the page was read it may have been pushed, fetched anew, or shipped.
-    orders = [order for order in kept(tx, order_ids) if order.due.rule is rule]
+    orders = [order for order in retained(tx, order_ids) if order.due.rule is rule]
     to_shred = [order.order_id for order in orders if order.must_go(at)]
     to_erase = [order.order_id for order in orders if order.warehouse_must_erase(at)]
-    if rule is Rule.ERASURE_ASKED:
-        bar_orders(tx, [order.order_id for order in orders])
+    if rule is Rule.ERASURE_REQUESTED:
+        block_orders(tx, [order.order_id for order in orders])
     elif rule in _STILL_TO_SHIP:
-        lose_addresses(tx, to_shred)
+        clear_addresses(tx, to_shred)
     for order_id in sorted({*to_shred, *to_erase} & known.keys()):
-        tell_of_unshipped(tx, order_id, known[order_id].status, rule)
+        alert_unshipped(tx, order_id, known[order_id].status, rule)
     asked = ask_warehouse_to_erase(tx, to_erase)
     gone = vault.shred_many(tx, kind=SHIPPING_DETAILS, subject_ids=to_shred, reason=purpose(rule, reason))
     return len(gone), asked
@@ -114,7 +114,7 @@ def purpose(rule: Rule, reason: str | None = None) -> str:
     return f"{rule}: {reason or WORDS[rule]}"[:PURPOSE_CHARACTERS]
 
 
-def tell_of_unshipped(tx: AccountTransaction, order_id: str, status: str, rule: Rule) -> None:
+def alert_unshipped(tx: AccountTransaction, order_id: str, status: str, rule: Rule) -> None:
     """An order that loses its address before it was shipped needs a person: it cannot be pushed any more."""
     if status in _OVER or rule not in _UNSHIPPED_NEEDS_A_PERSON:
         return
@@ -131,4 +131,4 @@ def tell_of_unshipped(tx: AccountTransaction, order_id: str, status: str, rule: 
 def _stops_all(error: Exception) -> bool:
     if isinstance(error, OperationalError) and isinstance(error.orig, (LockNotAvailable, DeadlockDetected)):
         return False
-    return concerns_all(error)
+    return is_infrastructure_error(error)

@@ -18,11 +18,11 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import finish_erasures
 from orders_pipeline.privacy.retention.rows import (
     claim_due_erasures,
+    finish_warehouse_erasure,
     postpone_warehouse_erasure,
-    settle_warehouse_erasure,
 )
 from orders_pipeline.wms.port import WarehouseError, WarehousePort, WarehouseUnauthorized
-from orders_pipeline.work.workers import concerns_all, over_each, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
 
 ERASE_WORKERS = 4
 ERASE_LEASE = timedelta(minutes=2)
@@ -93,7 +93,7 @@ def _erase(
         if not warehouse.erase_pii(order_id):
             return _failed(database, audit, account_id, order_id, "it was not erased")
         with database.transaction(account_id) as tx:
-            settle_warehouse_erasure(tx, order_id, asked_at=asked_at)
+            finish_warehouse_erasure(tx, order_id, asked_at=asked_at)
             close_alert(tx, key=f"erase.failed:{order_id}")
             audit.record(
                 tx.connection, action="warehouse_erase", account_id=account_id, order_id=order_id, purpose="retention",
@@ -114,9 +114,9 @@ def _erase(
         return _failed(database, audit, account_id, order_id, error.code or type(error).__name__)
     except Exception as error:
         # One order's defect is that order's alone.
-        if concerns_all(error):
+        if is_infrastructure_error(error):
             raise
-        return _failed(database, audit, account_id, order_id, f"a defect of this program: {where_from(error)}")
+        return _failed(database, audit, account_id, order_id, f"a defect of this program: {error_location(error)}")
     return "erased"
 
 

@@ -25,8 +25,8 @@ from orders_pipeline.database.clocks import (
 )
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
-from orders_pipeline.work.workers import where_from
+from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.work.workers import error_location
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def amazon_time_observer(
                 note_reading(connection, told_at)
         except SQLAlchemyError as error:
             # The answer counts more than its time; the next one tells it again.
-            log.warning("Amazon's time was not noted (%s)", where_from(error))
+            log.warning("Amazon's time was not noted (%s)", error_location(error))
 
     return note
 
@@ -62,16 +62,16 @@ def amazon_time_observer(
 def alert_on_clock(database: Database, *, account_id: str) -> None:
     """Open, repeat or close the alert that the database's clock and Amazon's differ by minutes."""
     with database.transaction(account_id) as tx:
-        told = reading(tx.connection)
-        if told is None or abs(told.ahead) <= CLOCKS_AGREE_WITHIN:
+        clock_reading = reading(tx.connection)
+        if clock_reading is None or abs(clock_reading.ahead) <= CLOCKS_AGREE_WITHIN:
             close_alert(tx, key=CLOCK_ALERT)
             return
-        direction = "ahead of" if told.ahead > timedelta() else "behind"
+        direction = "ahead of" if clock_reading.ahead > timedelta() else "behind"
         raise_alert(
             tx,
             key=CLOCK_ALERT,
             severity="error",
-            message=f"The database's clock is {_minutes(told.ahead)} minutes {direction} Amazon's.",
+            message=f"The database's clock is {_minutes(clock_reading.ahead)} minutes {direction} Amazon's.",
             what_to_do="Set the clock of the database's server right (NTP). Until then deadlines are taken to be "
             "where they are not; buyers' data are destroyed too early by a clock that is ahead. The next answer of "
             "Amazon's that agrees closes this alert (runbook, 'Clocks').",
@@ -86,28 +86,28 @@ def mend_times(database: Database, audit: AuditLog) -> int:
         if times:
             tables = ", ".join(sorted(table.split(".")[1] for table in mended))
             audit.record(
-                connection, action="mend_times", account_id="*", purpose="stored times that are still to come",
+                connection, action="mend_times", account_id="*", purpose="stored times in the future",
                 outcome="done", detail={"times": times, "tables": tables[:120]},
             )  # fmt: skip
     return times
 
 
-def clocks_are_believable(database: Database) -> CheckOutcome:
+def clocks_are_believable(database: Database) -> CheckResult:
     """No stored time is still to come, or was until today; the database's clock agrees with Amazon's."""
     with database.begin() as connection:
         future = count_future_times(connection)
         mended = mended_since(connection, MENDED_IS_RED_FOR)
-        told = reading(connection)
-    ahead = told.ahead if told is not None else timedelta()
+        clock_reading = reading(connection)
+    ahead = clock_reading.ahead if clock_reading is not None else timedelta()
     agrees = abs(ahead) <= CLOCKS_AGREE_WITHIN
     count = sum(future.values())
     where = f" ({', '.join(sorted(future))})" if future else ""
-    return CheckOutcome(
+    return CheckResult(
         name="clocks_are_believable",
         passed=not count and not mended and agrees,
         severity="ERROR",
         description=f"{count} stored times are still to come{where}; the retention put {mended} in their place today. "
-        + ("Amazon has told no time yet." if told is None else f"The database's clock is {_seconds(ahead)}."),
+        + ("Amazon has told no time yet." if clock_reading is None else f"The database's clock is {_seconds(ahead)}."),
         what_to_do="Find out whose clock was ahead, or who changed the rows; set the clock right (runbook, 'Clocks').",
         source=rules.RETENTION,
         numbers={

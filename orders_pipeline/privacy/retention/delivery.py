@@ -1,4 +1,4 @@
-"""Ask Amazon whether the parcels have arrived, with quota that nobody else wants.
+"""Ask Amazon whether the packages have arrived, with quota that nobody else wants.
 
 Only version 2026-01-01 of the Orders API shows packages; with v0 the clock counts from the delivery window.
 """
@@ -16,18 +16,18 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrderParts, OrdersPort, Package, Priority
 from orders_pipeline.privacy.retention.rows import (
     claim_undelivered,
-    give_back_delivery_look,
     note_on_its_way,
+    release_delivery_fetch,
     save_delivered_at,
 )
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.work.workers import concerns_all, where_from
+from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 log = logging.getLogger(__name__)
 
 # Looking daily is as exact as a clock of days needs.
-LOOK_EVERY = timedelta(hours=20)
-LOOKS_A_BATCH = 20
+FETCH_EVERY = timedelta(hours=20)
+FETCHES_A_BATCH = 20
 # Only what is free right now: a look can wait for tomorrow.
 QUOTA_PATIENCE_SECONDS = 2.0
 DELIVERED = "DELIVERED"
@@ -39,7 +39,7 @@ _WILL_NOT_ARRIVE = frozenset({"CANCELLED", "UNDELIVERABLE"})
 class DeliveryTotals:
     """How many orders were looked at, delivered, and not answered for. `out_of_quota`: the next call goes on."""
 
-    looked_at: int = 0
+    examined: int = 0
     delivered: int = 0
     failed: int = 0
     out_of_quota: bool = False
@@ -47,7 +47,7 @@ class DeliveryTotals:
 
     def as_metadata(self) -> dict[str, int | bool]:
         return {
-            "looked_at": self.looked_at,
+            "examined": self.examined,
             "delivered": self.delivered,
             "failed": self.failed,
             "out_of_quota": self.out_of_quota,
@@ -55,7 +55,7 @@ class DeliveryTotals:
         }
 
 
-def look_up_deliveries(
+def fetch_deliveries(
     orders: OrdersPort,
     database: Database,
     *,
@@ -63,7 +63,7 @@ def look_up_deliveries(
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> DeliveryTotals:
-    """Look at shipped orders whose details are still kept, until all were, or the quota or the deadline ends it."""
+    """Fetch the delivery of shipped orders whose details are retained, until the quota or the deadline ends it."""
     totals = DeliveryTotals()
     if orders.api_version == "v0":
         totals.supported = False
@@ -71,26 +71,26 @@ def look_up_deliveries(
     ends = clock() + deadline_seconds
     while clock() < ends and not totals.out_of_quota:
         with database.transaction(account_id) as tx:
-            claimed = list(claim_undelivered(tx, kind=SHIPPING_DETAILS, every=LOOK_EVERY, limit=LOOKS_A_BATCH))
+            claimed = list(claim_undelivered(tx, kind=SHIPPING_DETAILS, every=FETCH_EVERY, limit=FETCHES_A_BATCH))
         if not claimed:
             break
         while claimed and clock() < ends and not totals.out_of_quota:
             row = claimed.pop(0)
             try:
-                _look(orders, database, account_id, row.order_id, row.seen_on_its_way_at, totals)
+                _fetch(orders, database, account_id, row.order_id, row.seen_on_its_way_at, totals)
             except (LimitNotBefore, AmazonAuthError):
                 totals.out_of_quota = True
                 claimed.append(row)
         with database.transaction(account_id) as tx:
             for row in claimed:
-                give_back_delivery_look(tx, row.order_id, row.checked_at)
+                release_delivery_fetch(tx, row.order_id, row.checked_at)
     return totals
 
 
 def delivered_at(packages: Sequence[Package], on_its_way_at: datetime | None) -> datetime | None:
     """The last moment at which not all of it had arrived; None while something is on its way, or nothing is known.
 
-    Amazon tells that a parcel has arrived, not when: it left before that, and was on its way when it was last seen so.
+    Amazon tells that a package has arrived, not when: it left before that, and was on its way when it was last seen so.
     """
     travelling = [package for package in packages if package.status not in _WILL_NOT_ARRIVE]
     if not travelling or any(package.status != DELIVERED for package in travelling):
@@ -101,11 +101,11 @@ def delivered_at(packages: Sequence[Package], on_its_way_at: datetime | None) ->
 
 
 def is_on_its_way(packages: Sequence[Package]) -> bool:
-    """Whether Amazon says of a parcel that it is still travelling. Silence and unknown words say nothing."""
+    """Whether Amazon says of a package that it is still travelling. Silence and unknown words say nothing."""
     return any(package.status in _TRAVELLING for package in packages)
 
 
-def _look(
+def _fetch(
     orders: OrdersPort,
     database: Database,
     account_id: str,
@@ -130,11 +130,11 @@ def _look(
     except (LimitNotBefore, AmazonAuthError):
         raise
     except Exception as error:
-        if concerns_all(error):
+        if is_infrastructure_error(error):
             raise
         # One order's; it was noted as looked at, and tomorrow it is again.
-        log.warning("The delivery of one order was not looked up (%s)", where_from(error))
+        log.warning("The delivery of one order was not looked up (%s)", error_location(error))
         totals.failed += 1
         return
-    totals.looked_at += 1
+    totals.examined += 1
     totals.delivered += arrived is not None

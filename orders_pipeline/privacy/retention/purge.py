@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.orders.erasures import KEPT_THERE
+from orders_pipeline.orders.erasures import NOT_ERASED
 
 # Everything that is kept of an order, the order itself last; its items go with it.
 OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_queue", "order_events", "orders")
@@ -27,7 +27,7 @@ _OLD_ORDERS = (
     # Never before the buyer's data: here, and at the warehouse.
     "and not exists (select from vault.records r where r.account_id = o.account_id and r.subject_id = o.order_id) "
     "and not exists (select from pipeline.wms_orders w where w.account_id = o.account_id and w.order_id = o.order_id "
-    f"and {KEPT_THERE}) "
+    f"and {NOT_ERASED}) "
 )
 
 

@@ -1,4 +1,4 @@
-"""The daily retention: what has to go goes, here and at the warehouse, and every bit of it is accounted for.
+"""The daily retention: shred, purge and erase what is due, here and at the warehouse, and audit each step.
 
 Each step is a number of short transactions and can be repeated; a run that is killed is gone on with by the next one.
 What takes part: shipping details and parked messages in the vault, what the warehouse was sent, then what identifies
@@ -19,24 +19,24 @@ from orders_pipeline.database.clocks import now_for_retention
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import Erasure, finish_erasures, open_erasures, seller_left_at
 from orders_pipeline.privacy.erasure.erasure import carry_out
-from orders_pipeline.privacy.erasure.key_destruction import settle_or_alert
+from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, each_alone_if_need_be, purpose, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.database_clock import mend_times
-from orders_pipeline.privacy.retention.kept import every_kept, next_kept
 from orders_pipeline.privacy.retention.purge import BY_AGE, count_old, purge_by_age, purge_orders
+from orders_pipeline.privacy.retention.retained import every_retained, next_retained
 from orders_pipeline.privacy.retention.rows import (
-    count_kept,
     count_other_records_due,
+    count_retained,
     other_records_due,
     warehouse_erasures_waiting,
 )
 from orders_pipeline.privacy.rules import SOURCES, WORDS, Rule
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
-from orders_pipeline.vault.rotation import unsettled_shreds
+from orders_pipeline.vault.rotation import pending_shreds
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import WarehousePort
-from orders_pipeline.work.progress import Progress, Tell, silent
+from orders_pipeline.work.progress import Notify, Progress, silent
 
 # 18 months of 30.4 days, as the policy has it for what identifies nobody.
 NON_PII_LIFE = timedelta(days=548)
@@ -92,8 +92,8 @@ class RetentionTotals:
     purged: Counter[str] = field(default_factory=Counter[str])
     failed: int = 0
     times_mended: int = 0
-    settled: int = 0
-    unsettled: int = 0
+    completed_shreds: int = 0
+    pending: int = 0
     erasures_finished: int = 0
     # This login is no member of orders_pipeline_retention: what is too old of the audit log stays, and a check says so.
     audit_purge_refused: bool = False
@@ -109,8 +109,8 @@ class RetentionTotals:
         self.warehouse_waiting += other.warehouse_waiting
         self.failed += other.failed
         self.times_mended += other.times_mended
-        self.settled += other.settled
-        self.unsettled = other.unsettled  # of all sellers, as it is now
+        self.completed_shreds += other.completed_shreds
+        self.pending = other.pending  # of all sellers, as it is now
         self.erasures_finished += other.erasures_finished
         self.audit_purge_refused |= other.audit_purge_refused
         self.unfinished |= other.unfinished
@@ -125,8 +125,8 @@ class RetentionTotals:
             "purged": sum(self.purged.values()),
             "failed": self.failed,
             "times_mended": self.times_mended,
-            "settled": self.settled,
-            "unsettled": self.unsettled,
+            "shreds_completed": self.completed_shreds,
+            "shreds_pending": self.pending,
             "erasures_finished": self.erasures_finished,
             "audit_purge_refused": self.audit_purge_refused,
             "unfinished": self.unfinished,
@@ -159,8 +159,8 @@ def plan_retention(
         if len(rows) < rows_shown:
             rows.append(PlannedRow(what, subject, rule, due_at))
 
-    for order in every_kept(database, account_id):
-        ours, theirs = order.must_go(at), order.warehouse_must_erase(at) or order.erase_asked
+    for order in every_retained(database, account_id):
+        ours, theirs = order.must_go(at), order.warehouse_must_erase(at) or order.erasure_requested
         if ours:
             add(SHIPPING_DETAILS, order.order_id, order.due.rule, order.due.due_at)
         if order.warehouse_must_erase(at):
@@ -186,21 +186,21 @@ def apply_retention(
     warehouse: WarehousePort | None,
     *,
     account_id: str,
-    settle: bool = True,
+    complete_shreds: bool = True,
     deadline_seconds: float = 3600.0,
     clock: Callable[[], float] = time.monotonic,
-    tell: Tell = silent,
+    notify: Notify = silent,
 ) -> RetentionTotals:
-    """Do all that is due, until it is done or the deadline has come. `tell` hears now and then how far it is.
+    """Do all that is due, until it is done or the deadline has come. `notify` hears now and then how far it is.
 
-    `settle` makes the shreds final for old backups too, once at the end: a run a night does so, an hourly one need not.
+    `complete_shreds` makes the shreds final for old backups too: only the nightly run does so.
     Without a warehouse what it owes stays due.
     """
     ends = clock() + deadline_seconds
     totals = RetentionTotals()
     totals.times_mended = mend_times(database, vault.audit)
     _go_on_with_erasures(database, vault, account_id, totals)
-    _shred_orders(database, vault, account_id, totals, lambda: clock() < ends, tell)
+    _shred_orders(database, vault, account_id, totals, lambda: clock() < ends, notify)
     _shred_others(database, vault, account_id, totals, lambda: clock() < ends)
     if warehouse is not None:
         erased = erase_at_warehouse(
@@ -211,12 +211,12 @@ def apply_retention(
     with database.transaction(account_id) as tx:
         totals.erasures_finished += finish_erasures(tx)
     _purge_orders(database, vault, account_id, totals, lambda: clock() < ends)
-    if settle:
+    if complete_shreds:
         # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.
-        settlement = settle_or_alert(database, vault, account_id=account_id, tell=tell)
-        totals.settled, totals.unsettled = settlement.settled, settlement.unsettled
+        completion = complete_or_alert(database, vault, account_id=account_id, notify=notify)
+        totals.completed_shreds, totals.pending = completion.completed_shreds, completion.pending
     else:
-        totals.unsettled = unsettled_shreds(database).records
+        totals.pending = pending_shreds(database).records
     _purge_audit_log(database, vault, totals, lambda: clock() < ends)
     with database.transaction(account_id) as tx:
         totals.warehouse_waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
@@ -245,16 +245,16 @@ def _shred_orders(
     account_id: str,
     totals: RetentionTotals,
     goes_on: Callable[[], bool],
-    tell: Tell,
+    notify: Notify,
 ) -> None:
     with database.transaction(account_id) as tx:
-        progress = Progress("orders looked at", count_kept(tx, SHIPPING_DETAILS), tell)
+        progress = Progress("orders examined", count_retained(tx, SHIPPING_DETAILS), notify)
     at = now_for_retention(database)
     shreds = ShredTotals()
     after = ""
     while True:
         with database.transaction(account_id) as tx:
-            page = next_kept(tx, after)
+            page = next_retained(tx, after)
         if not page:
             break
         if not goes_on():

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, text
 
 from orders_pipeline.database.clocks import RETENTION_NOW
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
-from orders_pipeline.orders.erasures import KEPT_THERE, known_by
+from orders_pipeline.orders.erasures import NOT_ERASED, known_by
 from orders_pipeline.orders.event_rows import PARKED_MESSAGE_LIFE
 from orders_pipeline.vault.tables import vault_records
 
@@ -65,7 +65,7 @@ _NEXT_PAGE = f"""
    where account_id = :account_id and kind = :kind and subject_id > :after order by subject_id limit :limit)
   union
   (select order_id from pipeline.wms_orders w
-   where account_id = :account_id and {KEPT_THERE} and order_id > :after order by order_id limit :limit)
+   where account_id = :account_id and {NOT_ERASED} and order_id > :after order by order_id limit :limit)
   order by order_id limit :limit"""  # noqa: S608  # our own constant
 # Each join by the order's own key (lateral, limit 1): a page costs the same whether a thousand orders are kept or a
 # million, whatever the planner thinks of the tables' sizes.
@@ -77,25 +77,25 @@ def _readable(column: str) -> str:
     return f"case when {column} is not null then greatest(least({column}, '2200-01-01'), '1990-01-01') end"
 
 
-# The warehouse's clock is not believed: a parcel left between its purchase and our hearing of it.
+# The warehouse's clock is not believed: a package left between its purchase and our hearing of it.
 _LEFT_AT = "greatest(least(coalesce(c.shipped_at, c.reported_at), c.reported_at), o.purchased_at)"
-# Amazon was told of a parcel that will not travel, and nothing has taken its place.
-_TOLD_IN_VAIN = "c.state = 'voided' and c.sends > 0"
-_KEPT = f"""
-select page.order_id, r.stored_at is not null as in_vault, w.order_id is not null and {KEPT_THERE} as at_warehouse,
-  w.erase_due_at is not null as erase_asked,
+# Amazon was told of a package that will not travel, and nothing has taken its place.
+_CONFIRMED_BUT_VOIDED = "c.state = 'voided' and c.sends > 0"
+_RETAINED = f"""
+select page.order_id, r.stored_at is not null as in_vault, w.order_id is not null and {NOT_ERASED} as at_warehouse,
+  w.erase_due_at is not null as erasure_requested,
   o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
   coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, {_readable("o.purchased_at")} as purchased_at,
   {_readable("o.ship_by")} as ship_by, {_readable("o.deliver_by")} as deliver_by,
   {_readable("o.delivered_at")} as delivered_at,
-  {_readable("coalesce(r.stored_at, w.sent_at, w.first_attempt_at)")} as kept_since,
-  {_readable("least(r.first_stored_at, w.first_attempt_at)")} as first_kept_at,
+  {_readable("coalesce(r.stored_at, w.sent_at, w.first_attempt_at)")} as retained_since,
+  {_readable("least(r.first_stored_at, w.first_attempt_at)")} as first_retained_at,
   q.state as queue_state, {_readable("q.changed_at")} as queue_changed_at,
-  {_readable("p.left_at")} as left_at, coalesce(p.unsettled, 0) as unsettled, {RETENTION_NOW} as now,
+  {_readable("p.left_at")} as left_at, coalesce(p.unconfirmed, 0) as unconfirmed, {RETENTION_NOW} as now,
   (select {_readable("min(e.asked_at)")} from pipeline.erasures e where e.account_id = :account_id
    and (e.order_id = page.order_id
    or e.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= e.asked_at))
-   as erasure_asked_at
+   as erasure_requested_at
 from page
 left join lateral (select * from vault.records x
   where x.account_id = :account_id and x.kind = :kind and x.subject_id = page.order_id limit 1) r on true
@@ -107,36 +107,36 @@ left join lateral (select * from pipeline.fulfillment_queue x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) q on true
 left join lateral (
   select min({_LEFT_AT}) filter (where c.state not in ('voided', 'replaced')) as left_at,
-    count(*) filter (where {_TOLD_IN_VAIN}
-      or c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unsettled
+    count(*) filter (where {_CONFIRMED_BUT_VOIDED}
+      or c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unconfirmed
   from pipeline.shipment_confirmations c where c.account_id = :account_id and c.order_id = page.order_id) p on true
-where r.stored_at is not null or w.order_id is not null and {KEPT_THERE}
+where r.stored_at is not null or w.order_id is not null and {NOT_ERASED}
 order by page.order_id
 """  # noqa: S608  # our own constant
 
 
-def count_kept(tx: AccountTransaction, kind: str) -> int:
+def count_retained(tx: AccountTransaction, kind: str) -> int:
     """How many orders a pass over all pages will see."""
     return tx.execute(
         text(
             "select count(*) from (select subject_id from vault.records "  # noqa: S608  # our own constant
             "where account_id = :account_id and kind = :kind union select order_id from pipeline.wms_orders w "
-            f"where account_id = :account_id and {KEPT_THERE}) as kept"
+            f"where account_id = :account_id and {NOT_ERASED}) as kept"
         ),
         {"account_id": tx.account_id, "kind": kind},
     ).scalar_one()
 
 
-def kept_page(tx: AccountTransaction, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
+def retained_page(tx: AccountTransaction, kind: str, after: str, limit: int) -> Sequence[AnyRow]:
     """The next orders, by id, whose details are kept here or at the warehouse, with what decides about them."""
     values = {"account_id": tx.account_id, "kind": kind, "after": after, "limit": limit}
-    return list(tx.execute(text(f"with page as ({_NEXT_PAGE}) {_KEPT}"), values))
+    return list(tx.execute(text(f"with page as ({_NEXT_PAGE}) {_RETAINED}"), values))
 
 
-def kept_orders(tx: AccountTransaction, kind: str, order_ids: Sequence[str]) -> Sequence[AnyRow]:
+def retained_orders(tx: AccountTransaction, kind: str, order_ids: Sequence[str]) -> Sequence[AnyRow]:
     """The same of these orders, by id; those of which nothing is kept are left out."""
     values = {"account_id": tx.account_id, "kind": kind, "order_ids": list(order_ids)}
-    return list(tx.execute(text(f"with page as ({_THESE_ORDERS}) {_KEPT}"), values))
+    return list(tx.execute(text(f"with page as ({_THESE_ORDERS}) {_RETAINED}"), values))
 
 
 _OTHERS_END = "least(r.expires_at, p.replayed_at, r.first_stored_at + :life)"
@@ -187,7 +187,7 @@ def count_other_records_due(tx: AccountTransaction, *, order_kind: str, at: date
     ).scalar_one()
 
 
-def lose_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
+def clear_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """These orders, locked by the caller, have no address any more: they wait for one, seen by everybody."""
     tx.execute(
         text(
@@ -208,7 +208,7 @@ def ask_warehouse_to_erase(tx: AccountTransaction, order_ids: Sequence[str]) -> 
             "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
             "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null "
             "from (select order_id from pipeline.wms_orders w where account_id = :account_id "
-            f"and order_id = any(:order_ids) and erase_due_at is null and {KEPT_THERE} "
+            f"and order_id = any(:order_ids) and erase_due_at is null and {NOT_ERASED} "
             "order by order_id for update) as due where w.account_id = :account_id and w.order_id = due.order_id"
         ),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
@@ -232,7 +232,7 @@ def claim_due_erasures(tx: AccountTransaction, *, limit: int, lease: timedelta) 
     return sorted((row[0], row[1]) for row in rows)
 
 
-def settle_warehouse_erasure(tx: AccountTransaction, order_id: str, *, asked_at: datetime) -> None:
+def finish_warehouse_erasure(tx: AccountTransaction, order_id: str, *, asked_at: datetime) -> None:
     """The warehouse holds nothing of the buyer that was there when it was asked. What was sent since stays due."""
     tx.execute(
         text(
@@ -293,7 +293,7 @@ def claim_undelivered(tx: AccountTransaction, *, kind: str, every: timedelta, li
                 "and (o.delivery_checked_at is null or o.delivery_checked_at < clock_timestamp() - :every) "
                 "and (exists (select from vault.records r where r.account_id = o.account_id and r.kind = :kind "
                 "and r.subject_id = o.order_id) or exists (select from pipeline.wms_orders w "
-                f"where w.account_id = o.account_id and w.order_id = o.order_id and {KEPT_THERE})) "
+                f"where w.account_id = o.account_id and w.order_id = o.order_id and {NOT_ERASED})) "
                 "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
                 "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
                 "where o.account_id = :account_id and o.order_id = due.order_id "
@@ -304,7 +304,7 @@ def claim_undelivered(tx: AccountTransaction, *, kind: str, every: timedelta, li
     )
 
 
-def give_back_delivery_look(tx: AccountTransaction, order_id: str, checked_at: datetime | None) -> None:
+def release_delivery_fetch(tx: AccountTransaction, order_id: str, checked_at: datetime | None) -> None:
     """The order was not looked at after all."""
     tx.execute(
         text(

@@ -136,10 +136,10 @@ class LocalKeyring:
                 raise KeyInUse(f"The key-encryption key {key_id} is the current one: rotate first.")
             if key_id not in ring.keys:
                 return
-            kept = {name: key for name, key in ring.keys.items() if name != key_id}
+            remaining = {name: key for name, key in ring.keys.items() if name != key_id}
             destroyed = {**ring.destroyed, key_id: datetime.now(UTC).isoformat(timespec="seconds")}
             remembered = dict(list(destroyed.items())[-DESTROYED_KEYS_REMEMBERED:])
-            self._write(replace(ring, keys=kept, destroyed=remembered))
+            self._write(replace(ring, keys=remaining, destroyed=remembered))
 
     def _load(self) -> _Ring:
         with self._guard:

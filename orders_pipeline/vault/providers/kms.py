@@ -70,7 +70,7 @@ class AwsKmsKeys:
             return self._encrypt(key_id, data_key, context)
         except VaultKeyMissing:
             # The alias was moved and the former key disabled since we looked.
-            self._forget_current()
+            self._drop_current()
             return self._encrypt(self.current_key_id(), data_key, context)
 
     def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> bytes:
@@ -98,7 +98,7 @@ class AwsKmsKeys:
 
     def add_key(self) -> str:
         alias = self._alias()
-        self._forget_current()
+        self._drop_current()
         former = self.current_key_id()
         if former not in self._aliases().values():
             # The key that the alias was made with: without a name of its own it would be lost sight of.
@@ -112,7 +112,7 @@ class AwsKmsKeys:
         made = str(answer["KeyMetadata"]["Arn"])
         self._name_version(alias, made)
         self._call(self._client.update_alias, alias, AliasName=alias, TargetKeyId=made)
-        self._forget_current()
+        self._drop_current()
         return made
 
     def replace_lost(self, lost: Sequence[str]) -> str:
@@ -127,7 +127,7 @@ class AwsKmsKeys:
         return str(answer["KeyMetadata"].get("KeyState")) in ("PendingDeletion", "PendingReplicaDeletion")
 
     def destroy_key(self, key_id: str) -> None:
-        self._forget_current()
+        self._drop_current()
         if key_id == self.current_key_id():
             raise KeyInUse(f"The key-encryption key {key_id} is the current one: rotate first.")
         names = [name for name, named in self._aliases().items() if named == key_id]
@@ -179,7 +179,7 @@ class AwsKmsKeys:
         version = f"{alias}-v-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self._call(self._client.create_alias, key_id, AliasName=version, TargetKeyId=key_id)
 
-    def _forget_current(self) -> None:
+    def _drop_current(self) -> None:
         with self._guard:
             self._current = None
 

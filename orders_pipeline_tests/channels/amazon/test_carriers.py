@@ -45,27 +45,27 @@ def test_a_known_carrier_is_sent_under_amazons_exact_code(
     carrier: str, service: str | None, marketplace: str, code: str, method: str | None
 ) -> None:
     choice = resolve_carrier(carrier, service, marketplace)
-    assert (choice.code, choice.shipping_method, choice.known, choice.held) == (code, method, True, False)
+    assert (choice.code, choice.shipping_method, choice.known, choice.needs_correction) == (code, method, True, False)
     assert choice.name is None
 
 
 def test_an_unknown_carrier_goes_out_as_other_with_its_name_and_says_what_to_do() -> None:
     choice = resolve_carrier(" Cycle Couriers ", "Bike", US)
     assert (choice.code, choice.name, choice.shipping_method) == (OTHER, "Cycle Couriers", "Bike")
-    assert (choice.known, choice.held) == (False, False)
+    assert (choice.known, choice.needs_correction) == (False, False)
     assert "carriers.csv" in choice.reason
 
 
 def test_where_other_is_refused_an_unknown_carrier_is_held() -> None:
     choice = resolve_carrier("Cycle Couriers", None, IN)
-    assert choice.held
+    assert choice.needs_correction
     assert "refuses" in choice.reason
-    assert not resolve_carrier("Delhivery", None, IN).held
+    assert not resolve_carrier("Delhivery", None, IN).needs_correction
 
 
 @pytest.mark.parametrize("carrier", [None, "", "   "])
 def test_a_parcel_without_a_carrier_is_held(carrier: str | None) -> None:
-    assert resolve_carrier(carrier, None, US).held
+    assert resolve_carrier(carrier, None, US).needs_correction
 
 
 def _load(folder: Path) -> CarrierTable:
@@ -91,7 +91,7 @@ def test_the_users_own_table_comes_first_by_service_and_by_country(tmp_path: Pat
     assert resolve_carrier("UPS", None, US, table).code == "UPSMI"
     van = resolve_carrier("Our own van", None, US, table)
     assert (van.code, van.name, van.known) == (OTHER, "Our own van", True)
-    assert resolve_carrier("our own van", None, IN, table).held
+    assert resolve_carrier("our own van", None, IN, table).needs_correction
 
 
 def test_without_a_table_of_the_users_there_are_no_overrides(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_every_code_of_the_table_is_one_that_amazon_takes_letter_for_letter() ->
 
 
 @given(st.text(max_size=40), st.one_of(st.none(), st.text(max_size=20)), st.sampled_from([US, DE, IN, "unknown"]))
-def test_whatever_a_warehouse_writes_there_is_an_answer_that_amazon_takes_or_a_hold(
+def test_any_carrier_text_becomes_a_valid_carrier_or_a_hold(
     carrier: str, service: str | None, marketplace: str
 ) -> None:
     choice = resolve_carrier(carrier, service, marketplace)
     assert choice.code in CARRIER_CODES
-    assert choice.held or choice.code != OTHER or choice.name
+    assert choice.needs_correction or choice.code != OTHER or choice.name
     assert bool(choice.reason) == (not choice.known)
 
 

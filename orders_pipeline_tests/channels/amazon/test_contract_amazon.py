@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
 
 
 @pytest.fixture
-def asked_by(open_canned: OpenCanned, amazon: CannedAmazon) -> Callable[[str], list[Any]]:
+def requested_by(open_canned: OpenCanned, amazon: CannedAmazon) -> Callable[[str], list[Any]]:
     def ask(name: str) -> list[Any]:
         orders_api, call, answers = CALLS[name]
         amazon.lay(*answers, Canned(400, errors("InvalidInput", "enough")))
@@ -132,9 +132,9 @@ def asked_by(open_canned: OpenCanned, amazon: CannedAmazon) -> Callable[[str], l
 
 @pytest.mark.parametrize("name", CALLS)
 def test_every_request_that_the_client_can_send_is_one_that_amazons_model_describes(
-    asked_by: Callable[[str], list[Any]], name: str
+    requested_by: Callable[[str], list[Any]], name: str
 ) -> None:
-    sent = asked_by(name)
+    sent = requested_by(name)
     assert sent
     for asked in sent:
         assert objections(asked) == [], f"{asked.method} {asked.path}"

@@ -101,7 +101,7 @@ def test_a_confirmation_whose_answer_drips_has_an_unknown_outcome_in_time(open_c
     ],
     ids=["bomb", "redirect", "drip"],
 )
-def test_a_login_that_cannot_be_taken_is_tried_again_later_and_the_secret_stays_here(
+def test_an_unreadable_login_answer_is_retried_without_leaking_the_secret(
     open_client: Open, sent: bytes | None, problem: str
 ) -> None:
     server: HostileServer
@@ -204,7 +204,7 @@ TOKENS = st.fixed_dictionaries({"access_token": TEXTS.map(lambda t: f"Atza|{t}")
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sampled_from([200, 204, 302, 400, 403, 404, 409, 429, 500]), HEADERS, REFUSALS | ORDERS | VALUES, TOKENS)
-def test_whatever_headers_and_body_amazon_sends_a_call_answers_or_raises_an_amazon_error_of_bounded_text(
+def test_any_response_is_an_answer_or_an_amazon_error_of_bounded_text(
     database: Database, open_canned: OpenCanned, amazon: CannedAmazon,
     status: int, headers: dict[str, str], body: Any, token: dict[str, Any],
 ) -> None:  # fmt: skip

@@ -71,9 +71,7 @@ def may(url: str, role: str, statement: str) -> bool:
     return True
 
 
-def test_the_pipelines_role_stores_reveals_and_shreds_and_only_appends_to_the_audit_log(
-    database_url: str, vault: Vault, tmp_path: Path
-):
+def test_the_pipeline_role_only_appends_to_the_audit_log(database_url: str, vault: Vault, tmp_path: Path):
     app = AsRole(database_url, APP)
     own = Vault(app, LocalKeyring(tmp_path / "keyring.json"), AuditLog(app))
     with app.transaction(SELLER) as tx:
@@ -95,7 +93,7 @@ def test_the_pipelines_role_stores_reveals_and_shreds_and_only_appends_to_the_au
         assert not may(database_url, APP, statement), statement
 
 
-def test_the_readers_role_sees_orders_but_no_vault_no_key_and_no_reason_in_the_audit_log(database_url: str):
+def test_the_reader_role_sees_orders_but_no_vault_and_no_keys(database_url: str):
     for statement in (
         "select * from pipeline.orders",
         "select * from pipeline.wms_shipments",
@@ -147,7 +145,7 @@ def test_the_retention_role_runs_the_whole_retention_and_stores_nothing(
     retention = AsRole(database_url, RETENTION)
     own = Vault(retention, LocalKeyring(tmp_path / "keyring.json"), AuditLog(retention))
     totals = apply_retention(retention, own, None, account_id=SELLER)
-    assert (sum(totals.shredded.values()), totals.purged["orders"], totals.settled) == (2, 1, 2)
+    assert (sum(totals.shredded.values()), totals.purged["orders"], totals.completed_shreds) == (2, 1, 2)
     retention.close()
     for statement in (
         "insert into vault.records values ('x', 'x', 'x', gen_random_uuid(), 1, '', '')",
@@ -200,7 +198,7 @@ def test_the_check_finds_one_grant_too_many_one_too_few_and_one_to_everybody(dat
     [((APP, RETENTION), True), ((RETENTION,), True), ((APP,), False)],
     ids=["both", "nightly", "app"],
 )
-def test_the_whole_nightly_job_and_the_doctor_work_under_each_login_that_the_documents_name(
+def test_the_nightly_job_and_doctor_work_under_each_documented_login(
     database: Database,
     database_url: str,
     postgres_admin: Engine,
@@ -226,20 +224,20 @@ def test_the_whole_nightly_job_and_the_doctor_work_under_each_login_that_the_doc
             write_days_ago(database, AuditLog(database), 800, "111-1")
             point_environment_at(sandbox, as_login, tmp_path, monkeypatch, DAGSTER_POSTGRES_URL=database_url)
             nightly = Pipeline(instance)
-            assert nightly.run("check_compliance"), nightly.failed_runs
+            assert nightly.run("shred_expired_pii"), nightly.failed_runs
             assert nightly.run("erase_at_warehouse")
             event = instance.get_latest_materialization_event(dg.AssetKey("pii_retention"))
             assert event is not None
             assert event.asset_materialization is not None
             totals = {name: value.value for name, value in event.asset_materialization.metadata.items()}
-            assert (totals["shredded"], totals["unsettled"], totals["warehouse_erased"]) == (2, 0, 2)
+            assert (totals["shredded"], totals["shreds_pending"], totals["warehouse_erased"]) == (2, 0, 2)
             assert totals["audit_purge_refused"] is not purges
-            findings = {finding.subject: finding for finding in examine(StoreResource().deployment())}
-            assert findings["database"].ok
+            results = {finding.subject: finding for finding in examine(StoreResource().deployment())}
+            assert results["database"].ok
             if APP in roles:
                 # The pipeline's own work, too.
                 sandbox.add_order(status="UNSHIPPED")
-                nightly.settle()
+                nightly.run_until_idle()
                 assert nightly.failed_runs == []
                 assert len(sandbox.warehouse.orders) == 3
     finally:
@@ -265,7 +263,7 @@ def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPo
     server.stop()
 
 
-def test_a_user_without_the_right_to_make_roles_migrates_and_the_check_says_what_is_missing(
+def test_migrating_without_createrole_leaves_the_check_red(
     bare_server: EmbeddedPostgres,
 ):
     admin: Engine = create_engine(bare_server.url("postgres"), isolation_level="AUTOCOMMIT")
@@ -277,7 +275,7 @@ def test_a_user_without_the_right_to_make_roles_migrates_and_the_check_says_what
     upgrade(database)
     outcome = roles_are_as_declared(database)
     assert (outcome.passed, outcome.severity, outcome.numbers["roles_missing"]) == (False, "WARN", 3)
-    assert "roles.sql" in outcome.told()
+    assert "roles.sql" in outcome.text()
     # An administrator's database makes them; then this user's own grants are a matter of running the file again.
     ensure_database_exists(bare_server.url("other"))
     other = Database(bare_server.url("other"))

@@ -245,9 +245,7 @@ def test_a_reader_who_is_declared_is_shown_and_may_be_nothing_else(database: Dat
     assert "Members: mallory: reader." in outcome.description
 
 
-def test_the_login_of_the_process_is_declared_by_being_configured_but_not_as_a_superuser(
-    database: Database, database_url: str, mallory: str
-):
+def test_the_configured_login_is_declared_unless_it_is_a_superuser(database: Database, database_url: str, mallory: str):
     execute(database, f"grant {APP}, {RETENTION} to mallory")
     own = Database(database_url.replace("//postgres:@", "//mallory:@"))
     try:

@@ -130,9 +130,7 @@ def test_a_change_is_an_alert_and_the_first_look_is_none(database: Database, aud
     execute(database, f"revoke select on vault.records from {analyst}")
 
 
-def test_a_change_is_on_the_board_for_a_day_at_least_also_when_it_came_right_before_midnight(
-    database: Database, audit: AuditLog, analyst: str
-):
+def test_a_role_change_is_shown_for_at_least_a_day(database: Database, audit: AuditLog, analyst: str):
     def days_on_the_board() -> list[str]:
         with database.transaction(SELLER) as tx:
             return [alert.key for alert in open_alerts(tx)]

@@ -202,7 +202,7 @@ def test_two_at_once_write_one_file(database: Database, audit: AuditLog, target:
     assert len(lines_of(target, yesterday)) == 3
 
 
-def test_an_entry_from_before_midnight_that_is_committed_after_it_is_in_its_days_export(
+def test_an_entry_committed_after_midnight_is_in_its_own_days_export(
     database: Database, audit: AuditLog, tmp_path: Path, yesterday: date
 ):
     target = FolderTarget(tmp_path / "audit")

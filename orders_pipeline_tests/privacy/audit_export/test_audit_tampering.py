@@ -16,7 +16,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.audit_export.copies import audit_is_exported
 from orders_pipeline.privacy.audit_export.export import content_name, export_day, manifest_name
 from orders_pipeline.privacy.audit_export.targets import FolderTarget
-from orders_pipeline.privacy.checks.checks import audit_log_is_kept
+from orders_pipeline.privacy.checks.checks import audit_log_is_retained
 from orders_pipeline_tests.audit.tampering import write, write_days_ago
 
 
@@ -94,7 +94,7 @@ def recreated(table: str, name: str, event: str, function: str, each: str = "row
 def test_every_definition_that_keeps_the_log_is_compared_in_full(database: Database, statement: str, names: str):
     with database.begin() as connection:
         connection.exec_driver_sql(statement)
-    outcome = audit_log_is_kept(database)
+    outcome = audit_log_is_retained(database)
     assert (outcome.passed, outcome.severity) == (False, "ERROR")
     assert names in outcome.description
 
@@ -112,11 +112,11 @@ def lines(folder: Path, day: date) -> list[bytes]:
     return gzip.decompress((folder / content_name(day)).read_bytes()).splitlines(keepends=True)
 
 
-def rewrite(folder: Path, day: date, kept: list[bytes], **changes: object) -> None:
+def rewrite(folder: Path, day: date, retained: list[bytes], **changes: object) -> None:
     """Other entries under this day's name, and a manifest that fits them."""
-    (folder / content_name(day)).write_bytes(gzip.compress(b"".join(kept)))
+    (folder / content_name(day)).write_bytes(gzip.compress(b"".join(retained)))
     manifest = json.loads((folder / manifest_name(day)).read_bytes())
-    manifest |= {"entries": len(kept), "lines_sha256": hashlib.sha256(b"".join(kept)).hexdigest(), **changes}
+    manifest |= {"entries": len(retained), "lines_sha256": hashlib.sha256(b"".join(retained)).hexdigest(), **changes}
     (folder / manifest_name(day)).write_text(json.dumps(manifest))
 
 
@@ -128,9 +128,9 @@ def flip_a_word(folder: Path, days: list[date]) -> None:
 
 def leave_out(place: slice, **changes: object) -> Callable[[Path, list[date]], None]:
     def attack(folder: Path, days: list[date]) -> None:
-        kept = lines(folder, days[1])
-        del kept[place]
-        rewrite(folder, days[1], kept, **changes)
+        retained = lines(folder, days[1])
+        del retained[place]
+        rewrite(folder, days[1], retained, **changes)
 
     return attack
 
@@ -183,7 +183,7 @@ def test_whoever_writes_the_export_folder_is_found(
     assert f"{days[0]:%Y-%m}" in outcome.description, "it says which copy"
 
 
-def test_where_there_is_no_time_the_newest_copies_and_those_whose_turn_it_is_are_said_to_be_unread(
+def test_copies_that_time_did_not_allow_are_reported_unread(
     database: Database, audit: AuditLog, folder: Path, days: list[date]
 ):
     outcome = audit_is_exported(database, audit, FolderTarget(folder), read_seconds=0)

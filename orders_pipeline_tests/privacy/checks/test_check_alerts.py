@@ -9,13 +9,13 @@ import pytest
 from orders_pipeline.alerts.rows import claim_undelivered_alert, mark_alert_delivered, open_alerts
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks.check_alerts import alert_on
-from orders_pipeline.privacy.checks.check_result import CheckOutcome, Severity, could_not_look
+from orders_pipeline.privacy.checks.check_result import CheckResult, Severity, could_not_run
 from orders_pipeline.vault.errors import VaultKeyMissing
 from orders_pipeline_tests.conftest import SELLER
 
 
-def outcome(passed: bool, severity: Severity = "ERROR") -> CheckOutcome:
-    return CheckOutcome(
+def outcome(passed: bool, severity: Severity = "ERROR") -> CheckResult:
+    return CheckResult(
         "every_record_opens", passed, severity, "2 do not authenticate.", "Find out who.", "DPP §2.4", {"refused": 2}
     )
 
@@ -39,11 +39,11 @@ def test_red_opens_an_alert_red_again_leaves_it_and_green_closes_it(database: Da
 
 def test_what_could_not_be_looked_at_is_red_and_repeats_no_foreign_text():
     error = ValueError("12 Canary Street")
-    looked = could_not_look("every_record_opens", error)
+    looked = could_not_run("every_record_opens", error)
     assert not looked.passed
     assert "Canary" not in f"{looked}"
-    ours = could_not_look("every_record_opens", VaultKeyMissing("Restore the key."))
-    assert ours.told().endswith("Restore the key.")
+    ours = could_not_run("every_record_opens", VaultKeyMissing("Restore the key."))
+    assert ours.text().endswith("Restore the key.")
 
 
 def test_what_became_worse_is_told_again(database: Database):

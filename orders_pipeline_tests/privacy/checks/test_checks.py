@@ -14,10 +14,10 @@ from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.privacy.audit_export.copies import Witness
-from orders_pipeline.privacy.checks.check_result import CheckOutcome
+from orders_pipeline.privacy.checks.check_result import CheckResult
 from orders_pipeline.privacy.checks.checks import (
     audit_chain_is_intact,
-    audit_log_is_kept,
+    audit_log_is_retained,
     client_secret_is_young,
     every_reading_is_audited,
     every_record_opens,
@@ -54,7 +54,7 @@ def settings(**changes: str) -> Settings:
     )
 
 
-def holds_numbers_only(outcome: CheckOutcome) -> bool:
+def holds_numbers_only(outcome: CheckResult) -> bool:
     return all(type(value) in (int, float, bool) for value in outcome.as_metadata().values())
 
 
@@ -155,7 +155,7 @@ def test_a_changed_entry_and_a_cut_end_of_the_audit_log_are_found(
 
 def test_a_lock_of_the_audit_log_that_is_off_or_a_head_that_is_gone_are_found(database: Database, put_order: PutOrder):
     put_order("111-1")
-    assert audit_log_is_kept(database).passed
+    assert audit_log_is_retained(database).passed
     for statement in (
         "alter table audit.entries disable trigger no_delete",
         "alter table audit.entries enable trigger no_delete",
@@ -164,11 +164,11 @@ def test_a_lock_of_the_audit_log_that_is_off_or_a_head_that_is_gone_are_found(da
         with database.engine.connect() as connection:
             connection.execute(text(statement))
             connection.commit()
-        outcome = audit_log_is_kept(database)
+        outcome = audit_log_is_retained(database)
         assert (outcome.passed, outcome.numbers["differences"] > 0) == (False, True)
     run(database, "alter table audit.entries disable trigger all")
     run(database, "delete from audit.entries where entry_id = 1")
-    assert audit_log_is_kept(database).numbers["beginning_accounted_for"] is False
+    assert audit_log_is_retained(database).numbers["beginning_accounted_for"] is False
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_amazons_word_about_the_end_of_a_secret_counts_more_than_our_reckoning(
             tx, kind="parked_message", subject_id=parked_id,
             plaintext=json.dumps(body).encode(), expires_at=datetime.fromisoformat(ends))  # fmt: skip
     outcome = client_secret_is_young(database, vault, settings())
-    assert (outcome.passed, outcome.numbers["told_by_amazon"], outcome.numbers["notices_read"]) == (False, True, 1)
+    assert (outcome.passed, outcome.numbers["from_amazon"], outcome.numbers["notices_read"]) == (False, True, 1)
     assert 19 < outcome.numbers["days_left"] < 20.1
     # Used up: the retention takes it.
     apply_retention(database, vault, None, account_id=SELLER)
@@ -310,21 +310,21 @@ def test_a_lock_that_is_gone_or_hollow_and_a_log_that_is_gone_are_found(
     database: Database, put_order: PutOrder, statement: str
 ):
     put_order("111-1")
-    assert audit_log_is_kept(database).passed
+    assert audit_log_is_retained(database).passed
     with database.begin() as connection:
         connection.exec_driver_sql(statement)
-    assert not audit_log_is_kept(database).passed
+    assert not audit_log_is_retained(database).passed
 
 
 def test_a_trigger_or_a_rule_that_is_not_ours_can_drop_entries_and_is_found(database: Database):
-    assert audit_log_is_kept(database).passed
+    assert audit_log_is_retained(database).passed
     run(database, "create function public.swallow() returns trigger language plpgsql as 'begin return null; end'")
     run(database, "create trigger aaa before insert on audit.entries for each row "
         "when (new.action = 'reveal') execute function public.swallow()")  # fmt: skip
-    assert not audit_log_is_kept(database).passed
+    assert not audit_log_is_retained(database).passed
     run(database, "drop trigger aaa on audit.entries")
     run(database, "create rule aaa as on insert to audit.entries where new.action = 'reveal' do instead nothing")
-    assert not audit_log_is_kept(database).passed
+    assert not audit_log_is_retained(database).passed
 
 
 def test_a_second_reading_needs_an_entry_of_its_own(database: Database, vault: Vault, put_order: PutOrder):
@@ -359,7 +359,7 @@ def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault,
         every_record_opens(vault),
         every_reading_is_audited(database, account_id=SELLER),
         audit_chain_is_intact(database, audit),
-        audit_log_is_kept(database),
+        audit_log_is_retained(database),
         tls_on_every_endpoint(database, settings(), {}),
         client_secret_is_young(database, vault, settings()),
     ]
@@ -371,8 +371,8 @@ def test_no_check_says_whose_data_it_looked_at(database: Database, vault: Vault,
 
 def test_an_audit_log_that_is_kept_past_its_24_months_is_red(database: Database, audit: AuditLog):
     write_days_ago(database, audit, 731 + 30, "111-1")
-    assert audit_log_is_kept(database).numbers["past_24_months"] is False
+    assert audit_log_is_retained(database).numbers["past_24_months"] is False
     # The first becomes two days older.
     write_days_ago(database, audit, 2, "111-2")
-    outcome = audit_log_is_kept(database)
+    outcome = audit_log_is_retained(database)
     assert (outcome.passed, outcome.numbers["past_24_months"]) == (False, True)

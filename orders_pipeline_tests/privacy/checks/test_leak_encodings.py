@@ -30,8 +30,8 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks import leak_decoding, leak_files
 from orders_pipeline.privacy.checks.contents import SLICE, SLICE_OVERLAP
 from orders_pipeline.privacy.checks.held_values import HeldValues
-from orders_pipeline.privacy.checks.leak_findings import HELD_VALUE
 from orders_pipeline.privacy.checks.leak_scan import scan_for_leaks
+from orders_pipeline.privacy.checks.leak_scanner import HELD_VALUE
 from orders_pipeline.vault.access import Vault
 
 NAME = "José Dvořák"
@@ -221,7 +221,7 @@ def test_random_bytes_in_any_encoding_look_like_nobody(database: Database, held:
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content)
     scan = scan_for_leaks(database, held, folders=[tmp_path])
-    assert (scan.places, scan.not_looked_at) == ([], {})
+    assert (scan.places, scan.not_scanned) == ([], {})
 
 
 def test_what_unpacks_without_end_is_cut_off_and_said_to_be(
@@ -241,7 +241,7 @@ def test_what_unpacks_without_end_is_cut_off_and_said_to_be(
     scan = scan_for_leaks(database, held, folders=[tmp_path])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert {where for where, why in scan.not_looked_at if "unpacks to more than 256 KB" in why} == {
+    assert {where for where, why in scan.not_scanned if "unpacks to more than 256 KB" in why} == {
         "file bomb.gz", "file nested.gz", "table public.bombs.content",
     }  # fmt: skip
     assert peak < 8 << 20
@@ -261,7 +261,7 @@ def test_a_large_compressed_file_is_looked_through_to_its_end(
     assert set(scan.found) == {
         (f"file {name}", HELD_VALUE) for name in ("end.gz", "behind.gz", "cut.gz", "only looks like one")
     }
-    assert set(scan.not_looked_at) == {("file cut.gz", "its compression is damaged or cut off")}
+    assert set(scan.not_scanned) == {("file cut.gz", "its compression is damaged or cut off")}
 
 
 @pytest.mark.parametrize("at", [0, SLICE - 8, SLICE - SLICE_OVERLAP - 4, 3 * SLICE + 17, 10 * SLICE])

@@ -21,9 +21,9 @@ from orders_pipeline.privacy.access.roles import APP
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
 from orders_pipeline.privacy.checks.held_values import HeldValues, hash_held_values
 from orders_pipeline.privacy.checks.leak_files import dagster_folders, secret_files
-from orders_pipeline.privacy.checks.leak_findings import HELD_VALUE, MAY_NOT_BE_READ, LeakScan
 from orders_pipeline.privacy.checks.leak_scan import no_copies_in_clear, scan_for_leaks
-from orders_pipeline.privacy.checks.leak_shapes import shapes_in, tell_tales
+from orders_pipeline.privacy.checks.leak_scanner import HELD_VALUE, MAY_NOT_BE_READ, LeakScan
+from orders_pipeline.privacy.checks.leak_shapes import identifying_words, shapes_in
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.rows import StoredRecord
@@ -91,7 +91,7 @@ def test_a_store_of_many_orders_in_which_nothing_leaked_is_clean(
     assert scan.rows > 100
 
 
-def test_a_planted_value_is_found_in_a_column_in_dagsters_events_and_in_a_file_by_place_and_never_repeated(
+def test_a_planted_value_is_reported_by_place_and_never_repeated(
     database: Database, vault: Vault, put_order: PutOrder, dagster_url: str, tmp_path: Path
 ):
     put_order("111-1", name="José Dvořák", stored=0)
@@ -161,7 +161,7 @@ def test_looking_is_in_the_audit_log_for_each_order_before_its_record_is_opened(
             text("select order_id, outcome, purpose from audit.entries where action = 'hash_values'")
         ).all()
     assert {row.order_id for row in written} == {f"111-{number}" for number in range(30)}
-    assert {(row.outcome, row.purpose) for row in written} == {("allowed", "look for copies in clear")}
+    assert {(row.outcome, row.purpose) for row in written} == {("allowed", "scan for copies in clear")}
     assert not every_reading_is_audited(database, account_id=SELLER).passed, "it stands in for no other reading"
 
 
@@ -197,7 +197,7 @@ def test_a_budget_that_is_spent_is_said_and_the_newest_rows_came_first(
     assert whole.found == {("table pipeline.alerts.message", HELD_VALUE): 2}
 
 
-def test_a_dagster_home_that_is_a_repository_is_looked_through_only_where_dagster_writes(tmp_path: Path):
+def test_in_a_repository_only_dagsters_own_folders_are_scanned(tmp_path: Path):
     (tmp_path / "pyproject.toml").write_text("")
     for name in ("storage", "orders_pipeline", ".git", "logs"):
         (tmp_path / name).mkdir()
@@ -243,7 +243,7 @@ def test_each_shape_is_known(leak: str, kind: str):
     ],
 )  # fmt: skip
 def test_a_value_is_told_by_what_is_rare_in_it(value: str, told: list[str]):
-    assert list(tell_tales(value)) == told
+    assert list(identifying_words(value)) == told
 
 
 def test_looking_through_a_large_file_takes_little_time(database: Database, vault: Vault, tmp_path: Path):
@@ -313,9 +313,9 @@ def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database
         scan = scan_for_leaks(_as(reader), HeldValues(vault))
     finally:
         reader.close()
-    assert scan.not_looked_at["table public.somebodys", MAY_NOT_BE_READ] == 1
-    assert scan.not_looked_at["table public.some_rows", MAY_NOT_BE_READ] == 1, "a policy hides rows"
-    assert scan.not_looked_at["table pg_largeobject", "large objects are not looked through"] == 1
+    assert scan.not_scanned["table public.somebodys", MAY_NOT_BE_READ] == 1
+    assert scan.not_scanned["table public.some_rows", MAY_NOT_BE_READ] == 1, "a policy hides rows"
+    assert scan.not_scanned["table pg_largeobject", "large objects are not looked through"] == 1
 
 
 def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
@@ -346,8 +346,8 @@ def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
         secret_files=[data / "keyring.json", data / "token", data / "no such"],
     )  # fmt: skip
     assert (outcome.passed, outcome.severity) == (False, "WARN")
-    assert outcome.notes["not_looked_at"] == "file day.zst (zstd is not opened); folder shut (it may not be read)"
-    assert outcome.notes["not_looked_at"] in outcome.description
+    assert outcome.notes["not_scanned"] == "file day.zst (zstd is not opened); folder shut (it may not be read)"
+    assert outcome.notes["not_scanned"] in outcome.description
     for left_out in (
         "vault and vault_keys", "keyring.json, token", "1 symbolic link", "DAGSTER_HOME is a repository",
         "PostgreSQL's own data files", "other databases", "what the processes print",
@@ -389,7 +389,7 @@ def test_one_table_that_cannot_be_looked_at_stops_no_other(database: Database, v
     with database.begin() as connection:
         connection.execute(text("lock table public.locked in access exclusive mode"))
         scan = scan_for_leaks(_impatient(database), values)
-    assert set(scan.not_looked_at) == {("table public.locked", "LockNotAvailable")}
+    assert set(scan.not_scanned) == {("table public.locked", "LockNotAvailable")}
     assert found(scan) == {("table public.zz.note", HELD_VALUE)}
 
 
@@ -418,7 +418,7 @@ def _as(database: AsRole) -> Database:
     return database
 
 
-def test_a_person_of_the_ui_whose_name_is_an_e_mail_address_is_no_leak_and_any_other_address_is(
+def test_only_an_actors_own_e_mail_address_is_no_leak(
     database: Database, vault: Vault, put_order: PutOrder, dagster_url: str
 ):
     put_order("111-1")

@@ -35,7 +35,7 @@ def one(database: Database, statement: str) -> Any:
         return connection.execute(text(statement)).scalar()
 
 
-def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_asked(
+def test_one_order_is_erased_here_and_at_the_warehouse_and_audited(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("111-1", queue="accepted", sent=True)
@@ -45,7 +45,7 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
         "shredded": 1,
         "warehouse_erased": 1,
         "warehouse_waiting": 0,
-        "settled": 1,
+        "shreds_completed": 1,
         "failed": 0,
         "complete": True,
     }
@@ -55,14 +55,14 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
         rows = connection.execute(
             text(
                 "select action, outcome, purpose from audit.entries where action in ('erase', 'shred', "
-                "'warehouse_erase', 'settle_shreds') order by entry_id"
+                "'warehouse_erase', 'complete_shreds') order by entry_id"
             )
         ).all()
     assert [(row.action, row.outcome) for row in rows] == [
         ("erase", "requested"),
         ("shred", "done"),
         ("warehouse_erase", "done"),
-        ("settle_shreds", "done"),
+        ("complete_shreds", "done"),
         ("erase", "done"),
     ]
     assert rows[0].purpose == "buyer, ticket 4711"
@@ -71,7 +71,7 @@ def test_one_order_is_forgotten_here_and_at_the_warehouse_and_the_log_says_who_a
         vault.reveal(account_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
 
 
-def test_a_request_that_could_not_be_finished_is_finished_by_the_retention_and_is_red_after_a_day(
+def test_retention_finishes_an_open_erasure_which_is_red_after_a_day(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("111-1", queue="accepted", sent=True)
@@ -99,19 +99,19 @@ def test_details_that_come_back_all_the_same_go_with_the_next_run(
     assert kept_ids(database) == set()
 
 
-def test_a_whole_seller_is_forgotten_with_what_was_known_then_and_goes_on_with_new_orders(
+def test_erasing_a_seller_erases_its_past_orders_only(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     for number in range(5):
         put_order(f"old-{number}", queue="queued", sent=number % 2 == 0)
-    put_order("no-details", queue="queued", kept=False)
+    put_order("no-details", queue="queued", retained=False)
     totals = erase_seller(database, vault, warehouse, account_id=SELLER, reason="authorisation ended")
     assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
     assert kept_ids(database) == set()
     assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
     derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
-    gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'forget'"
+    gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'erase'"
     assert one(database, gave_up) == 6
     assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
     put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
@@ -137,7 +137,7 @@ def test_a_seller_who_left_leaves_nothing(
 def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, order_id: str | None
 ):
-    put_order("no-details", queue="queued", kept=False)
+    put_order("no-details", queue="queued", retained=False)
     put_order("with-details", queue="queued", deliver_by=-5, sent=True)
     parked_id = "00000000-0000-0000-0000-000000000001"
     with database.transaction(SELLER) as tx:
@@ -154,7 +154,7 @@ def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
     with database.transaction(SELLER) as tx:
         # Killed right after the request was written down.
         insert_erasure(tx, order_id)
-    totals = apply_retention(database, vault, warehouse, account_id=SELLER, settle=False)
+    totals = apply_retention(database, vault, warehouse, account_id=SELLER, complete_shreds=False)
     assert totals.erasures_finished == 1
     derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
@@ -201,7 +201,7 @@ def test_without_a_warehouse_our_own_copy_goes_and_what_it_owes_stays_due(
     assert kept_ids(database) == set()
 
 
-def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details_again(
+def test_after_an_erasure_no_event_fetches_the_details_again(
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sandbox = Sandbox(time_scale=1000, floor=FloorOptions(automatic=False))
@@ -212,7 +212,7 @@ def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details
         # It waits here, not at the warehouse.
         waiting = sandbox.add_order(notify=False)
         sandbox.amazon.request_cancellation(waiting.order_id)
-        pipeline.settle()
+        pipeline.run_until_idle()
         settings = load_settings()
         vault = Vault(database, open_key_provider(settings), AuditLog(database))
         warehouse = open_warehouse(settings.require_warehouse())
@@ -229,7 +229,7 @@ def test_after_an_erasure_no_event_makes_the_pipeline_ask_amazon_for_the_details
         for order in (pushed, waiting):
             sandbox.amazon.withdraw_cancellation_request(order.order_id)
         for _ in range(3):
-            pipeline.settle()
+            pipeline.run_until_idle()
         assert pipeline.failed_runs == []
         assert kept_ids(database) == set()
         asked = one(database, "select count(*) from audit.entries where action = 'amazon_restricted_call'")

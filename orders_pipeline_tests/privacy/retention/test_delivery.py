@@ -1,4 +1,4 @@
-"""When a parcel arrived, as far as Amazon lets us know; asked with quota that nobody else wants."""
+"""When a package arrived, as far as Amazon lets us know; asked with quota that nobody else wants."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from orders_pipeline.channels.amazon.client import open_amazon
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import Package, Priority
-from orders_pipeline.privacy.retention.delivery import delivered_at, look_up_deliveries
-from orders_pipeline.privacy.retention.kept import kept
+from orders_pipeline.privacy.retention.delivery import delivered_at, fetch_deliveries
+from orders_pipeline.privacy.retention.retained import retained
 from orders_pipeline.sandbox.amazon.order import Package as SandboxPackage
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -82,11 +82,11 @@ def test_what_amazon_does_not_say_never_moves_the_limit(
 
     def limit() -> datetime:
         with database.transaction(SELLER) as tx:
-            return kept(tx, ["d"])[0].due.limit
+            return retained(tx, ["d"])[0].due.limit
 
     before, orders = limit(), _Answers(*looks)
     for _ in looks:
-        look_up_deliveries(cast(Any, orders), database, account_id=SELLER)
+        fetch_deliveries(cast(Any, orders), database, account_id=SELLER)
         with database.begin() as connection:
             connection.execute(text("update pipeline.orders set delivery_checked_at = null"))
     assert limit() <= before
@@ -95,10 +95,10 @@ def test_what_amazon_does_not_say_never_moves_the_limit(
 def test_one_order_that_cannot_be_looked_at_stops_no_other(database: Database, put_order: PutOrder):
     for name in ("a", "b"):
         put_order(name, status="SHIPPED", queue="closed", bought=30, deliver_by=20)
-    totals = look_up_deliveries(
+    totals = fetch_deliveries(
         cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, account_id=SELLER
     )
-    assert (totals.failed, totals.looked_at, totals.delivered) == (1, 1, 1)
+    assert (totals.failed, totals.examined, totals.delivered) == (1, 1, 1)
 
 
 def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
@@ -117,13 +117,13 @@ def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
             )
             order.status = "SHIPPED"
             put_order(order.order_id, status="SHIPPED", queue="closed", package="confirmed", left=3, deliver_by=-2)
-        put_order("gone", status="SHIPPED", queue="closed", kept=False)
+        put_order("gone", status="SHIPPED", queue="closed", retained=False)
         sandbox.amazon.mark_delivered("115-0000000-0000000")
-        first = look_up_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=2)
+        first = fetch_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=2)
         # Of a burst of thirty something is left for the events.
         (tokens,) = [limit.tokens for limit in client.limits.report() if limit.operation == GET_ORDER.name]
         assert tokens >= GET_ORDER.tokens_left_by(Priority.BACKFILL) - 1
-        assert 5 < first.looked_at < 30
+        assert 5 < first.examined < 30
         with database.begin() as connection:
             rows = connection.execute(
                 text(
@@ -135,10 +135,10 @@ def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
         assert abs(rows[0].delivered_at - (now - timedelta(days=3))) < timedelta(minutes=1)
         assert [row.delivered_at for row in rows[1:]] == [None] * 40
         # Those for which there was no quota are not said to be looked at.
-        assert sum(row.looked for row in rows) == first.looked_at
+        assert sum(row.looked for row in rows) == first.examined
         assert [row.looked for row in rows if row.order_id == "gone"] == [False]
-        again = look_up_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=1)
-        assert again.looked_at < 5
+        again = fetch_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=1)
+        assert again.examined < 5
         client.close()
 
 
@@ -148,5 +148,5 @@ def test_with_v0_nothing_is_asked(database: Database, put_order: PutOrder, tmp_p
     settings = load_settings(environment).require_amazon()
     client = open_amazon(settings, database, LocalKeyring(tmp_path / "other.json"))
     put_order("111-1", status="SHIPPED", queue="closed")
-    assert look_up_deliveries(client.orders, database, account_id=SELLER).supported is False
+    assert fetch_deliveries(client.orders, database, account_id=SELLER).supported is False
     client.close()

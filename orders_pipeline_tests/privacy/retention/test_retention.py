@@ -18,7 +18,7 @@ from orders_pipeline.fulfillment.rows import begin_push
 from orders_pipeline.orders.erasures import insert_erasure
 from orders_pipeline.privacy.checks.checks import nothing_past_its_time
 from orders_pipeline.privacy.retention import rows as queries
-from orders_pipeline.privacy.retention.kept import sellers_with_data
+from orders_pipeline.privacy.retention.retained import sellers_with_data
 from orders_pipeline.privacy.retention.retention import apply_retention, plan_retention
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import Vault
@@ -55,7 +55,7 @@ def a_day_of_orders(put_order: PutOrder) -> None:
     put_order("08-to-push", queue="queued", deliver_by=-1)
     put_order("09-held", queue="held", bought=20, deliver_by=10)
     put_order("10-held-too-long", queue="held", bought=40, deliver_by=29)
-    put_order("11-warehouse-only", status="CANCELLED", queue="cancelled", sent=True, kept=False)
+    put_order("11-warehouse-only", status="CANCELLED", queue="cancelled", sent=True, retained=False)
 
 
 def test_each_order_goes_by_its_rule_and_the_others_stay(
@@ -69,7 +69,7 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
         {
             Rule.CANCELLED: 1,
             Rule.NOT_OURS_TO_SHIP: 1,
-            Rule.READ_BACK: 1,
+            Rule.VERIFIED: 1,
             Rule.HARD_LIMIT: 1,
             Rule.NEVER_PUSHED: 1,
             Rule.HELD: 1,
@@ -84,13 +84,17 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
     # Whoever could still be shipped is seen to wait for an address.
     assert one(database, "select has_address from pipeline.orders where order_id = '07-never-pushed'") is False
     assert one(database, "select has_address from pipeline.orders where order_id = '08-to-push'") is True
-    assert totals.unsettled == 0
-    assert totals.settled == 6
+    assert totals.pending == 0
+    assert totals.completed_shreds == 6
     outcome = nothing_past_its_time(database, account_id=SELLER)
-    assert (outcome.passed, outcome.numbers["kept_in_vault"], outcome.numbers["kept_at_warehouse"]) == (True, 4, 2)
+    assert (outcome.passed, outcome.numbers["retained_in_vault"], outcome.numbers["retained_at_warehouse"]) == (
+        True,
+        4,
+        2,
+    )
     # Again: nothing is left to do.
     again = run(database, vault, warehouse)
-    assert sum(again.shredded.values()) == again.warehouse_asked == again.settled == 0
+    assert sum(again.shredded.values()) == again.warehouse_asked == again.completed_shreds == 0
 
 
 def test_the_dry_run_changes_nothing_and_looks_ahead(database: Database, put_order: PutOrder):
@@ -148,7 +152,7 @@ class _ImpatientDatabase(Database):
             yield connection
 
 
-def test_a_warehouse_that_fails_is_asked_until_it_has_erased_and_the_check_waits_for_it(
+def test_a_failing_warehouse_is_asked_until_it_has_erased(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     for order_id in ("w-1", "w-2"):
@@ -163,7 +167,7 @@ def test_a_warehouse_that_fails_is_asked_until_it_has_erased_and_the_check_waits
     with database.begin() as connection:
         connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '3 hours'"))
         connection.execute(text(DUE_NOW))
-    run(database, vault, warehouse, settle=False)
+    run(database, vault, warehouse, run_until_idle=False)
     assert (
         one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
     )
@@ -232,7 +236,7 @@ def test_an_order_sent_again_after_its_erasure_is_erased_again(
     run(database, vault, warehouse)
     with database.transaction(SELLER) as tx:
         begin_push(tx, order_id="w-1", content_hash="x")
-    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["retained_at_warehouse"] == 1
     run(database, vault, warehouse)
     assert warehouse.erased == ["w-1", "w-1"]
 
@@ -257,13 +261,15 @@ def test_parked_messages_go_when_their_time_is_up_or_they_were_used(
     assert one(database, "select count(*) from vault.records where kind = 'parked_message'") == 1
 
 
-def test_after_eighteen_months_nothing_of_an_order_is_left_but_never_before_the_buyers_data(
+def test_an_order_is_purged_after_eighteen_months_and_after_its_pii(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("old", status="SHIPPED", queue="closed", bought=600, left=590, deliver_by=590, package="confirmed",
-              sent=True, kept=False)  # fmt: skip
-    put_order("old-at-warehouse", status="SHIPPED", queue="closed", bought=600, deliver_by=590, sent=True, kept=False)
-    put_order("young", status="SHIPPED", queue="closed", bought=500, deliver_by=490, kept=False)
+              sent=True, retained=False)  # fmt: skip
+    put_order(
+        "old-at-warehouse", status="SHIPPED", queue="closed", bought=600, deliver_by=590, sent=True, retained=False
+    )
+    put_order("young", status="SHIPPED", queue="closed", bought=500, deliver_by=490, retained=False)
     warehouse.answers["old-at-warehouse"] = WarehouseUnavailable("away")
     totals = run(database, vault, warehouse)
     assert totals.purged["orders"] == 1
@@ -324,7 +330,7 @@ def test_the_warehouses_clock_is_believed_between_the_purchase_and_its_report_on
     assert nothing_past_its_time(database, account_id=SELLER).passed
 
 
-def test_the_rest_of_an_order_keeps_its_address_at_the_warehouse_until_it_can_be_sent(
+def test_a_partly_shipped_order_keeps_its_address_at_the_warehouse(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("p", status="PARTIALLY_SHIPPED", queue="accepted", package="confirmed", bought=30, left=28.5,
@@ -333,7 +339,7 @@ def test_the_rest_of_an_order_keeps_its_address_at_the_warehouse_until_it_can_be
     assert warehouse.erased == []
 
 
-def test_a_parcel_that_amazon_was_told_of_and_that_will_not_travel_is_still_open(
+def test_a_package_that_amazon_was_told_of_and_that_will_not_travel_is_still_open(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
 ):
     put_order("v", status="SHIPPED", queue="closed", package="voided", bought=15, left=12, deliver_by=7.5, sent=True)
@@ -349,8 +355,8 @@ def test_the_dry_run_says_what_the_run_then_does(
 ):
     # Old, and its details go in the same run; old, without details; young, of a seller who left.
     put_order("old-1", status="SHIPPED", queue="closed", bought=600, deliver_by=590)
-    put_order("old-2", status="SHIPPED", queue="closed", bought=600, deliver_by=590, kept=False)
-    put_order("left-1", status="SHIPPED", queue="closed", bought=20, deliver_by=15, kept=False)
+    put_order("old-2", status="SHIPPED", queue="closed", bought=600, deliver_by=590, retained=False)
+    put_order("left-1", status="SHIPPED", queue="closed", bought=20, deliver_by=15, retained=False)
     with database.transaction(SELLER) as tx:
         insert_erasure(tx, None, everything=True)
         tx.execute(text("update pipeline.erasures set shredded_at = clock_timestamp()"))
@@ -371,12 +377,12 @@ def test_the_dry_run_says_what_the_run_then_does(
             )
         )
     planned = plan_retention(database, account_id=SELLER)
-    totals = run(database, vault, warehouse, settle=False)
+    totals = run(database, vault, warehouse, run_until_idle=False)
     assert planned.counts["orders", Rule.NON_PII] == totals.purged["orders"] == 3
     assert planned.counts["parked_message", Rule.PARKED_MESSAGE] == totals.shredded[Rule.PARKED_MESSAGE] == 6000
 
 
-def test_a_key_that_cannot_be_rotated_stops_neither_the_shredding_nor_what_comes_after(
+def test_a_key_that_cannot_be_rotated_does_not_stop_the_shredding(
     database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, monkeypatch: pytest.MonkeyPatch
 ):
     def refuses(self: LocalKeyring) -> str:
@@ -385,12 +391,12 @@ def test_a_key_that_cannot_be_rotated_stops_neither_the_shredding_nor_what_comes
     put_order("c-1", status="CANCELLED", queue="cancelled", sent=True)
     monkeypatch.setattr(LocalKeyring, "add_key", refuses)
     totals = run(database, vault, warehouse)
-    assert (sum(totals.shredded.values()), totals.settled, totals.unsettled) == (1, 0, 1)
+    assert (sum(totals.shredded.values()), totals.completed_shreds, totals.pending) == (1, 0, 1)
     assert warehouse.erased == ["c-1"]
     told = "select message from pipeline.alerts where key = 'shreds.unsettled' and closed_at is null"
     assert "make an alias" in one(database, told)
     monkeypatch.undo()
-    assert run(database, vault, warehouse).settled == 1
+    assert run(database, vault, warehouse).completed_shreds == 1
     assert one(database, told) is None
 
 

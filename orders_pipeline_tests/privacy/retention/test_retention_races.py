@@ -16,7 +16,7 @@ from orders_pipeline.privacy.checks.checks import erased_within_the_day, nothing
 from orders_pipeline.privacy.erasure.erasure import ErasureTotals, erase_order, erase_seller
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.privacy.retention.kept import kept, next_kept
+from orders_pipeline.privacy.retention.retained import next_retained, retained
 from orders_pipeline.privacy.retention.retention import apply_retention
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import Vault
@@ -59,13 +59,13 @@ def queued_past_its_window(world: World) -> str:
 def test_an_order_that_was_pushed_since_the_look_keeps_what_it_needs(world: World):
     order_id = queued_past_its_window(world)
     with world.database.transaction(SELLER) as tx:
-        page = next_kept(tx, "")
+        page = next_retained(tx, "")
     assert page[0].due.rule is Rule.NEVER_PUSHED
     world.act()
     shred_due(
         world.database, world.vault, account_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals()
     )
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "accepted"
     assert kept_ids(world.database) == {order_id}
 
@@ -73,7 +73,7 @@ def test_an_order_that_was_pushed_since_the_look_keeps_what_it_needs(world: Worl
 def test_details_that_were_fetched_anew_since_the_look_stay(world: World):
     order_id = queued_past_its_window(world)
     with world.database.transaction(SELLER) as tx:
-        page = next_kept(tx, "")
+        page = next_retained(tx, "")
     # Amazon moves the window, and the details come anew.
     world.amazon.change_status(order_id, "UNSHIPPED")
     world.hear()
@@ -83,7 +83,7 @@ def test_details_that_were_fetched_anew_since_the_look_stay(world: World):
     shred_due(
         world.database, world.vault, account_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals()
     )
-    world.settle()
+    world.run_until_idle()
     assert world.state(order_id) == "accepted"
 
 
@@ -95,11 +95,11 @@ def test_an_order_that_loses_its_address_before_it_was_shipped_is_told_to_a_pers
     # Until it is over at Amazon.
     world.amazon.cancel(order_id)
     world.hear()
-    world.settle()
+    world.run_until_idle()
     assert "order.erased" not in world.alerts()
 
 
-def test_an_order_that_is_erased_before_it_is_known_is_looked_at_once_and_never_pushed(world: World):
+def test_an_order_erased_before_it_is_known_is_never_pushed(world: World):
     order_id = world.order(hear=False)
     assert erase(world, order_id).complete
     world.amazon.notify(order_id)
@@ -115,7 +115,7 @@ def test_an_order_that_is_erased_before_it_is_known_is_looked_at_once_and_never_
     assert order_id not in world.warehouse.orders
 
 
-def test_an_order_that_is_erased_while_its_push_is_in_flight_is_given_up_and_asked_for_no_more(world: World):
+def test_an_order_erased_during_its_push_is_given_up(world: World):
     order_id = world.order()
     world.faults.fail("push", WarehouseUnavailable("away"))
     world.sync()
@@ -147,7 +147,7 @@ def test_an_order_that_is_erased_while_amazon_is_asked_is_not_stored(world: Worl
     world.fetch()
     assert totals[0].complete
     assert kept_ids(world.database) == set()
-    world.settle()
+    world.run_until_idle()
     assert kept_ids(world.database) == set()
     assert order_id not in world.warehouse.orders
 
@@ -158,7 +158,7 @@ def test_a_seller_who_left_and_is_listed_again_is_not_pushed_again(world: World)
     apply_retention(world.database, world.vault, world.wms, account_id=SELLER)
     assert one(world.database, "select count(*) from pipeline.orders") == 0
     world.sweep()
-    world.settle()
+    world.run_until_idle()
     assert kept_ids(world.database) == set()
     assert world.calls(order_id)["push"] == 1
 
@@ -207,7 +207,7 @@ def test_an_order_that_is_sent_again_is_kept_there_whether_or_not_an_answer_came
     assert warehouse.erased == ["r"]
     with database.transaction(SELLER) as tx:
         begin_push(tx, order_id="r", content_hash="y")
-    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["retained_at_warehouse"] == 1
 
 
 def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
@@ -224,8 +224,8 @@ def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
     apply_retention(database, vault, warehouse, account_id=SELLER)
     assert warehouse.erased == []
     with database.transaction(SELLER) as tx:
-        (order,) = kept(tx, ["r"])
-    assert (order.at_warehouse, order.erase_asked) == (True, False)
+        (order,) = retained(tx, ["r"])
+    assert (order.at_warehouse, order.erasure_requested) == (True, False)
 
 
 def test_what_is_sent_while_the_warehouse_erases_counts_as_kept(
@@ -242,11 +242,11 @@ def test_what_is_sent_while_the_warehouse_erases_counts_as_kept(
 
     monkeypatch.setattr(warehouse, "erase_pii", erases_and_is_sent_anew)
     apply_retention(database, vault, warehouse, account_id=SELLER)
-    assert nothing_past_its_time(database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert nothing_past_its_time(database, account_id=SELLER).numbers["retained_at_warehouse"] == 1
     assert erased_within_the_day(database, account_id=SELLER).passed
 
 
-def test_an_order_that_arrives_after_the_warehouse_said_it_knows_none_is_erased_by_the_next_run(
+def test_an_order_that_arrives_late_at_the_warehouse_is_erased_by_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     order_id = world.order()
@@ -261,7 +261,7 @@ def test_an_order_that_arrives_after_the_warehouse_said_it_knows_none_is_erased_
     monkeypatch.setattr(world.wms, "push", arrives_late)
     world.sync()
     assert not world.warehouse.orders[order_id].erased, "the erasure found nothing there yet"
-    assert nothing_past_its_time(world.database, account_id=SELLER).numbers["kept_at_warehouse"] == 1
+    assert nothing_past_its_time(world.database, account_id=SELLER).numbers["retained_at_warehouse"] == 1
     apply_retention(world.database, world.vault, world.wms, account_id=SELLER)
     assert world.warehouse.orders[order_id].erased
 
@@ -274,7 +274,7 @@ def test_the_alert_of_an_erased_order_that_never_was_to_be_sent_ends_with_the_or
     assert "order.erased" in world.alerts()
     world.amazon.cancel(order_id)
     world.hear()
-    world.settle()
+    world.run_until_idle()
     assert "order.erased" not in world.alerts()
 
 

@@ -138,9 +138,7 @@ def test_no_key_is_in_the_representation_of_anything(keyring: LocalKeyring) -> N
     assert repr(wrapped.blob) not in shown
 
 
-def test_a_process_that_is_killed_while_it_writes_leaves_no_key_that_outlives_the_next_change(
-    keyring: LocalKeyring, tmp_path: Path
-) -> None:
+def test_a_process_killed_while_writing_leaves_no_old_key_behind(keyring: LocalKeyring, tmp_path: Path) -> None:
     keyring.current_key_id()
     program = (
         "import os; from pathlib import Path; from orders_pipeline.vault.providers.keyring import LocalKeyring; "

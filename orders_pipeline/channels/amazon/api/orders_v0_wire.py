@@ -139,6 +139,6 @@ def _money(value: Fields) -> Money | None:
     return value.money("Amount", "CurrencyCode")
 
 
-def _capitals(told: str | None) -> str | None:
+def _capitals(spelling: str | None) -> str | None:
     """SecondDay → SECOND_DAY."""
-    return _WORD.sub("_", told).upper() if told else None
+    return _WORD.sub("_", spelling).upper() if spelling else None

@@ -16,8 +16,8 @@ def read_entries(
     orders: list[Order] = []
     unreadable: list[UnreadableEntry] = []
     for entry in entries:
-        told_id = entry.text(id_field)
-        order_id = told_id if told_id is not None and is_order_id(told_id) else None
+        named_id = entry.text(id_field)
+        order_id = named_id if named_id is not None and is_order_id(named_id) else None
         if order_id is None:
             unreadable.append(UnreadableEntry(None, f"{entry.path}.{id_field} is missing or unreadable"))
             continue

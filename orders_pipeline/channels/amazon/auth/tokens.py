@@ -41,12 +41,12 @@ class Issued:
     life_seconds: float
 
 
-def life_of(told: object) -> float:
+def life_of(given: object) -> float:
     """Seconds that a token lives, as the answer told it: an hour if it did not, within a minute and a day if it did."""
-    if not isinstance(told, int | float) or isinstance(told, bool) or not told > 0:
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given > 0:
         return DEFAULT_LIFE_SECONDS
     # Compared before it becomes a float: an integer of hundreds of digits is none.
-    return float(min(max(told, SHORTEST_LIFE_SECONDS), LONGEST_LIFE_SECONDS))
+    return float(min(max(given, SHORTEST_LIFE_SECONDS), LONGEST_LIFE_SECONDS))
 
 
 Obtain = Callable[[Deadline], Issued]

@@ -47,7 +47,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _ErrorBody:
     """Amazon's first error, as far as it is safe to keep: of bounded length, and visible characters alone."""
 
     code: str | None
@@ -73,13 +73,13 @@ def read_answer(reply: Reply, operation: Operation, seller_id: str) -> Answer:
                 request_id=request_id,
             )
         if body.get("errors") and not body.get("payload"):
-            told = _told(body)
+            refusal = _error_body(body)
             raise AmazonProtocolError(
-                f"{_where(operation, status, seller_id, request_id)}, but with errors ({told.code}). Nothing was taken "
-                "from it. Report it to Amazon with the request id if it goes on.",
+                f"{_where(operation, status, seller_id, request_id)}, but with errors ({refusal.code}). Nothing was "
+                "taken from it. Report it to Amazon with the request id if it goes on.",
                 operation=operation.name,
                 status=status,
-                code=told.code,
+                code=refusal.code,
                 request_id=request_id,
             )
         return Answer(body, request_id)
@@ -91,7 +91,7 @@ def read_answer(reply: Reply, operation: Operation, seller_id: str) -> Answer:
             status=status,
             request_id=request_id,
         )
-    raise _error(operation, status, seller_id, request_id, _told(body))
+    raise _error(operation, status, seller_id, request_id, _error_body(body))
 
 
 def protocol_error(operation: Operation, seller_id: str, request_id: str | None, problem: str) -> AmazonProtocolError:
@@ -114,12 +114,14 @@ def no_answer(operation: Operation, seller_id: str, failure: str) -> AmazonUnava
     )
 
 
-def _error(operation: Operation, status: int, seller_id: str, request_id: str | None, told: _Told) -> AmazonError:
+def _error(
+    operation: Operation, status: int, seller_id: str, request_id: str | None, refusal: _ErrorBody
+) -> AmazonError:
     where = _where(operation, status, seller_id, request_id)
     if status in (401, 403):
-        return _auth_error(operation, status, where, request_id, told)
+        return _auth_error(operation, status, where, request_id, refusal)
     kind: type[AmazonError]
-    code = told.code
+    code = refusal.code
     if status == 429:
         kind, problem = (
             AmazonThrottled,
@@ -133,7 +135,7 @@ def _error(operation: Operation, status: int, seller_id: str, request_id: str | 
             AmazonUnavailable,
             ("Amazon's service fails. It is tried again; if it goes on, look at Amazon's status page"),
         )
-    elif status == 404 and told.has_errors:
+    elif status == 404 and refusal.has_errors:
         kind, problem = (
             AmazonNotFound,
             ("Amazon does not know it, or not for this seller. Compare the seller and the region with the order's"),
@@ -148,17 +150,19 @@ def _error(operation: Operation, status: int, seller_id: str, request_id: str | 
         )
     else:
         kind = AmazonConflict if status == 409 else AmazonBadRequest
-        if PACKAGE_TO_UPDATE_NOT_FOUND in told.message:
+        if PACKAGE_TO_UPDATE_NOT_FOUND in refusal.message:
             code = PACKAGE_TO_UPDATE_NOT_FOUND
-        said = f" Amazon says: {bounded_text(redact(told.message), SENTENCE_CHARACTERS)}" if told.message else ""
+        said = f" Amazon says: {bounded_text(redact(refusal.message), SENTENCE_CHARACTERS)}" if refusal.message else ""
         problem = f"what was sent is not accepted ({code or 'no code'}); sending it again cannot help.{said}"
     return kind(
         f"{where}: {problem.rstrip('.')}.", operation=operation.name, status=status, code=code, request_id=request_id
     )
 
 
-def _auth_error(operation: Operation, status: int, where: str, request_id: str | None, told: _Told) -> AmazonAuthError:
-    said = f"{told.message} {told.details}".lower()
+def _auth_error(
+    operation: Operation, status: int, where: str, request_id: str | None, refusal: _ErrorBody
+) -> AmazonAuthError:
+    said = f"{refusal.message} {refusal.details}".lower()
     kind: type[AmazonAuthError] = AmazonAuthError
     if "secret" in said and "expired" in said:
         kind, problem = (
@@ -193,7 +197,7 @@ def _auth_error(operation: Operation, status: int, where: str, request_id: str |
                 "AMAZON_REGION"
             ),
         )
-    elif told.has_errors:
+    elif refusal.has_errors:
         kind, problem = (
             AmazonRoleMissing,
             (
@@ -206,7 +210,9 @@ def _auth_error(operation: Operation, status: int, where: str, request_id: str |
             "it was refused before it reached the API. Look at AMAZON_SPAPI_ENDPOINT, and whether the seller's account "
             "is active"
         )
-    return kind(f"{where}: {problem}.", operation=operation.name, status=status, code=told.code, request_id=request_id)
+    return kind(
+        f"{where}: {problem}.", operation=operation.name, status=status, code=refusal.code, request_id=request_id
+    )
 
 
 def _role(operation: Operation) -> str:
@@ -230,13 +236,13 @@ def _json_object(reply: Reply) -> tuple[dict[str, Any] | None, str]:
     return (body, "") if isinstance(body, dict) else (None, "the body is not a JSON object")
 
 
-def _told(body: Mapping[str, Any] | None) -> _Told:
+def _error_body(body: Mapping[str, Any] | None) -> _ErrorBody:
     errors = body.get("errors") if body else None
     first = errors[0] if isinstance(errors, list) and errors else None
     if not isinstance(first, dict):
-        return _Told(None, "", "", has_errors=False)
+        return _ErrorBody(None, "", "", has_errors=False)
     code = first.get("code")
-    return _Told(
+    return _ErrorBody(
         # "Invalid Input" with a space is confirmShipment's own spelling (facts §1).
         bounded_text(code.replace(" ", ""), CODE_CHARACTERS) if isinstance(code, str) else None,
         bounded_text(first.get("message"), READ_CHARACTERS) or "",

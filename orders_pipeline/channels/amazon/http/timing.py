@@ -67,14 +67,14 @@ class AmazonClock:
         if not date_header:
             return
         try:
-            told = parsedate_to_datetime(date_header)
-            if told.tzinfo is None:
+            date = parsedate_to_datetime(date_header)
+            if date.tzinfo is None:
                 return
-            told = told.astimezone(UTC)
+            date = date.astimezone(UTC)
         except (ValueError, TypeError, IndexError, OverflowError):
             return
         here = self.timing.now()
-        seen = min(max(told - here, -FURTHEST_OFFSET), FURTHEST_OFFSET)
+        seen = min(max(date - here, -FURTHEST_OFFSET), FURTHEST_OFFSET)
         # Each answer shows the least that the offset can be: the greatest of those that agree comes nearest to it.
         agrees = self.known and abs(seen - self.offset) < DATE_RESOLUTION
         self.offset = max(seen, self.offset) if agrees else seen

@@ -35,7 +35,7 @@ from orders_pipeline.channels.amazon.http.sessions import (
     check_endpoint,
 )
 from orders_pipeline.channels.amazon.http.timing import AmazonClock, Deadline, Timing
-from orders_pipeline.channels.amazon.quota.limits import Grant, Limits
+from orders_pipeline.channels.amazon.quota.limits import Limits, Permit
 from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.http.replies import NoReply, Reply, exchange
 from orders_pipeline.model.order import Priority
@@ -129,7 +129,7 @@ class Transport:
 
     def _send(self, request: Request, token: str, priority: Priority, deadline: Deadline) -> Answer:
         operation = request.operation
-        grant = self._limits.acquire(operation, priority, deadline)
+        permit = self._limits.acquire(operation, priority, deadline)
         try:
             reply = exchange(
                 self._session,
@@ -146,15 +146,15 @@ class Transport:
         except NoReply as error:
             self._limits.failed(operation)
             raise no_answer(operation, self.seller_id, str(error)) from None
-        self._learn(operation, grant, reply)
+        self._learn(operation, permit, reply)
         return read_answer(reply, operation, self.seller_id)
 
-    def _learn(self, operation: Operation, grant: Grant, reply: Reply) -> None:
+    def _learn(self, operation: Operation, permit: Permit, reply: Reply) -> None:
         self.clock.learn(reply.headers.get("Date"))
         if reply.status == 429:
             self._limits.throttled(operation)
         elif reply.status >= 500:
             self._limits.failed(operation)
         else:
-            self._limits.succeeded(operation, grant)
-        self._limits.learn_rate(operation, grant, reply.headers.get(RATE_LIMIT))
+            self._limits.succeeded(operation, permit)
+        self._limits.learn_rate(operation, permit, reply.headers.get(RATE_LIMIT))

@@ -46,7 +46,7 @@ NO_SELLER = "(application)"
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Permit:
     """Leave to send one request now. `rate` is the one that the token was paced by."""
 
     rate: float
@@ -99,7 +99,7 @@ class Limits:
         self._timing = timing or Timing()
         self._checked: set[str] = set()
 
-    def acquire(self, operation: Operation, priority: Priority, deadline: Deadline) -> Grant:
+    def acquire(self, operation: Operation, priority: Priority, deadline: Deadline) -> Permit:
         """Wait for a token. Raises LimitNotBefore, nothing taken, if none comes before the deadline."""
         key = self._key(operation)
         waited = 0.0
@@ -110,7 +110,7 @@ class Limits:
             )
             if take.granted:
                 if take.wait <= 0 or self._wait_for_turn(key, take):
-                    return Grant(take.rate, take.epoch, take.consecutive_failures)
+                    return Permit(take.rate, take.epoch, take.consecutive_failures)
                 continue
             if take.breaker_open or take.wait > deadline.remaining:
                 raise self._not_before(operation, take)
@@ -118,7 +118,7 @@ class Limits:
             self._timing.sleep(pause)
             waited += pause
 
-    def learn_rate(self, operation: Operation, grant: Grant, header: str | None) -> None:
+    def learn_rate(self, operation: Operation, permit: Permit, header: str | None) -> None:
         """Follow `x-amzn-RateLimit-Limit`, the rate that applies now, within what Amazon could mean."""
         if not header:
             return
@@ -129,9 +129,9 @@ class Limits:
         if not math.isfinite(rate) or rate <= 0:
             return
         rate = operation.plausible_rate(rate)
-        if math.isclose(rate, grant.rate, rel_tol=1e-6):
+        if math.isclose(rate, permit.rate, rel_tol=1e-6):
             return
-        logger.info("Amazon announces %s requests a second for %s (until now %s)", rate, operation.name, grant.rate)
+        logger.info("Amazon announces %s requests a second for %s (until now %s)", rate, operation.name, permit.rate)
         with self._connection() as connection:
             store.set_rate(connection, self._key(operation), rate)
 
@@ -153,9 +153,9 @@ class Limits:
                 connection, self._key(operation), jitter=random.uniform(0, BLOCK_JITTER), breaker=_BREAKER
             )
 
-    def succeeded(self, operation: Operation, grant: Grant) -> None:
+    def succeeded(self, operation: Operation, permit: Permit) -> None:
         """Any other answer: the service works. Costs nothing unless there were failures before."""
-        if grant.consecutive_failures:
+        if permit.consecutive_failures:
             with self._connection() as connection:
                 store.record_succeeded(connection, self._key(operation))
 

@@ -95,7 +95,7 @@ _TAKE = text(
 )
 
 # Why a take was not granted, and when to come again.
-_LOOK = text(
+_CURRENT = text(
     f"""
     select case
             when breaker_open_until > clock_timestamp() then extract(epoch from breaker_open_until - clock_timestamp())
@@ -219,7 +219,7 @@ def take(
     taken = connection.execute(
         _TAKE, {**wanted, "patience": patience, "waited": waited, "probe_seconds": probe_seconds}
     ).one_or_none()
-    row = taken or connection.execute(_LOOK, wanted).one_or_none()
+    row = taken or connection.execute(_CURRENT, wanted).one_or_none()
     if row is None:
         return None
     return Take(

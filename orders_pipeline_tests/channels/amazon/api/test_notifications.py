@@ -103,9 +103,9 @@ def test_a_queue_that_amazon_cannot_deliver_to_is_refused_before_anything_is_sen
 def test_the_doctor_finds_a_healthy_account_in_order(open_sandboxed: OpenSandboxed, unsubscribed: Sandbox) -> None:
     client = open_sandboxed()
     subscribe(client, unsubscribed.queue.arn)
-    findings = check_amazon(client, account(), unsubscribed.queue.arn)
-    assert [one.subject for one in findings if not one.ok] == []
-    assert [one.subject for one in findings] == [
+    results = check_amazon(client, account(), unsubscribed.queue.arn)
+    assert [one.subject for one in results if not one.ok] == []
+    assert [one.subject for one in results] == [
         "credentials", "order role", "personal data role", "marketplaces", "subscription", "clock",
     ]  # fmt: skip
 

@@ -33,7 +33,7 @@ GIFT = {
 
 
 @pytest.mark.parametrize("orders_api", VERSIONS)
-def test_an_order_comes_with_its_address_and_its_buyers_texts_only_when_they_are_asked_for(
+def test_personal_data_comes_only_when_requested(
     open_sandboxed: OpenSandboxed, sandbox: Sandbox, orders_api: OrdersApi
 ) -> None:
     placed = sandbox.add_order(items=[GIFT, {}])
@@ -305,7 +305,7 @@ def test_v0_says_in_the_log_when_its_end_is_near(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("orders_api", VERSIONS)
-def test_a_verification_is_read_in_both_versions_and_what_the_buyer_filled_in_is_not(
+def test_a_verification_is_read_without_the_buyers_answers(
     open_sandboxed: OpenSandboxed, sandbox: Sandbox, orders_api: OrdersApi
 ) -> None:
     placed = sandbox.add_order(verification="Pending", merchant_reviews=True, dosage_label=True)

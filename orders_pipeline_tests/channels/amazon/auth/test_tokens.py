@@ -138,9 +138,7 @@ def test_a_token_sealed_under_a_key_that_is_gone_is_obtained_anew(
     assert cache_of(database, other_keys).current("access", mint, deadline()) == "token-2"
 
 
-def test_during_a_rotation_the_new_secret_is_tried_first_then_the_old_and_what_works_is_kept(
-    open_canned: OpenCanned, amazon: CannedAmazon
-) -> None:
+def test_during_a_rotation_the_new_secret_is_tried_first(open_canned: OpenCanned, amazon: CannedAmazon) -> None:
     client = open_canned(client_secret=SecretStr("secret-new"), previous_client_secret=SecretStr("secret-old"))
     amazon.login_answers = [
         Canned(401, {"error": "invalid_client", "error_description": "Client authentication failed"}),
@@ -163,7 +161,7 @@ def test_during_a_rotation_the_new_secret_is_tried_first_then_the_old_and_what_w
         (400, "invalid_request", AmazonAuthError, "AMAZON_LWA_"),
     ],
 )
-def test_a_final_refusal_of_the_login_says_what_to_do_and_is_not_asked_again_for_a_while(
+def test_a_final_login_refusal_says_what_to_do_and_is_remembered(
     open_canned: OpenCanned, amazon: CannedAmazon, naps: Naps, status: int, code: str,
     kind: type[AmazonAuthError], hint: str,
 ) -> None:  # fmt: skip

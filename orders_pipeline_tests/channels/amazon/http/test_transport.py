@@ -80,7 +80,7 @@ def test_a_request_carries_the_token_an_agent_and_time_outs(client: AmazonClient
         Canned(error=requests.exceptions.ChunkedEncodingError("broken")),
     ],
 )
-def test_a_failing_service_is_tried_again_with_full_jitter_and_never_taken_for_an_empty_answer(
+def test_a_failing_service_is_retried_and_never_an_empty_answer(
     client: AmazonClient, amazon: CannedAmazon, naps: Naps, failure: Canned
 ) -> None:
     amazon.lay(failure, failure, Canned(body=ORDER))
@@ -112,7 +112,7 @@ def test_a_failing_service_is_tried_again_with_full_jitter_and_never_taken_for_a
         (Canned(403, {"message": "Forbidden"}), AmazonAuthError, 403),
     ],
 )
-def test_an_answer_that_is_none_is_a_typed_error_with_the_request_id_and_without_its_body(
+def test_a_malformed_response_is_a_typed_error_without_its_body(
     client: AmazonClient, amazon: CannedAmazon, caplog: pytest.LogCaptureFixture, failure: Canned,
     kind: type[AmazonError], status: int | None,
 ) -> None:  # fmt: skip
@@ -250,7 +250,7 @@ def test_an_answer_for_another_order_is_not_believed(client: AmazonClient, amazo
 
 
 @pytest.mark.parametrize("field", ["orderId", "lastUpdatedTime", "orderItems"])
-def test_an_order_without_what_it_cannot_do_without_is_an_error_that_names_the_field(
+def test_an_order_without_a_required_field_is_an_error_that_names_it(
     client: AmazonClient, amazon: CannedAmazon, field: str
 ) -> None:
     body: dict[str, Any] = {"order": {name: value for name, value in ORDER["order"].items() if name != field}}
@@ -261,7 +261,7 @@ def test_an_order_without_what_it_cannot_do_without_is_an_error_that_names_the_f
     assert "Jane" not in str(error)
 
 
-def test_the_audit_record_comes_before_the_restricted_call_and_without_it_nothing_is_sent(
+def test_no_restricted_call_is_sent_without_its_audit_entry(
     client: AmazonClient, amazon: CannedAmazon, audit: Recorded
 ) -> None:
     amazon.lay(Canned(body=ORDER))

@@ -8,8 +8,8 @@ import pytest
 
 from orders_pipeline.intake.rechecks import RECHECK_DELAYS
 from orders_pipeline.operations.replay import recover_order
+from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import SELLER
-from orders_pipeline_tests.told import tell
 from orders_pipeline_tests.world import World
 
 
@@ -19,9 +19,9 @@ def _later(world: World, rounds: int = len(RECHECK_DELAYS) + 1) -> None:
         world.sync()
 
 
-def test_a_forged_cancellation_stops_the_order_at_once_and_amazons_word_lets_it_go_on(world: World):
+def test_a_forged_cancellation_stops_the_order_until_amazon_answers(world: World):
     order_id = world.accepted()
-    tell(world, order_id, "Canceled")
+    announce(world, order_id, "Canceled")
     world.absorb()
     world.derive()
     world.act()
@@ -47,7 +47,7 @@ def test_no_forged_end_before_the_real_message_keeps_an_order_from_the_warehouse
     world: World, status: str, fulfilled_by: str
 ):
     order_id = world.order(hear=False)
-    tell(world, order_id, status, datetime.now(UTC) + timedelta(minutes=4), fulfilled_by=fulfilled_by)
+    announce(world, order_id, status, datetime.now(UTC) + timedelta(minutes=4), fulfilled_by=fulfilled_by)
     world.sync()
     world.hear()
     world.sync()
@@ -59,7 +59,7 @@ def test_no_forged_end_of_an_accepted_order_ends_it(world: World):
     order_id = world.accepted()
     for status in ("Shipped", "Canceled"):
         for fulfilled_by in ("MERCHANT", "AMAZON"):
-            tell(world, order_id, status, datetime.now(UTC), fulfilled_by=fulfilled_by)
+            announce(world, order_id, status, datetime.now(UTC), fulfilled_by=fulfilled_by)
     world.sync()
     _later(world)
     assert world.state(order_id) == "accepted"
@@ -67,9 +67,9 @@ def test_no_forged_end_of_an_accepted_order_ends_it(world: World):
 
 def test_a_time_from_the_future_outranks_no_answer(world: World):
     order_id = world.order(status="Pending")
-    tell(world, order_id, "Pending", datetime(2099, 1, 1, tzinfo=UTC))
+    announce(world, order_id, "Pending", datetime(2099, 1, 1, tzinfo=UTC))
     world.sync()
-    tell(world, order_id, "Shipped", datetime(2099, 1, 1, tzinfo=UTC))
+    announce(world, order_id, "Shipped", datetime(2099, 1, 1, tzinfo=UTC))
     world.amazon.change_status(order_id, "UNSHIPPED")
     world.hear()
     world.sync()
@@ -77,9 +77,9 @@ def test_a_time_from_the_future_outranks_no_answer(world: World):
     assert world.alerts() == {}
 
 
-def test_an_answer_older_than_its_event_is_asked_for_again_and_nothing_is_pushed_meanwhile(world: World):
+def test_an_answer_older_than_its_event_is_rechecked_before_any_push(world: World):
     order_id = world.order(hear=False)
-    tell(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(seconds=90))
+    announce(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(seconds=90))
     world.sync()
     due = world.one("pipeline.orders", order_id).fetch_due_at - world.database.now()
     assert timedelta(seconds=50) < due < timedelta(minutes=2)
@@ -92,9 +92,9 @@ def test_an_answer_older_than_its_event_is_asked_for_again_and_nothing_is_pushed
     assert world.one("pipeline.orders", order_id).fetch_due_at is None
 
 
-def test_a_change_that_amazon_never_shows_is_asked_for_a_few_times_then_told_and_the_order_goes_on(world: World):
+def test_a_change_that_amazon_never_shows_is_an_alert_and_holds_nothing(world: World):
     order_id = world.order(hear=False)
-    tell(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(seconds=90))
+    announce(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(seconds=90))
     world.sync()
     _later(world)
     assert world.state(order_id) == "accepted"
@@ -107,7 +107,7 @@ def test_a_change_that_amazon_never_shows_is_asked_for_a_few_times_then_told_and
     assert "order.answer_older" not in world.alerts()
 
 
-def test_whoever_ships_it_is_asked_for_again_and_then_the_order_is_held_with_an_alert(world: World):
+def test_an_order_without_fulfiller_is_rechecked_and_then_held(world: World):
     world.ports.alter = lambda body: body["fulfillment"].pop("fulfilledBy")
     order_id = world.order()
     world.sync()
@@ -128,7 +128,7 @@ def test_whoever_ships_it_is_asked_for_again_and_then_the_order_is_held_with_an_
 def test_an_order_held_until_amazon_said_that_it_ships_it_is_over_for_us(world: World):
     world.ports.alter = lambda body: body["fulfillment"].pop("fulfilledBy")
     order_id = world.order(hear=False, fulfilled_by="AFN")
-    tell(world, order_id, "Unshipped", fulfilled_by="UNKNOWN")
+    announce(world, order_id, "Unshipped", fulfilled_by="UNKNOWN")
     world.sync()
     assert world.state(order_id) == "held"
     world.ports.alter = None
@@ -139,7 +139,7 @@ def test_an_order_held_until_amazon_said_that_it_ships_it_is_over_for_us(world: 
 def test_a_person_who_recovers_an_order_gets_what_amazon_shows_whatever_was_told(world: World):
     order_id = world.order(hear=False)
     # As an earlier release left it: told to be cancelled, later than anything that Amazon shows.
-    tell(world, order_id, "Canceled", datetime.now(UTC))
+    announce(world, order_id, "Canceled", datetime.now(UTC))
     world.absorb()
     world.sql("update pipeline.orders set last_updated_at = clock_timestamp() + interval '1 year', fetched_at = now()")
     recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=order_id)
@@ -170,7 +170,7 @@ def test_messages_without_end_delay_an_order_by_eleven_minutes_in_all(world: Wor
     order_id = world.accepted() if accepted else world.order()
     for _ in RECHECK_DELAYS:
         # One message between every two looks, each with a time that Amazon never shows.
-        tell(world, order_id, status, datetime.now(UTC) + timedelta(minutes=4))
+        announce(world, order_id, status, datetime.now(UTC) + timedelta(minutes=4))
         world.sync()
         world.make_due()
     world.sync()
@@ -178,16 +178,16 @@ def test_messages_without_end_delay_an_order_by_eleven_minutes_in_all(world: Wor
     assert order_id in world.alerts()["order.answer_older"].message
     asked = len(world.ports.asked)
     for told, at in ((status, datetime.now(UTC) + timedelta(minutes=4)), (status, None)) * 3:
-        tell(world, order_id, told, at)
+        announce(world, order_id, told, at)
         world.sync()
         assert world.state(order_id) == "accepted", "no message holds it any more"
     assert len(world.ports.asked) <= asked + 6
     assert "order.answer_older" in world.alerts()
 
 
-def test_a_change_that_amazon_does_show_gives_the_next_message_its_eleven_minutes_again(world: World):
+def test_a_confirmed_change_resets_the_recheck_time(world: World):
     order_id = world.order()
-    tell(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(minutes=4))
+    announce(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(minutes=4))
     _later(world)
     assert "order.answer_older" in world.alerts()
     world.clock.advance(timedelta(seconds=5))
@@ -195,6 +195,6 @@ def test_a_change_that_amazon_does_show_gives_the_next_message_its_eleven_minute
     world.hear()
     world.sync()
     assert "order.answer_older" not in world.alerts()
-    tell(world, order_id, "Canceled", world.amazon.orders[order_id].last_updated + timedelta(seconds=2))
+    announce(world, order_id, "Canceled", world.amazon.orders[order_id].last_updated + timedelta(seconds=2))
     world.sync()
     assert world.state(order_id) in ("held", "holding")

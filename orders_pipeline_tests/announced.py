@@ -12,7 +12,7 @@ from orders_pipeline_tests.world import World
 _numbers = count(1)
 
 
-def tell(
+def announce(
     world: World,
     order_id: str,
     status: str,

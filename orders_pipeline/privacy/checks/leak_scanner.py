@@ -1,4 +1,4 @@
-"""What a look for leaks found, what it did not look at, and looking at one value."""
+"""The result of a leak scan, and the scan of one value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Place:
 class LeakScan:
     """What was looked through and what was found.
 
-    `not_looked_at` counts what should have been looked at and was not, by place and reason. `left_out` names what is
+    `not_scanned` counts what should have been looked at and was not, by place and reason. `left_out` names what is
     never looked at, and why that is right.
     """
 
@@ -42,7 +42,7 @@ class LeakScan:
     hashed_records: int = 0
     unreadable: int = 0
     found: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    not_looked_at: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    not_scanned: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     left_out: list[str] = field(default_factory=list[str])
 
     @property
@@ -52,11 +52,11 @@ class LeakScan:
     @property
     def complete(self) -> bool:
         """Whether the time was enough."""
-        return all(why != TIME_WAS_UP for _, why in self.not_looked_at)
+        return all(why != TIME_WAS_UP for _, why in self.not_scanned)
 
     @property
     def not_readable(self) -> int:
-        return sum(times for (_, why), times in self.not_looked_at.items() if why != TIME_WAS_UP)
+        return sum(times for (_, why), times in self.not_scanned.items() if why != TIME_WAS_UP)
 
     def as_metadata(self) -> dict[str, int | float | bool]:
         return {
@@ -68,12 +68,12 @@ class LeakScan:
             "hashed_records": self.hashed_records,
             "unreadable": self.unreadable,
             "not_readable": self.not_readable,
-            "not_looked_at": sum(self.not_looked_at.values()),
+            "not_scanned": sum(self.not_scanned.values()),
             "complete": self.complete,
         }
 
 
-class Looker:
+class LeakScanner:
     """Looks at one value after another, in every encoding, remembering short ones that were clean."""
 
     def __init__(self, held: HeldValues, scan: LeakScan, staff: Set[str] = frozenset()) -> None:
@@ -83,7 +83,7 @@ class Looker:
         self._decoder = Decoder()
         self._clean: set[str | bytes] = set()
 
-    def look(self, value: str | bytes, where: str) -> None:
+    def examine(self, value: str | bytes, where: str) -> None:
         """Count what the value holds under its place."""
         if len(value) < SHORTEST_TEXT or value in self._clean:
             return
@@ -91,7 +91,7 @@ class Looker:
         for kind in kinds:
             self._scan.found[where, kind] += 1
         for why in self._decoder.unfinished:
-            self._scan.not_looked_at[where, why] += 1
+            self._scan.not_scanned[where, why] += 1
         if not kinds and not self._decoder.unfinished and len(value) <= REMEMBERED_CHARACTERS:
             if len(self._clean) >= CLEAN_TEXTS_REMEMBERED:
                 self._clean.clear()

@@ -14,7 +14,7 @@ from orders_pipeline.privacy.access.powers import POWERFUL, WATCHING
 
 # One grant a row: to whom, on what, which privileges. Owners are left out: what is theirs is not granted. A function
 # without a list of grants may be executed by everybody.
-_GRANTS = """
+_PRIVILEGES = """
 select grantee, object, string_agg(distinct privilege, ', ' order by privilege) as privileges from (
   select case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end as grantee, g.object,
     a.privilege_type || case when a.is_grantable then ' and may give it on' else '' end as privilege
@@ -104,9 +104,9 @@ def tables(connection: Connection, schemas: Sequence[str]) -> list[str]:
     )
 
 
-def grants(connection: Connection, schemas: Sequence[str]) -> Sequence[AnyRow]:
+def granted_privileges(connection: Connection, schemas: Sequence[str]) -> Sequence[AnyRow]:
     """(grantee, object, privileges) of every grant in these schemas to anybody but the owner; `public` is everybody."""
-    return list(connection.execute(text(_GRANTS), {"schemas": list(schemas)}))
+    return list(connection.execute(text(_PRIVILEGES), {"schemas": list(schemas)}))
 
 
 def memberships(connection: Connection, roles: Sequence[str], schemas: Sequence[str]) -> Sequence[AnyRow]:
@@ -120,12 +120,12 @@ def powers(connection: Connection) -> Sequence[AnyRow]:
     return list(connection.execute(text(_POWERS)))
 
 
-def lock_known_grants(connection: Connection) -> None:
+def lock_recorded_privileges(connection: Connection) -> None:
     """Who looks next waits until this transaction ends."""
     connection.execute(text("lock table pipeline.database_grants in share row exclusive mode"))
 
 
-def known_grants(connection: Connection) -> dict[tuple[str, str], bool]:
+def recorded_privileges(connection: Connection) -> dict[tuple[str, str], bool]:
     """(who, what) as it was when last looked at, and whether an audit entry told of it.
 
     The list is a table that the pipeline's own login writes: a row counts as far as the audit log has told of it, so
@@ -141,20 +141,20 @@ def known_grants(connection: Connection) -> dict[tuple[str, str], bool]:
     return {(row.who, row.what): row.told for row in rows}
 
 
-def was_looked_at(connection: Connection) -> bool:
+def were_recorded(connection: Connection) -> bool:
     """Whether the audit log has any entry about rights: then an empty list was emptied by somebody."""
     return connection.execute(
         text("select exists (select from audit.entries where action = 'role_change')")
     ).scalar_one()
 
 
-def forget_grants(connection: Connection, gone: Iterable[tuple[str, str]]) -> None:
+def delete_privileges(connection: Connection, gone: Iterable[tuple[str, str]]) -> None:
     values = [{"who": who, "what": what} for who, what in gone]
     if values:
         connection.execute(text("delete from pipeline.database_grants where who = :who and what = :what"), values)
 
 
-def note_grants(connection: Connection, entries: int) -> None:
+def record_privileges(connection: Connection, entries: int) -> None:
     """Remember every right that the newest audit entries told of: so many were written in this transaction."""
     connection.execute(
         text(

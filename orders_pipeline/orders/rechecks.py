@@ -1,4 +1,4 @@
-"""Queries of what is still open about an order: what a message told that Amazon has not been seen to say."""
+"""Queries of the changes that messages announced and Amazon has not confirmed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from orders_pipeline.model.order import REGULATED_PROGRAM, OrderStatus
 from orders_pipeline.orders.tables import orders
 
 
-def record_told_cancellation(tx: AccountTransaction, *, order_id: str, told_at: datetime | None, over: bool) -> None:
-    """Note that a message told of a cancellation: nothing is shipped until Amazon's own answer says otherwise.
+def record_announced_cancellation(
+    tx: AccountTransaction, *, order_id: str, told_at: datetime | None, over: bool
+) -> None:
+    """Record an announced cancellation: the order does not ship until Amazon's answer denies it.
 
     `over`: there is nothing to stop yet, so the order counts as cancelled without a call.
     """
@@ -28,8 +30,8 @@ def record_told_cancellation(tx: AccountTransaction, *, order_id: str, told_at: 
     )
 
 
-def ask_again(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
-    """The answer left a question open: ask again, and count it."""
+def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
+    """Request another fetch, because the answer was doubtful, and count it."""
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
@@ -43,11 +45,11 @@ def ask_again(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> Non
     )
 
 
-def settle_questions(tx: AccountTransaction, *, order_id: str, answered: bool, status: str | None = None) -> None:
-    """Amazon's answer stands: what messages told before it says nothing any more. `status`: as the answer has it.
+def finish_rechecks(tx: AccountTransaction, *, order_id: str, answered: bool, status: str | None = None) -> None:
+    """Accept Amazon's answer and clear what earlier messages announced. `status`: as the answer has it.
 
-    `answered`: the answer shows what was asked for. If it only stands because it was asked for long enough, the time
-    since then goes on to count: otherwise messages without end would hold the order for ever.
+    `answered`: the answer shows what was asked for. After the last recheck the time is not reset: otherwise endless
+    messages would delay the order for ever.
     """
     tx.execute(
         update(orders)
@@ -64,7 +66,7 @@ def settle_questions(tx: AccountTransaction, *, order_id: str, answered: bool, s
 
 
 def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
-    """A person asks for this order: whatever messages told, and when, the next answer of Amazon's is taken."""
+    """A person recovers this order: the next answer of Amazon's is accepted, whatever messages announced."""
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
@@ -73,7 +75,7 @@ def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
 
 
 def save_verification(tx: AccountTransaction, *, order_id: str, status: str | None, dosage_label: bool) -> None:
-    """Keep what Amazon says of a regulated order; None: it says nothing, so what it said before holds no longer."""
+    """Store the verification status of a regulated order; None clears it."""
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
