@@ -73,7 +73,7 @@ OPEN = {
 NOT_STORED = {
     "database/locks.py:Lock", "database/migrate.py:Phase", "defs/maintenance.py:RequestedBy",
     "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:WaivedBecause",
-    "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:Plan",
+    "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:EventAction",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
     "work/pauses.py:Gate",
 }  # fmt: skip
