@@ -22,6 +22,7 @@ from orders_pipeline.defs import (
     orders,
     shipments,
 )
+from orders_pipeline.defs.policy import EXECUTOR, with_policy
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
 from orders_pipeline.defs.resources import (
     AmazonResource,
@@ -35,22 +36,25 @@ from orders_pipeline.defs.resources import (
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The definitions; `overrides` replace resources by name (`store`, `amazon`, `warehouse`, …) in tests."""
     return dg.Definitions(
-        assets=[
-            intake.order_notifications,
-            intake.order_events,
-            intake.order_sweeps,
-            orders.orders_and_shipping_details,
-            fulfillment.fulfillment_queue,
-            fulfillment.wms_orders,
-            shipments.wms_shipments,
-            shipments.shipment_confirmations,
-            compliance.pii_access_log,
-            compliance.pii_retention,
-            audit_exports.audit_exports,
-            dagster_history.dagster_history,
-            operations.order_board,
-            operations.fba_shipments,
-        ],
+        assets=with_policy(
+            [
+                intake.order_notifications,
+                intake.order_events,
+                intake.order_sweeps,
+                orders.orders_and_shipping_details,
+                fulfillment.fulfillment_queue,
+                fulfillment.wms_orders,
+                shipments.wms_shipments,
+                shipments.shipment_confirmations,
+                compliance.pii_access_log,
+                compliance.pii_retention,
+                audit_exports.audit_exports,
+                dagster_history.dagster_history,
+                operations.order_board,
+                operations.fba_shipments,
+            ]
+        ),
+        executor=EXECUTOR,
         asset_checks=compliance_checks.all_checks,
         jobs=[
             fulfillment.sync_orders,

@@ -16,18 +16,13 @@ from orders_pipeline.privacy.audit_export.export import AuditExportRefused, cont
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
 from orders_pipeline.settings import SettingsError
 
-OWNERS = ["team:compliance"]
 # After a week without the daemon a person should look: the check audit_is_exported says which days are missing.
 CATCH_UP_DAYS = 7
 
 
 @dg.asset(
-    group_name="compliance",
-    kinds={"s3"},
-    owners=OWNERS,
     deps=["pii_access_log"],
     partitions_def=ended_days,
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
 )
 def audit_exports(
     context: dg.AssetExecutionContext, store: StoreResource, audit_export: AuditExportResource
@@ -61,7 +56,6 @@ def audit_exports(
 export_job = dg.define_asset_job(
     "export_audit_log",
     selection=dg.AssetSelection.assets("audit_exports").without_checks(),
-    executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="Copy one day of the audit log to where ORDERS_AUDIT_EXPORT says. Nightly by itself; backfill missing "
     "days from the asset's page.",

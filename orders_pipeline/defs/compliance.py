@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 
 import dagster as dg
 
@@ -22,13 +21,10 @@ from orders_pipeline.privacy.retention.retention import RetentionPlan, Retention
 from orders_pipeline.privacy.retention.rows import count_by_action, erasures_due_now
 from orders_pipeline.settings import SettingsError
 
-OWNERS = ["team:compliance"]
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.
 NIGHTLY_TAGS = {"dagster/max_runtime": "7200"}
 DELIVERY_DEADLINE_SECONDS = 120.0
 RULE_COLUMNS = ["what", "rule", "count", "why", "source"]
-# A nightly run, and two hours for it to be late.
-DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))
 
 
 class RetentionConfig(dg.Config):
@@ -38,11 +34,7 @@ class RetentionConfig(dg.Config):
 
 
 @dg.asset(
-    group_name="compliance",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=["shipping_details", "wms_orders"],
-    freshness_policy=DAILY,
 )
 def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     """Every reading of a buyer's data and every change of state, append-only and hash-chained, without the data.
@@ -71,11 +63,7 @@ def pii_access_log(context: dg.AssetExecutionContext, store: StoreResource) -> d
 
 
 @dg.asset(
-    group_name="compliance",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=["shipping_details", "wms_orders", "shipment_confirmations"],
-    freshness_policy=DAILY,
 )
 def pii_retention(
     context: dg.AssetExecutionContext,
@@ -158,7 +146,7 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource,
     context.add_output_metadata({"erased": erased, "failed": failed})
 
 
-@dg.job(name="erase_at_warehouse", executor_def=dg.in_process_executor, tags=MAX_RUNTIME_TAG)
+@dg.job(name="erase_at_warehouse", tags=MAX_RUNTIME_TAG)
 def erase_at_warehouse_job() -> None:
     """What the warehouse owes of erasures, between two nightly retentions. Every ten minutes while it owes any."""
     ask_warehouse_to_erase()
@@ -203,7 +191,6 @@ shred_expired_pii_job = dg.define_asset_job(
     "shred_expired_pii",
     selection=dg.AssetSelection.assets("pii_retention", "pii_access_log")
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("audit_exports"), "audit_is_exported")),
-    executor_def=dg.in_process_executor,
     tags=NIGHTLY_TAGS,
     description="Retention, then every compliance check. Daily by itself; start it by hand for an audit.",
 )

@@ -21,12 +21,7 @@ class HistoryConfig(dg.Config):
     keep_days: int = Field(KEEP_DAYS, ge=1, description="Runs that ended longer ago, and events as old, are deleted.")
 
 
-@dg.asset(
-    group_name="compliance",
-    kinds={"postgres"},
-    owners=["team:operations", "team:compliance"],
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
-)
+@dg.asset()
 def dagster_history(
     context: dg.AssetExecutionContext, config: HistoryConfig, store: StoreResource
 ) -> dg.MaterializeResult:
@@ -57,7 +52,6 @@ def dagster_history(
 history_job = dg.define_asset_job(
     "prune_history",
     selection=dg.AssetSelection.assets("dagster_history"),
-    executor_def=dg.in_process_executor,
     tags={"dagster/max_runtime": "3600"},
     description="Delete Dagster's own runs and events that are older than 30 days. Nightly by itself.",
 )

@@ -7,7 +7,6 @@ import dagster as dg
 from orders_pipeline.audit.log import acting_as
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_results, wms_orders_results
-from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import NOTHING, duration, table
@@ -19,9 +18,6 @@ PUSH_DEADLINE_SECONDS = 45.0
 
 
 @dg.asset(
-    group_name="fulfillment",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=["orders", "shipping_details"],
     check_specs=QUEUE_CHECKS,
 )
@@ -63,9 +59,6 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
 
 
 @dg.asset(
-    group_name="fulfillment",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=[fulfillment_queue],
     check_specs=WMS_ORDERS_CHECKS,
 )
@@ -107,7 +100,6 @@ def wms_orders(
 sync_orders = dg.define_asset_job(
     "sync_orders",
     selection=dg.AssetSelection.assets("orders", "shipping_details", "fulfillment_queue", "wms_orders", "order_board"),
-    executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="Everything that is pending, from recorded events to the warehouse, in one run. Asked for by the "
     "sensor `drain_notifications_sensor`; safe to start by hand at any time.",

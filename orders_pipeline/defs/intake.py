@@ -27,23 +27,16 @@ from orders_pipeline.orders.account_starts import note_start
 from orders_pipeline.orders.event_rows import count_by_day
 from orders_pipeline.settings import SettingsError
 
-OWNERS = ["team:operations"]
 QUEUE_OBSERVED_EVERY_SECONDS = 60
 
 order_notifications = dg.AssetSpec(
     "order_notifications",
-    group_name="intake",
-    kinds={"sqs"},
-    owners=OWNERS,
     description="The SQS queue to which Amazon's Notifications API delivers ORDER_CHANGE. Its depth and the age of "
     "what was read last are observed by the sensor `drain_notifications_sensor`, once a minute.",
 )
 
 
 @dg.asset(
-    group_name="intake",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=[order_notifications],
     partitions_def=daily,
     pool="amazon_search",
@@ -82,9 +75,6 @@ def order_events(
 
 
 @dg.asset(
-    group_name="intake",
-    kinds={"postgres"},
-    owners=OWNERS,
     pool="amazon_search",
     check_specs=SWEEP_CHECKS,
 )
@@ -134,7 +124,6 @@ def order_sweeps(
 sweep_job = dg.define_asset_job(
     "sweep_orders",
     selection=dg.AssetSelection.assets("order_sweeps"),
-    executor_def=dg.in_process_executor,
     tags={"dagster/max_runtime": "900"},
     description="Search Amazon for what notifications missed. Hourly by itself; safe to start by hand.",
 )

@@ -130,7 +130,7 @@ def erase_buyers_data(
     context.add_output_metadata(totals.as_metadata())
 
 
-@dg.job(name="erase", executor_def=dg.in_process_executor)
+@dg.job(name="erase")
 def erase_job() -> None:
     """Forget one buyer, because Amazon, the buyer or the seller asked."""
     erase_buyers_data()
@@ -154,7 +154,7 @@ def waive_one_hold(context: dg.OpExecutionContext, config: WaiveConfig, store: S
             raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
-@dg.job(name="waive_hold", executor_def=dg.in_process_executor)
+@dg.job(name="waive_hold")
 def waive_hold_job() -> None:
     """Ship an order that waits, in spite of its reason: a person's decision, in the audit log."""
     waive_one_hold()
@@ -243,37 +243,37 @@ def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResour
     context.add_output_metadata({"rewrapped": rotation.rewrapped, "complete": rotation.complete})
 
 
-@dg.job(name="rotate_keys", executor_def=dg.in_process_executor)
+@dg.job(name="rotate_keys")
 def rotate_keys_job() -> None:
     """Rotate the key-encryption key, as `orders-pipeline keys rotate` does."""
     rotate_key_encryption_key()
 
 
-@dg.job(name="doctor", executor_def=dg.in_process_executor)
+@dg.job(name="doctor")
 def doctor() -> None:
     """Is everything there that the pipeline needs? Red tells what to do."""
     examine_deployment()
 
 
-@dg.job(name="subscribe", executor_def=dg.in_process_executor)
+@dg.job(name="subscribe")
 def subscribe() -> None:
     """Have Amazon deliver order changes to the queue."""
     subscribe_to_order_changes()
 
 
-@dg.job(name="replay_parked", executor_def=dg.in_process_executor)
+@dg.job(name="replay_parked")
 def replay_parked_job() -> None:
     """Give parked orders another chance: by id, by stage, or all."""
     replay_parked_orders()
 
 
-@dg.job(name="recover_order", executor_def=dg.in_process_executor)
+@dg.job(name="recover_order")
 def recover_order_job() -> None:
     """Fetch any order by its id, known or not, and bring it into line."""
     recover_one_order()
 
 
-@dg.job(name="adopt_orders", executor_def=dg.in_process_executor)
+@dg.job(name="adopt_orders")
 def adopt_orders_job() -> None:
     """Ship orders that were purchased before the start. First make sure that no other process ships them."""
     adopt_named_orders()

@@ -7,7 +7,6 @@ import dagster as dg
 from orders_pipeline.alerts.kinds import Found
 from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.embedded import EmbeddedPostgresError
-from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import duration, table
@@ -32,9 +31,6 @@ _EVALUATION_SECONDS = 9.0
 
 
 @dg.asset(
-    group_name="operations",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=["orders", "fulfillment_queue", "wms_orders", "shipment_confirmations"],
 )
 def order_board(store: StoreResource) -> dg.MaterializeResult:
@@ -74,7 +70,7 @@ def order_board(store: StoreResource) -> dg.MaterializeResult:
     )
 
 
-@dg.asset(group_name="operations", kinds={"postgres"}, owners=OWNERS, deps=["orders"])
+@dg.asset(deps=["orders"])
 def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
     """Orders that Amazon ships itself (AFN): recorded from their notifications, at no call, never pushed."""
     database, account_id = store.database(), store.account_id()
@@ -91,7 +87,6 @@ def fba_shipments(store: StoreResource) -> dg.MaterializeResult:
 reports = dg.define_asset_job(
     "refresh_reports",
     selection=dg.AssetSelection.assets("fba_shipments", "order_board"),
-    executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="The tables that people look at, from what is in the store; no call to anybody.",
 )

@@ -7,7 +7,6 @@ import dagster as dg
 from orders_pipeline.audit.log import acting_as
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import ORDERS_CHECKS, orders_results
-from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.resources import AmazonResource, StoreResource
 from orders_pipeline.defs.tables import NOTHING, duration, table
 from orders_pipeline.intake.apply_events import apply_events
@@ -22,9 +21,6 @@ FETCH_DEADLINE_SECONDS = 45.0
 
 _orders = dg.AssetSpec(
     "orders",
-    group_name="orders",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=["order_events"],
     description="The newest state of each order and its items, without anything that identifies the buyer. One "
     "`getOrder` a changed order; Amazon-fulfilled orders, and changes that the notification tells in full, cost none. "
@@ -32,11 +28,7 @@ _orders = dg.AssetSpec(
 )
 _shipping_details = dg.AssetSpec(
     "shipping_details",
-    group_name="orders",
-    kinds={"postgres"},
-    owners=["team:operations", "team:compliance"],
     deps=["order_events"],
-    tags={"pii": "encrypted"},
     description="Shipping addresses: AES-256-GCM, a key for each order, in the schema `vault`. Read by the push to "
     "the warehouse and by `orders-pipeline reveal`, and every reading is in the audit log.",
 )

@@ -6,7 +6,6 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import CONFIRMATION_CHECKS, confirmation_results
-from orders_pipeline.defs.intake import OWNERS
 from orders_pipeline.defs.orders import limits_table
 from orders_pipeline.defs.resources import AmazonResource, StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
@@ -25,7 +24,7 @@ from orders_pipeline.shipments.verify import verify_due_packages
 CONFIRM_DEADLINE_SECONDS = 45.0
 
 
-@dg.asset(group_name="shipments", kinds={"postgres"}, owners=OWNERS, deps=["wms_orders"])
+@dg.asset(deps=["wms_orders"])
 def wms_shipments(
     context: dg.AssetExecutionContext, store: StoreResource, warehouse: WarehouseResource
 ) -> dg.MaterializeResult:
@@ -56,9 +55,6 @@ def wms_shipments(
 
 
 @dg.asset(
-    group_name="shipments",
-    kinds={"postgres"},
-    owners=OWNERS,
     deps=[wms_shipments],
     check_specs=CONFIRMATION_CHECKS,
 )
@@ -108,7 +104,6 @@ def shipment_confirmations(
 confirm_shipments = dg.define_asset_job(
     "confirm_shipments",
     selection=dg.AssetSelection.assets("wms_shipments", "shipment_confirmations"),
-    executor_def=dg.in_process_executor,
     tags=MAX_RUNTIME_TAG,
     description="Every package that left is told to Amazon, by ship-by time, and read back. Asked for by the sensor "
     "`poll_warehouse_sensor`; safe to start by hand at any time.",
