@@ -22,9 +22,9 @@ from bench.table import Row, row
 from bench.workload import Workload
 from orders_pipeline.channels.amazon.client import open_amazon
 from orders_pipeline.channels.amazon.errors import LimitNotBefore
-from orders_pipeline.channels.amazon.http.timing import Timing
 from orders_pipeline.channels.amazon.quota.limits import Limits
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER, Operation
+from orders_pipeline.channels.amazon.timing import Timing
 from orders_pipeline.database.embedded import start_embedded
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade

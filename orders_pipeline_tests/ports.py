@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from orders_pipeline.channels.amazon.api.confirm_shipment import confirmation_body, ship_date
-from orders_pipeline.channels.amazon.api.fields import Fields
 from orders_pipeline.channels.amazon.api.orders_v2026 import STATE_DATA
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order, read_shipping_details
 from orders_pipeline.channels.amazon.api.search_entries import read_entries
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonNotFound
+from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
 from orders_pipeline.model.order import (
     FetchedOrder,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "orders_pipeline"
+LONGEST_MODULE = 420
 
 
 def _described() -> list[str]:
@@ -23,6 +24,11 @@ def test_every_folder_is_described_once_and_every_description_has_its_folder():
     described = _described()
     assert sorted(described) == sorted(set(described))
     assert set(described) == folders
+
+
+def test_no_module_is_longer_than_one_reading():
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(path): length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
 def test_the_tests_mirror_the_package():

@@ -25,7 +25,7 @@ import psutil
 import pytest
 import requests
 
-from orders_pipeline.cli import main
+from orders_pipeline.cli.main import main
 from orders_pipeline_tests.chaos.chaos import main as chaos_main
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bench.__main__ import main as bench
-from orders_pipeline.cli import main
+from orders_pipeline.cli.main import main
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs import compliance_checks
 from orders_pipeline.demo import main as demo

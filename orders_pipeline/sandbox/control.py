@@ -6,26 +6,48 @@ Never PII in an answer, except `/sandbox/canaries`, whose values belong to nobod
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orders_pipeline.sandbox.amazon.order import STATUS_OF_V0, V0_STATUS
+from orders_pipeline.sandbox.amazon.order import STATUS_OF_V0, V0_STATUS, Order
+from orders_pipeline.sandbox.amazon.state import AmazonState
+from orders_pipeline.sandbox.day.player import Day
+from orders_pipeline.sandbox.day.verdicts import Judge
 from orders_pipeline.sandbox.order_factory import OrderSpecificationError
-
-if TYPE_CHECKING:
-    from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.queue import Queue
+from orders_pipeline.sandbox.warehouse.state import WarehouseState
 
 # Not faults that wait for a call, but changes that take effect at once.
 IMMEDIATE = ("expire_tokens", "revoke", "authorize_again", "remove_role", "add_role", "clear")
 FAULT_FIELDS = frozenset({"kind", "operation", "order_id", "times", "probability", "seconds", "with_header", "server"})
 
 
+class Controlled(Protocol):
+    """What these endpoints look at and change."""
+
+    amazon: AmazonState
+    warehouse: WarehouseState
+    queue: Queue
+    day: Day
+    judge: Judge
+    seller_id: str
+
+    @property
+    def canaries(self) -> list[str]: ...
+
+    def add_order(self, *, notify: bool = True, **specification: Any) -> Order: ...
+
+    def verdicts(self) -> dict[str, Any]: ...
+
+    def ledger(self) -> dict[str, Any]: ...
+
+
 class Control:
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Controlled) -> None:
         self._sandbox = sandbox
 
     def routes(self) -> list[BaseRoute]:

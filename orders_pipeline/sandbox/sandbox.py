@@ -1,7 +1,4 @@
-"""The whole sandbox as one object: start it, point a client at `environment()`, look at what happened.
-
-Each part's own work is elsewhere.
-"""
+"""The whole sandbox as one object: start it, point a client at `environment()`, look at what happened."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.rows import links
 from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache
-from orders_pipeline.channels.amazon.http.timing import Timing
+from orders_pipeline.channels.amazon.timing import Timing
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import upgrade

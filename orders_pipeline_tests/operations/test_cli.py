@@ -26,7 +26,7 @@ from sqlalchemy import create_engine, text
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.diagnostics import bad
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest
-from orders_pipeline.cli import main
+from orders_pipeline.cli.main import main
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.sandbox.sandbox import Sandbox
@@ -116,9 +116,9 @@ def test_the_words_of_others_are_shown_as_they_are_and_obeyed_by_no_terminal(
         raise AmazonBadRequest(f"Amazon says: {HOSTILE}\nand more", operation="getOrder")
 
     waiting = SimpleNamespace(order_id="1", status=HOSTILE, purchased_at=datetime.now(UTC), ship_by=None)
-    monkeypatch.setattr("orders_pipeline.cli.examine", lambda _: [bad("orders", HOSTILE, HOSTILE)])
-    monkeypatch.setattr("orders_pipeline.cli.orders_to_adopt", lambda *_, **__: [waiting])
-    monkeypatch.setattr("orders_pipeline.cli.recover_order", refuse)
+    monkeypatch.setattr("orders_pipeline.cli.deployment.examine", lambda _: [bad("orders", HOSTILE, HOSTILE)])
+    monkeypatch.setattr("orders_pipeline.cli.orders.orders_to_adopt", lambda *_, **__: [waiting])
+    monkeypatch.setattr("orders_pipeline.cli.orders.recover_order", refuse)
     doctor = CliRunner().invoke(main, ["doctor"])
     assert doctor.output == f"todo orders: {SHOWN}\n     → {SHOWN}\n"
     assert f"1: {SHOWN}, purchased" in CliRunner().invoke(main, ["adopt"]).output

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from orders_pipeline.audit.log import AuditLog
-from orders_pipeline.cli import main
+from orders_pipeline.cli.main import main
 from orders_pipeline.database import migrate
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orders_pipeline.cli import main
+from orders_pipeline.cli.main import main
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.web.users import UsersFile
 from orders_pipeline.web.visitor import Role

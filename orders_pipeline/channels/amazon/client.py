@@ -21,10 +21,10 @@ from orders_pipeline.channels.amazon.auth.login import LOGIN_SECONDS, Login
 from orders_pipeline.channels.amazon.auth.restricted_tokens import BUYER, REGULATED, TO_SHIP, restricted_data_tokens
 from orders_pipeline.channels.amazon.auth.tokens import TokenCache, TokenSource
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_amazon_session
-from orders_pipeline.channels.amazon.http.timing import AmazonClock, Timing
 from orders_pipeline.channels.amazon.http.transport import Transport
 from orders_pipeline.channels.amazon.quota.limits import NO_SELLER, Limits
 from orders_pipeline.channels.amazon.quota.operations import NOTIFICATIONS_SCOPE
+from orders_pipeline.channels.amazon.timing import AmazonClock, Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrdersPort, VerificationsPort
 from orders_pipeline.model.shipment import ShipmentsPort

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from orders_pipeline.channels.amazon.api.fields import Fields
 from orders_pipeline.channels.amazon.api.orders_v0 import OrdersV0
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order as read_v0
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_shipping_details as read_v0_details
@@ -21,8 +20,9 @@ from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order as 
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_shipping_details as read_v2026_details
 from orders_pipeline.channels.amazon.client import AmazonClient
 from orders_pipeline.channels.amazon.errors import AmazonError
-from orders_pipeline.channels.amazon.http.timing import Timing
+from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.channels.amazon.quota.operations import OPERATIONS
+from orders_pipeline.channels.amazon.timing import Timing
 from orders_pipeline.model.order import AMAZON, MERCHANT, OrderParts, OrderStatus, SearchWindow
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon, errors

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.channels.amazon.errors import AmazonError, AmazonProtocolError, AmazonUnavailable
-from orders_pipeline.channels.amazon.http.timing import FURTHEST_OFFSET
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
+from orders_pipeline.channels.amazon.timing import FURTHEST_OFFSET
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, is_bounded

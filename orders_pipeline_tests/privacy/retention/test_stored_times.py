@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.alerts.rows import open_alert_keys
-from orders_pipeline.channels.amazon.http.timing import AmazonClock, Timing
+from orders_pipeline.channels.amazon.timing import AmazonClock, Timing
 from orders_pipeline.database.clocks import retention_now
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited, nothing_past_its_time

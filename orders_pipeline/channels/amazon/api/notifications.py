@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonConflict, AmazonError, AmazonNotFound
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import (

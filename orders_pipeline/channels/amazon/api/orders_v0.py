@@ -17,7 +17,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order, read_shipping_details
 from orders_pipeline.channels.amazon.api.orders_v2026 import PAGE_SIZE, SEARCH_HOLDBACK, iso, page_token_error
 from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page_token, read_page_token
@@ -25,8 +24,8 @@ from orders_pipeline.channels.amazon.api.search_entries import read_entries
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
-from orders_pipeline.channels.amazon.http.timing import Deadline
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import (
     V0_GET_ORDER,
@@ -36,6 +35,7 @@ from orders_pipeline.channels.amazon.quota.operations import (
     V0_GET_ORDERS,
     Operation,
 )
+from orders_pipeline.channels.amazon.timing import Deadline
 from orders_pipeline.model.order import (
     AMAZON,
     MERCHANT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from orders_pipeline.channels.amazon.api.fields import Fields
+from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.model.order import (
     REGULATED_PROGRAM,
     Money,

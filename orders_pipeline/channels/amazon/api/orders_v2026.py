@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order, read_shipping_details
 from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page_token, read_page_token
 from orders_pipeline.channels.amazon.api.search_entries import read_entries
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound, AmazonPageTokenInvalid
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
-from orders_pipeline.channels.amazon.http.timing import Deadline
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER, SEARCH_ORDERS, Operation
+from orders_pipeline.channels.amazon.timing import Deadline
 from orders_pipeline.model.order import FetchedOrder, Order, OrderParts, Priority, SearchPage, SearchWindow
 from orders_pipeline.model.shipping_details import ShippingDetails
 

@@ -6,7 +6,7 @@ customization URL with the product, so they are dropped here when they were not 
 
 from __future__ import annotations
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.model.order import Money, Order, OrderItem, Package, canonical_fulfiller, canonical_status
 from orders_pipeline.model.shipping_details import Address, ItemDetails, ShippingDetails
 

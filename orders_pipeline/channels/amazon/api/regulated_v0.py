@@ -5,10 +5,10 @@ The operation is v0's, is not deprecated, and has no successor. What the buyer f
 
 from __future__ import annotations
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
 from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER_REGULATED_INFO

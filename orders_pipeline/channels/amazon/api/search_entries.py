@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from orders_pipeline.audit.log import is_order_id
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.model.order import Order, UnreadableEntry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orders_pipeline.channels.amazon.api.fields import FieldProblem, Fields
+from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import protocol_error
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import GET_MARKETPLACE_PARTICIPATIONS

@@ -31,7 +31,7 @@ from orders_pipeline.channels.amazon.errors import (
 )
 from orders_pipeline.channels.amazon.http.retrying import stop_at
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, check_endpoint
-from orders_pipeline.channels.amazon.http.timing import Deadline, Timing
+from orders_pipeline.channels.amazon.timing import Deadline, Timing
 from orders_pipeline.http.replies import BadBody, NoReply, Reply, exchange
 from orders_pipeline.settings import AmazonSettings
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orders_pipeline.channels.amazon.api.fields import Fields
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
 from orders_pipeline.channels.amazon.auth.tokens import Issued, TokenCache, TokenSource, life_of
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonRoleMissing
+from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.channels.amazon.http.answers import protocol_error
-from orders_pipeline.channels.amazon.http.timing import Deadline
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import (
     CREATE_RESTRICTED_DATA_TOKEN,
@@ -27,6 +26,7 @@ from orders_pipeline.channels.amazon.quota.operations import (
     V0_GET_ORDER_ITEMS,
     Operation,
 )
+from orders_pipeline.channels.amazon.timing import Deadline
 from orders_pipeline.model.order import Priority
 
 # Enough for a request that is under way; one that comes too late all the same is refused once and sent again.

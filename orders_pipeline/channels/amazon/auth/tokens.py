@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from orders_pipeline.channels.amazon.auth import rows as store
 from orders_pipeline.channels.amazon.errors import AmazonUnavailable
-from orders_pipeline.channels.amazon.http.timing import Deadline, Timing
+from orders_pipeline.channels.amazon.timing import Deadline, Timing
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
 from orders_pipeline.vault.errors import VaultError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tenacity import RetryCallState
 
-from orders_pipeline.channels.amazon.http.timing import Deadline
+from orders_pipeline.channels.amazon.timing import Deadline
 
 
 def stop_at(deadline: Deadline, *, attempts: int) -> Callable[[RetryCallState], bool]:

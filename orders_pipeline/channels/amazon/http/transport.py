@@ -34,9 +34,9 @@ from orders_pipeline.channels.amazon.http.sessions import (
     READ_SECONDS,
     check_endpoint,
 )
-from orders_pipeline.channels.amazon.http.timing import AmazonClock, Deadline, Timing
 from orders_pipeline.channels.amazon.quota.limits import Limits, Permit
 from orders_pipeline.channels.amazon.quota.operations import Operation
+from orders_pipeline.channels.amazon.timing import AmazonClock, Deadline, Timing
 from orders_pipeline.http.replies import NoReply, Reply, exchange
 from orders_pipeline.model.order import Priority
 

@@ -19,10 +19,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from orders_pipeline.channels.amazon.errors import LimitNotBefore
-from orders_pipeline.channels.amazon.http.timing import Deadline, Timing
 from orders_pipeline.channels.amazon.quota import rows as store
 from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.channels.amazon.quota.rows import LimitKey, Take
+from orders_pipeline.channels.amazon.timing import Deadline, Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import Priority
 

@@ -20,7 +20,7 @@ from orders_pipeline.channels.amazon.errors import (
     AmazonRoleMissing,
     AmazonUnavailable,
 )
-from orders_pipeline.channels.amazon.http.timing import Deadline, Timing
+from orders_pipeline.channels.amazon.timing import Deadline, Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon

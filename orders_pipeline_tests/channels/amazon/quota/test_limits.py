@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.errors import LimitNotBefore
-from orders_pipeline.channels.amazon.http.timing import Timing
 from orders_pipeline.channels.amazon.quota.limits import BREAKER_FAILURES, Limits, LimitState
 from orders_pipeline.channels.amazon.quota.operations import OPERATIONS, Operation
+from orders_pipeline.channels.amazon.timing import Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import Priority
 from orders_pipeline_tests.sandbox.amazon_models import usage_plans

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders_pipeline.channels.amazon.api.fields import LONGEST_WORD, MOST_TEXTS, FieldProblem, Fields
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order as read_v0
 from orders_pipeline.channels.amazon.api.orders_v0_wire import read_shipping_details as read_v0_details
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_order as read_v2026
 from orders_pipeline.channels.amazon.api.orders_v2026_wire import read_shipping_details as read_v2026_details
+from orders_pipeline.channels.amazon.fields import LONGEST_WORD, MOST_TEXTS, FieldProblem, Fields
 from orders_pipeline.model.order import UNKNOWN_FULFILLER, Money
 from orders_pipeline.model.untrusted_text import is_bounded
 

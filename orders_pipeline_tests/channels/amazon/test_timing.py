@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from orders_pipeline.channels.amazon.http.timing import FURTHEST_OFFSET, AmazonClock, Timing
+from orders_pipeline.channels.amazon.timing import FURTHEST_OFFSET, AmazonClock, Timing
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
