@@ -13,8 +13,8 @@ from sqlalchemy import text
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.fulfillment.push import Pushing, PushTotals, act_on_due_orders
-from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.intake.apply_events import ApplyTotals, apply_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.fetch import FetchTotals, fetch_due_orders
@@ -33,6 +33,7 @@ from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.ports import AmazonPorts, MemoryQueue, Scripted, WarehousePorts
 
@@ -140,9 +141,9 @@ class World:
             verifier=Verifier(self.ports, self.regulated_skus),
         )
 
-    def derive(self) -> dict[str, int]:
+    def decide(self) -> Tally:
         audit = self.vault.audit
-        return derive_queue(self.database, audit, account_id=SELLER, marketplace_ids=self.marketplace_ids).changed
+        return decide_orders(self.database, audit, account_id=SELLER, marketplace_ids=self.marketplace_ids)
 
     def act(self) -> PushTotals:
         work = Pushing(
@@ -160,7 +161,7 @@ class World:
         self.drain()
         self.absorb()
         self.fetch()
-        self.derive()
+        self.decide()
         return self.act()
 
     def poll(self) -> PackageTotals:
@@ -208,6 +209,7 @@ class World:
         )
         for table in ("fulfillment_queue", "shipment_confirmations"):
             self.sql(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
+        self.sql("update pipeline.jobs set due_at = clock_timestamp() where parked_at is null")
         self.sql("update pipeline.wms_orders set changed_at = changed_at - interval '5 minutes'")
 
     # --- what there is to see

@@ -10,8 +10,8 @@ from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_r
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.tables import NOTHING, duration, table
+from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.fulfillment.push import Pushing, act_on_due_orders
-from orders_pipeline.fulfillment.queue import derive_queue
 from orders_pipeline.fulfillment.rows import answers_by_kind, count_due_actions, held_orders, queue_by_state
 
 PUSH_DEADLINE_SECONDS = 45.0
@@ -29,7 +29,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     """
     database, account_id = store.database(), store.account_id()
     with acting_as(actor_of(context)):
-        totals = derive_queue(database, store.audit(), account_id=account_id, marketplace_ids=store.marketplace_ids())
+        tally = decide_orders(database, store.audit(), account_id=account_id, marketplace_ids=store.marketplace_ids())
     with database.transaction(account_id) as tx:
         states = queue_by_state(tx)
         held = held_orders(tx, limit=25)
@@ -40,8 +40,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
         check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in states),
-            "orders_examined": totals.orders,
-            "changed": sum(totals.changed.values()),
+            **{f"now_{outcome}": count for outcome, count in sorted(tally.outcomes.items())},
             "due_now": due,
             "by_state": table(
                 ["state", "orders", "next_ship_by", "oldest"],

@@ -12,7 +12,7 @@ from datetime import timedelta
 from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
-from orders_pipeline.fulfillment.queue import change_state
+from orders_pipeline.fulfillment.decide import change_state
 from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
     lock_fulfillment_order,
@@ -22,10 +22,12 @@ from orders_pipeline.fulfillment.rows import (
 )
 from orders_pipeline.fulfillment.states import Event
 from orders_pipeline.model.states import FulfillmentState
-from orders_pipeline.orders.rows import lock_orders, mark_queue_stale
+from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import PushResult, WarehouseError, WarehousePort
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
 # With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.
@@ -76,7 +78,7 @@ def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
             event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED
             change_state(tx, entry, event, entries)
         # What Amazon wanted while the outcome was unknown is applied now.
-        mark_queue_stale(tx, order_id=order_id)
+        enqueue(tx, Queue.DECIDE, [order_id])
         key = f"order.refused:{order_id}"
         if accepted:
             close_alert(tx, key=key)

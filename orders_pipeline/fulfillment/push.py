@@ -30,9 +30,9 @@ from orders_pipeline.fulfillment.answers import (
     push_audit_entry,
     warehouse_error_text,
 )
+from orders_pipeline.fulfillment.decide import change_state, order_facts
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
-from orders_pipeline.fulfillment.queue import change_state, order_facts
 from orders_pipeline.fulfillment.rows import (
     begin_push,
     claim_due_actions,
@@ -45,7 +45,7 @@ from orders_pipeline.fulfillment.rows import (
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import has_pending_event
-from orders_pipeline.orders.rows import clear_address, item_rows, mark_queue_stale, order_row, request_fetch
+from orders_pipeline.orders.rows import clear_address, item_rows, order_row, request_fetch
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
@@ -57,6 +57,8 @@ from orders_pipeline.wms.port import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue, find
 from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
 
 PUSH_WORKERS = 8
@@ -229,7 +231,7 @@ def _push_again(work: Pushing, order_id: str) -> str:
         record_answer(tx, order_id=order_id, answer="not_there")
         entries: list[AuditEntry] = []
         change_state(tx, entry, Event.PUSH_ABANDONED, entries)
-        mark_queue_stale(tx, order_id=order_id)
+        enqueue(tx, Queue.DECIDE, [order_id])
         work.audit.record_many(tx.connection, entries)
     return "abandoned"
 
@@ -291,15 +293,17 @@ def _find_pushed_order(
     if row is None:
         return "gone"
     delay = RECHECK_DELAY
+    undecided = find(tx, Queue.DECIDE, order_id)
     if row.fetch_due_at is not None:
         # The push comes after the look; deriving the queue from its answer makes the push due at once.
         delay = min(max(row.fetch_due_at - database_now(tx.connection) + RECHECK_DELAY, RECHECK_DELAY), LONGEST_RETRY)
-    elif has_pending_event(tx, order_id) or row.queue_stale:
+    elif has_pending_event(tx, order_id) or (undecided is not None and undecided.parked_at is None):
         pass
-    elif row.parked_at is not None:
+    elif row.parked_at is not None or undecided is not None:
+        # Set aside until a person has acted.
         delay = LONGEST_RETRY
     elif decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
-        mark_queue_stale(tx, order_id=order_id)
+        enqueue(tx, Queue.DECIDE, [order_id])
     elif row.fetched_at is None or database_now(tx.connection) - row.fetched_at > FRESH_FOR:
         request_fetch(tx, order_id=order_id)
     elif seen_at is None or row.fetched_at == seen_at:

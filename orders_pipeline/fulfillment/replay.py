@@ -7,7 +7,7 @@ from datetime import timedelta
 from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.fulfillment.queue import change_state
+from orders_pipeline.fulfillment.decide import change_state
 from orders_pipeline.fulfillment.rows import lock_fulfillment_order, schedule_action, update_fulfillment_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState

@@ -13,7 +13,6 @@ from sqlalchemy.dialects.postgresql import insert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
 from orders_pipeline.model.states import FulfillmentState
-from orders_pipeline.orders.tables import orders
 
 _WAITS_FOR_SOMETHING = [
     FulfillmentState.HELD,
@@ -34,26 +33,6 @@ class FulfillmentRow:
     attempts: int
     changed_at: datetime
     parked: bool
-
-
-def claim_stale_orders(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
-    """Lock orders that changed since the queue was derived from them, skipping those another process holds."""
-    statement = (
-        select(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.queue_stale)
-        .order_by(orders.c.order_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return list(tx.execute(statement))
-
-
-def mark_derived(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(order_ids))
-        .values(queue_stale=False)
-    )
 
 
 def lock_fulfillment_order(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:

@@ -59,7 +59,7 @@ def save_answer(
         if shippable:
             values["address_at"] = database_now(tx.connection)
     before = to_ship_by_item(item_rows(tx, order.order_id))
-    taken = save_fetched_order(tx.connection, values, item_values(tx.account_id, order))
+    taken = save_fetched_order(tx, values, item_values(tx.account_id, order))
     complete_fetch(tx, order_id=order.order_id, requests=claim.requests)
     review_answer(tx, claim, order)
     if answer.verified is not None:

@@ -15,6 +15,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.tables import account_starts, orders
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 # The hold reason of such an order, and the outcome of a package that the warehouse reports of it.
 PURCHASED_BEFORE_START = "purchased_before_start"
@@ -42,18 +44,19 @@ def note_start(tx: AccountTransaction, start_at: datetime | None) -> AccountStar
         .on_conflict_do_update(index_elements=[account_starts.c.account_id], set_={"start_at": start_at})
     )
     if known is not None:
-        tx.execute(
+        waiting = tx.execute(
             text(
                 # The address of what waited was not kept: it is asked for, as after an adoption.
-                "update pipeline.orders o set queue_stale = true, "
+                "update pipeline.orders o set "
                 "fetch_due_at = case when waited then clock_timestamp() else fetch_due_at end, "
                 "fetch_requests = fetch_requests + waited::int "
                 "from (select *, :reason = any(hold_reasons) as waited from pipeline.fulfillment_queue) q "
                 "where o.account_id = :account_id and q.account_id = o.account_id and q.order_id = o.order_id "
-                "and q.state in ('queued', 'held')"
+                "and q.state in ('queued', 'held') returning o.order_id"
             ),
             {"account_id": tx.account_id, "reason": PURCHASED_BEFORE_START},
         )
+        enqueue(tx, Queue.DECIDE, list(waiting.scalars()))
     return AccountStart(known.first_started_at, start_at) if known else _existing_start(tx)
 
 
@@ -113,7 +116,7 @@ def note_adoption(tx: AccountTransaction, order_id: str) -> bool:
     adopted = tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id, orders.c.adopted_at.is_(None))
-        .values(adopted_at=func.clock_timestamp(), queue_stale=True)
+        .values(adopted_at=func.clock_timestamp())
     ).rowcount
     tx.execute(
         text(
@@ -122,7 +125,10 @@ def note_adoption(tx: AccountTransaction, order_id: str) -> bool:
         ),
         {"account_id": tx.account_id, "order_id": order_id, "outcome": PURCHASED_BEFORE_START},
     )
-    return adopted > 0
+    if not adopted:
+        return False
+    enqueue(tx, Queue.DECIDE, [order_id])
+    return True
 
 
 def _existing_start(tx: AccountTransaction) -> AccountStart:

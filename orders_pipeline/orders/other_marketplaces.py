@@ -8,6 +8,8 @@ from sqlalchemy import and_, case, func, select, text, update
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.tables import orders
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 _OVER = ("SHIPPED", "INVOICE_UNCONFIRMED", "CANCELLED")
 
@@ -36,22 +38,27 @@ def take_in(tx: AccountTransaction, marketplace_ids: Collection[str]) -> int:
         )
         .values(
             other_marketplace=False,
-            queue_stale=True,
             fetch_due_at=case((live, func.clock_timestamp()), else_=orders.c.fetch_due_at),
             fetch_requests=orders.c.fetch_requests + 1,
         )
+        .returning(orders.c.order_id)
     )
+    # What is being decided already is not asked about again with every batch of events.
     held = tx.execute(
         text(
-            "update pipeline.orders o set queue_stale = true, fetch_due_at = clock_timestamp(), "
+            "update pipeline.orders o set fetch_due_at = clock_timestamp(), "
             "fetch_requests = o.fetch_requests + 1 "
             "from pipeline.fulfillment_queue q where q.account_id = :account_id "
             "and 'marketplace_not_configured' = any(q.hold_reasons) and o.account_id = q.account_id "
-            "and o.order_id = q.order_id and o.marketplace_id = any(:marketplace_ids) and not o.queue_stale"
+            "and o.order_id = q.order_id and o.marketplace_id = any(:marketplace_ids) "
+            "and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
+            "and j.subject = o.order_id) returning o.order_id"
         ),
         {"account_id": tx.account_id, "marketplace_ids": list(marketplace_ids)},
-    ).rowcount
-    return tx.execute(statement).rowcount + held
+    ).scalars()
+    found = [*held, *tx.execute(statement).scalars()]
+    enqueue(tx, Queue.DECIDE, found)
+    return len(found)
 
 
 def open_by_marketplace(tx: AccountTransaction, marketplace_ids: Collection[str]) -> Sequence[AnyRow]:

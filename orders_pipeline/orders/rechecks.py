@@ -9,6 +9,8 @@ from sqlalchemy import func, not_, select, update
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.order import REGULATED_PROGRAM, OrderStatus
 from orders_pipeline.orders.tables import orders
+from orders_pipeline.work.jobs import STOP_FIRST, Queue
+from orders_pipeline.work.queue import enqueue
 
 
 def record_announced_cancellation(
@@ -24,10 +26,10 @@ def record_announced_cancellation(
         .values(
             cancellation_told_at=func.clock_timestamp(),
             told_at=func.greatest(orders.c.told_at, told_at),
-            queue_stale=True,
             **({"status": OrderStatus.CANCELLED} if over else {}),
         )
     )
+    enqueue(tx, Queue.DECIDE, [order_id], priority=STOP_FIRST)
 
 
 def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
@@ -58,11 +60,11 @@ def finish_rechecks(tx: AccountTransaction, *, order_id: str, answered: bool, st
             told_at=None,
             cancellation_told_at=None,
             rechecks=0,
-            queue_stale=True,
             **({"questioned_since": None} if answered else {}),
             **({"status": status} if status is not None else {}),
         )
     )
+    enqueue(tx, Queue.DECIDE, [order_id])
 
 
 def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
@@ -79,8 +81,9 @@ def save_verification(tx: AccountTransaction, *, order_id: str, status: str | No
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(verification=status, verified_at=func.clock_timestamp(), dosage_label=dosage_label, queue_stale=True)
+        .values(verification=status, verified_at=func.clock_timestamp(), dosage_label=dosage_label)
     )
+    enqueue(tx, Queue.DECIDE, [order_id])
 
 
 def unverified_orders(tx: AccountTransaction) -> int:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, update
+from sqlalchemy import and_, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.order import UNKNOWN_FULFILLER, OrderStatus
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 # Statuses that an event sets by itself, and that an older answer must not take back.
 RECORDED_WITHOUT_FETCH = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
@@ -39,13 +41,16 @@ class FetchClaim:
     last_updated_at: datetime | None
 
 
-def lock_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, AnyRow]:
-    """Lock the known ones of these orders, in order of id so that two processes never wait for each other."""
+def lock_orders(tx: AccountTransaction, order_ids: Sequence[str], *, skip_locked: bool = False) -> dict[str, AnyRow]:
+    """Lock the known ones of these orders, in order of id so that two processes never wait for each other.
+
+    `skip_locked`: without those that another transaction holds.
+    """
     statement = (
         select(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(order_ids))
         .order_by(orders.c.order_id)
-        .with_for_update()
+        .with_for_update(skip_locked=skip_locked)
     )
     return {row.order_id: row for row in tx.execute(statement)}
 
@@ -71,12 +76,14 @@ def insert_new_order(
             fulfilled_by=fulfilled_by,
             last_updated_at=last_updated_at,
             other_marketplace=other_marketplace,
-            queue_stale=True,
         )
         .on_conflict_do_nothing()
         .returning(orders.c.order_id)
     )
-    return tx.execute(statement).scalar_one_or_none() is not None
+    is_new = tx.execute(statement).scalar_one_or_none() is not None
+    if is_new:
+        enqueue(tx, Queue.DECIDE, [order_id])
+    return is_new
 
 
 def record_announced_status(tx: AccountTransaction, *, order_id: str, status: str, changed_at: datetime | None) -> None:
@@ -84,8 +91,9 @@ def record_announced_status(tx: AccountTransaction, *, order_id: str, status: st
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(status=status, last_updated_at=func.greatest(orders.c.last_updated_at, changed_at), queue_stale=True)
+        .values(status=status, last_updated_at=func.greatest(orders.c.last_updated_at, changed_at))
     )
+    enqueue(tx, Queue.DECIDE, [order_id])
 
 
 def request_fetch(
@@ -215,9 +223,9 @@ def fail_fetch(tx: AccountTransaction, *, order_id: str, error: str, retry_in: t
     )
 
 
-def save_fetched_order(connection: Connection, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
+def save_fetched_order(tx: AccountTransaction, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
     """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
-    statement = insert(orders).values(**values, fetched_at=func.clock_timestamp(), queue_stale=True)
+    statement = insert(orders).values(**values, fetched_at=func.clock_timestamp())
     new = statement.excluded
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("account_id", "order_id")}
     # A notification may have told of a later change while this answer was on its way: that status stays, if it is one
@@ -241,7 +249,7 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
     changed["last_updated_at"] = case((orders.c.fetched_at.is_(None), new.last_updated_at), else_=newest)
     statement = statement.on_conflict_do_update(
         index_elements=[orders.c.account_id, orders.c.order_id],
-        set_={**changed, "fetched_at": func.clock_timestamp(), "queue_stale": True, "other_marketplace": False},
+        set_={**changed, "fetched_at": func.clock_timestamp(), "other_marketplace": False},
         # The newest state wins, not the newest arrival; an equal one is taken again (it may hold more parts).
         where=or_(
             orders.c.fetched_at.is_(None),
@@ -249,15 +257,16 @@ def save_fetched_order(connection: Connection, values: dict[str, Any], items: Se
             new.last_updated_at >= orders.c.last_updated_at,
         ),
     ).returning(orders.c.order_id)
-    if connection.execute(statement).scalar_one_or_none() is None:
+    if tx.execute(statement).scalar_one_or_none() is None:
         return False
-    connection.execute(
+    tx.execute(
         delete(order_items).where(
             order_items.c.account_id == values["account_id"], order_items.c.order_id == values["order_id"]
         )
     )
     if items:
-        connection.execute(insert(order_items), list(items))
+        tx.connection.execute(insert(order_items), list(items))
+    enqueue(tx, Queue.DECIDE, [values["order_id"]])
     return True
 
 
@@ -274,23 +283,17 @@ def complete_fetch(tx: AccountTransaction, *, order_id: str, requests: int) -> N
     )
 
 
-def mark_queue_stale(tx: AccountTransaction, *, order_id: str) -> None:
-    """Have the fulfillment queue derived from this order again."""
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(queue_stale=True)
-    )
-
-
 def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str]) -> bool:
     """Note a person's decision to ship in spite of these reasons; False for an order that is not known."""
     updated = tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(waived_holds=sorted(reasons), queue_stale=True)
+        .values(waived_holds=sorted(reasons))
     )
-    return updated.rowcount > 0
+    if not updated.rowcount:
+        return False
+    enqueue(tx, Queue.DECIDE, [order_id])
+    return True
 
 
 def clear_address(tx: AccountTransaction, *, order_id: str) -> None:
@@ -298,8 +301,9 @@ def clear_address(tx: AccountTransaction, *, order_id: str) -> None:
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(has_address=False, queue_stale=True)
+        .values(has_address=False)
     )
+    enqueue(tx, Queue.DECIDE, [order_id])
 
 
 def order_row(tx: AccountTransaction, order_id: str) -> AnyRow | None:

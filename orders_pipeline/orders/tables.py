@@ -108,8 +108,6 @@ orders = Table(
     Column("fetch_error", Text),
     time_column("parked_at"),
     Column("park_reason", Text),
-    # Set by every change; cleared when the fulfillment queue has been derived from it again.
-    Column("queue_stale", Boolean, nullable=False, server_default=text("false")),
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
     # When a person decided that we ship this order from before the start (orders.account_starts).
     time_column("adopted_at"),
@@ -129,7 +127,6 @@ orders = Table(
     Column("verification", Text, comment="of regulated items: Amazon's word"),
     time_column("verified_at"),
     Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
-    Index("ix_orders_queue_stale", "account_id", "order_id", postgresql_where=text("queue_stale")),
     Index("ix_orders_fetch_due", "account_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
     Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),

@@ -12,7 +12,7 @@ from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.model.states import SUPERSEDED, PackageState
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
-from orders_pipeline.orders.rows import lock_orders, mark_queue_stale, order_row
+from orders_pipeline.orders.rows import lock_orders, order_row
 from orders_pipeline.shipments.confirmable import alert_needs_correction, correction_needed
 from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.labels import read_labels
@@ -30,6 +30,8 @@ from orders_pipeline.shipments.rows import (
     update_confirmation,
 )
 from orders_pipeline.shipments.voids import take_new_label, take_void
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 from orders_pipeline.work.workers import apart, error_location
 
 EVENTS_A_BATCH = 100
@@ -127,7 +129,7 @@ def _apply(tx: AccountTransaction, event: AnyRow) -> str:
                    "Look at pipeline.wms_shipments; the event is kept.")  # fmt: skip
             return "unknown_kind"
     # What left, or will not come, may move the fulfillment order.
-    mark_queue_stale(tx, order_id=event.order_id)
+    enqueue(tx, Queue.DECIDE, [event.order_id])
     return outcome
 
 

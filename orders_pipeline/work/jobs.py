@@ -25,6 +25,9 @@ class Queue(StrEnum):
 
 AMAZON, WAREHOUSE = "amazon", "warehouse"
 
+# Of a job that may have to stop an order: it goes before those that ship, whatever their ship-by time.
+STOP_FIRST = 100
+
 # What a queue can do nothing without. Its own quota (`quota_of`) joins them.
 DEPENDENCIES: Mapping[Queue, frozenset[str]] = {
     Queue.FETCH: frozenset({AMAZON}),

@@ -73,9 +73,9 @@ HELD = Wanted.HOLD
         ({"fulfilled_by": "A_NEW_WORD"}, Decision(HELD, (UNKNOWN_FULFILLER,))),
         ({"fulfilled_by": "UNKNOWN", "status": "CANCELLED"}, Decision(Wanted.CANCEL)),
         ({"configured": None}, Decision(HELD, (UNKNOWN_MARKETPLACE,))),
-        ({"cancellation_told": True}, Decision(HELD, (CANCELLATION_ANNOUNCED,))),
+        ({"cancellation_announced": True}, Decision(HELD, (CANCELLATION_ANNOUNCED,))),
         (
-            {"cancellation_told": True, "waived": frozenset({CANCELLATION_ANNOUNCED})},
+            {"cancellation_announced": True, "waived": frozenset({CANCELLATION_ANNOUNCED})},
             Decision(HELD, (CANCELLATION_ANNOUNCED,)),
         ),
         ({"cancellation_requested": True}, Decision(HELD, (BUYER_ASKS_TO_CANCEL,))),

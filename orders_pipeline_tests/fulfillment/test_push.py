@@ -84,7 +84,7 @@ def test_an_order_that_was_cancelled_while_it_was_queued_is_never_pushed(world: 
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     assert world.state(order_id) == "queued"
     world.amazon.cancel(order_id)
     world.hear()
@@ -216,7 +216,7 @@ def test_an_order_read_long_ago_is_read_again_before_it_is_pushed(world: World):
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     world.sql("update pipeline.orders set fetched_at = fetched_at - interval '11 minutes'")
     world.amazon.cancel(order_id, notify=False)
     world.act()

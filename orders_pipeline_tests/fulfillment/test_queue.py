@@ -12,6 +12,9 @@ from sqlalchemy import text
 from orders_pipeline.fulfillment.states import TRANSITIONS, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.work.backlog import parked
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue, unpark
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -61,7 +64,7 @@ def test_cancelling_a_partly_shipped_order_stops_the_rest_and_alerts(world: Worl
     order_id = world.accepted(quantities=(2,))
     world.ship(order_id, {0: 1})
     world.poll()
-    world.derive()
+    world.decide()
     world.amazon.cancel(order_id)
     world.hear()
     world.sync()
@@ -77,11 +80,11 @@ def test_an_order_whose_only_package_was_voided_can_still_be_stopped(world: Worl
     order_id = world.accepted()
     package_id = world.ship(order_id)
     world.poll()
-    world.derive()
+    world.decide()
     assert world.state(order_id) == "shipped"
     world.warehouse.void(order_id, package_id)
     world.poll()
-    world.derive()
+    world.decide()
     assert world.state(order_id) == "accepted"
     _cancel(world, order_id)
     assert world.warehouse.orders[order_id].open_units() == {}
@@ -121,14 +124,34 @@ def test_an_impossible_step_is_that_orders_alone(world: World, monkeypatch: pyte
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     monkeypatch.delitem(TRANSITIONS, (FulfillmentState.QUEUED, Event.CANCEL))
     world.amazon.cancel(stuck)
     world.hear()
     world.sync()
     assert world.state(stuck) == "queued"
     assert world.state(other) == "accepted"
-    assert "order.impossible" in world.alerts()
+    with world.database.transaction(SELLER) as tx:
+        (job,) = parked(tx)
+        assert (job.queue, job.subject) == (Queue.DECIDE, stuck)
+        assert "cannot take the event 'cancel'" in str(job.last_error)
+        unpark(tx)
+    monkeypatch.undo()
+    world.sync()
+    assert world.state(stuck) == "cancelled"
+
+
+def test_an_order_that_another_transaction_holds_is_decided_a_moment_later(world: World):
+    held, other = world.order(), world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    with world.database.transaction(SELLER) as tx:
+        lock_orders(tx, [held])
+        assert world.decide().outcomes == {"queued": 1}
+    world.make_due()
+    assert world.decide().outcomes == {"queued": 1}
+    assert {world.state(order_id) for order_id in (held, other)} == {"queued"}
 
 
 def test_a_buyers_request_holds_and_its_withdrawal_releases(world: World):
@@ -187,7 +210,7 @@ def test_a_push_that_waited_for_a_look_at_amazon_goes_on_as_soon_as_it_has_come(
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     # A look that failed is due again in an hour; the push waits for it, without asking for a run every few seconds.
     world.sql("update pipeline.orders set fetch_due_at = clock_timestamp() + interval '1 hour'")
     world.act()
@@ -203,13 +226,15 @@ def test_deriving_the_queue_and_settling_a_push_do_not_wait_for_each_other(world
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     world.faults.clear()
 
     def derive_again(_: int) -> None:
         for _ in range(15):
-            world.sql("update pipeline.orders set queue_stale = true where order_id = any(:ids)", ids=orders[:4])
-            world.derive()
+            with world.database.transaction(SELLER) as tx:
+                lock_orders(tx, orders[:4])
+                enqueue(tx, Queue.DECIDE, orders[:4])
+            world.decide()
 
     with ThreadPoolExecutor(3) as pool:
         deriving = [pool.submit(derive_again, number) for number in range(2)]

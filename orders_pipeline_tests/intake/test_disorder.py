@@ -119,8 +119,8 @@ def _answer(database: Database, order_id: str, status: str, step: int) -> None:
         ship_by=_at(step),
         items=(OrderItem("1", step + 1, 0, sku="SKU"),),
     )
-    with database.begin() as connection:
-        save_fetched_order(connection, order_values(SELLER, order), item_values(SELLER, order))
+    with database.transaction(SELLER) as tx:
+        save_fetched_order(tx, order_values(SELLER, order), item_values(SELLER, order))
 
 
 def _row(database: Database, order_id: str):

@@ -64,7 +64,7 @@ def test_a_shipment_that_our_warehouse_reported_costs_no_call(world: World):
     order_id = world.accepted()
     world.ship(order_id)
     world.confirm_and_verify()
-    world.derive()
+    world.decide()
     assert world.state(order_id) == "shipped"
     world.ports.asked.clear()
     world.hear()

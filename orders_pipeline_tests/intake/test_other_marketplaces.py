@@ -72,7 +72,7 @@ def test_a_removed_marketplace_stops_only_orders_not_yet_at_the_warehouse(world:
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     world.marketplace_ids = (CANADA,)
     # Its push is due, and finds that it is not to be pushed any more.
     world.sync()

@@ -23,7 +23,7 @@ def test_a_forged_cancellation_stops_the_order_until_amazon_answers(world: World
     order_id = world.accepted()
     announce(world, order_id, "Canceled")
     world.absorb()
-    world.derive()
+    world.decide()
     world.act()
     assert world.state(order_id) == "holding", "before Amazon was asked"
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["cancellation_told"]
@@ -103,7 +103,7 @@ def test_a_change_that_amazon_never_shows_is_an_alert_and_holds_nothing(world: W
     world.amazon.cancel(order_id)
     world.hear()
     world.sync()
-    world.derive()
+    world.decide()
     assert "order.answer_older" not in world.alerts()
 
 

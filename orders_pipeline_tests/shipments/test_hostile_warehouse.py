@@ -6,6 +6,9 @@ import random
 import string
 
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.work.backlog import parked
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import unpark
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -55,9 +58,10 @@ def test_a_decision_that_the_store_refuses_is_told_and_the_other_orders_are_deci
     _refuse(world, "fulfillment_queue", hostile)
     world.sync()
     assert world.state(plain) == "accepted"
-    assert "order.defect" in world.alerts()
-    _allow(world, "fulfillment_queue")
-    world.sql("update pipeline.orders set queue_stale = true")
+    with world.database.transaction(SELLER) as tx:
+        assert [(job.order_id, job.attempts) for job in parked(tx, queue=Queue.DECIDE)] == [(hostile, 1)]
+        _allow(world, "fulfillment_queue")
+        unpark(tx)
     world.sync()
     assert world.state(hostile) == "accepted"
     assert world.alerts() == {}

@@ -12,6 +12,8 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.erasures import NOT_ERASED, known_by
 from orders_pipeline.orders.event_rows import PARKED_MESSAGE_LIFE
 from orders_pipeline.vault.tables import vault_records
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 
 def count_records(tx: AccountTransaction, kind: str) -> int:
@@ -191,11 +193,12 @@ def clear_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """These orders, locked by the caller, have no address any more: they wait for one, seen by everybody."""
     tx.execute(
         text(
-            "update pipeline.orders set has_address = false, queue_stale = true "
+            "update pipeline.orders set has_address = false "
             "where account_id = :account_id and order_id = any(:order_ids)"
         ),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
+    enqueue(tx, Queue.DECIDE, order_ids)
 
 
 # --- at the warehouse

@@ -185,7 +185,7 @@ def leave_work_undone(world: World) -> None:
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     world.order()
     world.drain()
     world.absorb()

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from orders_pipeline.audit.log import PURPOSE_CHARACTERS, AuditLog
 from orders_pipeline.database.engine import Database
-from orders_pipeline.fulfillment.queue import derive_queue
+from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.orders.erasures import insert_erasure
 from orders_pipeline.privacy.checks.checks import erased_within_the_day
 from orders_pipeline.privacy.erasure.erasure import erase, erase_order, erase_seller
@@ -108,8 +108,9 @@ def test_erasing_a_seller_erases_its_past_orders_only(
     totals = erase_seller(database, vault, warehouse, account_id=SELLER, reason="authorisation ended")
     assert (totals.shredded, totals.warehouse_erased, totals.complete) == (5, 3, True)
     assert kept_ids(database) == set()
-    assert one(database, "select count(*) from pipeline.orders where not has_address and queue_stale") == 6
-    derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    assert one(database, "select count(*) from pipeline.orders where not has_address") == 6
+    assert one(database, "select count(*) from pipeline.jobs where queue = 'decide'") == 6
+    decide_orders(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
     gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'erase'"
     assert one(database, gave_up) == 6
@@ -156,7 +157,7 @@ def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
         insert_erasure(tx, order_id)
     totals = apply_retention(database, vault, warehouse, account_id=SELLER, complete_shreds=False)
     assert totals.erasures_finished == 1
-    derive_queue(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
+    decide_orders(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
     states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
     if order_id is None:
         assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0

@@ -50,7 +50,7 @@ def queued_past_its_window(world: World) -> str:
     world.drain()
     world.absorb()
     world.fetch()
-    world.derive()
+    world.decide()
     world.sql("update pipeline.orders set deliver_by = clock_timestamp() - interval '1 hour'")
     world.sql("update vault.records set stored_at = clock_timestamp() - interval '2 hours'")
     return order_id
@@ -108,7 +108,7 @@ def test_an_order_erased_before_it_is_known_is_never_pushed(world: World):
     world.absorb()
     for _ in range(3):
         _fetch(world)
-        world.derive()
+        world.decide()
         world.act()
     assert len(world.ports.asked) == 1
     assert kept_ids(world.database) == set()
@@ -125,7 +125,7 @@ def test_an_order_erased_during_its_push_is_given_up(world: World):
     for _ in range(3):
         world.make_due()
         _fetch(world)
-        world.derive()
+        world.decide()
         world.act()
     assert len(world.ports.asked) <= 3
     assert kept_ids(world.database) == set()

@@ -1,15 +1,16 @@
-"""Derive what the warehouse should do next from the state of the orders."""
+"""Decide what the warehouse should do next about every order that changed, and take it into its fulfillment order."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database, database_now
 from orders_pipeline.fulfillment.eligibility import (
     MARKETPLACE_NOT_CONFIGURED,
     Decision,
@@ -20,11 +21,9 @@ from orders_pipeline.fulfillment.eligibility import (
 )
 from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
-    claim_stale_orders,
     hasten_action,
     insert_fulfillment_order,
     lock_fulfillment_order,
-    mark_derived,
     schedule_action,
     set_ship_by,
     update_fulfillment_order,
@@ -36,14 +35,19 @@ from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.other_marketplaces import set_other_marketplace
-from orders_pipeline.orders.rows import item_rows
+from orders_pipeline.orders.rows import item_rows, lock_orders, order_row
+from orders_pipeline.work.jobs import Job, Queue
+from orders_pipeline.work.queue import claim, complete, park, release
+from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import apart, error_location
 
 ORDERS_A_BATCH = 100
-# Followed by the order.
-DEFECT_ALERT = "order.defect:"
+# Within one transaction: nobody else ever sees it.
+DECIDE_LEASE = timedelta(minutes=1)
+# An order that another transaction holds is mostly free again by then.
+LOCKED_RETRY = timedelta(seconds=1)
 # Alerts that are about an order on its way; nobody needs them once it has ended.
-_ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces", "impossible")
+_ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces")
 # These are about an order that need not be in the queue.
 _ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller", "verification")
 _EVENTS = {
@@ -55,45 +59,55 @@ _EVENTS = {
 }
 
 
-@dataclass(slots=True)
-class QueueTotals:
-    """How many orders were looked at, and how many changed state, by the state that they came to."""
+def decide_orders(database: Database, audit: AuditLog, *, account_id: str, marketplace_ids: Collection[str]) -> Tally:
+    """Decide about every order that changed; the outcomes are the states that orders came to, or `unchanged`.
 
-    orders: int = 0
-    changed: dict[str, int] = field(default_factory=dict)
-
-
-def derive_queue(
-    database: Database, audit: AuditLog, *, account_id: str, marketplace_ids: Collection[str]
-) -> QueueTotals:
-    """Bring the queue in line with every order that changed. Safe beside other processes doing the same.
-
-    Orders of other marketplaces than these are never queued.
+    Safe beside other processes doing the same. Orders of other marketplaces than these are never queued.
     """
-    totals = QueueTotals()
+    tally = Tally()
     while True:
         with database.transaction(account_id) as tx:
-            rows = claim_stale_orders(tx, ORDERS_A_BATCH)
-            if not rows:
-                return totals
+            # Claimed and completed in one transaction: one that is rolled back has tried nothing.
+            claimed = claim(tx, Queue.DECIDE, limit=ORDERS_A_BATCH, lease=DECIDE_LEASE)
+            if not claimed:
+                return tally
             entries: list[AuditEntry] = []
-            decided: list[str] = []
-            for row in rows:
-                totals.orders += 1
-                outcome = apart(tx.connection, partial(_derive_or_alert, tx, row, marketplace_ids))
-                if isinstance(outcome, Exception):
-                    _alert_defect(tx, row.order_id, outcome)
-                    continue
-                state, own_entries = outcome
-                decided.append(row.order_id)
-                entries += own_entries
-                if state is not None:
-                    totals.changed[state] = totals.changed.get(state, 0) + 1
-            close_alerts(tx, keys=[f"{DEFECT_ALERT}{order_id}" for order_id in decided])
-            # Those with a defect too: the next change of theirs, or a replay, has them decided again.
-            mark_derived(tx, [row.order_id for row in rows])
+            tally += _decide_batch(tx, claimed, marketplace_ids, entries)
             # Last: the audit chain's lock is held until the commit.
             audit.record_many(tx.connection, entries)
+
+
+def _decide_batch(
+    tx: AccountTransaction, claimed: Sequence[Job], marketplace_ids: Collection[str], entries: list[AuditEntry]
+) -> Tally:
+    # Whoever enqueues holds the order and waits for its job, which is ours by now: waiting for the order as well would
+    # be a deadlock.
+    locked = lock_orders(tx, [job.order_id for job in claimed], skip_locked=True)
+    outcomes: Counter[str] = Counter()
+    for job in sorted(claimed, key=lambda job: job.order_id):
+        row = locked.get(job.order_id)
+        if row is None:
+            if order_row(tx, job.order_id) is None:
+                complete(tx, job)
+            else:
+                release(tx, job, due_at=database_now(tx.connection) + LOCKED_RETRY)
+            continue
+        own: list[AuditEntry] = []
+        outcome = apart(tx.connection, partial(_decide, tx, row, own, marketplace_ids))
+        if isinstance(outcome, Exception):
+            park(tx, job, _defect(outcome))
+            outcomes["parked"] += 1
+            continue
+        complete(tx, job)
+        entries += own
+        outcomes[outcome or "unchanged"] += 1
+    return Tally(outcomes, parked=outcomes["parked"])
+
+
+def _defect(error: Exception) -> str:
+    if isinstance(error, IllegalTransition):
+        return f"{error}. Compare the order at Amazon and at the warehouse, and report this as a defect"
+    return f"a defect of this program: {error_location(error)}. Report it"
 
 
 def order_facts(tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection[str]) -> OrderFacts:
@@ -183,30 +197,7 @@ def alert_state(tx: AccountTransaction, order_id: str, before: FulfillmentState,
     close_alerts(tx, keys=over)
 
 
-def _derive_or_alert(
-    tx: AccountTransaction, row: AnyRow, marketplace_ids: Collection[str]
-) -> tuple[str | None, list[AuditEntry]]:
-    entries: list[AuditEntry] = []
-    try:
-        return _derive(tx, row, entries, marketplace_ids), entries
-    except IllegalTransition as error:
-        _alert_illegal_transition(tx, row.order_id, error)
-        return None, entries
-
-
-def _alert_defect(tx: AccountTransaction, order_id: str, error: Exception) -> None:
-    raise_alert(
-        tx,
-        key=f"{DEFECT_ALERT}{order_id}",
-        severity="error",
-        message=f"What the warehouse should do about order {order_id} could not be decided: a defect of this program, "
-        f"{error_location(error)}.",
-        what_to_do="Report it. Run the job `recover_order` for this order once it is mended; until then look after it "
-        "by hand.",
-    )
-
-
-def _derive(
+def _decide(
     tx: AccountTransaction, row: AnyRow, entries: list[AuditEntry], marketplace_ids: Collection[str]
 ) -> str | None:
     facts = order_facts(tx, row, marketplace_ids)
@@ -276,16 +267,6 @@ def _what_left(tx: AccountTransaction, entry: FulfillmentRow) -> list[Event]:
     if report.cancelled_by_warehouse:
         return [Event.WAREHOUSE_CANCELLED]
     return [Event.NOTHING_LEFT] if FulfillmentState(entry.state) is FulfillmentState.SHIPPED else []
-
-
-def _alert_illegal_transition(tx: AccountTransaction, order_id: str, error: IllegalTransition) -> None:
-    raise_alert(
-        tx,
-        key=f"order.impossible:{order_id}",
-        severity="error",
-        message=f"Order {order_id} was left as it is. {error}.",
-        what_to_do="Compare the order at Amazon and at the warehouse, and report this as a defect.",
-    )
 
 
 def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: list[AuditEntry]) -> str | None:
