@@ -47,9 +47,6 @@ def purge_orders(
     if not order_ids:
         return {}
     gone: dict[str, int] = {}
-    # After the orders, which are locked, and before their rows: no worker takes up what is being deleted.
-    pending = "delete from pipeline.jobs where account_id = :account_id and split_part(subject, ':', 1) = any(:ids)"
-    tx.execute(text(pending), {"account_id": tx.account_id, "ids": order_ids})
     for table in OF_AN_ORDER:
         statement = f"delete from pipeline.{table} where account_id = :account_id and order_id = any(:ids)"  # noqa: S608
         gone[table] = tx.execute(text(statement), {"account_id": tx.account_id, "ids": order_ids}).rowcount
