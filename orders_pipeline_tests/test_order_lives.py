@@ -158,14 +158,14 @@ class OrderLives(RuleBasedStateMachine):
     def run_one_stage(self, stage: str) -> None:
         self._run(stage)
 
-    @rule(job=st.sampled_from(["sync", "tell_amazon"]))
+    @rule(job=st.sampled_from(["sync", "confirm_and_verify"]))
     def run_a_job(self, job: str) -> None:
         self._run(job)
 
     @rule()
     def run_everything(self) -> None:
         self.world.hear()
-        for stage in ("sync", "tell_amazon", "sync"):
+        for stage in ("sync", "confirm_and_verify", "sync"):
             self._run(stage)
 
     def _run(self, stage: str) -> None:

@@ -139,7 +139,7 @@ def _words(order_id: str, word: str, answer: Verification) -> tuple[str, str, st
             return "", "", ""
         return (
             f"Order {order_id} is approved, and a dosage label must go into its package.",
-            "Ship it by hand with the label, or waive `dosage_label` (job `release_hold`) if the warehouse adds it.",
+            "Ship it by hand with the label, or waive `dosage_label` (job `waive_hold`) if the warehouse adds it.",
             "warning",
         )
     return (
@@ -168,5 +168,5 @@ def _alert_problem(tx: AccountTransaction, key: str, order_id: str, verified: Ve
         severity="warning",
         message=f"Amazon gives no verification of order {order_id}, which has regulated items: {verified.problem}",
         what_to_do="Look at it in Seller Central. If it needs none, take its SKU out of AMAZON_REGULATED_SKUS, or "
-        "waive `regulated` (job `release_hold`).",
+        "waive `regulated` (job `waive_hold`).",
     )

@@ -31,7 +31,7 @@ def waive_hold(
         request_fetch(tx, order_id=order_id)
         audit.record(
             tx.connection,
-            action="release_hold",
+            action="waive_hold",
             account_id=account_id,
             order_id=order_id,
             purpose=why,
