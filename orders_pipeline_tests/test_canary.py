@@ -37,6 +37,7 @@ from orders_pipeline.wms.port import FulfillmentOrder
 from orders_pipeline.wms.rest.adapter import RestWarehouse
 from orders_pipeline_tests.audit.tampering import write_days_ago
 from orders_pipeline_tests.canary_search import encodings_in
+from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 from orders_pipeline_tests.slack import Slack
 
@@ -194,9 +195,9 @@ def _make_everything_due(database: Database) -> None:
     with database.begin() as connection:
         for table, column in (
             ("orders", "fetch_due_at"),
-            ("fulfillment_queue", "action_due_at"),
             ("shipment_confirmations", "action_due_at"),
         ):
             connection.execute(
                 text(f"update pipeline.{table} set {column} = clock_timestamp() where {column} > clock_timestamp()")
             )
+        make_jobs_due(connection)

@@ -14,7 +14,7 @@ from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.decide import decide_orders
-from orders_pipeline.fulfillment.push import Pushing, PushTotals, act_on_due_orders
+from orders_pipeline.fulfillment.push import Pushing, push_orders
 from orders_pipeline.intake.apply_events import ApplyTotals, apply_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.fetch import FetchTotals, fetch_due_orders
@@ -33,8 +33,10 @@ from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.jobs import Job, Queue, job_of
 from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.ports import AmazonPorts, MemoryQueue, Scripted, WarehousePorts
 
 QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders"
@@ -145,7 +147,7 @@ class World:
         audit = self.vault.audit
         return decide_orders(self.database, audit, account_id=SELLER, marketplace_ids=self.marketplace_ids)
 
-    def act(self) -> PushTotals:
+    def push(self) -> Tally:
         work = Pushing(
             database=self.database,
             vault=self.vault,
@@ -154,15 +156,15 @@ class World:
             account_id=SELLER,
             marketplace_ids=self.marketplace_ids,
         )
-        return act_on_due_orders(work)
+        return push_orders(work)
 
-    def sync(self) -> PushTotals:
+    def sync(self) -> Tally:
         """What the job `sync_orders` does, after what its sensor does."""
         self.drain()
         self.absorb()
         self.fetch()
         self.decide()
-        return self.act()
+        return self.push()
 
     def poll(self) -> PackageTotals:
         poll_shipments(self.wms, self.database, self.vault, account_id=SELLER)
@@ -207,9 +209,12 @@ class World:
             "update pipeline.orders set fetch_due_at = clock_timestamp(), questioned_since = questioned_since "
             "- greatest(fetch_due_at - clock_timestamp(), interval '0') where fetch_due_at is not null"
         )
-        for table in ("fulfillment_queue", "shipment_confirmations"):
-            self.sql(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
-        self.sql("update pipeline.jobs set due_at = clock_timestamp() where parked_at is null")
+        self.sql(
+            "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
+            "where action_due_at is not null"
+        )
+        with self.database.begin() as connection:
+            make_jobs_due(connection)
         self.sql("update pipeline.wms_orders set changed_at = changed_at - interval '5 minutes'")
 
     # --- what there is to see
@@ -239,6 +244,10 @@ class World:
             return connection.execute(
                 text("select * from pipeline.shipment_confirmations where package_id = :id"), {"id": package_id}
             ).one()
+
+    def jobs(self, queue: Queue | None = None) -> list[Job]:
+        """Pending work of this queue, or all of it."""
+        return [job for job in map(job_of, self.rows("pipeline.jobs")) if queue in (None, job.queue)]
 
     def alerts(self) -> dict[str, AnyRow]:
         """Open alerts by what they are about: the key's first part."""

@@ -9,10 +9,10 @@ from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.checks import QUEUE_CHECKS, WMS_ORDERS_CHECKS, queue_results, wms_orders_results
 from orders_pipeline.defs.resources import StoreResource, WarehouseResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.defs.tables import NOTHING, duration, table
+from orders_pipeline.defs.tables import duration, table
 from orders_pipeline.fulfillment.decide import decide_orders
-from orders_pipeline.fulfillment.push import Pushing, act_on_due_orders
-from orders_pipeline.fulfillment.rows import answers_by_kind, count_due_actions, held_orders, queue_by_state
+from orders_pipeline.fulfillment.push import Pushing, push_orders
+from orders_pipeline.fulfillment.rows import answers_by_kind, held_orders, queue_by_state
 
 PUSH_DEADLINE_SECONDS = 45.0
 
@@ -33,15 +33,13 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     with database.transaction(account_id) as tx:
         states = queue_by_state(tx)
         held = held_orders(tx, limit=25)
-        due = count_due_actions(tx)
         results = list(queue_results(tx))
     now = datetime.now(UTC)
     return dg.MaterializeResult(
         check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in states),
-            **{f"now_{outcome}": count for outcome, count in sorted(tally.outcomes.items())},
-            "due_now": due,
+            **tally.as_metadata(),
             "by_state": table(
                 ["state", "orders", "next_ship_by", "oldest"],
                 [(r.state, r.orders, r.next_ship_by, duration(r.oldest_change_seconds)) for r in states],
@@ -75,20 +73,15 @@ def wms_orders(
         marketplace_ids=store.marketplace_ids(),
     )
     with acting_as(actor_of(context)):
-        totals = act_on_due_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
-    if totals.account_error:
-        context.log.error(totals.account_error)
+        tally = push_orders(work, deadline_seconds=PUSH_DEADLINE_SECONDS)
     with database.transaction(account_id) as tx:
         answers = answers_by_kind(tx)
-        due = count_due_actions(tx)
         results = list(wms_orders_results(tx))
     return dg.MaterializeResult(
         check_results=results,
         metadata={
             "dagster/row_count": sum(int(row.orders) for row in answers),
-            **{f"now_{outcome}": count for outcome, count in sorted(totals.outcomes.items())},
-            "still_due": due,
-            "account_error": totals.account_error or NOTHING,
+            **tally.as_metadata(),
             "answers": table(
                 ["answer", "code", "orders", "newest"], [(r.answer, r.answer_code, r.orders, r.newest) for r in answers]
             ),

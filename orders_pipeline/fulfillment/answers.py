@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
-from orders_pipeline.database.engine import AccountTransaction, Database, database_now
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.fulfillment.decide import change_state
 from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
     lock_fulfillment_order,
     record_answer,
-    schedule_action,
-    update_fulfillment_order,
 )
 from orders_pipeline.fulfillment.states import Event
 from orders_pipeline.model.states import FulfillmentState
@@ -29,13 +26,8 @@ from orders_pipeline.wms.port import PushResult, WarehouseError, WarehousePort
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
 
-FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
-# With that backoff some eight hours of a warehouse that is down; then a person decides, and replays.
-ACTION_ATTEMPTS = 50
 # A sentence of ours with a warehouse's code in it.
 LONGEST_ERROR = 300
-# Followed by the kind of trouble; any success closes all of them.
-UNREACHABLE_ALERT = "warehouse.api_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +95,12 @@ def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
     return replace(result, code=mask.text(order_id, result.code), wms_id=mask.id(order_id, result.wms_id))
 
 
-def warehouse_error_text(work: Pushing, order_id: str, error: WarehouseError) -> str:
-    """The text to store for a warehouse's error: our sentence and its code, with the buyer's data masked."""
+def masked_error(work: Pushing, order_id: str, error: WarehouseError) -> WarehouseError:
+    """The error as it may be stored and shown: our sentence and the warehouse's code, with the buyer's data masked."""
     if error.code is None:
-        return str(error)
+        return error
     mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
-    return mask.text(order_id, str(error), longest=LONGEST_ERROR) or ""
+    return type(error)(mask.text(order_id, str(error), longest=LONGEST_ERROR) or "", status=error.status)
 
 
 def apply_answer(
@@ -129,51 +121,6 @@ def apply_answer(
 
 def _reasons_after(entry: FulfillmentRow, event: Event) -> tuple[str, ...]:
     return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.GONE) else ()
-
-
-def failed(work: Pushing, order_id: str, state: FulfillmentState, error: str, *, attempts_allowed: int) -> str:
-    """The action of an order in this state failed: tried again with backoff, then parked."""
-    with work.database.transaction(work.account_id) as tx:
-        entry = lock_fulfillment_order(tx, order_id)
-        assert entry is not None
-        if FulfillmentState(entry.state) not in (state, FulfillmentState.PUSHING):
-            # Amazon wants something else by now, and that is due already.
-            return "retry"
-        attempts = entry.attempts + 1
-        give_up = attempts >= attempts_allowed
-        delay = None if give_up else min(FIRST_RETRY * 2 ** min(entry.attempts, 10), LONGEST_RETRY)
-        schedule_action(
-            tx,
-            order_id=order_id,
-            delay=delay,
-            attempts=attempts,
-            last_error=error,
-        )
-        if give_up:
-            _park(tx, order_id, error)
-        elif attempts == 5:
-            raise_alert(
-                tx,
-                key=f"{UNREACHABLE_ALERT}unavailable",
-                severity="warning",
-                message="The warehouse has failed five times in a row for one order; it is tried on.",
-                what_to_do="Check the warehouse's status; nothing is lost meanwhile.",
-            )
-        if FulfillmentState(entry.state) is FulfillmentState.PUSHING:
-            # Audit the attempt too: its result is unknown.
-            work.audit.record_many(tx.connection, [push_audit_entry(work.account_id, order_id, "unknown")])
-    return "parked" if give_up else "retry"
-
-
-def _park(tx: AccountTransaction, order_id: str, error: str) -> None:
-    update_fulfillment_order(tx, order_id=order_id, parked_at=database_now(tx.connection))
-    raise_alert(
-        tx,
-        key=f"push.parked:{order_id}",
-        severity="error",
-        message=f"Order {order_id} could not be handed to the warehouse: {error}",
-        what_to_do="Mend the cause, then run the job `replay_parked` in the Dagster UI.",
-    )
 
 
 def push_audit_entry(account_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:

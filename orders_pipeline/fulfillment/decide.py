@@ -21,23 +21,21 @@ from orders_pipeline.fulfillment.eligibility import (
 )
 from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
-    hasten_action,
     insert_fulfillment_order,
     lock_fulfillment_order,
-    schedule_action,
     set_ship_by,
     update_fulfillment_order,
     warehouse_report,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, Event, IllegalTransition, next_state
+from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, STOPPING, Event, IllegalTransition, next_state
 from orders_pipeline.model.order import AMAZON
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.other_marketplaces import set_other_marketplace
 from orders_pipeline.orders.rows import item_rows, lock_orders, order_row
-from orders_pipeline.work.jobs import Job, Queue
-from orders_pipeline.work.queue import claim, complete, park, release
+from orders_pipeline.work.jobs import STOP_FIRST, Job, Queue
+from orders_pipeline.work.queue import claim, complete, enqueue, find, park, release, withdraw
 from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import apart, error_location
 
@@ -146,22 +144,18 @@ def change_state(
     entries: list[AuditEntry],
     *,
     reasons: Sequence[str] = (),
-    action_in: timedelta | None = None,
 ) -> FulfillmentState:
     """Take one event into a locked fulfillment order; collect the audit entry of a change in `entries`.
 
-    Raises IllegalTransition. The caller writes `entries` as the transaction's last act.
+    What the new state asks of the warehouse is enqueued; what the old one asked is withdrawn. Raises IllegalTransition.
+    The caller writes `entries` as the transaction's last act.
     """
     before = FulfillmentState(entry.state)
     after = next_state(before, event)
     if after is not before or set(reasons) != set(entry.hold_reasons):
-        values: dict[str, object] = {"state": after.value, "hold_reasons": list(reasons)}
-        if after is not before:
-            values.update(attempts=0, last_error=None, parked_at=None)
-        update_fulfillment_order(tx, order_id=entry.order_id, **values)
+        update_fulfillment_order(tx, order_id=entry.order_id, state=after.value, hold_reasons=list(reasons))
     if after is not before:
-        due = (action_in or timedelta()) if after in ACTIONABLE else None
-        schedule_action(tx, order_id=entry.order_id, delay=due)
+        _enqueue_or_withdraw(tx, entry, after)
         entries.append(
             AuditEntry(
                 action="fulfillment_state",
@@ -176,6 +170,17 @@ def change_state(
     return after
 
 
+def _enqueue_or_withdraw(tx: AccountTransaction, entry: FulfillmentRow, state: FulfillmentState) -> None:
+    if state is FulfillmentState.PUSHING:
+        # The worker that begins the push has the job in hand; its lease brings the order back.
+        return
+    if state in ACTIONABLE:
+        priority = STOP_FIRST if state in STOPPING else None
+        enqueue(tx, Queue.PUSH, [entry.order_id], priority=priority, ship_by=entry.ship_by)
+    elif FulfillmentState(entry.state) in ACTIONABLE:
+        withdraw(tx, Queue.PUSH, [entry.order_id])
+
+
 def alert_state(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
     """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
     if after is FulfillmentState.TOO_LATE:
@@ -187,7 +192,7 @@ def alert_state(tx: AccountTransaction, order_id: str, before: FulfillmentState,
             what_to_do="Ask the carrier to return the package, or let it go and refund on its return. Do not confirm "
             "the shipment of a cancelled order.",
         )
-    over = [f"push.parked:{order_id}"]
+    over: list[str] = []
     if before is FulfillmentState.TOO_LATE:
         over.append(f"order.too_late:{order_id}")
     if before is FulfillmentState.REFUSED:
@@ -219,7 +224,9 @@ def _decide(
     if decision.wanted is Wanted.NOTHING:
         # Nothing is asked for; what the warehouse reports still counts, and a package can leave all the same.
         return _take_report(tx, entry, entries)
-    set_ship_by(tx, order_id=row.order_id, ship_by=row.ship_by)
+    if row.ship_by != entry.ship_by:
+        set_ship_by(tx, order_id=row.order_id, ship_by=row.ship_by)
+        entry = replace(entry, ship_by=row.ship_by)
     before = entry.state
     after = change_state(tx, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
     if after.value == before:
@@ -237,13 +244,18 @@ def _no_longer_configured(facts: OrderFacts, entry: FulfillmentRow) -> Decision:
 
 
 def _wake(tx: AccountTransaction, entry: FulfillmentRow, state: FulfillmentState, decision: Decision) -> None:
-    """What a fulfillment order that stays in its state must not sleep through."""
-    if state is FulfillmentState.QUEUED and not entry.parked:
-        # It may have been waiting for the very look at Amazon that has come.
-        hasten_action(tx, order_id=entry.order_id)
-    if entry.parked and state in ACTIONABLE and decision.wanted is Wanted.CANCEL:
-        # Parked, because the warehouse could not be reached; but now it is to be stopped, and that cannot wait.
-        schedule_action(tx, order_id=entry.order_id, delay=timedelta(), attempts=0, parked_at=None)
+    """Make due what waited for this very decision; and what was set aside, where the order is to be stopped by now."""
+    if state not in ACTIONABLE:
+        return
+    job = find(tx, Queue.PUSH, entry.order_id)
+    if job is None:
+        is_to_wake = True
+    elif job.parked_at is not None:
+        is_to_wake = decision.wanted is Wanted.CANCEL
+    else:
+        is_to_wake = state is FulfillmentState.QUEUED and job.leased_until is None
+    if is_to_wake:
+        enqueue(tx, Queue.PUSH, [entry.order_id], ship_by=entry.ship_by)
 
 
 def _take_report(tx: AccountTransaction, entry: FulfillmentRow, entries: list[AuditEntry]) -> str | None:
@@ -278,7 +290,7 @@ def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: lis
         tx, order_id=row.order_id, state=state.value, reasons=decision.reasons, ship_by=row.ship_by
     )
     if state is FulfillmentState.QUEUED:
-        schedule_action(tx, order_id=row.order_id, delay=timedelta())
+        enqueue(tx, Queue.PUSH, [row.order_id], ship_by=row.ship_by)
     entries.append(
         AuditEntry(
             action="fulfillment_state",

@@ -10,169 +10,103 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Event as StopFlag
+from functools import partial
 
-from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditEntry, current_actor
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.fulfillment.answers import (
-    ACTION_ATTEMPTS,
-    LONGEST_RETRY,
-    UNREACHABLE_ALERT,
     Pushing,
     apply_answer,
-    failed,
     finish_push,
     lock_order_and_fulfillment,
+    masked_error,
     push_audit_entry,
-    warehouse_error_text,
 )
 from orders_pipeline.fulfillment.decide import change_state, order_facts
 from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
-from orders_pipeline.fulfillment.rows import (
-    begin_push,
-    claim_due_actions,
-    lock_fulfillment_order,
-    postpone_due_actions,
-    record_answer,
-    schedule_action,
-    wms_order,
-)
+from orders_pipeline.fulfillment.rows import begin_push, lock_fulfillment_order, record_answer, wms_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import has_pending_event
 from orders_pipeline.orders.rows import clear_address, item_rows, order_row, request_fetch
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
-from orders_pipeline.vault.key_alerts import KEYS_RETRY, close_keys_alert, raise_keys_alert
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
-from orders_pipeline.wms.port import (
-    FulfillmentOrder,
-    PushResult,
-    WarehouseError,
-    WarehouseRefused,
-    WarehouseUnauthorized,
-    WarehouseUnavailable,
-)
-from orders_pipeline.work.jobs import Queue
-from orders_pipeline.work.queue import enqueue, find
-from orders_pipeline.work.workers import error_location, is_infrastructure_error, over_each
+from orders_pipeline.wms.failures import PUSH_POLICY, WAREHOUSE_FAILURES
+from orders_pipeline.wms.port import FulfillmentOrder, PushResult, WarehouseError, WarehouseRefused
+from orders_pipeline.work.jobs import KEYS, WAREHOUSE, Job, Queue
+from orders_pipeline.work.queue import enqueue, find, release, renew, retry
+from orders_pipeline.work.retry import Policy
+from orders_pipeline.work.runner import LEASE_LOST, Refused, run_queue
+from orders_pipeline.work.tally import Tally
 
 PUSH_WORKERS = 8
-# Longer than a push can take with its time-outs (25 s), and renewed as it begins; a process that died gives its orders
-# back after this.
-ACTION_LEASE = timedelta(minutes=1)
+# Longer than the two calls of a push with their time-outs (25 s each), and begun anew before the address leaves.
+PUSH_LEASE = timedelta(minutes=1)
 # An order whose state at Amazon was read longer ago is read again before it is pushed.
 FRESH_FOR = timedelta(minutes=10)
 # A push whose answer never came may still be on its way; only after this is "not there" believed.
 LATE_ARRIVAL = timedelta(minutes=1)
-FIRST_PENDING_RETRY = timedelta(seconds=30)
-# Until then something that is being looked at will mostly be known.
-RECHECK_DELAY = timedelta(seconds=2)
-# A token that is wrong is tried again every minute: a person sets it right, nothing else does.
-UNAUTHORIZED_RETRY = timedelta(minutes=1)
-# An error that nobody expected is tried a few times: it may be the order's state of the moment.
-DEFECT_ATTEMPTS = 4
+# A warehouse that takes days over a cancellation is not called every half minute.
+PENDING_POLICY = Policy(first=timedelta(seconds=30), longest=timedelta(minutes=10), attempts=None)
+# Most running fetches end within two seconds.
+RECHECK_DELAY, LONGEST_RECHECK_DELAY = timedelta(seconds=2), timedelta(minutes=10)
+POSTPONED, NOTHING, GONE = "postponed", "nothing", "gone"
+# Outcomes for which the warehouse was not called.
+_NOT_CALLED = frozenset({POSTPONED, NOTHING, GONE, LEASE_LOST})
+# Outcomes for which an address was opened with the keys.
+_OPENED = frozenset({"accepted", "refused", "conflict"})
 
 
-@dataclass(slots=True)
-class PushTotals:
-    """What was done, by outcome (`accepted`, `refused`, `held`, `cancelled`, `too_late`, `retry`, `postponed` …)."""
+def push_orders(work: Pushing, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic) -> Tally:
+    """Do every action that is due at the warehouse, several at a time, until none is or the deadline has come.
 
-    outcomes: dict[str, int] = field(default_factory=dict)
-    account_error: str | None = None
+    Outcomes: the warehouse's answer to a push, or the state that an order came to, or why nothing was asked.
+    """
+    return run_queue(
+        work.database,
+        work.account_id,
+        Queue.PUSH,
+        partial(_handle, work),
+        workers=PUSH_WORKERS,
+        lease=PUSH_LEASE,
+        policy=PUSH_POLICY,
+        deadline_seconds=deadline_seconds,
+        proves=_proves,
+        clock=clock,
+    )
 
-    def count(self, outcome: str) -> None:
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+def _proves(outcome: str) -> tuple[str, ...]:
+    if outcome in _NOT_CALLED:
+        return ()
+    return (WAREHOUSE, KEYS) if outcome in _OPENED else (WAREHOUSE,)
 
 
-def act_on_due_orders(
-    work: Pushing, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic
-) -> PushTotals:
-    """Do every action that is due, several at a time, until none is or the deadline has come."""
-    totals = PushTotals()
-    started = clock()
-    stop, no_keys = StopFlag(), StopFlag()
-    with ThreadPoolExecutor(PUSH_WORKERS, thread_name_prefix="push") as pool:
-        while not stop.is_set() and clock() - started < deadline_seconds:
-            with work.database.transaction(work.account_id) as tx:
-                due = claim_due_actions(tx, limit=PUSH_WORKERS * 4, lease=ACTION_LEASE)
-            if not due:
-                break
-
-            def act(order_id: str) -> tuple[str, str | None]:
-                return _act_safely(work, order_id, stop, no_keys)
-
-            for outcome, account_error in over_each(pool, act, due):
-                totals.count(outcome)
-                totals.account_error = account_error or totals.account_error
+def _handle(work: Pushing, job: Job, _seconds: float) -> str:
+    # The warehouse's client bounds each call, and the lease outlasts them.
     with work.database.transaction(work.account_id) as tx:
-        if totals.account_error is not None:
-            postpone_due_actions(tx, delay=UNAUTHORIZED_RETRY)
-        elif totals.outcomes.keys() - {"postponed", "no_keys", "nothing", "gone", "retry", "parked"}:
-            close_alerts_about(tx.connection, account_id=work.account_id, prefix=UNREACHABLE_ALERT)
-        if "accepted" in totals.outcomes and not no_keys.is_set():
-            close_keys_alert(tx)
-    return totals
-
-
-def _act_safely(work: Pushing, order_id: str, stop: StopFlag, no_keys: StopFlag) -> tuple[str, str | None]:
-    if stop.is_set():
-        _postpone(work, order_id, timedelta())
-        return "postponed", None
-    with work.database.transaction(work.account_id) as tx:
-        entry = lock_fulfillment_order(tx, order_id)
-        if entry is None:
-            return "gone", None
-        state = FulfillmentState(entry.state)
-        if state not in ACTIONABLE:
-            # Settled by another process. Under the lock: an action that comes meanwhile must not be unscheduled.
-            schedule_action(tx, order_id=order_id, delay=None)
-            return "nothing", None
-    if no_keys.is_set() and state is FulfillmentState.QUEUED:
-        _postpone(work, order_id, KEYS_RETRY)
-        return "no_keys", None
+        entry = lock_fulfillment_order(tx, job.order_id)
+    if entry is None:
+        return GONE
+    state = FulfillmentState(entry.state)
+    if state not in ACTIONABLE:
+        return NOTHING
     try:
-        return _act(work, order_id, state, entry.hold_reasons, entry.attempts), None
-    except WarehouseUnauthorized as error:
-        stop.set()
-        _postpone(work, order_id, UNAUTHORIZED_RETRY)
-        with work.database.transaction(work.account_id) as tx:
-            raise_alert(
-                tx,
-                key=f"{UNREACHABLE_ALERT}unauthorized",
-                severity="error",
-                message=str(error),
-                what_to_do="Nothing can be pushed until WMS_TOKEN is set right; the queue is kept.",
-            )
-        return "unauthorized", str(error)
+        return _act(work, job, state, entry.hold_reasons)
     except WarehouseError as error:
-        allowed = ACTION_ATTEMPTS if isinstance(error, WarehouseUnavailable) else 1
-        return failed(
-            work, order_id, state, warehouse_error_text(work, order_id, error), attempts_allowed=allowed
-        ), None
+        raise WAREHOUSE_FAILURES.answer(masked_error(work, job.order_id, error)) from None
     except KeyProviderUnavailable as error:
-        # Nothing was sent: addresses cannot be opened. Holds, releases and cancellations need none.
-        no_keys.set()
-        _postpone(work, order_id, KEYS_RETRY)
-        with work.database.transaction(work.account_id) as tx:
-            raise_keys_alert(tx, error)
-        return "no_keys", None
-    except Exception as error:
-        # One order's defect is that order's alone.
-        if is_infrastructure_error(error):
-            raise
-        defect = f"a defect of this program: {error_location(error)}"
-        return failed(work, order_id, state, defect, attempts_allowed=DEFECT_ATTEMPTS), None
+        # Nothing was sent: addresses cannot be opened. Holds, releases and cancellations need none, and go on.
+        raise Refused(KEYS, error, whole=True) from None
 
 
-def _act(work: Pushing, order_id: str, state: FulfillmentState, reasons: tuple[str, ...], attempts: int) -> str:
+def _act(work: Pushing, job: Job, state: FulfillmentState, reasons: tuple[str, ...]) -> str:
+    order_id = job.order_id
     match state:
         case FulfillmentState.PUSHING:
-            return _push_again(work, order_id)
+            return _push_again(work, job)
         case FulfillmentState.HOLD_ASKED:
             answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
             event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.GONE}.get(answer, Event.HOLD_DONE)
@@ -182,18 +116,16 @@ def _act(work: Pushing, order_id: str, state: FulfillmentState, reasons: tuple[s
             event = Event.GONE if answer == "not_found" else Event.RELEASE_DONE
             return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
         case FulfillmentState.CANCEL_ASKED:
-            return _cancel(work, order_id, attempts)
+            return _cancel(work, job)
         case _:
-            return _push(work, order_id)
+            return _push(work, job)
 
 
-def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
-    answer = work.warehouse.cancel(order_id, "cancelled at Amazon")
+def _cancel(work: Pushing, job: Job) -> str:
+    answer = work.warehouse.cancel(job.order_id, "cancelled at Amazon")
     if answer == "pending":
         with work.database.transaction(work.account_id) as tx:
-            # Asked again ever less often; a warehouse that takes days is not called every half minute.
-            delay = min(FIRST_PENDING_RETRY * 2 ** min(attempts, 10), LONGEST_RETRY)
-            schedule_action(tx, order_id=order_id, delay=delay, attempts=attempts + 1)
+            retry(tx, job, "the warehouse has not yet said whether it could stop the order", PENDING_POLICY)
     event = {
         "cancelled": Event.CANCEL_DONE,
         "not_found": Event.CANCEL_DONE,
@@ -202,32 +134,34 @@ def _cancel(work: Pushing, order_id: str, attempts: int) -> str:
         "partial": Event.CANCEL_TOO_LATE,
         "too_late": Event.CANCEL_TOO_LATE,
     }[answer]
-    return apply_answer(work, order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
+    return apply_answer(work, job.order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
 
 
-def _push(work: Pushing, order_id: str) -> str:
+def _push(work: Pushing, job: Job) -> str:
     with work.database.transaction(work.account_id) as tx:
-        verdict = _find_pushed_order(tx, work, order_id)
-    return verdict or _send(work, order_id, FulfillmentState.QUEUED)
+        wait = _wait_before_push(tx, work, job.order_id)
+        if wait is not None:
+            return _postpone(tx, job, wait)
+    return _send(work, job, FulfillmentState.QUEUED)
 
 
-def _push_again(work: Pushing, order_id: str) -> str:
+def _push_again(work: Pushing, job: Job) -> str:
     """A push was begun and its outcome is unknown: find first. What Amazon wants by now is applied afterwards."""
+    order_id = job.order_id
     found = work.warehouse.find(order_id)
     if found is not None:
         answer = "cancelled" if found.status == "cancelled" else "accepted"
         return finish_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
     with work.database.transaction(work.account_id) as tx:
-        verdict = _find_pushed_order(tx, work, order_id)
-    if verdict is None:
-        return _send(work, order_id, FulfillmentState.PUSHING)
+        wait = _wait_before_push(tx, work, order_id)
+    if wait is None:
+        return _send(work, job, FulfillmentState.PUSHING)
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_fulfillment(tx, order_id)
         if entry is None or FulfillmentState(entry.state) is not FulfillmentState.PUSHING:
-            return "nothing"
-        if (wait := _may_still_arrive(tx, work, order_id)) is not None:
-            schedule_action(tx, order_id=order_id, delay=wait)
-            return "postponed"
+            return NOTHING
+        if (wait := _may_still_arrive(tx, order_id)) is not None:
+            return _postpone(tx, job, wait)
         record_answer(tx, order_id=order_id, answer="not_there")
         entries: list[AuditEntry] = []
         change_state(tx, entry, Event.PUSH_ABANDONED, entries)
@@ -236,7 +170,8 @@ def _push_again(work: Pushing, order_id: str) -> str:
     return "abandoned"
 
 
-def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
+def _send(work: Pushing, job: Job, state: FulfillmentState) -> str:
+    order_id = job.order_id
     try:
         order, seen_at = _open_order(work, order_id)
     except KeyProviderUnavailable:
@@ -246,30 +181,30 @@ def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
         with work.database.transaction(work.account_id) as tx:
             clear_address(tx, order_id=order_id)
             request_fetch(tx, order_id=order_id)
-            schedule_action(tx, order_id=order_id, delay=RECHECK_DELAY)
-        return "postponed"
+            return _postpone(tx, job, RECHECK_DELAY)
     content = json.dumps(order.wire(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     content_hash = work.vault.fingerprint(content)
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_fulfillment(tx, order_id)
-        # Looked at again under the lock: a cancellation absorbed since then wins.
+        # Decided again under the lock: a cancellation applied since then wins.
         if entry is None or FulfillmentState(entry.state) is not state:
-            return "nothing"
-        verdict = _find_pushed_order(tx, work, order_id, seen_at)
-        if verdict is not None:
-            return verdict
+            return NOTHING
+        wait = _wait_before_push(tx, work, order_id, seen_at)
+        if wait is not None:
+            return _postpone(tx, job, wait)
         sent_before = wms_order(tx, order_id)
         changed = (
             state is FulfillmentState.PUSHING and sent_before is not None and sent_before.content_hash != content_hash
         )
-        if changed and (wait := _may_still_arrive(tx, work, order_id)) is not None:
+        if changed and (wait := _may_still_arrive(tx, order_id)) is not None:
             # The first content may still arrive: a second one must not race it.
-            schedule_action(tx, order_id=order_id, delay=wait)
-            return "postponed"
+            return _postpone(tx, job, wait)
+        if not renew(tx, job, lease=PUSH_LEASE):
+            # Another worker may be about to push it.
+            return LEASE_LOST
         begin_push(tx, order_id=order_id, content_hash=content_hash)
         entries: list[AuditEntry] = []
         change_state(tx, entry, Event.PUSH_BEGUN, entries)
-        schedule_action(tx, order_id=order_id, delay=ACTION_LEASE)
         entries.append(push_audit_entry(work.account_id, order_id, "requested"))
         work.audit.record_many(tx.connection, entries)
     try:
@@ -279,40 +214,42 @@ def _send(work: Pushing, order_id: str, state: FulfillmentState) -> str:
             raise
         # Not one of the contract's answers, but a refusal all the same: it is not there.
         result = PushResult("refused", code=error.code or f"http_{error.status}")
+    except WarehouseError:
+        with work.database.transaction(work.account_id) as tx:
+            work.audit.record_many(tx.connection, [push_audit_entry(work.account_id, order_id, "unknown")])
+        raise
     return finish_push(work, order_id, result)
 
 
-def _find_pushed_order(
+def _wait_before_push(
     tx: AccountTransaction, work: Pushing, order_id: str, seen_at: datetime | None = None
-) -> str | None:
-    """Whether the order may be pushed now: None if so, else what was done instead.
+) -> timedelta | None:
+    """How long the push has to wait, for a fetch or a decision that is under way by now; None if it may go out.
 
     `seen_at`: the order that is about to be sent was read from Amazon then; a newer reading means another order.
     """
     row = order_row(tx, order_id)
-    if row is None:
-        return "gone"
-    delay = RECHECK_DELAY
+    assert row is not None
     undecided = find(tx, Queue.DECIDE, order_id)
     if row.fetch_due_at is not None:
-        # The push comes after the look; deriving the queue from its answer makes the push due at once.
-        delay = min(max(row.fetch_due_at - database_now(tx.connection) + RECHECK_DELAY, RECHECK_DELAY), LONGEST_RETRY)
-    elif has_pending_event(tx, order_id) or (undecided is not None and undecided.parked_at is None):
-        pass
-    elif row.parked_at is not None or undecided is not None:
+        # The push comes after the fetch; the decision about its answer makes the push due at once.
+        wait = row.fetch_due_at - database_now(tx.connection) + RECHECK_DELAY
+        return min(max(wait, RECHECK_DELAY), LONGEST_RECHECK_DELAY)
+    if has_pending_event(tx, order_id) or (undecided is not None and undecided.parked_at is None):
+        return RECHECK_DELAY
+    if row.parked_at is not None or undecided is not None:
         # Set aside until a person has acted.
-        delay = LONGEST_RETRY
-    elif decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
+        return LONGEST_RECHECK_DELAY
+    if decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
         enqueue(tx, Queue.DECIDE, [order_id])
-    elif row.fetched_at is None or database_now(tx.connection) - row.fetched_at > FRESH_FOR:
+        return RECHECK_DELAY
+    if row.fetched_at is None or database_now(tx.connection) - row.fetched_at > FRESH_FOR:
         request_fetch(tx, order_id=order_id)
-    elif seen_at is None or row.fetched_at == seen_at:
-        return None
-    schedule_action(tx, order_id=order_id, delay=delay)
-    return "postponed"
+        return RECHECK_DELAY
+    return None if seen_at is None or row.fetched_at == seen_at else RECHECK_DELAY
 
 
-def _may_still_arrive(tx: AccountTransaction, work: Pushing, order_id: str) -> timedelta | None:
+def _may_still_arrive(tx: AccountTransaction, order_id: str) -> timedelta | None:
     """How long what was sent last may still be on its way to the warehouse; None once it cannot be."""
     sent = wms_order(tx, order_id)
     if sent is None:
@@ -337,6 +274,7 @@ def _open_order(work: Pushing, order_id: str) -> tuple[FulfillmentOrder, datetim
     return fulfillment_order(work.account_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
 
 
-def _postpone(work: Pushing, order_id: str, delay: timedelta) -> None:
-    with work.database.transaction(work.account_id) as tx:
-        schedule_action(tx, order_id=order_id, delay=delay)
+def _postpone(tx: AccountTransaction, job: Job, wait: timedelta) -> str:
+    """Give the job back for so long; a decision that comes before makes it due at once."""
+    release(tx, job, due_at=database_now(tx.connection) + wait)
+    return POSTPONED

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.fulfillment.decide import change_state
-from orders_pipeline.fulfillment.rows import lock_fulfillment_order, schedule_action, update_fulfillment_order
+from orders_pipeline.fulfillment.rows import lock_fulfillment_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import enqueue
 
 
 def replay_fulfillment(tx: AccountTransaction, order_id: str, entries: list[AuditEntry]) -> FulfillmentState | None:
@@ -22,8 +22,7 @@ def replay_fulfillment(tx: AccountTransaction, order_id: str, entries: list[Audi
     if state in (FulfillmentState.REFUSED, FulfillmentState.CANCELLED):
         state = change_state(tx, entry, Event.REPLAY, entries)
     elif state in ACTIONABLE:
-        update_fulfillment_order(tx, order_id=order_id, parked_at=None, attempts=0, last_error=None)
-        schedule_action(tx, order_id=order_id, delay=timedelta())
+        enqueue(tx, Queue.PUSH, [order_id], ship_by=entry.ship_by)
     for key in (f"order.parked:{order_id}", f"order.refused:{order_id}"):
         close_alert(tx, key=key)
     return state

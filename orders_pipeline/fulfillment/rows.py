@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, text, update
@@ -30,9 +30,8 @@ class FulfillmentRow:
     order_id: str
     state: str
     hold_reasons: tuple[str, ...]
-    attempts: int
+    ship_by: datetime | None
     changed_at: datetime
-    parked: bool
 
 
 def lock_fulfillment_order(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
@@ -71,75 +70,6 @@ def set_ship_by(tx: AccountTransaction, *, order_id: str, ship_by: datetime | No
         .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
         .values(ship_by=ship_by)
     )
-
-
-def schedule_action(tx: AccountTransaction, *, order_id: str, delay: timedelta | None, **values: object) -> None:
-    """When the entry's next action at the warehouse is due; None when there is none."""
-    tx.execute(
-        update(fulfillment_queue)
-        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
-        .values(action_due_at=None if delay is None else func.clock_timestamp() + delay, **values)
-    )
-
-
-def hasten_action(tx: AccountTransaction, *, order_id: str) -> None:
-    """Make the entry's next action due now, if it has one to come."""
-    now = func.clock_timestamp()
-    tx.execute(
-        update(fulfillment_queue)
-        .where(
-            fulfillment_queue.c.account_id == tx.account_id,
-            fulfillment_queue.c.order_id == order_id,
-            fulfillment_queue.c.action_due_at > now,
-        )
-        .values(action_due_at=now)
-    )
-
-
-def postpone_due_actions(tx: AccountTransaction, *, delay: timedelta) -> None:
-    """None of these can succeed now: without this, each would be tried, and a run asked for, again and again."""
-    tx.execute(
-        update(fulfillment_queue)
-        .where(
-            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
-        )
-        .values(action_due_at=func.clock_timestamp() + delay)
-    )
-
-
-def claim_due_actions(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[str]:
-    """Lease the order ids whose action at the warehouse is due: stopping comes before shipping, then by ship-by."""
-    due = (
-        select(fulfillment_queue.c.order_id)
-        .where(
-            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
-        )
-        .order_by(
-            fulfillment_queue.c.state.in_([FulfillmentState.CANCEL_ASKED, FulfillmentState.HOLD_ASKED]).desc(),
-            fulfillment_queue.c.ship_by.asc().nulls_last(),
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        update(fulfillment_queue)
-        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id.in_(due))
-        .values(action_due_at=func.clock_timestamp() + lease)
-        .returning(fulfillment_queue.c.order_id)
-    )
-    return list(tx.execute(statement).scalars())
-
-
-def count_due_actions(tx: AccountTransaction) -> int:
-    statement = (
-        select(func.count())
-        .select_from(fulfillment_queue)
-        .where(
-            fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.action_due_at <= func.clock_timestamp()
-        )
-    )
-    return tx.execute(statement).scalar_one()
 
 
 def begin_push(tx: AccountTransaction, *, order_id: str, content_hash: str) -> None:
@@ -274,7 +204,6 @@ def _entry(row: AnyRow) -> FulfillmentRow:
         order_id=row.order_id,
         state=row.state,
         hold_reasons=tuple(row.hold_reasons),
-        attempts=row.attempts,
+        ship_by=row.ship_by,
         changed_at=row.changed_at,
-        parked=row.parked_at is not None,
     )

@@ -165,6 +165,8 @@ TRANSITIONS.update({(state, E.ERASE): S.CANCELLED if state in (S.QUEUED, S.HELD,
 
 # In these states the pipeline itself has something to do at the warehouse.
 ACTIONABLE = frozenset({S.QUEUED, S.PUSHING, S.HOLD_ASKED, S.RELEASE, S.CANCEL_ASKED})
+# In these it has to stop an order; that goes before what ships.
+STOPPING = frozenset({S.HOLD_ASKED, S.CANCEL_ASKED})
 # In these a person has.
 NEEDS_A_PERSON = frozenset({S.REFUSED, S.TOO_LATE})
 ENDED = frozenset({S.CANCELLED, S.CLOSED})

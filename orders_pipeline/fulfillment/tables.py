@@ -17,13 +17,6 @@ fulfillment_queue = Table(
     time_column("ship_by"),
     time_now_column("entered_at"),
     time_now_column("changed_at"),
-    time_column("action_due_at"),
-    count_column("attempts"),
-    Column("last_error", Text),
-    time_column("parked_at"),
-    Index(
-        "ix_fulfillment_queue_due", "account_id", "action_due_at", postgresql_where=text("action_due_at is not null")
-    ),
     Index("ix_fulfillment_queue_state", "account_id", "state"),
     Index(
         "ix_fulfillment_queue_no_marketplace",

@@ -15,9 +15,11 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
         text(
             "select 'fetch' as stage, order_id, park_reason as reason, parked_at from pipeline.orders "
             "where account_id = :account_id and parked_at is not null "
-            "union all select 'push', order_id, coalesce(last_error, state), coalesce(parked_at, changed_at) "
-            "from pipeline.fulfillment_queue "
-            "where account_id = :account_id and (parked_at is not null or state = 'refused') "
+            "union all select queue, subject, last_error, parked_at from pipeline.jobs "
+            "where account_id = :account_id and queue in ('decide', 'push') and parked_at is not null "
+            "union all select 'push', order_id, coalesce(w.answer_code, w.answer, q.state), q.changed_at "
+            "from pipeline.fulfillment_queue q left join pipeline.wms_orders w using (account_id, order_id) "
+            "where account_id = :account_id and q.state = 'refused' "
             "union all select 'confirm', order_id, coalesce(last_error, state), changed_at "
             "from pipeline.shipment_confirmations "
             "where account_id = :account_id and state in ('held', 'refused', 'dropped', 'blocked') "
@@ -29,7 +31,7 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
 
 def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None = None) -> list[str]:
     """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
-    (fetch, push, confirm), only what that stage set aside."""
+    (fetch, decide, push, confirm), only what that stage set aside."""
     return sorted(
         {
             row.order_id

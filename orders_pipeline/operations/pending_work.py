@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.work.jobs import Queue, dependencies_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,17 @@ def pending_work(tx: AccountTransaction) -> PendingWork:
             " where account_id = :account_id and fetch_due_at <= clock_timestamp()), "
             "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'decide' "
             " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp()), "
-            "(select count(*) from pipeline.fulfillment_queue "
-            " where account_id = :account_id and action_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'push' "
+            " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp() "
+            # While the warehouse refuses, a run would do nothing.
+            " and not exists (select from pipeline.paused_dependencies p where p.account_id = :account_id "
+            " and p.dependency = any(:push_needs) and p.until > clock_timestamp())), "
             "(select count(*) from pipeline.wms_shipments where account_id = :account_id and processed_at is null), "
             "(select count(*) from pipeline.shipment_confirmations "
             " where account_id = :account_id and action_due_at <= clock_timestamp() "
             # Only what a run takes up: anything else would ask for runs for ever.
             " and (state in ('pending', 'sending', 'sent') or state = 'confirmed' and carrier_code = 'Other'))"
         ),
-        {"account_id": tx.account_id},
+        {"account_id": tx.account_id, "push_needs": sorted(dependencies_of(Queue.PUSH))},
     ).one()
     return PendingWork(*(int(value) for value in row))

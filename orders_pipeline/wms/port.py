@@ -13,8 +13,6 @@ from orders_pipeline.model.shipping_details import Address
 class WarehouseError(Exception):
     """The warehouse did not do what was asked. `code` is its word; its message is dropped, for it may echo a name."""
 
-    retryable = False
-
     def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
         self.status = status
         self.code = code
@@ -24,11 +22,13 @@ class WarehouseError(Exception):
 class WarehouseUnavailable(WarehouseError):
     """429, 5xx, a connection error or a time-out. After a write the outcome is unknown: find first, then repeat."""
 
-    retryable = True
-
 
 class WarehouseUnauthorized(WarehouseError):
-    """401 or 403: the token is wrong. Nothing can be pushed until WMS_TOKEN is set right."""
+    """401: the token is wrong. Nothing can be pushed until WMS_TOKEN is set right."""
+
+
+class WarehouseForbidden(WarehouseError):
+    """403: the token lacks a right, or a firewall dislikes this one request."""
 
 
 class WarehouseRefused(WarehouseError):

@@ -24,6 +24,8 @@ class Queue(StrEnum):
 
 
 AMAZON, WAREHOUSE = "amazon", "warehouse"
+# Of the vault: a job that needs them waits by itself, the rest of its queue goes on.
+KEYS = "keys"
 
 # Of a job that may have to stop an order: it goes before those that ship, whatever their ship-by time.
 STOP_FIRST = 100

@@ -52,12 +52,15 @@ class Retry(Exception):
 class Refused(Exception):
     """The dependency refused, or is away: it is paused once another subject meets the same.
 
-    `whole`: it can't be this job's fault (no token is given out), so the dependency is paused at once.
+    `whole`: it can't be this job's fault (no token is given out), so the dependency is paused at once. `policy`: how
+    the job goes on while it alone is refused, if not by the queue's.
     """
 
-    def __init__(self, dependency: str, error: Exception | str, *, whole: bool = False) -> None:
+    def __init__(
+        self, dependency: str, error: Exception | str, *, whole: bool = False, policy: Policy | None = None
+    ) -> None:
         super().__init__(str(error))
-        self.dependency, self.error, self.whole = dependency, error, whole
+        self.dependency, self.error, self.whole, self.policy = dependency, error, whole, policy
 
 
 class NotBefore(Exception):
@@ -234,7 +237,7 @@ class _Run:
                 gated = answer.dependency in self.needed
                 release_refused(tx, job, answer.error, due_at=None if gated else pause.until)
                 return Tally({"refused": 1}, errors=errors, paused={answer.dependency: pause.until})
-            decision = retry(tx, job, answer.error, self.policy)
+            decision = retry(tx, job, answer.error, answer.policy or self.policy)
         return Tally({"refused": 1}, parked=int(decision is not None and decision.parked), errors=errors)
 
     def _failed(

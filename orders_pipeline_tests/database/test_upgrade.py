@@ -47,8 +47,9 @@ from orders_pipeline.shipments.rows import lock_confirmations
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import rotate_keys
+from orders_pipeline.work.backlog import parked
 from orders_pipeline.work.jobs import Queue
-from orders_pipeline.work.queue import claim
+from orders_pipeline.work.queue import claim, find
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.database.test_state_words import stored_words_that_nobody_declares
 from orders_pipeline_tests.world import World
@@ -151,7 +152,10 @@ def _rows(database: Database, columns: dict[str, list[str]] | None = None) -> Ro
 RENAMED = {"seller_id": "account_id"}
 NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
 # Columns whose content became rows of `pipeline.jobs`: the tests of pending work look for it there.
-NOW_JOBS = {"pipeline.orders": {"queue_stale"}}
+NOW_JOBS = {
+    "pipeline.orders": {"queue_stale"},
+    "pipeline.fulfillment_queue": {"action_due_at", "attempts", "last_error", "parked_at"},
+}
 
 
 def _found_again(database: Database, before: Rows) -> Rows:
@@ -236,6 +240,32 @@ def test_what_was_to_be_decided_is_a_job_that_is_due(filled: Database):
     upgrade(filled)
     with filled.transaction(SELLER) as tx:
         assert {job.subject for job in claim(tx, Queue.DECIDE, limit=100, lease=timedelta(minutes=1))} == stale
+
+
+def test_what_was_to_be_asked_of_the_warehouse_is_a_job(filled: Database):
+    with filled.begin() as connection:
+        connection.execute(
+            text(
+                "update pipeline.fulfillment_queue set action_due_at = null, parked_at = clock_timestamp(), "
+                "attempts = 50, last_error = 'no answer' where order_id = :id"
+            ),
+            {"id": PUSHING},
+        )
+    before = {
+        row["order_id"]: row
+        for row in _rows(filled)["pipeline.fulfillment_queue"]
+        if row["action_due_at"] or row["parked_at"]
+    }
+    assert {PUSHING, QUEUED} <= before.keys()
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        jobs = {order_id: find(tx, Queue.PUSH, order_id) for order_id in before}
+        assert [job.subject for job in parked(tx, queue=Queue.PUSH)] == [PUSHING]
+    for order_id, job in jobs.items():
+        assert job is not None, order_id
+        kept = (job.ship_by, job.attempts, job.last_error, job.parked_at)
+        assert kept == tuple(before[order_id][name] for name in ("ship_by", "attempts", "last_error", "parked_at"))
+        assert job.priority == (100 if before[order_id]["state"] in ("hold_asked", "cancel_asked") else 0)
 
 
 def _of(rows: list[dict[str, Any]], order_id: str, key: str, value: str) -> dict[Any, Any]:

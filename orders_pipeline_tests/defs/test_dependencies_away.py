@@ -22,6 +22,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.wms.rest.adapter import RestWarehouse
+from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.hostile_server import HostileServer, answer
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
@@ -60,10 +61,13 @@ def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
 
 def due_now(database: Database) -> None:
     with database.begin() as connection:
-        for table in ("fulfillment_queue", "shipment_confirmations"):
-            connection.execute(
-                text(f"update pipeline.{table} set action_due_at = clock_timestamp() where action_due_at is not null")
+        make_jobs_due(connection)
+        connection.execute(
+            text(
+                "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
+                "where action_due_at is not null"
             )
+        )
         connection.execute(
             text("update pipeline.orders set fetch_due_at = clock_timestamp() where fetch_due_at is not null")
         )

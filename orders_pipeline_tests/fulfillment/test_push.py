@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orders_pipeline.wms.port import PushResult, WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.port import PushResult, WarehouseRefused, WarehouseUnavailable
 from orders_pipeline_tests.world import World
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
@@ -58,7 +58,7 @@ def test_a_process_that_dies_during_a_push_leaves_it_pushed_exactly_once(world: 
     with pytest.raises(Died):
         world.sync()
     assert world.state(order_id) == "pushing"
-    assert world.act().outcomes == {}, "its lease has not run out"
+    assert world.push().outcomes == {}, "its lease has not run out"
     world.make_due()
     world.sync()
     assert world.state(order_id) == "accepted"
@@ -70,7 +70,7 @@ def test_other_content_does_not_race_the_first_one_to_the_warehouse(world: World
     world.faults.fail("push", TIMED_OUT)
     world.sync()
     item = world.fewer_pieces(order_id, 2)
-    world.sql("update pipeline.fulfillment_queue set action_due_at = clock_timestamp()")
+    world.sql("update pipeline.jobs set due_at = clock_timestamp()")
     world.sync()
     assert world.calls(order_id)["push"] == 1, "the first may still be on its way"
     world.make_due()
@@ -90,7 +90,7 @@ def test_an_order_that_was_cancelled_while_it_was_queued_is_never_pushed(world: 
     world.hear()
     world.drain()
     # The push comes before the cancellation was absorbed.
-    world.act()
+    world.push()
     assert world.calls(order_id) == {}
     world.make_due()
     world.sync()
@@ -120,7 +120,7 @@ def test_a_push_that_is_no_longer_wanted_is_looked_for_before_it_is_given_up(wor
     world.sync()
     world.amazon.cancel(order_id)
     world.hear()
-    world.sql("update pipeline.fulfillment_queue set action_due_at = clock_timestamp()")
+    world.sql("update pipeline.jobs set due_at = clock_timestamp()")
     world.sync()
     assert world.state(order_id) == "pushing", "it may still be on its way"
     world.make_due()
@@ -178,37 +178,20 @@ def test_one_failing_order_does_not_stop_the_batch(world: World):
     assert {world.state(order_id) for order_id in orders} == {"accepted"}
 
 
-def test_a_wrong_token_stops_the_batch_says_what_to_do_and_waits(world: World):
-    orders = [world.order() for _ in range(40)]
-    world.faults.fail("push", WarehouseUnauthorized("The warehouse refused our token (401)", status=401), times=40)
-    totals = world.sync()
-    assert totals.account_error
-    assert len(world.wms.calls) <= 8, "one try for each worker"
-    assert "WMS_TOKEN" in world.alerts()["warehouse.api_unauthorized"].what_to_do
-    assert world.act().outcomes == {}, "none is due before a minute has passed"
-    world.faults.clear()
-    world.make_due()
-    world.sync()
-    assert {world.state(order_id) for order_id in orders} == {"accepted"}
-    assert "warehouse.api_unauthorized" not in world.alerts()
-
-
 def test_an_absent_warehouse_parks_the_order_but_not_its_cancellation(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT, after=True)
     world.sync()
-    world.sql("update pipeline.fulfillment_queue set attempts = 49")
+    world.sql("update pipeline.jobs set attempts = 49")
     world.faults.fail("find", TIMED_OUT)
     world.make_due()
-    world.sync()
-    assert "push.parked" in world.alerts()
-    assert world.one("pipeline.fulfillment_queue", order_id).action_due_at is None
+    assert world.sync().parked == 1
     world.amazon.cancel(order_id)
     world.hear()
     world.sync()
     world.sync()
     assert world.state(order_id) == "cancelled"
-    assert "push.parked" not in world.alerts()
+    assert world.jobs() == []
 
 
 def test_an_order_read_long_ago_is_read_again_before_it_is_pushed(world: World):
@@ -219,7 +202,7 @@ def test_an_order_read_long_ago_is_read_again_before_it_is_pushed(world: World):
     world.decide()
     world.sql("update pipeline.orders set fetched_at = fetched_at - interval '11 minutes'")
     world.amazon.cancel(order_id, notify=False)
-    world.act()
+    world.push()
     assert world.calls(order_id) == {}
     world.make_due()
     world.sync()

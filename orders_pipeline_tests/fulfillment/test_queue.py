@@ -54,7 +54,8 @@ def test_a_pending_cancellation_is_requested_again_with_backoff(world: World):
             world.hear()
         world.sync()
         assert world.state(order_id) == "cancel_asked"
-        waits.append(world.one("pipeline.fulfillment_queue", order_id).action_due_at - world.database.now())
+        (job,) = world.jobs(Queue.PUSH)
+        waits.append(job.due_at - world.database.now())
         world.make_due()
     assert waits == sorted(waits)
     world.sync()
@@ -215,9 +216,9 @@ def test_a_push_that_waited_for_a_look_at_amazon_goes_on_as_soon_as_it_has_come(
     world.decide()
     # A look that failed is due again in an hour; the push waits for it, without asking for a run every few seconds.
     world.sql("update pipeline.orders set fetch_due_at = clock_timestamp() + interval '1 hour'")
-    world.act()
-    waits = world.one("pipeline.fulfillment_queue", order_id).action_due_at - world.database.now()
-    assert waits > timedelta(minutes=5)
+    world.push()
+    (job,) = world.jobs(Queue.PUSH)
+    assert job.due_at - world.database.now() > timedelta(minutes=5)
     world.sql("update pipeline.orders set fetch_due_at = clock_timestamp()")
     world.sync()
     assert world.state(order_id) == "accepted"
@@ -240,7 +241,7 @@ def test_deriving_the_queue_and_settling_a_push_do_not_wait_for_each_other(world
 
     with ThreadPoolExecutor(3) as pool:
         deriving = [pool.submit(derive_again, number) for number in range(2)]
-        pool.submit(world.act).result()
+        pool.submit(world.push).result()
         for future in deriving:
             future.result()
     world.run_until_idle()

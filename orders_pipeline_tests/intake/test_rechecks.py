@@ -24,7 +24,7 @@ def test_a_forged_cancellation_stops_the_order_until_amazon_answers(world: World
     announce(world, order_id, "Canceled")
     world.absorb()
     world.decide()
-    world.act()
+    world.push()
     assert world.state(order_id) == "holding", "before Amazon was asked"
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["cancellation_told"]
     world.sync()

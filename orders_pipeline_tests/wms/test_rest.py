@@ -25,6 +25,7 @@ from orders_pipeline.wms.port import (
     FulfillmentOrder,
     PushResult,
     WarehouseError,
+    WarehouseForbidden,
     WarehouseOrder,
     WarehouseRefused,
     WarehouseUnauthorized,
@@ -105,7 +106,7 @@ def test_each_answer_to_a_push(
     ("status", "kind"),
     [
         (401, WarehouseUnauthorized),
-        (403, WarehouseUnauthorized),
+        (403, WarehouseForbidden),
         (429, WarehouseUnavailable),
         (500, WarehouseUnavailable),
         (503, WarehouseUnavailable),

@@ -22,6 +22,7 @@ from orders_pipeline.wms.port import (
     PushResult,
     ShipmentPage,
     WarehouseError,
+    WarehouseForbidden,
     WarehouseOrder,
     WarehouseRefused,
     WarehouseUnauthorized,
@@ -196,7 +197,14 @@ def _error(action: str, reply: Reply) -> WarehouseError:
     status = reply.status
     code = _error_code(reply)
     named = f"{status}{f' {code}' if code else ''}"
-    if status in (401, 403):
+    if status == 403:
+        return WarehouseForbidden(
+            f"The warehouse answered {named} to {action}: the token lacks the right, or a firewall on the way dislikes "
+            "the request.",
+            status=status,
+            code=code,
+        )
+    if status == 401:
         return WarehouseUnauthorized(
             f"The warehouse refused our token ({named} to {action}): set WMS_TOKEN right.", status=status, code=code
         )

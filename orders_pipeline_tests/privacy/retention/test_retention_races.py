@@ -61,7 +61,7 @@ def test_an_order_that_was_pushed_since_the_look_keeps_what_it_needs(world: Worl
     with world.database.transaction(SELLER) as tx:
         page = next_retained(tx, "")
     assert page[0].due.rule is Rule.NEVER_PUSHED
-    world.act()
+    world.push()
     shred_due(
         world.database, world.vault, account_id=SELLER, orders=page, at=world.database.now(), totals=ShredTotals()
     )
@@ -109,7 +109,7 @@ def test_an_order_erased_before_it_is_known_is_never_pushed(world: World):
     for _ in range(3):
         _fetch(world)
         world.decide()
-        world.act()
+        world.push()
     assert len(world.ports.asked) == 1
     assert kept_ids(world.database) == set()
     assert order_id not in world.warehouse.orders
@@ -126,7 +126,7 @@ def test_an_order_erased_during_its_push_is_given_up(world: World):
         world.make_due()
         _fetch(world)
         world.decide()
-        world.act()
+        world.push()
     assert len(world.ports.asked) <= 3
     assert kept_ids(world.database) == set()
     there = world.warehouse.orders.get(order_id)
