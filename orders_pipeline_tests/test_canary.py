@@ -26,7 +26,6 @@ from sqlalchemy import text
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.fulfillment.push import DEFECT_ATTEMPTS as PUSH_DEFECT_ATTEMPTS
 from orders_pipeline.intake.fetch import DEFECT_ATTEMPTS as FETCH_DEFECT_ATTEMPTS
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
@@ -35,6 +34,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import FulfillmentOrder
 from orders_pipeline.wms.rest.adapter import RestWarehouse
+from orders_pipeline.work.retry import DEFECTS
 from orders_pipeline_tests.audit.tampering import write_days_ago
 from orders_pipeline_tests.canary_search import encodings_in
 from orders_pipeline_tests.due import make_jobs_due
@@ -151,7 +151,7 @@ def test_a_day_of_failures_leaks_no_buyers_data(
 
 def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst that a defect can do: an exception with the whole order in its text, until the order is set aside."""
-    really, struck = RestWarehouse.push, _Struck(PUSH_DEFECT_ATTEMPTS)
+    really, struck = RestWarehouse.push, _Struck(DEFECTS.attempts or 0)
 
     def push(self: RestWarehouse, order: FulfillmentOrder) -> Any:
         if struck.is_now(order.order_ref):

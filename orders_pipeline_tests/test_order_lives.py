@@ -260,7 +260,6 @@ class OrderLives(RuleBasedStateMachine):
             assert state in (None, "cancelled", "too_late")
             assert not left or state == "too_late"
             assert there is None or state == "too_late" or there.status == "cancelled"
-            assert self._alerted(f"order.too_late:{order_id}") == (state == "too_late")
         elif status == "PENDING":
             assert there is None
         elif self._asked_to_cancel(order_id):
@@ -329,9 +328,6 @@ class OrderLives(RuleBasedStateMachine):
 
     def _asked_to_cancel(self, order_id: str) -> bool:
         return any(item.cancel_request_reason for item in self.world.amazon.orders[order_id].items)
-
-    def _alerted(self, key: str) -> bool:
-        return bool(self.world.rows("pipeline.alerts", "key, message", f"key = '{key}' and closed_at is null"))
 
 
 @pytest.fixture

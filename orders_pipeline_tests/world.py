@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
+from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
@@ -249,8 +252,9 @@ class World:
         """Pending work of this queue, or all of it."""
         return [job for job in map(job_of, self.rows("pipeline.jobs")) if queue in (None, job.queue)]
 
-    def alerts(self) -> dict[str, AnyRow]:
-        """Open alerts by what they are about: the key's first part."""
+    def alerts(self, kinds: Sequence[AlertKind] = ()) -> dict[str, AnyRow]:
+        """Open alerts by what they are about: the key's first part. These kinds are evaluated before."""
+        evaluate(self.database, SELLER, kinds)
         found = self.rows("pipeline.alerts", "key, message, what_to_do, severity", "closed_at is null")
         return {row.key.split(":")[0]: row for row in found}
 

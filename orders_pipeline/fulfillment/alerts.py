@@ -2,6 +2,47 @@
 
 from __future__ import annotations
 
+from sqlalchemy import text
+
 from orders_pipeline.alerts.kinds import AlertKind
 
-ALERTS: tuple[AlertKind, ...] = ()
+RUNBOOK = "Push"
+# The warehouse's answer to the newest push; one that it cancelled after it had accepted it is another alert.
+_REFUSED = """
+select q.order_id as subject, q.order_id, coalesce(w.answer_code, w.answer) as code, case w.answer
+    when 'conflict' then
+      'The warehouse has it with other content. Compare both; cancel it there or ship it by hand.'
+    when 'shipped' then
+      'The warehouse says that it shipped it already. Look for its package and confirm it.'
+    when 'cancelled' then
+      'The warehouse has it as cancelled. Enter it there again, or cancel it at Amazon.'
+    else
+      'Correct what the warehouse refuses (address, SKU), then run the job replay_parked; or cancel it at Amazon.'
+  end as advice
+from pipeline.fulfillment_queue q join pipeline.wms_orders w using (account_id, order_id)
+where q.account_id = :account_id and q.state = 'refused' and w.answer in ('refused', 'conflict', 'shipped', 'cancelled')
+order by q.ship_by, q.order_id
+"""
+
+REFUSED = AlertKind(
+    name="order.refused",
+    severity="error",
+    query=text(_REFUSED),
+    message="The warehouse does not take order {order_id}: {code}.",
+    action="{advice}",
+    runbook=RUNBOOK,
+)
+TOO_LATE = AlertKind(
+    name="order.too_late",
+    severity="error",
+    query=text(
+        "select order_id as subject, order_id from pipeline.fulfillment_queue "
+        "where account_id = :account_id and state = 'too_late' order by order_id"
+    ),
+    message="Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
+    action="Ask the carrier to return the package, or let it go and refund on its return. Do not confirm the shipment "
+    "of a cancelled order.",
+    runbook=RUNBOOK,
+)
+
+ALERTS = (REFUSED, TOO_LATE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.fulfillment.decide import change_state
@@ -48,14 +47,6 @@ def lock_order_and_fulfillment(tx: AccountTransaction, order_id: str) -> Fulfill
     return lock_fulfillment_order(tx, order_id)
 
 
-_REFUSALS = {
-    "conflict": "The warehouse has this order with other content. Compare both; cancel it there or ship it by hand.",
-    "shipped": "The warehouse says that it shipped this order already. Look for its package and confirm it.",
-    "cancelled": "The warehouse cancelled this order. Enter it there again, or cancel it at Amazon.",
-    "refused": "Correct what the warehouse refuses (address, SKU), then replay the order; or cancel it at Amazon.",
-}
-
-
 def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
     accepted = result.answer == "accepted"
     result = _masked(work, order_id, result)
@@ -71,17 +62,6 @@ def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
             change_state(tx, entry, event, entries)
         # What Amazon wanted while the outcome was unknown is applied now.
         enqueue(tx, Queue.DECIDE, [order_id])
-        key = f"order.refused:{order_id}"
-        if accepted:
-            close_alert(tx, key=key)
-        else:
-            raise_alert(
-                tx,
-                key=key,
-                severity="error",
-                message=f"The warehouse does not take order {order_id}: {result.code or result.answer}.",
-                what_to_do=_REFUSALS[result.answer],
-            )
         entries.append(push_audit_entry(work.account_id, order_id, result.answer, result.code))
         work.audit.record_many(tx.connection, entries)
     return result.answer

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from orders_pipeline.alerts.rows import close_alerts, raise_alert
+from orders_pipeline.alerts.rows import close_alerts
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database, database_now
 from orders_pipeline.fulfillment.eligibility import (
@@ -45,7 +45,7 @@ DECIDE_LEASE = timedelta(minutes=1)
 # An order that another transaction holds is mostly free again by then.
 LOCKED_RETRY = timedelta(seconds=1)
 # Alerts that are about an order on its way; nobody needs them once it has ended.
-_ALERTS_OF_THE_LIVING = ("too_late", "refused", "warehouse_cancelled", "short", "fewer_pieces")
+_ALERTS_OF_THE_LIVING = ("warehouse_cancelled", "short", "fewer_pieces")
 # These are about an order that need not be in the queue.
 _ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller", "verification")
 _EVENTS = {
@@ -166,7 +166,7 @@ def change_state(
                 detail={"before": before.value},
             )
         )
-        alert_state(tx, entry.order_id, before, after)
+        _close_alerts(tx, entry.order_id, before, after)
     return after
 
 
@@ -181,22 +181,8 @@ def _enqueue_or_withdraw(tx: AccountTransaction, entry: FulfillmentRow, state: F
         withdraw(tx, Queue.PUSH, [entry.order_id])
 
 
-def alert_state(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
-    """Raise the alert that goes with a state in which a person must act; close those that it makes pointless."""
-    if after is FulfillmentState.TOO_LATE:
-        raise_alert(
-            tx,
-            key=f"order.too_late:{order_id}",
-            severity="error",
-            message=f"Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
-            what_to_do="Ask the carrier to return the package, or let it go and refund on its return. Do not confirm "
-            "the shipment of a cancelled order.",
-        )
-    over: list[str] = []
-    if before is FulfillmentState.TOO_LATE:
-        over.append(f"order.too_late:{order_id}")
-    if before is FulfillmentState.REFUSED:
-        over += [f"order.refused:{order_id}", f"order.warehouse_cancelled:{order_id}"]
+def _close_alerts(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
+    over = [f"order.warehouse_cancelled:{order_id}"] if before is FulfillmentState.REFUSED else []
     if after in ENDED:
         over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
     close_alerts(tx, keys=over)

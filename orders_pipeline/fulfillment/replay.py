@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from orders_pipeline.alerts.rows import close_alert
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.fulfillment.decide import change_state
@@ -23,6 +22,4 @@ def replay_fulfillment(tx: AccountTransaction, order_id: str, entries: list[Audi
         state = change_state(tx, entry, Event.REPLAY, entries)
     elif state in ACTIONABLE:
         enqueue(tx, Queue.PUSH, [order_id], ship_by=entry.ship_by)
-    for key in (f"order.parked:{order_id}", f"order.refused:{order_id}"):
-        close_alert(tx, key=key)
     return state

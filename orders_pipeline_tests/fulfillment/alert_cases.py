@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
+from orders_pipeline.fulfillment.alerts import REFUSED, TOO_LATE
 from orders_pipeline_tests.alerts.case import Case
+from orders_pipeline_tests.world import World
 
-CASES: tuple[Case, ...] = ()
+
+def _refuse_the_address(world: World) -> None:
+    order_id = world.order()
+    world.warehouse.faults.add("invalid_address_echo", "put_order", order_id=order_id)
+    world.sync()
+    assert world.state(order_id) == "refused"
+
+
+def _cancel_at_amazon(world: World) -> None:
+    (order_id,) = world.amazon.orders
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+
+
+def _hold_too_late(world: World) -> None:
+    order_id = world.accepted()
+    world.warehouse.faults.add("too_late", "hold", order_id=order_id)
+    world.amazon.request_cancellation(order_id)
+    world.hear()
+    world.sync()
+
+
+def _withdraw_the_request(world: World) -> None:
+    (order_id,) = world.amazon.orders
+    world.amazon.withdraw_cancellation_request(order_id)
+    world.hear()
+    world.sync()
+
+
+CASES = (
+    Case(REFUSED, begin=_refuse_the_address, end=_cancel_at_amazon),
+    Case(TOO_LATE, begin=_hold_too_late, end=_withdraw_the_request),
+)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from orders_pipeline.fulfillment.alerts import ALERTS
 from orders_pipeline.wms.port import PushResult, WarehouseRefused, WarehouseUnavailable
 from orders_pipeline_tests.world import World
 
@@ -150,7 +151,7 @@ def test_a_refusal_becomes_an_alert_without_the_address_that_the_warehouse_echoe
     world.warehouse.faults.add("invalid_address_echo", "put_order", order_id=order_id)
     world.sync()
     assert world.state(order_id) == "refused"
-    assert "invalid_address" in world.alerts()["order.refused"].message
+    assert "invalid_address" in world.alerts(ALERTS)["order.refused"].message
     address = world.amazon.orders[order_id].address
     stored = world.everything_stored()
     for text in (address.name, address.address_line1, address.city, address.postal_code, address.phone):
@@ -163,7 +164,7 @@ def test_an_answer_that_is_not_in_the_contract_is_a_refusal_too(world: World):
     world.faults.fail("push", WarehouseRefused("The warehouse answered 413 to push.", status=413))
     world.sync()
     assert world.state(order_id) == "refused"
-    assert "http_413" in world.alerts()["order.refused"].message
+    assert "http_413" in world.alerts(ALERTS)["order.refused"].message
 
 
 def test_one_failing_order_does_not_stop_the_batch(world: World):
@@ -243,7 +244,7 @@ def test_a_refusal_whose_code_is_the_buyers_name_is_kept_without_it(world: World
     monkeypatch.setattr(world.wms, "push", lambda _order: PushResult("refused", wms_id=name, code=f"no_{code}"))
     world.sync()
     assert world.state(order_id) == "refused"
-    alert = world.alerts()["order.refused"]
+    alert = world.alerts(ALERTS)["order.refused"]
     assert "no_•••" in alert.message
     stored = world.everything_stored().casefold()
     assert code not in stored

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.fulfillment import states
+from orders_pipeline.fulfillment.alerts import ALERTS
 from orders_pipeline.fulfillment.states import TRANSITIONS, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders
@@ -33,7 +34,7 @@ def test_a_cancellation_after_the_push_stops_the_order_at_the_warehouse(world: W
     assert world.warehouse.orders[order_id].status == "cancelled"
     world.run_until_idle()
     assert world.state(order_id) == "cancelled"
-    assert world.alerts() == {}
+    assert world.alerts(ALERTS) == {}
 
 
 def test_a_cancellation_that_comes_too_late_is_told_to_a_person(world: World):
@@ -41,7 +42,7 @@ def test_a_cancellation_that_comes_too_late_is_told_to_a_person(world: World):
     world.warehouse.cancel_answers[order_id] = "too_late"
     _cancel(world, order_id)
     assert world.state(order_id) == "too_late"
-    assert "Ask the carrier to return the package" in world.alerts()["order.too_late"].what_to_do
+    assert "Ask the carrier to return the package" in world.alerts(ALERTS)["order.too_late"].what_to_do
 
 
 def test_a_pending_cancellation_is_requested_again_with_backoff(world: World):
@@ -75,7 +76,7 @@ def test_cancelling_a_partly_shipped_order_stops_the_rest_and_alerts(world: Worl
     # The warehouse's own word of the rest does not take the alert away.
     world.run_until_idle()
     assert world.state(order_id) == "too_late"
-    assert {"order.too_late", "package.blocked"} <= world.alerts().keys()
+    assert {"order.too_late", "package.blocked"} <= world.alerts(ALERTS).keys()
 
 
 def test_an_order_whose_only_package_was_voided_can_still_be_stopped(world: World):
@@ -103,7 +104,7 @@ def test_an_order_that_the_warehouse_has_with_other_content_is_cancelled_there_t
     world.sync()
     assert world.warehouse.orders[order_id].status == "cancelled"
     assert world.state(order_id) == "cancelled"
-    assert "order.refused" not in world.alerts()
+    assert "order.refused" not in world.alerts(ALERTS)
 
 
 def test_an_order_cancelled_by_the_warehouse_stays_with_a_person(
@@ -113,7 +114,7 @@ def test_an_order_cancelled_by_the_warehouse_stays_with_a_person(
     world.warehouse.stop(order_id)
     world.run_until_idle()
     assert world.state(order_id) == "refused"
-    assert "order.warehouse_cancelled" in world.alerts()
+    assert "order.warehouse_cancelled" in world.alerts(ALERTS)
     other = world.order()
     world.amazon.notify(order_id)
     world.run_until_idle()
@@ -197,14 +198,14 @@ def test_a_hold_that_came_too_late_and_is_no_longer_wanted_leaves_no_alert(world
     world.hear()
     world.sync()
     assert world.state(order_id) == "accepted"
-    assert world.alerts() == {}
+    assert world.alerts(ALERTS) == {}
 
 
 def test_pieces_that_are_cancelled_after_the_push_are_told_to_a_person(world: World):
     order_id = world.accepted(quantities=(3,))
     item = world.fewer_pieces(order_id, 2)
     world.sync()
-    assert item in world.alerts()["order.fewer_pieces"].message
+    assert item in world.alerts(ALERTS)["order.fewer_pieces"].message
     assert world.calls(order_id)["push"] == 1
 
 
