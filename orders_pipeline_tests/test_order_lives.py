@@ -154,7 +154,7 @@ class OrderLives(RuleBasedStateMachine):
 
     # --- the stages, in any order, and what befalls them
 
-    @rule(stage=st.sampled_from(["drain", "absorb", "fetch", "decide", "act", "poll", "confirm", "read_back"]))
+    @rule(stage=st.sampled_from(["drain", "absorb", "fetch", "decide", "push", "poll", "confirm", "read_back"]))
     def run_one_stage(self, stage: str) -> None:
         self._run(stage)
 

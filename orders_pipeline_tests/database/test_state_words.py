@@ -75,7 +75,7 @@ NOT_STORED = {
     "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:EventAction",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
-    "work/pauses.py:Gate",
+    "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip
 
 _WORD = r"'([A-Za-z_]+)'"
