@@ -31,6 +31,7 @@ class ParkedStage(Enum):
 
     ANY = "any"
     FETCH = "fetch"
+    DECIDE = "decide"
     PUSH = "push"
     CONFIRM = "confirm"
 
