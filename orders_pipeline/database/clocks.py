@@ -3,7 +3,7 @@
 The database's clock decides between processes, and may itself be wrong. Amazon's Date header, which comes with every
 answer, is the one clock from outside. What the retention takes for now is the later of the two: a database clock that
 was set back (a restore, a wrong NTP server) keeps nothing longer. One that is ahead destroys early, and is an alert.
-The newest Date that was told counts, not the latest: a wrong one is mended by the next answer. One that is more than a
+The newest Date counts, not the latest: a wrong one is mended by the next answer. One that is more than a
 day ahead is believed only when answers agreed on it for an hour: a single wrong header must not destroy everything.
 """
 
@@ -18,7 +18,7 @@ from orders_pipeline.database.engine import Database
 
 AMAZON = "amazon"
 RETENTION_NOW = (
-    "greatest(clock_timestamp(), (select told_at from pipeline.clock_readings where source = 'amazon' "
+    "greatest(clock_timestamp(), (select amazon_time from pipeline.clock_readings where source = 'amazon' "
     "and (ahead_since is null or read_at >= ahead_since + interval '1 hour') limit 1))"
 )
 # Clocks of one server that is kept in step by NTP differ by less.
@@ -26,16 +26,16 @@ TOLERANCE = timedelta(minutes=1)
 
 _NOW, _NULL = "clock_timestamp()", "null"
 # Every stored time that is past when it is written and that decides how long something is kept. What takes the place of
-# one that is still to come: now, the first moment at which it is known to be wrong; or nothing, where it is told again.
+# one that is still to come: now, the first moment at which it is known to be wrong; or nothing, where Amazon says it
+# again.
 _PAST_TIMES: dict[str, dict[str, str]] = {
     "vault.records": {"first_stored_at": _NOW, "stored_at": _NOW},
-    "vault_keys.unsettled_shreds": {"shredded_at": _NOW},
+    "vault_keys.pending_shreds": {"shredded_at": _NOW},
     "pipeline.orders": {
         "first_seen_at": _NOW,
         "purchased_at": _NULL,
         "delivered_at": _NULL,
         "seen_on_its_way_at": _NULL,
-        "delivery_checked_at": _NULL,
     },
     "pipeline.fulfillment_queue": {"changed_at": _NOW},
     "pipeline.shipment_confirmations": {"reported_at": _NOW},
@@ -44,10 +44,10 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
         "first_attempt_at": _NOW,
         "sent_at": _NOW,
         "accepted_at": _NOW,
-        "erase_asked_at": _NOW,
+        "erase_requested_at": _NOW,
         "erased_at": _NULL,
     },
-    "pipeline.erasures": {"asked_at": _NOW, "shredded_at": _NULL, "finished_at": _NULL},
+    "pipeline.erasures": {"requested_at": _NOW, "shredded_at": _NULL, "finished_at": _NULL},
     "pipeline.order_events": {"received_at": _NOW},
     "pipeline.wms_shipments": {"received_at": _NOW},
     "pipeline.parked_messages": {"parked_at": _NOW, "replayed_at": _NOW},
@@ -55,39 +55,53 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
     "pipeline.alerts": {"opened_at": _NOW, "last_seen_at": _NOW},
     "pipeline.client_secrets": {"first_seen_at": _NOW},
 }
-# An erasure at the warehouse is put off by six hours at most.
-_ERASE_DUE_AT_MOST = "interval '1 day'"
+# What a clock that was ahead put off for years: jobs that wait for a day at most, leases, and pauses of minutes.
+_WAITS: dict[str, dict[str, str]] = {
+    "pipeline.jobs": {"due_at": "queue in ('erase', 'delivery')", "leased_until": "true"},
+    "pipeline.paused_dependencies": {"until": "kind = 'refusal'"},
+}
+_WAIT_AT_MOST = "interval '1 day'"
+
+
+def _wrong(table: str) -> dict[str, str]:
+    """SQL by column: whether its time cannot be."""
+    waits = _WAITS.get(table, {}).items()
+    return {name: f"{name} > g.limit_at" for name in _PAST_TIMES.get(table, {})} | {
+        name: f"({name} > g.limit_at + {_WAIT_AT_MOST} and {which})" for name, which in waits
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
     """The newest answer of Amazon's that told the time. `ahead`: by how much the database's clock was ahead of it."""
 
-    told_at: datetime
+    amazon_time: datetime
     read_at: datetime
 
     @property
     def ahead(self) -> timedelta:
-        return self.read_at - self.told_at
+        return self.read_at - self.amazon_time
 
 
-def note_reading(connection: Connection, told_at: datetime) -> None:
+def note_reading(connection: Connection, amazon_time: datetime) -> None:
     """Keep what Amazon's clock said at this moment of the database's."""
     connection.execute(
         text(
-            "insert into pipeline.clock_readings as r (source, told_at, ahead_since) values (:source, :told_at, "
-            "case when :told_at > clock_timestamp() + interval '1 day' then clock_timestamp() end) "
-            "on conflict (source) do update set told_at = excluded.told_at, read_at = clock_timestamp(), ahead_since = "
-            "case when excluded.ahead_since is null then null else coalesce(r.ahead_since, excluded.ahead_since) end"
+            "insert into pipeline.clock_readings as r (source, amazon_time, ahead_since) "
+            "values (:source, :amazon_time, "
+            "case when :amazon_time > clock_timestamp() + interval '1 day' then clock_timestamp() end) "
+            "on conflict (source) do update set amazon_time = excluded.amazon_time, read_at = clock_timestamp(), "
+            "ahead_since = case when excluded.ahead_since is not null "
+            "then coalesce(r.ahead_since, excluded.ahead_since) end"
         ),
-        {"source": AMAZON, "told_at": told_at},
+        {"source": AMAZON, "amazon_time": amazon_time},
     )
 
 
 def reading(connection: Connection) -> ClockReading | None:
     """The newest reading; None before the first."""
     row = connection.execute(
-        text("select told_at, read_at from pipeline.clock_readings where source = :source"), {"source": AMAZON}
+        text("select amazon_time, read_at from pipeline.clock_readings where source = :source"), {"source": AMAZON}
     ).one_or_none()
     return None if row is None else ClockReading(*row)
 
@@ -106,10 +120,8 @@ def now_for_retention(database: Database) -> datetime:
 def count_future_times(connection: Connection) -> dict[str, int]:
     """How many stored times are still to come, by table; tables without any are left out."""
     found: dict[str, int] = {}
-    for table, columns in _PAST_TIMES.items():
-        counts = " + ".join(f"count(*) filter (where {column} > g.limit_at)" for column in columns)
-        if table == "pipeline.wms_orders":
-            counts += f" + count(*) filter (where erase_due_at > g.limit_at + {_ERASE_DUE_AT_MOST})"
+    for table in (*_PAST_TIMES, *_WAITS):
+        counts = " + ".join(f"count(*) filter (where {wrong})" for wrong in _wrong(table).values())
         statement = f"select {counts} from {table} cross join {_LIMIT} g"  # noqa: S608  # our own constants
         found[table] = int(connection.execute(text(statement), {"tolerance": TOLERANCE}).scalar_one())
     return {table: count for table, count in found.items() if count}
@@ -127,15 +139,12 @@ def mend_future_times(connection: Connection) -> dict[str, int]:
         ).scalar_one():
             del mended[table]
             continue
-        columns = dict(_PAST_TIMES[table])
-        sets = [f"{name} = case when {name} > g.limit_at then {now} else {name} end" for name, now in columns.items()]
-        wrong = [f"{name} > g.limit_at" for name in columns]
-        if table == "pipeline.wms_orders":
-            late = f"erase_due_at > g.limit_at + {_ERASE_DUE_AT_MOST}"
-            sets.append(f"erase_due_at = case when {late} then clock_timestamp() else erase_due_at end")
-            wrong.append(late)
+        wrong, instead = _wrong(table), _PAST_TIMES.get(table, {})
+        sets = [
+            f"{name} = case when {case} then {instead.get(name, _NOW)} else {name} end" for name, case in wrong.items()
+        ]
         connection.execute(
-            text(f"update {table} set {', '.join(sets)} from {_LIMIT} g where {' or '.join(wrong)}"),  # noqa: S608
+            text(f"update {table} set {', '.join(sets)} from {_LIMIT} g where {' or '.join(wrong.values())}"),  # noqa: S608
             {"tolerance": TOLERANCE},
         )
     return mended

@@ -11,7 +11,7 @@ clock_readings = Table(
     "clock_readings",
     metadata,
     Column("source", Text, primary_key=True, comment="amazon"),
-    time_column("told_at", nullable=False),
+    time_column("amazon_time", nullable=False),
     time_now_column("read_at"),
     # Since when, by the database's clock, every reading has been more than a day ahead of it.
     time_column("ahead_since"),

@@ -15,11 +15,14 @@ from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.overdue import RETENTION, WAREHOUSE_ERASURES, work_is_done
 from orders_pipeline.privacy.access.role_changes import alert_on_role_changes
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
-from orders_pipeline.privacy.retention.delivery import DeliveryTotals, fetch_deliveries
+from orders_pipeline.privacy.retention.delivery import fetch_deliveries
 from orders_pipeline.privacy.retention.retained import sellers_with_data
 from orders_pipeline.privacy.retention.retention import RetentionPlan, RetentionTotals, apply_retention, plan_retention
-from orders_pipeline.privacy.retention.rows import count_by_action, erasures_due_now
+from orders_pipeline.privacy.retention.rows import count_by_action
 from orders_pipeline.settings import SettingsError
+from orders_pipeline.work.backlog import accounts_with_due
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.tally import Tally
 
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.
 NIGHTLY_TAGS = {"dagster/max_runtime": "7200"}
@@ -113,13 +116,13 @@ def _planned(plans: Sequence[RetentionPlan]) -> dict[str, int | dg.TableMetadata
 
 def _fetch_deliveries(
     context: dg.AssetExecutionContext, amazon: AmazonResource, database: Database, account_id: str
-) -> DeliveryTotals:
+) -> Tally:
     """Without an account nothing is known of deliveries, and all goes by the delivery windows."""
     try:
         orders = amazon.client().orders
     except SettingsError as error:
         context.log.warning("No delivery was looked up. %s", error)
-        return DeliveryTotals(supported=False)
+        return Tally()
     return fetch_deliveries(orders, database, account_id=account_id, deadline_seconds=DELIVERY_DEADLINE_SECONDS)
 
 
@@ -132,18 +135,17 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource,
     """Ask the warehouse for every erasure that it owes and whose back-off is over."""
     database, client = store.database(), warehouse.client()
     ends = time.monotonic() + ERASURES_DEADLINE_SECONDS
-    erased = failed = 0
+    tally = Tally()
     with database.begin() as connection:
-        sellers = erasures_due_now(connection)
+        sellers = accounts_with_due(connection, Queue.ERASE)
     with acting_as(actor_of(context)):
         # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
         for account_id in sellers:
-            totals = erase_at_warehouse(
+            tally += erase_at_warehouse(
                 database, store.audit(), client, account_id=account_id, deadline_seconds=ends - time.monotonic()
             )
-            erased, failed = erased + totals.erased, failed + totals.failed
         work_is_done(database, account_id=store.account_id(), work=WAREHOUSE_ERASURES)
-    context.add_output_metadata({"erased": erased, "failed": failed})
+    context.add_output_metadata(tally.as_metadata())
 
 
 @dg.job(name="erase_at_warehouse", tags=MAX_RUNTIME_TAG)
@@ -165,7 +167,7 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with database.begin() as connection:
-        due = erasures_due_now(connection)
+        due = accounts_with_due(connection, Queue.ERASE)
     if not due:
         # Then to have looked is all the work.
         work_is_done(database, account_id=account_id, work=WAREHOUSE_ERASURES)

@@ -13,6 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
 from orders_pipeline.model.states import FulfillmentState
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import withdraw
 
 _WAITS_FOR_SOMETHING = [
     FulfillmentState.HELD,
@@ -84,9 +86,10 @@ def begin_push(tx: AccountTransaction, *, order_id: str, content_hash: str) -> N
         .values(account_id=tx.account_id, order_id=order_id, **sending)
         .on_conflict_do_update(
             index_elements=[wms_orders.c.account_id, wms_orders.c.order_id],
-            set_={**sending, "changed_at": now, "erase_asked_at": None, "erase_due_at": None, "erase_attempts": 0},
+            set_={**sending, "changed_at": now, "erase_requested_at": None},
         )
     )
+    withdraw(tx, Queue.ERASE, [order_id])
 
 
 def wms_order(tx: AccountTransaction, order_id: str) -> AnyRow | None:

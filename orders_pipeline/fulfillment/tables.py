@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
+from orders_pipeline.database.metadata import metadata, time_column, time_now_column
 
 fulfillment_queue = Table(
     "fulfillment_queue",
@@ -44,13 +44,9 @@ wms_orders = Table(
     time_column("sent_at"),
     time_column("accepted_at"),
     time_now_column("changed_at"),
-    # Asking the warehouse to erase the buyer's data: due from then on, again after each failure, until erased_at.
-    time_column("erase_asked_at"),
-    time_column("erase_due_at"),
-    count_column("erase_attempts"),
-    Column("erase_error", Text),
+    # The warehouse is to erase the buyer's data, and owes it until erased_at; a job of the queue ERASE asks for it.
+    time_column("erase_requested_at"),
     time_column("erased_at"),
-    Index("ix_wms_orders_kept", "account_id", "order_id", postgresql_where=text("erased_at is null")),
-    Index("ix_wms_orders_erase_due", "account_id", "erase_due_at", postgresql_where=text("erase_due_at is not null")),
+    Index("ix_wms_orders_not_erased", "account_id", "order_id", postgresql_where=text("erased_at is null")),
     schema="pipeline",
 )

@@ -33,7 +33,7 @@ class Erasure:
     erasure_id: int
     order_id: str | None
     everything: bool
-    asked_at: datetime
+    requested_at: datetime
     shredded_at: datetime | None
 
 
@@ -41,7 +41,7 @@ def erasure(connection: Connection, erasure_id: int) -> Erasure:
     """One request."""
     row = connection.execute(
         text(
-            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures "
             "where erasure_id = :id"
         ),
         {"id": erasure_id},
@@ -65,7 +65,7 @@ def open_erasures(tx: AccountTransaction) -> list[Erasure]:
     """Those that are not finished, in the order in which they were asked for."""
     rows = tx.execute(
         text(
-            "select erasure_id, order_id, everything, asked_at, shredded_at from pipeline.erasures "
+            "select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures "
             "where account_id = :account_id and finished_at is null order by erasure_id"
         ),
         {"account_id": tx.account_id},
@@ -89,7 +89,7 @@ def finish_erasures(tx: AccountTransaction) -> int:
             "and not exists (select from pipeline.wms_orders w "
             "left join pipeline.orders o using (account_id, order_id) "
             f"where w.account_id = e.account_id and {NOT_ERASED} and (w.order_id = e.order_id "
-            f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.asked_at))"
+            f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.requested_at))"
         ),
         {"account_id": tx.account_id},
     ).rowcount
@@ -110,7 +110,7 @@ def erasure_requested(tx: AccountTransaction, order_ids: Sequence[str]) -> set[s
                 "select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id) "  # noqa: S608
                 "left join pipeline.orders o on o.account_id = :account_id and o.order_id = given.order_id "
                 "where exists (select from pipeline.erasures e where e.account_id = :account_id "
-                f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.asked_at))"
+                f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.requested_at))"
             ),
             {"account_id": tx.account_id, "order_ids": list(order_ids)},
         ).scalars()
@@ -135,16 +135,16 @@ def block_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     enqueue(tx, Queue.DECIDE, order_ids)
 
 
-def orders_to_bar(tx: AccountTransaction, asked_at: datetime, after: str, limit: int) -> list[str]:
+def orders_to_bar(tx: AccountTransaction, requested_at: datetime, after: str, limit: int) -> list[str]:
     """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
     return list(
         tx.execute(
             text(
                 "select o.order_id from pipeline.orders o where o.account_id = :account_id and o.order_id > :after "  # noqa: S608
                 "and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
-                f"and {known_by()} <= :asked_at order by o.order_id limit :limit"
+                f"and {known_by()} <= :requested_at order by o.order_id limit :limit"
             ),
-            {"account_id": tx.account_id, "asked_at": asked_at, "after": after, "limit": limit},
+            {"account_id": tx.account_id, "requested_at": requested_at, "after": after, "limit": limit},
         ).scalars()
     )
 
@@ -157,7 +157,7 @@ def delete_tokens(tx: AccountTransaction) -> int:
 
 def seller_left_at(tx: AccountTransaction) -> datetime | None:
     """When it was last asked to forget everything of the seller, what identifies nobody too."""
-    statement = text("select max(asked_at) from pipeline.erasures where account_id = :account_id and everything")
+    statement = text("select max(requested_at) from pipeline.erasures where account_id = :account_id and everything")
     return tx.execute(statement, {"account_id": tx.account_id}).scalar_one()
 
 
@@ -165,7 +165,7 @@ def overdue_erasures(tx: AccountTransaction, *, older_than: timedelta) -> tuple[
     """How many requests are open, and how many of them were made longer ago than that."""
     row = tx.execute(
         text(
-            "select count(*), count(*) filter (where asked_at < clock_timestamp() - :age) "
+            "select count(*), count(*) filter (where requested_at < clock_timestamp() - :age) "
             "from pipeline.erasures where account_id = :account_id and finished_at is null"
         ),
         {"account_id": tx.account_id, "age": older_than},

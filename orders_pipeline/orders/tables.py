@@ -94,7 +94,6 @@ orders = Table(
     time_column("deliver_by"),
     # A lower bound of the delivery time: Amazon says that a package has arrived, never when.
     time_column("delivered_at"),
-    time_column("delivery_checked_at"),
     time_column("seen_on_its_way_at"),
     Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
     Column("has_address", Boolean, nullable=False, server_default=text("false")),
@@ -173,7 +172,7 @@ erasures = Table(
     Column("account_id", Text, nullable=False),
     Column("order_id", Text, comment="None: every order of the seller that was known then"),
     Column("everything", Boolean, nullable=False, server_default=text("false"), comment="what identifies nobody too"),
-    time_now_column("asked_at"),
+    time_now_column("requested_at"),
     time_column("shredded_at"),
     time_column("finished_at"),
     Index("ix_erasures_order", "account_id", "order_id"),

@@ -18,8 +18,8 @@ client_secrets = Table(
 )
 
 # Database privileges as of the last check; differences go into the audit log.
-database_grants = Table(
-    "database_grants",
+database_privileges = Table(
+    "database_privileges",
     metadata,
     Column("who", Text, primary_key=True, comment="a role, or public"),
     Column("what", Text, primary_key=True),

@@ -125,8 +125,12 @@ class Vault:
         )
         queries.put_record(tx.connection, stored, expires_at)
         if values is not None:
-            hashes = hashes_of(values, partial(self._value_hash, tx.account_id, subject_id))
-            queries.put_value_hashes(tx, kind, subject_id, hashes)
+            self.put_value_hashes(tx, kind=kind, subject_id=subject_id, values=values)
+
+    def put_value_hashes(self, tx: AccountTransaction, *, kind: str, subject_id: str, values: HeldValues) -> None:
+        """Keep keyed hashes of a record's values, in place of those that are there. Call `prepare` before."""
+        hashes = hashes_of(values, partial(self._value_hash, tx.account_id, subject_id))
+        queries.put_value_hashes(tx, kind, subject_id, hashes)
 
     def held_mask(self, *, account_id: str, kind: str, subject_ids: Sequence[str]) -> HeldMask:
         """What masks the values of these records in the texts of others. Opens no record, and shows none.

@@ -18,13 +18,14 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.rows import destroyed_keys
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.access import Vault, open_record
 from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
-from orders_pipeline.vault.errors import KeyInUse, VaultIntegrityError, VaultKeyMissing
+from orders_pipeline.vault.errors import KeyInUse, VaultError, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
 from orders_pipeline.vault.rows import KeyUse, PendingShred, RecordId, StoredRecord
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_from_bytes
 from orders_pipeline.work.progress import Notify, Progress, silent
 
 REWRAP_BATCH = 2_000
@@ -168,11 +169,18 @@ def reseal_older(
 ) -> int:
     """Seal records of an older format anew, so that an older one put back is found; how many. Nothing leaves here.
 
-    What does not open stays as it is. A login that may only re-wrap leaves them to the next one that may write.
+    Shipping details also get the hashes of their words, which records from before migration 0007 lack. What does not
+    open stays as it is. A login that may only re-wrap leaves them to the next one that may write.
     """
     with database.begin() as connection:
         if not queries.may_reseal(connection):
             return 0
+    vault = Vault(database, keys, audit)
+    try:
+        vault.prepare()
+    except VaultError as error:
+        log.warning("Records of an older format were not sealed anew: the fingerprint key does not open (%s)", error)
+        return 0
     resealed = 0
     after: RecordId | None = None
     while True:
@@ -197,6 +205,8 @@ def reseal_older(
                         sealed.number,
                     ),
                 )  # fmt: skip
+                if record.kind == SHIPPING_DETAILS:
+                    _hash_words(vault, AccountTransaction(connection, record.account_id), record.subject_id, plaintext)
                 done += 1
             if done:
                 audit.record(
@@ -206,6 +216,15 @@ def reseal_older(
         resealed += done
         if after is None:
             return resealed
+
+
+def _hash_words(vault: Vault, tx: AccountTransaction, subject_id: str, plaintext: bytes) -> None:
+    try:
+        values = held_values(shipping_details_from_bytes(plaintext))
+    except (ValueError, TypeError, AttributeError):
+        log.warning("The words of %s were not hashed: its details are not as we store them", subject_id)
+        return
+    vault.put_value_hashes(tx, kind=SHIPPING_DETAILS, subject_id=subject_id, values=values)
 
 
 def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATCH) -> int:

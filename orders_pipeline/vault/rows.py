@@ -257,7 +257,7 @@ def delete_records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]
     ).one()
     if gone:
         tx.execute(
-            text("insert into vault_keys.unsettled_shreds (records, key_ids) values (:records, :key_ids)"),
+            text("insert into vault_keys.pending_shreds (records, key_ids) values (:records, :key_ids)"),
             {"records": len(gone), "key_ids": key_ids or []},
         )
     return list(gone or [])
@@ -368,7 +368,7 @@ class PendingShred:
 def pending_shreds(connection: Connection) -> list[PendingShred]:
     """Shreds that an old backup could still undo, oldest first."""
     rows = connection.execute(
-        text("select shred_id, records, shredded_at, key_ids from vault_keys.unsettled_shreds order by shred_id")
+        text("select shred_id, records, shredded_at, key_ids from vault_keys.pending_shreds order by shred_id")
     )
     return [PendingShred(row[0], row[1], row[2], tuple(row[3])) for row in rows]
 
@@ -383,7 +383,7 @@ def holds_wrapped_keys(connection: Connection) -> bool:
 def delete_pending_shreds(connection: Connection, shred_ids: Sequence[int]) -> None:
     """These shreds are now beyond undoing."""
     connection.execute(
-        text("delete from vault_keys.unsettled_shreds where shred_id = any(:ids)"), {"ids": list(shred_ids)}
+        text("delete from vault_keys.pending_shreds where shred_id = any(:ids)"), {"ids": list(shred_ids)}
     )
 
 

@@ -72,7 +72,7 @@ data_keys = Table(
 
 # Shreds whose wrapped keys an old backup still holds, until the key-encryption key that opens them is destroyed.
 pending_shreds = Table(
-    "unsettled_shreds",
+    "pending_shreds",
     metadata,
     Column("shred_id", BigInteger, Identity(always=True), primary_key=True),
     Column("records", Integer, nullable=False),

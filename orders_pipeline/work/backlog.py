@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
@@ -58,6 +58,15 @@ def parked(tx: AccountTransaction, *, queue: Queue | None = None, limit: int = 1
     if queue is not None:
         statement = statement.where(jobs.c.queue == queue)
     return [job_of(row) for row in tx.execute(statement.order_by(jobs.c.parked_at, jobs.c.subject).limit(limit))]
+
+
+def accounts_with_due(connection: Connection, queue: Queue) -> list[str]:
+    """The accounts, also former ones, of which a job of this queue is due, whatever is paused."""
+    statement = text(
+        "select distinct account_id from pipeline.jobs where queue = :queue and parked_at is null "
+        "and coalesce(leased_until, due_at) <= clock_timestamp() order by 1"
+    )
+    return list(connection.execute(statement, {"queue": queue}).scalars())
 
 
 _NEXT_DUE = text("""

@@ -26,6 +26,8 @@ class Queue(StrEnum):
 AMAZON, WAREHOUSE = "amazon", "warehouse"
 # Of the vault: a job that needs them waits by itself, the rest of its queue goes on.
 KEYS = "keys"
+# What one role or one endpoint refuses must not hold up orders: these two pause by themselves.
+WAREHOUSE_ERASURES, AMAZON_DELIVERIES = "warehouse.erasures", "amazon.deliveries"
 
 # Of a job that may have to stop an order: it goes before those that ship, whatever their ship-by time.
 STOP_FIRST = 100
@@ -37,8 +39,8 @@ DEPENDENCIES: Mapping[Queue, frozenset[str]] = {
     Queue.PUSH: frozenset({WAREHOUSE}),
     Queue.CONFIRM: frozenset({AMAZON}),
     Queue.VERIFY: frozenset({AMAZON}),
-    Queue.ERASE: frozenset({WAREHOUSE}),
-    Queue.DELIVERY: frozenset({AMAZON}),
+    Queue.ERASE: frozenset({WAREHOUSE, WAREHOUSE_ERASURES}),
+    Queue.DELIVERY: frozenset({AMAZON, AMAZON_DELIVERIES}),
 }
 
 

@@ -246,6 +246,15 @@ def withdraw(tx: AccountTransaction, queue: Queue, subjects: Collection[str]) ->
     return tx.execute(delete(jobs).where(_in_order(chosen), jobs.c.account_id == tx.account_id)).rowcount
 
 
+def withdraw_orders(tx: AccountTransaction, order_ids: Collection[str]) -> int:
+    """Nothing is to be done any more about these orders and their packages, in any queue: they are deleted."""
+    chosen = [
+        jobs.c.account_id == tx.account_id,
+        func.split_part(jobs.c.subject, ":", 1).in_(sorted(set(order_ids))),
+    ]
+    return tx.execute(delete(jobs).where(_in_order(chosen), jobs.c.account_id == tx.account_id)).rowcount
+
+
 def find(tx: AccountTransaction, queue: Queue, subject: str) -> Job | None:
     """The pending work of one subject: due, leased, waiting, or parked (`parked_at`)."""
     row = tx.execute(

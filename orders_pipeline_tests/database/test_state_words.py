@@ -63,7 +63,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
 # Columns that look like it and are not: Amazon's, the warehouse's and PostgreSQL's words, and ours that form no set.
 OPEN = {
     "audit.entries.action", "audit.entries.outcome", "audit.entries.purpose", "pipeline.amazon_rate_limits.region",
-    "pipeline.clock_readings.source", "pipeline.database_grants.who", "pipeline.order_events.fulfilled_by_told",
+    "pipeline.clock_readings.source", "pipeline.database_privileges.who", "pipeline.order_events.fulfilled_by_told",
     "pipeline.order_items.currency", "pipeline.orders.fulfilled_by", "pipeline.orders.service_level",
     "pipeline.orders.status", "pipeline.orders.total_currency", "pipeline.parked_messages.notification_type",
     "pipeline.shipment_confirmations.last_error", "pipeline.wms_orders.answer_code", "pipeline.wms_shipments.kind",

@@ -43,6 +43,7 @@ from orders_pipeline.privacy.checks.checks import (
     nothing_past_its_time,
     roles_are_as_declared,
 )
+from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
 from orders_pipeline.shipments.rows import lock_confirmations
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
@@ -150,12 +151,22 @@ def _rows(database: Database, columns: dict[str, list[str]] | None = None) -> Ro
 
 # Columns that a migration renamed, and the tables in which the old name stays.
 RENAMED = {"seller_id": "account_id"}
-NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
+RENAMED_IN = {
+    "pipeline.wms_orders": {"erase_asked_at": "erase_requested_at"},
+    "pipeline.erasures": {"asked_at": "requested_at"},
+    "pipeline.clock_readings": {"told_at": "amazon_time"},
+}
+RENAMED_TABLES = {
+    "pipeline.database_grants": "pipeline.database_privileges",
+    "vault_keys.unsettled_shreds": "vault_keys.pending_shreds",
+}
 # Columns whose content became rows of `pipeline.jobs`: the tests of pending work look for it there.
 NOW_JOBS = {
-    "pipeline.orders": {"queue_stale"},
     "pipeline.fulfillment_queue": {"action_due_at", "attempts", "last_error", "parked_at"},
+    "pipeline.wms_orders": {"erase_due_at", "erase_attempts", "erase_error"},
+    "pipeline.orders": {"delivery_checked_at", "queue_stale"},
 }
+NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
 
 
 def _found_again(database: Database, before: Rows) -> Rows:
@@ -163,16 +174,15 @@ def _found_again(database: Database, before: Rows) -> Rows:
 
 
 def _renamed(rows: Rows) -> Rows:
-    """The rows under the names that the columns have today."""
-    return {
-        place: found
-        if place in NOT_RENAMED
-        else [
-            {RENAMED.get(name, name): value for name, value in row.items() if name not in NOW_JOBS.get(place, ())}
-            for row in found
+    """The rows under the names that the tables and columns have today."""
+    found: Rows = {}
+    for place, old in rows.items():
+        names = {} if place in NOT_RENAMED else RENAMED | RENAMED_IN.get(place, {})
+        gone = NOW_JOBS.get(place, ())
+        found[RENAMED_TABLES.get(place, place)] = [
+            {names.get(name, name): value for name, value in row.items() if name not in gone} for row in old
         ]
-        for place, found in rows.items()
-    }
+    return found
 
 
 def _schema(postgres: EmbeddedPostgres, database: Database) -> set[str]:
@@ -266,6 +276,28 @@ def test_what_was_to_be_asked_of_the_warehouse_is_a_job(filled: Database):
         kept = (job.ship_by, job.attempts, job.last_error, job.parked_at)
         assert kept == tuple(before[order_id][name] for name in ("ship_by", "attempts", "last_error", "parked_at"))
         assert job.priority == (100 if before[order_id]["state"] in ("hold_asked", "cancel_asked") else 0)
+
+
+def test_what_the_warehouse_owes_and_which_deliveries_are_asked_about_are_jobs(filled: Database):
+    before = _rows(filled)
+    owed = {row["order_id"]: row for row in before["pipeline.wms_orders"] if row["erase_due_at"]}
+    assert owed
+    with filled.begin() as connection:
+        statement = (
+            "update pipeline.wms_orders set erase_attempts = 3, erase_error = 'away' where erase_due_at is not null"
+        )
+        connection.execute(text(statement))
+        shipped = "update pipeline.orders set delivery_checked_at = now() where status = 'SHIPPED' returning order_id"
+        asked = set(connection.execute(text(shipped)).scalars())
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        for order_id, row in owed.items():
+            job = find(tx, Queue.ERASE, order_id)
+            assert job is not None
+            assert (job.due_at, job.attempts, job.last_error) == (row["erase_due_at"], 3, "away")
+        assert warehouse_erasures_waiting(tx, older_than=timedelta())[0] == len(owed)
+        deliveries = "select subject from pipeline.jobs where queue = 'delivery'"
+        assert set(tx.execute(text(deliveries)).scalars()) == asked != set()
 
 
 def _of(rows: list[dict[str, Any]], order_id: str, key: str, value: str) -> dict[Any, Any]:

@@ -12,12 +12,15 @@ from orders_pipeline.alerts.rows import open_alert_keys
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database import migrate
 from orders_pipeline.database.engine import Database
+from orders_pipeline.model.personal import PersonalText
+from orders_pipeline.model.shipping_details import Address, ShippingDetails
 from orders_pipeline.privacy.checks.checks import every_record_opens
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.envelope import record_context, seal
 from orders_pipeline.vault.errors import VaultIntegrityError
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import finish_rotation
+from orders_pipeline.vault.shipping_details import shipping_details_to_bytes
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put
 
@@ -79,10 +82,10 @@ def test_a_shredded_record_that_is_put_back_is_refused(database: Database, vault
         reveal(vault)
 
 
-def as_before(database: Database, keyring: LocalKeyring, order_id: str) -> None:
+def as_before(database: Database, keyring: LocalKeyring, order_id: str, content: bytes | None = None) -> None:
     """A record as the release before migration 0008 sealed it, and as the migration leaves it."""
     context = record_context(account_id=SELLER, kind=KIND, subject_id=order_id)
-    sealed = seal(keyring, CANARY + order_id.encode(), context)
+    sealed = seal(keyring, content or CANARY + order_id.encode(), context)
     assert sealed.version == 1
     run(
         database,
@@ -122,6 +125,22 @@ def test_records_from_before_open_and_the_next_rotation_seals_them_anew(
         "where (s.account_id, s.kind, s.subject_id) = (r.account_id, r.kind, r.subject_id)")  # fmt: skip
     with pytest.raises(VaultIntegrityError, match="not the newest"):
         reveal(vault)
+
+
+def test_details_from_before_their_words_were_hashed_get_their_hashes_with_the_new_seal(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put
+):
+    put("111-1")
+    details = ShippingDetails(Address(name=PersonalText("Canary Quillfeather")))
+    as_before(database, keyring, "111-1", shipping_details_to_bytes(details))
+    said = "left with Canary Quillfeather"
+
+    def masked() -> str:
+        return vault.held_mask(account_id=SELLER, kind=KIND, subject_ids=["111-1"]).text("111-1", said) or ""
+
+    assert masked() == said
+    finish_rotation(database, keyring, audit, purpose="test")
+    assert "Quillfeather" not in masked()
 
 
 def test_records_of_the_release_before_open_after_the_migration(

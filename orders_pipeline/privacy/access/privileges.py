@@ -122,7 +122,7 @@ def powers(connection: Connection) -> Sequence[AnyRow]:
 
 def lock_recorded_privileges(connection: Connection) -> None:
     """Who looks next waits until this transaction ends."""
-    connection.execute(text("lock table pipeline.database_grants in share row exclusive mode"))
+    connection.execute(text("lock table pipeline.database_privileges in share row exclusive mode"))
 
 
 def recorded_privileges(connection: Connection) -> dict[tuple[str, str], bool]:
@@ -135,7 +135,7 @@ def recorded_privileges(connection: Connection) -> dict[tuple[str, str], bool]:
         text(
             "select g.who, g.what, exists (select from audit.entries e where e.entry_id = g.entry_id "
             "and e.action = 'role_change' and e.outcome in ('granted', 'first_look') "
-            "and e.detail->>'who' = g.who and e.detail->>'what' = g.what) as told from pipeline.database_grants g"
+            "and e.detail->>'who' = g.who and e.detail->>'what' = g.what) as told from pipeline.database_privileges g"
         )
     )
     return {(row.who, row.what): row.told for row in rows}
@@ -151,14 +151,14 @@ def were_recorded(connection: Connection) -> bool:
 def delete_privileges(connection: Connection, gone: Iterable[tuple[str, str]]) -> None:
     values = [{"who": who, "what": what} for who, what in gone]
     if values:
-        connection.execute(text("delete from pipeline.database_grants where who = :who and what = :what"), values)
+        connection.execute(text("delete from pipeline.database_privileges where who = :who and what = :what"), values)
 
 
 def record_privileges(connection: Connection, entries: int) -> None:
     """Remember every right that the newest audit entries told of: so many were written in this transaction."""
     connection.execute(
         text(
-            "insert into pipeline.database_grants (who, what, entry_id) "
+            "insert into pipeline.database_privileges (who, what, entry_id) "
             "select detail->>'who', detail->>'what', max(entry_id) from audit.entries "
             "where entry_id > (select max(entry_id) from audit.entries) - :entries "
             "and action = 'role_change' and outcome in ('granted', 'first_look') group by 1, 2"

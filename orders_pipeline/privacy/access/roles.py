@@ -37,7 +37,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.erasures": _WRITE,
         "pipeline.amazon_rate_limits": _WRITE,
         "pipeline.client_secrets": _WRITE,
-        "pipeline.database_grants": frozenset({"SELECT", "INSERT", "DELETE"}),
+        "pipeline.database_privileges": frozenset({"SELECT", "INSERT", "DELETE"}),
         # Who may write a lock's table may take the lock (database.locks); who may only read may not.
         "pipeline.erasures_lock": _WRITE,
         "pipeline.locks": _WRITE,
@@ -53,7 +53,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,
         "vault_keys.data_keys": _REWRAP,
-        "vault_keys.unsettled_shreds": frozenset({"SELECT", "INSERT", "DELETE"}),
+        "vault_keys.pending_shreds": frozenset({"SELECT", "INSERT", "DELETE"}),
         "audit.entries": _APPEND,
         "audit.anchors": _READ,
     },

@@ -32,8 +32,9 @@ from orders_pipeline.privacy.checks.rows import (
     stored_without_call,
     times_of_mending,
 )
+from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
 from orders_pipeline.privacy.retention.retained import every_retained, sellers_with_data
-from orders_pipeline.privacy.retention.rows import count_other_records_due, warehouse_erasures_waiting
+from orders_pipeline.privacy.retention.rows import count_other_records_due
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.settings import DatabaseRight, Settings
 from orders_pipeline.vault.access import Vault

@@ -28,11 +28,12 @@ from orders_pipeline.orders.erasures import (
 )
 from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
+from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, alert_unshipped, purpose, shred_due
-from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.privacy.erasure.warehouse_erasure import ERASED, erase_at_warehouse
 from orders_pipeline.privacy.retention.database_clock import mend_times
 from orders_pipeline.privacy.retention.retained import next_retained, retained
-from orders_pipeline.privacy.retention.rows import other_records_by, warehouse_erasures_waiting
+from orders_pipeline.privacy.retention.rows import other_records_by
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
@@ -129,9 +130,9 @@ def carry_out(
             reason=reason,
         )
     else:
-        _block_all(database, vault, account_id, asked.asked_at)
+        _block_all(database, vault, account_id, asked.requested_at)
         _shred_all(database, vault, account_id, shreds, reason)
-        _shred_others(database, vault, account_id, asked.asked_at, shreds, reason)
+        _shred_others(database, vault, account_id, asked.requested_at, shreds, reason)
         with database.transaction(account_id) as tx:
             delete_tokens(tx)
     if not shreds.failed:
@@ -160,11 +161,11 @@ def _block(database: Database, vault: Vault, account_id: str, order_ids: Sequenc
         vault.audit.record_many(tx.connection, entries)
 
 
-def _block_all(database: Database, vault: Vault, account_id: str, asked_at: datetime) -> None:
+def _block_all(database: Database, vault: Vault, account_id: str, requested_at: datetime) -> None:
     after = ""
     while True:
         with database.transaction(account_id) as tx:
-            order_ids = orders_to_bar(tx, asked_at, after, BLOCKED_A_BATCH)
+            order_ids = orders_to_bar(tx, requested_at, after, BLOCKED_A_BATCH)
         if not order_ids:
             return
         _block(database, vault, account_id, order_ids)
@@ -192,11 +193,11 @@ def _shred_all(database: Database, vault: Vault, account_id: str, shreds: ShredT
 
 
 def _shred_others(
-    database: Database, vault: Vault, account_id: str, asked_at: datetime, shreds: ShredTotals, reason: str | None
+    database: Database, vault: Vault, account_id: str, requested_at: datetime, shreds: ShredTotals, reason: str | None
 ) -> None:
     while True:
         with database.transaction(account_id) as tx:
-            due = other_records_by(tx, order_kind=SHIPPING_DETAILS, stored_by=asked_at, limit=SHRED_BATCH)
+            due = other_records_by(tx, order_kind=SHIPPING_DETAILS, stored_by=requested_at, limit=SHRED_BATCH)
         if not due:
             return
         for kind in sorted({row.kind for row in due}):
@@ -238,7 +239,7 @@ def _finish(
 ) -> ErasureTotals:
     erased = erase_at_warehouse(database, vault.audit, warehouse, account_id=account_id) if warehouse else None
     with database.transaction(account_id) as tx:
-        finish_erasures(tx)
+        finish_erasures(tx)  # where there is no warehouse
         finished = is_finished(tx.connection, asked.erasure_id)
         waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
     completion = complete_or_alert(database, vault, account_id=account_id)
@@ -255,7 +256,7 @@ def _finish(
     )
     return ErasureTotals(
         shredded=shredded,
-        warehouse_erased=erased.erased if erased else 0,
+        warehouse_erased=erased.outcomes.get(ERASED, 0) if erased else 0,
         warehouse_waiting=waiting,
         completed_shreds=completion.completed_shreds,
         failed=shreds.failed,

@@ -22,8 +22,9 @@ from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.orders.erasures import block_orders
 from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.privacy.erasure.rows import ask_warehouse_to_erase
 from orders_pipeline.privacy.retention.retained import RetainedOrder, retained
-from orders_pipeline.privacy.retention.rows import ask_warehouse_to_erase, clear_addresses
+from orders_pipeline.privacy.retention.rows import clear_addresses
 from orders_pipeline.privacy.rules import WORDS, Rule
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS

@@ -5,54 +5,36 @@ Only version 2026-01-01 of the Orders API shows packages; with v0 the clock coun
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.channels.amazon.errors import AmazonAuthError, LimitNotBefore
+from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrderParts, OrdersPort, Package, Priority
-from orders_pipeline.privacy.retention.rows import (
-    claim_undelivered,
+from orders_pipeline.privacy.retention.delivery_rows import (
     note_on_its_way,
-    release_delivery_fetch,
     save_delivered_at,
+    undelivered,
+    undelivered_without_job,
 )
-from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.work.jobs import AMAZON, AMAZON_DELIVERIES, Job, Queue
+from orders_pipeline.work.queue import complete, enqueue
+from orders_pipeline.work.retry import Policy
+from orders_pipeline.work.runner import NotBefore, Refused, Retry, run_queue
+from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
-log = logging.getLogger(__name__)
-
-# Looking daily is as exact as a clock of days needs.
+# Once a day is as exact as a clock of days needs.
 FETCH_EVERY = timedelta(hours=20)
-FETCHES_A_BATCH = 20
-# Only what is free right now: a look can wait for tomorrow.
+DELIVERY_POLICY = Policy(first=FETCH_EVERY, longest=FETCH_EVERY, attempts=None)
+DELIVERY_LEASE = timedelta(minutes=2)
+ENQUEUED_A_BATCH = 1_000
+# Only what is free right now: the question can wait for tomorrow.
 QUOTA_PATIENCE_SECONDS = 2.0
 DELIVERED = "DELIVERED"
 _TRAVELLING = frozenset({"PENDING", "SHIPPED", "IN_TRANSIT"})
 _WILL_NOT_ARRIVE = frozenset({"CANCELLED", "UNDELIVERABLE"})
-
-
-@dataclass(slots=True)
-class DeliveryTotals:
-    """How many orders were looked at, delivered, and not answered for. `out_of_quota`: the next call goes on."""
-
-    examined: int = 0
-    delivered: int = 0
-    failed: int = 0
-    out_of_quota: bool = False
-    supported: bool = True
-
-    def as_metadata(self) -> dict[str, int | bool]:
-        return {
-            "examined": self.examined,
-            "delivered": self.delivered,
-            "failed": self.failed,
-            "out_of_quota": self.out_of_quota,
-            "supported": self.supported,
-        }
 
 
 def fetch_deliveries(
@@ -62,35 +44,37 @@ def fetch_deliveries(
     account_id: str,
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
-) -> DeliveryTotals:
-    """Fetch the delivery of shipped orders whose details are retained, until the quota or the deadline ends it."""
-    totals = DeliveryTotals()
+) -> Tally:
+    """Find out the delivery of shipped orders whose details are retained, until the quota or the deadline ends it.
+
+    Outcomes: `delivered`, `travelling` (asked again tomorrow), `not_needed`. With v0 nothing is asked.
+    """
     if orders.api_version == "v0":
-        totals.supported = False
-        return totals
-    ends = clock() + deadline_seconds
-    while clock() < ends and not totals.out_of_quota:
-        with database.transaction(account_id) as tx:
-            claimed = list(claim_undelivered(tx, kind=SHIPPING_DETAILS, every=FETCH_EVERY, limit=FETCHES_A_BATCH))
-        if not claimed:
-            break
-        while claimed and clock() < ends and not totals.out_of_quota:
-            row = claimed.pop(0)
-            try:
-                _fetch(orders, database, account_id, row.order_id, row.seen_on_its_way_at, totals)
-            except (LimitNotBefore, AmazonAuthError):
-                totals.out_of_quota = True
-                claimed.append(row)
-        with database.transaction(account_id) as tx:
-            for row in claimed:
-                release_delivery_fetch(tx, row.order_id, row.checked_at)
-    return totals
+        return Tally()
+    ends_at = clock() + deadline_seconds
+    _enqueue_undelivered(database, account_id)
+
+    def fetch(job: Job, seconds: float) -> str:
+        return _fetch(orders, database, account_id, job, min(seconds, QUOTA_PATIENCE_SECONDS))
+
+    return run_queue(
+        database,
+        account_id,
+        Queue.DELIVERY,
+        fetch,
+        workers=1,
+        lease=DELIVERY_LEASE,
+        policy=DELIVERY_POLICY,
+        deadline_seconds=ends_at - clock(),
+        proves=lambda word: () if word == "not_needed" else (AMAZON, AMAZON_DELIVERIES),
+        clock=clock,
+    )
 
 
 def delivered_at(packages: Sequence[Package], on_its_way_at: datetime | None) -> datetime | None:
     """The last moment at which not all of it had arrived; None while something is on its way, or nothing is known.
 
-    Amazon tells that a package has arrived, not when: it left before that, and was on its way when it was last seen so.
+    Amazon shows that a package has arrived, not when: it left before that, and was on its way when it was last seen so.
     """
     travelling = [package for package in packages if package.status not in _WILL_NOT_ARRIVE]
     if not travelling or any(package.status != DELIVERED for package in travelling):
@@ -105,36 +89,42 @@ def is_on_its_way(packages: Sequence[Package]) -> bool:
     return any(package.status in _TRAVELLING for package in packages)
 
 
-def _fetch(
-    orders: OrdersPort,
-    database: Database,
-    account_id: str,
-    order_id: str,
-    on_its_way_at: datetime | None,
-    totals: DeliveryTotals,
-) -> None:
+def _enqueue_undelivered(database: Database, account_id: str) -> None:
+    while True:
+        with database.transaction(account_id) as tx:
+            found = undelivered_without_job(tx, limit=ENQUEUED_A_BATCH)
+            enqueue(tx, Queue.DELIVERY, found)
+        if len(found) < ENQUEUED_A_BATCH:
+            return
+
+
+def _fetch(orders: OrdersPort, database: Database, account_id: str, job: Job, seconds: float) -> str:
+    with database.transaction(account_id) as tx:
+        known = undelivered(tx, job.order_id)
+    if known is None:
+        return "not_needed"
     try:
         answer = orders.get_order(
-            order_id,
-            OrderParts.PACKAGES,
-            priority=Priority.BACKFILL,
-            deadline_seconds=QUOTA_PATIENCE_SECONDS,
+            job.order_id, OrderParts.PACKAGES, priority=Priority.BACKFILL, deadline_seconds=seconds
         )
         packages = answer.order.packages or ()
-        arrived = delivered_at(packages, on_its_way_at)
-        with database.transaction(account_id) as tx:
-            if arrived is not None:
-                save_delivered_at(tx, order_id, arrived)
-            elif is_on_its_way(packages):
-                note_on_its_way(tx, order_id)
-    except (LimitNotBefore, AmazonAuthError):
-        raise
+        arrived = delivered_at(packages, known.seen_on_its_way_at)
+    except LimitNotBefore as error:
+        raise NotBefore(error.not_before) from error
+    except AmazonAuthError as error:
+        raise Refused(AMAZON_DELIVERIES, error) from error
+    except AmazonError as error:
+        raise Retry(error) from error
     except Exception as error:
         if is_infrastructure_error(error):
             raise
-        # One order's; it was noted as looked at, and tomorrow it is again.
-        log.warning("The delivery of one order was not looked up (%s)", error_location(error))
-        totals.failed += 1
-        return
-    totals.examined += 1
-    totals.delivered += arrived is not None
+        # Asked again tomorrow, and never parked: until it is known the limit counts from the delivery window.
+        raise Retry(f"a defect of this program: {error_location(error)}") from error
+    with database.transaction(account_id) as tx:
+        if arrived is not None:
+            save_delivered_at(tx, job.order_id, arrived)
+        elif is_on_its_way(packages):
+            note_on_its_way(tx, job.order_id)
+        if complete(tx, job) and arrived is None:
+            enqueue(tx, Queue.DELIVERY, [job.order_id], due_in=FETCH_EVERY)
+    return "travelling" if arrived is None else "delivered"

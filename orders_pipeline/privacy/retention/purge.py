@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.erasures import NOT_ERASED
+from orders_pipeline.work.queue import withdraw_orders
 
 # Everything that is kept of an order, the order itself last; its items go with it.
 OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_queue", "order_events", "orders")
@@ -36,6 +37,8 @@ def purge_orders(
 ) -> dict[str, int]:
     """Delete orders bought before the cutoff with all that belongs to them; rows deleted by table, {} when none.
 
+    Their pending work goes with them, of every queue: jobs have no foreign key.
+
     `left_at`: when the seller left, if it did; all that was known by then goes, however young.
     """
     order_ids = list(
@@ -46,6 +49,7 @@ def purge_orders(
     )
     if not order_ids:
         return {}
+    withdraw_orders(tx, order_ids)
     gone: dict[str, int] = {}
     for table in OF_AN_ORDER:
         statement = f"delete from pipeline.{table} where account_id = :account_id and order_id = any(:ids)"  # noqa: S608

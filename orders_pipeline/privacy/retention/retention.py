@@ -20,17 +20,13 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import Erasure, finish_erasures, open_erasures, seller_left_at
 from orders_pipeline.privacy.erasure.erasure import carry_out
 from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
+from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, each_alone_if_need_be, purpose, shred_due
-from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.privacy.erasure.warehouse_erasure import ERASED, REQUESTS_FINISHED, erase_at_warehouse
 from orders_pipeline.privacy.retention.database_clock import mend_times
 from orders_pipeline.privacy.retention.purge import BY_AGE, count_old, purge_by_age, purge_orders
 from orders_pipeline.privacy.retention.retained import every_retained, next_retained
-from orders_pipeline.privacy.retention.rows import (
-    count_other_records_due,
-    count_retained,
-    other_records_due,
-    warehouse_erasures_waiting,
-)
+from orders_pipeline.privacy.retention.rows import count_other_records_due, count_retained, other_records_due
 from orders_pipeline.privacy.rules import SOURCES, WORDS, Rule
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
 from orders_pipeline.vault.rotation import pending_shreds
@@ -206,8 +202,9 @@ def apply_retention(
         erased = erase_at_warehouse(
             database, vault.audit, warehouse, account_id=account_id, deadline_seconds=ends - clock(), clock=clock
         )
-        totals.warehouse_erased, totals.warehouse_failed = erased.erased, erased.failed
-        totals.erasures_finished += erased.requests_finished
+        totals.warehouse_erased = erased.outcomes.get(ERASED, 0)
+        totals.warehouse_failed = sum(erased.errors.values())
+        totals.erasures_finished = erased.outcomes.get(REQUESTS_FINISHED, 0)
     with database.transaction(account_id) as tx:
         totals.erasures_finished += finish_erasures(tx)
     _purge_orders(database, vault, account_id, totals, lambda: clock() < ends)

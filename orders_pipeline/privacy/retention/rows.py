@@ -1,9 +1,9 @@
-"""Queries of the compliance stage: what is kept of a buyer, where, since when; what was asked to be forgotten."""
+"""Queries of the retention: what is kept of a buyer, where, since when, and until when."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select, text
 
@@ -85,7 +85,7 @@ _LEFT_AT = "greatest(least(coalesce(c.shipped_at, c.reported_at), c.reported_at)
 _CONFIRMED_BUT_VOIDED = "c.state = 'voided' and c.sends > 0"
 _RETAINED = f"""
 select page.order_id, r.stored_at is not null as in_vault, w.order_id is not null and {NOT_ERASED} as at_warehouse,
-  w.erase_due_at is not null as erasure_requested,
+  e.subject is not null as erasure_requested,
   o.order_id is not null as order_known, coalesce(o.status, 'UNKNOWN') as status,
   coalesce(o.fulfilled_by, 'UNKNOWN') as fulfilled_by, {_readable("o.purchased_at")} as purchased_at,
   {_readable("o.ship_by")} as ship_by, {_readable("o.deliver_by")} as deliver_by,
@@ -94,9 +94,9 @@ select page.order_id, r.stored_at is not null as in_vault, w.order_id is not nul
   {_readable("least(r.first_stored_at, w.first_attempt_at)")} as first_retained_at,
   q.state as queue_state, {_readable("q.changed_at")} as queue_changed_at,
   {_readable("p.left_at")} as left_at, coalesce(p.unconfirmed, 0) as unconfirmed, {RETENTION_NOW} as now,
-  (select {_readable("min(e.asked_at)")} from pipeline.erasures e where e.account_id = :account_id
-   and (e.order_id = page.order_id
-   or e.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= e.asked_at))
+  (select {_readable("min(a.requested_at)")} from pipeline.erasures a where a.account_id = :account_id
+   and (a.order_id = page.order_id
+   or a.order_id is null and {known_by("coalesce(r.stored_at, w.first_attempt_at)")} <= a.requested_at))
    as erasure_requested_at
 from page
 left join lateral (select * from vault.records x
@@ -107,6 +107,8 @@ left join lateral (select * from pipeline.orders x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) o on true
 left join lateral (select * from pipeline.fulfillment_queue x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) q on true
+left join lateral (select x.subject from pipeline.jobs x where x.account_id = :account_id
+  and x.queue = '{Queue.ERASE}' and x.subject = page.order_id and x.parked_at is null limit 1) e on true
 left join lateral (
   select min({_LEFT_AT}) filter (where c.state not in ('voided', 'replaced')) as left_at,
     count(*) filter (where {_CONFIRMED_BUT_VOIDED}
@@ -199,142 +201,3 @@ def clear_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     enqueue(tx, Queue.DECIDE, order_ids)
-
-
-# --- at the warehouse
-
-
-def ask_warehouse_to_erase(tx: AccountTransaction, order_ids: Sequence[str]) -> int:
-    """Make the erasure at the warehouse due now, for those of the orders that it was sent; how many are new."""
-    return tx.execute(
-        text(
-            "update pipeline.wms_orders w set erase_asked_at = clock_timestamp(), "  # noqa: S608
-            "erase_due_at = clock_timestamp(), erase_attempts = 0, erase_error = null, erased_at = null "
-            "from (select order_id from pipeline.wms_orders w where account_id = :account_id "
-            f"and order_id = any(:order_ids) and erase_due_at is null and {NOT_ERASED} "
-            "order by order_id for update) as due where w.account_id = :account_id and w.order_id = due.order_id"
-        ),
-        {"account_id": tx.account_id, "order_ids": list(order_ids)},
-    ).rowcount
-
-
-def claim_due_erasures(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[tuple[str, datetime]]:
-    """Lease orders that the warehouse is to erase, the longest due first; a lease that is not settled runs out.
-
-    (order id, now): what is sent after that moment is not what this lease has erased.
-    """
-    rows = tx.execute(
-        text(
-            "update pipeline.wms_orders set erase_due_at = clock_timestamp() + :lease "
-            "where account_id = :account_id and order_id in (select order_id from pipeline.wms_orders "
-            "where account_id = :account_id and erase_due_at <= clock_timestamp() order by erase_due_at limit :limit "
-            "for update skip locked) returning order_id, clock_timestamp()"
-        ),
-        {"account_id": tx.account_id, "lease": lease, "limit": limit},
-    )
-    return sorted((row[0], row[1]) for row in rows)
-
-
-def finish_warehouse_erasure(tx: AccountTransaction, order_id: str, *, asked_at: datetime) -> None:
-    """The warehouse holds nothing of the buyer that was there when it was asked. What was sent since stays due."""
-    tx.execute(
-        text(
-            "update pipeline.wms_orders set erased_at = :asked_at, erase_due_at = null, erase_error = null "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id, "asked_at": asked_at},
-    )
-
-
-def postpone_warehouse_erasure(
-    tx: AccountTransaction, order_id: str, *, error: str, first: timedelta, longest: timedelta
-) -> tuple[int, timedelta]:
-    """Try again, each time after twice as long; (how many times it failed, for how long). Nothing if it was sent anew:
-    then it is not to be erased any more, or asked for again when it is."""
-    row = tx.execute(
-        text(
-            "update pipeline.wms_orders set erase_error = :error, erase_attempts = erase_attempts + 1, "
-            "erase_due_at = clock_timestamp() + least(:first * power(2, least(erase_attempts, 16)), :longest) "
-            "where account_id = :account_id and order_id = :order_id and erase_due_at is not null "
-            "returning erase_attempts, clock_timestamp() - erase_asked_at"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id, "error": error, "first": first, "longest": longest},
-    ).one_or_none()
-    return (0, timedelta()) if row is None else (int(row[0]), row[1] or timedelta())
-
-
-def erasures_due_now(connection: Connection) -> list[str]:
-    """The sellers, also former ones, for whose orders the warehouse can be asked to erase at this moment."""
-    statement = "select distinct account_id from pipeline.wms_orders where erase_due_at <= clock_timestamp() order by 1"
-    return list(connection.execute(text(statement)).scalars())
-
-
-def warehouse_erasures_waiting(tx: AccountTransaction, *, older_than: timedelta) -> tuple[int, int]:
-    """How many erasures the warehouse still owes, and how many of them were asked for longer ago than that."""
-    row = tx.execute(
-        text(
-            "select count(*), count(*) filter (where erase_asked_at < clock_timestamp() - :age) "
-            "from pipeline.wms_orders where account_id = :account_id and erase_due_at is not null"
-        ),
-        {"account_id": tx.account_id, "age": older_than},
-    ).one()
-    return int(row[0]), int(row[1])
-
-
-# --- deliveries
-
-
-def claim_undelivered(tx: AccountTransaction, *, kind: str, every: timedelta, limit: int) -> Sequence[AnyRow]:
-    """(order_id, checked_at, seen_on_its_way_at) of shipped orders whose details are kept and whose delivery is not
-    known; noted as looked at now, the longest ago first."""
-    return list(
-        tx.execute(
-            text(
-                "with due as (select o.order_id, o.delivery_checked_at from pipeline.orders o "  # noqa: S608
-                "where o.account_id = :account_id and o.fulfilled_by = 'MERCHANT' and o.delivered_at is null "
-                "and o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED') "
-                "and (o.delivery_checked_at is null or o.delivery_checked_at < clock_timestamp() - :every) "
-                "and (exists (select from vault.records r where r.account_id = o.account_id and r.kind = :kind "
-                "and r.subject_id = o.order_id) or exists (select from pipeline.wms_orders w "
-                f"where w.account_id = o.account_id and w.order_id = o.order_id and {NOT_ERASED})) "
-                "order by o.delivery_checked_at nulls first, o.order_id limit :limit for update of o skip locked) "
-                "update pipeline.orders o set delivery_checked_at = clock_timestamp() from due "
-                "where o.account_id = :account_id and o.order_id = due.order_id "
-                "returning o.order_id, due.delivery_checked_at as checked_at, o.seen_on_its_way_at"
-            ),
-            {"account_id": tx.account_id, "kind": kind, "every": every, "limit": limit},
-        )
-    )
-
-
-def release_delivery_fetch(tx: AccountTransaction, order_id: str, checked_at: datetime | None) -> None:
-    """The order was not looked at after all."""
-    tx.execute(
-        text(
-            "update pipeline.orders set delivery_checked_at = :checked_at "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id, "checked_at": checked_at},
-    )
-
-
-def note_on_its_way(tx: AccountTransaction, order_id: str) -> None:
-    """Amazon has shown that not all of it has arrived by now."""
-    tx.execute(
-        text(
-            "update pipeline.orders set seen_on_its_way_at = clock_timestamp() "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id},
-    )
-
-
-def save_delivered_at(tx: AccountTransaction, order_id: str, delivered_at: datetime) -> None:
-    """Not later than now, whatever was told."""
-    tx.execute(
-        text(
-            "update pipeline.orders set delivered_at = least(:delivered_at, clock_timestamp()) "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id, "delivered_at": delivered_at},
-    )

@@ -150,7 +150,7 @@ FORGED = (
     "insert into audit.entries (actor, action, seller_id, purpose, outcome, detail) values ('job:x', 'push', '*', 'x', "
     '\'granted\', \'{"who": "analyst_maria", "what": "SELECT on vault.records"}\'); '
 )
-SEED = "insert into pipeline.database_grants (who, what{}) select 'analyst_maria', 'SELECT on vault.records'{}"
+SEED = "insert into pipeline.database_privileges (who, what{}) select 'analyst_maria', 'SELECT on vault.records'{}"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ SEED = "insert into pipeline.database_grants (who, what{}) select 'analyst_maria
         # Some other entry that names the same.
         FORGED + SEED.format(", entry_id", ", max(entry_id) from audit.entries"),
         # Every right is new again: as if nobody had looked yet.
-        "delete from pipeline.database_grants",
+        "delete from pipeline.database_privileges",
     ],
 )
 def test_who_writes_the_list_of_known_rights_hides_none(

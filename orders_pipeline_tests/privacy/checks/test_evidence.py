@@ -95,7 +95,7 @@ def test_an_erasure_of_a_removed_seller_is_carried_out(database: Database, vault
     # Nothing but the request is left of it: neither order, nor details, nor a copy at the warehouse.
     with database.transaction(FORMER) as tx:
         insert_erasure(tx, None)
-        tx.execute(text("update pipeline.erasures set asked_at = clock_timestamp() - interval '2 days'"))
+        tx.execute(text("update pipeline.erasures set requested_at = clock_timestamp() - interval '2 days'"))
     outcome = erased_within_the_day(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["open"], outcome.numbers["overdue"]) == (False, 1, 1)
     for seller in sellers_with_data(database, SELLER):

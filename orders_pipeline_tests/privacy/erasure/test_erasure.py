@@ -80,8 +80,8 @@ def test_retention_finishes_an_open_erasure_which_is_red_after_a_day(
     assert (totals.complete, totals.warehouse_waiting) == (False, 1)
     assert erased_within_the_day(database, account_id=SELLER).passed
     with database.begin() as connection:
-        connection.execute(text("update pipeline.erasures set asked_at = asked_at - interval '25 hours'"))
-        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+        connection.execute(text("update pipeline.erasures set requested_at = requested_at - interval '25 hours'"))
+        connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
     assert not erased_within_the_day(database, account_id=SELLER).passed
     warehouse.answers.clear()
     assert apply_retention(database, vault, warehouse, account_id=SELLER).erasures_finished == 1
@@ -129,7 +129,7 @@ def test_a_seller_who_left_leaves_nothing(
     assert one(database, "select count(*) from pipeline.orders") == 1
     warehouse.answers.clear()
     with database.begin() as connection:
-        connection.execute(text("update pipeline.wms_orders set erase_due_at = clock_timestamp()"))
+        connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
     apply_retention(database, vault, warehouse, account_id=SELLER)
     assert one(database, "select count(*) from pipeline.orders") == 0
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.client import open_amazon
+from orders_pipeline.channels.amazon.errors import AmazonRoleMissing
 from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import Package, Priority
@@ -21,6 +22,10 @@ from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.jobs import AMAZON_DELIVERIES, Queue, dependencies_of
+from orders_pipeline.work.pauses import Gate, gate
+from orders_pipeline.work.queue import find
+from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.privacy.conftest import PutOrder
 
@@ -88,17 +93,46 @@ def test_what_amazon_does_not_say_never_moves_the_limit(
     for _ in looks:
         fetch_deliveries(cast(Any, orders), database, account_id=SELLER)
         with database.begin() as connection:
-            connection.execute(text("update pipeline.orders set delivery_checked_at = null"))
+            connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
     assert limit() <= before
 
 
 def test_one_order_that_cannot_be_looked_at_stops_no_other(database: Database, put_order: PutOrder):
     for name in ("a", "b"):
         put_order(name, status="SHIPPED", queue="closed", bought=30, deliver_by=20)
-    totals = fetch_deliveries(
-        cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, account_id=SELLER
-    )
-    assert (totals.failed, totals.examined, totals.delivered) == (1, 1, 1)
+    for _ in range(6):
+        tally = fetch_deliveries(cast(Any, _Answers(TypeError("odd"), TypeError("odd"))), database, account_id=SELLER)
+        assert tally.outcomes == {"retry": 2}, "it is never parked"
+        make_due(database)
+    tally = fetch_deliveries(cast(Any, _Answers(TypeError("odd"), [package("DELIVERED")])), database, account_id=SELLER)
+    assert tally.outcomes == {"retry": 1, "delivered": 1}
+
+
+def make_due(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
+
+
+def test_an_order_whose_details_are_gone_is_not_asked_about_any_more(database: Database, put_order: PutOrder):
+    put_order("a", status="SHIPPED", queue="closed", bought=30, deliver_by=20)
+    assert fetch_deliveries(cast(Any, _Answers([])), database, account_id=SELLER).outcomes == {"travelling": 1}
+    assert fetch_deliveries(cast(Any, _Answers()), database, account_id=SELLER).outcomes == {}, "once a day"
+    make_due(database)
+    with database.begin() as connection:
+        connection.execute(text("delete from vault.records"))
+    assert fetch_deliveries(cast(Any, _Answers()), database, account_id=SELLER).outcomes == {"not_needed": 1}
+    with database.transaction(SELLER) as tx:
+        assert find(tx, Queue.DELIVERY, "a") is None
+
+
+def test_a_role_that_is_missing_for_deliveries_holds_up_nothing_else(database: Database, put_order: PutOrder):
+    for number in range(5):
+        put_order(f"a-{number}", status="SHIPPED", queue="closed", bought=30, deliver_by=20)
+    refusal = AmazonRoleMissing("no", operation="getOrder", status=403)
+    tally = fetch_deliveries(cast(Any, _Answers(refusal, refusal)), database, account_id=SELLER)
+    assert (tally.outcomes, list(tally.paused)) == ({"refused": 2}, [AMAZON_DELIVERIES])
+    with database.transaction(SELLER) as tx:
+        assert gate(tx, dependencies_of(Queue.FETCH)) is Gate.OPEN
 
 
 def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
@@ -123,22 +157,24 @@ def test_orders_still_kept_are_looked_up_once_a_day_and_events_keep_their_quota(
         # Of a burst of thirty something is left for the events.
         (tokens,) = [limit.tokens for limit in client.limits.report() if limit.operation == GET_ORDER.name]
         assert tokens >= GET_ORDER.tokens_left_by(Priority.BACKFILL) - 1
-        assert 5 < first.examined < 30
+        asked = first.outcomes["delivered"] + first.outcomes["travelling"]
+        assert 5 < asked < 30
+        assert first.not_before is not None
         with database.begin() as connection:
             rows = connection.execute(
                 text(
-                    "select order_id, delivered_at, delivery_checked_at is not null as looked "
-                    "from pipeline.orders order by order_id"
+                    "select order_id, delivered_at, j.due_at > now() + interval '19 hours' as travelling "
+                    "from pipeline.orders left join pipeline.jobs j on j.subject = order_id order by order_id"
                 )
             ).all()
         assert rows[0].delivered_at is not None
         assert abs(rows[0].delivered_at - (now - timedelta(days=3))) < timedelta(minutes=1)
         assert [row.delivered_at for row in rows[1:]] == [None] * 40
-        # Those for which there was no quota are not said to be looked at.
-        assert sum(row.looked for row in rows) == first.examined
-        assert [row.looked for row in rows if row.order_id == "gone"] == [False]
+        # Those for which there was no quota are due as they were, and one without details was not asked about.
+        assert sum(bool(row.travelling) for row in rows) == first.outcomes["travelling"]
+        assert [row.travelling for row in rows if row.order_id == "gone"] == [None]
         again = fetch_deliveries(client.orders, database, account_id=SELLER, deadline_seconds=1)
-        assert again.examined < 5
+        assert sum(again.outcomes.values()) < 5
         client.close()
 
 
@@ -148,5 +184,7 @@ def test_with_v0_nothing_is_asked(database: Database, put_order: PutOrder, tmp_p
     settings = load_settings(environment).require_amazon()
     client = open_amazon(settings, database, LocalKeyring(tmp_path / "other.json"))
     put_order("111-1", status="SHIPPED", queue="closed")
-    assert fetch_deliveries(client.orders, database, account_id=SELLER).supported is False
+    assert fetch_deliveries(client.orders, database, account_id=SELLER) == Tally()
+    with database.transaction(SELLER) as tx:
+        assert find(tx, Queue.DELIVERY, "111-1") is None
     client.close()

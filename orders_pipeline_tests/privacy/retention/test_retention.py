@@ -12,24 +12,29 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.fulfillment.rows import begin_push
 from orders_pipeline.orders.erasures import insert_erasure
+from orders_pipeline.privacy.alerts import ALERTS
 from orders_pipeline.privacy.checks.checks import nothing_past_its_time
-from orders_pipeline.privacy.retention import rows as queries
+from orders_pipeline.privacy.erasure import rows as queries
 from orders_pipeline.privacy.retention.retained import sellers_with_data
 from orders_pipeline.privacy.retention.retention import apply_retention, plan_retention
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyCannotRotate
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline.wms.port import WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.port import WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.work.jobs import WAREHOUSE_ERASURES, Queue, dependencies_of, package_subject
+from orders_pipeline.work.pauses import Gate, gate, paused
+from orders_pipeline.work.queue import enqueue
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.privacy.conftest import PutOrder, WarehouseInMemory, kept_ids
 
 # A test does not wait for a back-off.
-DUE_NOW = "update pipeline.wms_orders set erase_due_at = clock_timestamp() where erased_at is null"
+DUE_NOW = "update pipeline.jobs set due_at = clock_timestamp()"
 
 
 def run(database: Database, vault: Vault, warehouse: WarehouseInMemory | None, **arguments: Any):
@@ -39,6 +44,18 @@ def run(database: Database, vault: Vault, warehouse: WarehouseInMemory | None, *
 def one(database: Database, statement: str, **values: Any) -> Any:
     with database.begin() as connection:
         return connection.execute(text(statement), values).scalar()
+
+
+def sql(database: Database, statement: str) -> None:
+    with database.begin() as connection:
+        connection.execute(text(statement))
+
+
+def open_alerts_of(database: Database) -> list[str]:
+    evaluate(database, SELLER, ALERTS)
+    with database.begin() as connection:
+        statement = text("select key from pipeline.alerts where closed_at is null order by key")
+        return list(connection.execute(statement).scalars())
 
 
 def a_day_of_orders(put_order: PutOrder) -> None:
@@ -163,16 +180,18 @@ def test_a_failing_warehouse_is_asked_until_it_has_erased(
     assert kept_ids(database) == set()
     # Not before its back-off, whatever else is run meanwhile.
     assert run(database, vault, warehouse).warehouse_failed == 0
-    assert one(database, "select count(*) from pipeline.alerts") == 0
+    assert open_alerts_of(database) == []
     with database.begin() as connection:
-        connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '3 hours'"))
+        connection.execute(
+            text("update pipeline.wms_orders set erase_requested_at = erase_requested_at - interval '3 hours'")
+        )
         connection.execute(text(DUE_NOW))
-    run(database, vault, warehouse, run_until_idle=False)
-    assert (
-        one(database, "select string_agg(key, ',') from pipeline.alerts where closed_at is null") == "erase.failed:w-1"
-    )
+    run(database, vault, warehouse, complete_shreds=False)
+    assert open_alerts_of(database) == ["erase.failed:w-1"]
     with database.begin() as connection:
-        connection.execute(text("update pipeline.wms_orders set erase_asked_at = erase_asked_at - interval '2 days'"))
+        connection.execute(
+            text("update pipeline.wms_orders set erase_requested_at = erase_requested_at - interval '2 days'")
+        )
     outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["warehouse_waiting_over_a_day"]) == (False, 1)
     del warehouse.answers["w-1"]
@@ -180,7 +199,7 @@ def test_a_failing_warehouse_is_asked_until_it_has_erased(
         connection.execute(text(DUE_NOW))
     assert run(database, vault, warehouse).warehouse_erased == 1
     assert nothing_past_its_time(database, account_id=SELLER).passed
-    assert one(database, "select count(*) from pipeline.alerts where closed_at is null") == 0
+    assert open_alerts_of(database) == []
 
 
 def test_a_wrong_token_stops_asking_the_warehouse_but_not_the_shredding(
@@ -192,8 +211,40 @@ def test_a_wrong_token_stops_asking_the_warehouse_but_not_the_shredding(
     totals = run(database, vault, warehouse)
     assert sum(totals.shredded.values()) == 30
     assert totals.warehouse_waiting == 30
-    assert one(database, "select count(*) from pipeline.alerts where key = 'erase.unauthorized'") == 1
-    assert one(database, "select sum(erase_attempts) from pipeline.wms_orders") <= 8
+    asked = one(database, "select count(*) from audit.entries where action = 'warehouse_erase'")
+    assert 2 <= asked <= 8, "two orders show that it refuses all; what was under way ends"
+    with database.transaction(SELLER) as tx:
+        (pause,) = paused(tx)
+        assert gate(tx, dependencies_of(Queue.PUSH)) is Gate.OPEN, "what erases holds up nothing that ships"
+    assert pause.dependency == WAREHOUSE_ERASURES
+    warehouse.answers.clear()
+    sql(database, "update pipeline.paused_dependencies set until = clock_timestamp()")
+    sql(database, DUE_NOW)
+    assert run(database, vault, warehouse).warehouse_waiting == 0
+
+
+@pytest.mark.parametrize("answer", [False, TypeError("odd"), WarehouseRefused("no", status=422, code="unknown_field")])
+def test_an_erasure_is_never_parked_and_is_red_and_an_alert_while_it_is_owed(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, answer: Exception | bool
+):
+    put_order("w-1", status="CANCELLED", queue="cancelled", sent=True)
+    warehouse.answers["w-1"] = answer
+    for _ in range(8):
+        run(database, vault, warehouse)
+        sql(database, DUE_NOW)
+    assert one(database, "select attempts from pipeline.jobs where queue = 'erase' and parked_at is null") == 8
+    sql(database, "update pipeline.wms_orders set erase_requested_at = erase_requested_at - interval '2 days'")
+    # Even if its job is parked, as one that kills its workers is, or lost: the next run takes it up.
+    for lost in ("update pipeline.jobs set parked_at = clock_timestamp()", "delete from pipeline.jobs"):
+        sql(database, lost)
+        assert open_alerts_of(database) == ["erase.failed:w-1"]
+        assert not nothing_past_its_time(database, account_id=SELLER).passed
+        run(database, vault, None)
+        assert one(database, "select count(*) from pipeline.jobs where queue = 'erase' and parked_at is null") == 1
+    del warehouse.answers["w-1"]
+    run(database, vault, warehouse)
+    assert open_alerts_of(database) == []
+    assert nothing_past_its_time(database, account_id=SELLER).passed
 
 
 def test_a_run_killed_between_any_two_statements_is_gone_on_with(
@@ -220,7 +271,7 @@ def test_a_run_killed_between_any_two_statements_is_gone_on_with(
         run(database, vault, warehouse)
     # All of the transaction, or nothing: neither is anything shredded that the warehouse would not be told of.
     assert kept_ids(database) == {"c-0", "c-1", "c-2"}
-    assert one(database, "select count(*) from pipeline.wms_orders where erase_due_at is not null") == 0
+    assert one(database, "select count(*) from pipeline.jobs where queue = 'erase'") == 0
     run(database, vault, None)
     assert kept_ids(database) == set()
     assert warehouse.erased == []
@@ -271,8 +322,16 @@ def test_an_order_is_purged_after_eighteen_months_and_after_its_pii(
     )
     put_order("young", status="SHIPPED", queue="closed", bought=500, deliver_by=490, retained=False)
     warehouse.answers["old-at-warehouse"] = WarehouseUnavailable("away")
+    with database.transaction(SELLER) as tx:
+        for queue in set(Queue) - {Queue.ERASE}:
+            enqueue(tx, queue, ["old"])
+        enqueue(tx, Queue.CONFIRM, [package_subject("old", "1")])
+        enqueue(tx, Queue.FETCH, ["older"])
     totals = run(database, vault, warehouse)
     assert totals.purged["orders"] == 1
+    # Their work goes with them, of every queue; another order's stays.
+    jobs = "select string_agg(queue || ' ' || subject, ', ' order by queue, subject) from pipeline.jobs"
+    assert one(database, jobs) == "erase old-at-warehouse, fetch older"
     with database.begin() as connection:
         for table in ("orders", "fulfillment_queue", "wms_orders", "shipment_confirmations"):
             ids = connection.execute(text(f"select order_id from pipeline.{table}")).scalars().all()
@@ -377,7 +436,7 @@ def test_the_dry_run_says_what_the_run_then_does(
             )
         )
     planned = plan_retention(database, account_id=SELLER)
-    totals = run(database, vault, warehouse, run_until_idle=False)
+    totals = run(database, vault, warehouse, complete_shreds=False)
     assert planned.counts["orders", Rule.NON_PII] == totals.purged["orders"] == 3
     assert planned.counts["parked_message", Rule.PARKED_MESSAGE] == totals.shredded[Rule.PARKED_MESSAGE] == 6000
 

@@ -285,10 +285,11 @@ def test_a_request_to_erase_is_done_as_soon_as_the_warehouse_is(
     warehouse.answers["r"] = WarehouseUnavailable("away")
     erase_order(database, vault, warehouse, account_id=SELLER, order_id="r", reason="the buyer asked")
     warehouse.answers.clear()
-    sql(database, "update pipeline.wms_orders set erase_due_at = clock_timestamp()")
-    sql(database, "update pipeline.erasures set asked_at = asked_at - interval '25 hours'")
+    sql(database, "update pipeline.jobs set due_at = clock_timestamp()")
+    sql(database, "update pipeline.erasures set requested_at = requested_at - interval '25 hours'")
     assert not erased_within_the_day(database, account_id=SELLER).passed
-    assert erase_at_warehouse(database, vault.audit, warehouse, account_id=SELLER).requests_finished == 1
+    tally = erase_at_warehouse(database, vault.audit, warehouse, account_id=SELLER)
+    assert tally.outcomes == {"erased": 1, "requests_finished": 1}
     assert erased_within_the_day(database, account_id=SELLER).passed
 
 

@@ -36,6 +36,8 @@ EVERY_TIME = (
     f"update pipeline.fulfillment_queue set changed_at = {FAR}; "
     f"update pipeline.shipment_confirmations set shipped_at = {FAR}, reported_at = {FAR}; "
     f"update pipeline.wms_orders set first_attempt_at = {FAR}, sent_at = {FAR}, accepted_at = {FAR}, erased_at = {FAR}"
+    "; insert into pipeline.jobs (account_id, queue, subject, due_at, lease_id, leased_until) "
+    f"values ('{SELLER}', 'erase', '3-accepted', {FAR}, gen_random_uuid(), {FAR})"
 )
 
 
@@ -47,8 +49,9 @@ def later(database: Database, days: float) -> None:
         f"ship_by = ship_by {age}, deliver_by = deliver_by {age}, delivered_at = delivered_at {age}")  # fmt: skip
     run(database, f"update pipeline.shipment_confirmations set shipped_at = shipped_at {age}, "
         f"reported_at = reported_at {age}")  # fmt: skip
-    columns = ("first_attempt_at", "sent_at", "accepted_at", "erase_asked_at", "erase_due_at")
+    columns = ("first_attempt_at", "sent_at", "accepted_at", "erase_requested_at")
     run(database, f"update pipeline.wms_orders set {', '.join(f'{name} = {name} {age}' for name in columns)}")
+    run(database, f"update pipeline.jobs set due_at = due_at {age}")
 
 
 def everything(put_order: PutOrder) -> None:

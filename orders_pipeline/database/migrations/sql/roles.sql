@@ -75,6 +75,8 @@ begin
     -- Not there yet when the first migration runs this.
     if to_regclass('pipeline.database_grants') is not null then
       grant insert on pipeline.database_grants to orders_pipeline_retention;
+    elsif to_regclass('pipeline.database_privileges') is not null then
+      grant insert on pipeline.database_privileges to orders_pipeline_retention;
     end if;
     -- Who may write a lock's table may take the lock (database/locks.py); who may only read may not.
     if to_regclass('pipeline.locks') is not null then
@@ -95,12 +97,16 @@ begin
       -- It enqueues and does the erasures at the warehouse and the questions after deliveries.
       grant insert, update on pipeline.jobs, pipeline.paused_dependencies to orders_pipeline_retention;
     end if;
-    -- It re-wraps keys to settle its shreds, and never stores a buyer's data.
+    -- It re-wraps keys to complete its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
     -- It asks Amazon whether parcels have arrived, and keeps the token that it does so with.
     grant select, insert, update, delete on vault.amazon_tokens to orders_pipeline_retention;
-    grant select, insert, delete on vault_keys.unsettled_shreds to orders_pipeline_retention;
+    if to_regclass('vault_keys.unsettled_shreds') is not null then
+      grant select, insert, delete on vault_keys.unsettled_shreds to orders_pipeline_retention;
+    else
+      grant select, insert, delete on vault_keys.pending_shreds to orders_pipeline_retention;
+    end if;
     grant select, insert on audit.entries to orders_pipeline_retention;
     grant select on audit.anchors to orders_pipeline_retention;
     grant execute on function audit.purge_before(timestamptz, text, bigint) to orders_pipeline_retention;
