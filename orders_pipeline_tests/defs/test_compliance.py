@@ -214,6 +214,7 @@ def test_warehouse_erasures_are_retried_between_nights_while_any_is_due(
     assert not any(order.erased for order in sandbox.warehouse.orders.values())
     with database.begin() as connection:
         connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
+        connection.execute(text("update pipeline.paused_dependencies set until = clock_timestamp()"))
     assert len(_ticked(pipeline, "frequent_warehouse_erasures", now)) == 1
     assert pipeline.run("erase_at_warehouse")
     assert all(order.erased for order in sandbox.warehouse.orders.values())
