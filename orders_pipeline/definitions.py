@@ -12,29 +12,24 @@ import dagster as dg
 
 from orders_pipeline.defs import (
     audit_exports,
-    compliance,
-    compliance_checks,
+    checks,
     dagster_history,
     fulfillment,
     intake,
-    maintenance,
+    one_off_jobs,
     operations,
     orders,
+    privacy,
+    privacy_checks,
     shipments,
 )
 from orders_pipeline.defs.policy import EXECUTOR, with_policy
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
-from orders_pipeline.defs.resources import (
-    AmazonResource,
-    AuditExportResource,
-    QueueResource,
-    StoreResource,
-    WarehouseResource,
-)
+from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
-    """The definitions; `overrides` replace resources by name (`store`, `amazon`, `warehouse`, …) in tests."""
+    """The definitions; `overrides` replace resources by name (`store`, `audit_export`) in tests."""
     return dg.Definitions(
         assets=with_policy(
             [
@@ -46,8 +41,8 @@ def build_defs(**overrides: Any) -> dg.Definitions:
                 fulfillment.wms_orders,
                 shipments.wms_shipments,
                 shipments.shipment_confirmations,
-                compliance.pii_access_log,
-                compliance.pii_retention,
+                privacy.pii_access_log,
+                privacy.pii_retention,
                 audit_exports.audit_exports,
                 dagster_history.dagster_history,
                 operations.order_board,
@@ -55,23 +50,23 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             ]
         ),
         executor=EXECUTOR,
-        asset_checks=compliance_checks.all_checks,
+        asset_checks=[checks.flow_checks, *privacy_checks.all_checks],
         jobs=[
             fulfillment.sync_orders,
             shipments.confirm_shipments,
             intake.sweep_job,
             operations.reports,
-            compliance.shred_expired_pii_job,
+            privacy.shred_expired_pii_job,
             audit_exports.export_job,
-            compliance.erase_at_warehouse_job,
+            privacy.erase_at_warehouse_job,
             dagster_history.history_job,
-            *maintenance.jobs,
+            *one_off_jobs.jobs,
         ],
         schedules=[
             intake.hourly_sweep,
             operations.hourly_reports,
-            compliance.daily_shred_expired_pii,
-            compliance.frequent_warehouse_erasures,
+            privacy.daily_shred_expired_pii,
+            privacy.frequent_warehouse_erasures,
             audit_exports.nightly_audit_export,
             dagster_history.nightly_history_pruning,
         ],
@@ -79,7 +74,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             intake.drain_notifications_sensor,
             shipments.poll_warehouse_sensor,
             operations.deliver_alerts_sensor,
-            compliance.watch_roles_sensor,
+            privacy.watch_roles_sensor,
         ],
         resources={**default_resources(), **overrides},
     )
@@ -90,9 +85,6 @@ def default_resources() -> Mapping[str, Any]:
     store = StoreResource()
     return {
         "store": store,
-        "amazon": AmazonResource(store=store),
-        "warehouse": WarehouseResource(store=store),
-        "queue": QueueResource(store=store),
         "audit_export": AuditExportResource(store=store),
         "io_manager": RefusingIOManager(),
     }

@@ -292,9 +292,13 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
             "warnings": tuple(warnings),
         }
 
+    def amazon_accounts(self) -> tuple[AmazonSettings, ...]:
+        """Every account that is served, with its secrets: one, of the environment. Raises SettingsError."""
+        return (self.require_amazon(),)
+
     def accounts(self) -> tuple[Account, ...]:
-        """Every account that is served: one, of the environment. Raises SettingsError while it is not whole."""
-        return (self.require_amazon().account,)
+        """Every account that is served, without secrets. Raises SettingsError while it is not whole."""
+        return tuple(one.account for one in self.amazon_accounts())
 
     def require_amazon(self) -> AmazonSettings:
         """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""

@@ -13,7 +13,7 @@ import yaml
 from bench.__main__ import main as bench
 from orders_pipeline.cli.main import main
 from orders_pipeline.definitions import build_defs
-from orders_pipeline.defs import compliance_checks
+from orders_pipeline.defs import privacy_checks
 from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import as_markdown
@@ -189,10 +189,10 @@ def test_the_example_file_names_only_settings_that_exist():
 def test_the_compliance_page_names_every_check_and_no_file_that_is_not_there():
     page = (ROOT / "docs" / "compliance.md").read_text(encoding="utf-8")
     checks = {
-        *compliance_checks.LOG_CHECKS,
-        *compliance_checks.EXPORT_CHECKS,
-        *compliance_checks.RETENTION_CHECKS,
-        *compliance_checks.HISTORY_CHECKS,
+        *privacy_checks.LOG_CHECKS,
+        *privacy_checks.EXPORT_CHECKS,
+        *privacy_checks.RETENTION_CHECKS,
+        *privacy_checks.HISTORY_CHECKS,
     }
     assert {name for name in checks if f"`{name}`" not in page} == set()
     # A name without a folder stands for a file that the page named before with it.

@@ -97,9 +97,10 @@ def doctor() -> None:
 def subscribe(replace: bool) -> None:
     """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
     deployment = Deployment(load_settings())
-    queue_arn = deployment.queue.attributes()["QueueArn"]
-    report = deployment.amazon.notifications.subscribe(queue_arn, replace=replace)
-    say(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
-    say(f"Subscription {'created' if report.subscription_created else 'was there'}.")
-    if report.problem:
-        refuse(report.problem)
+    for account in deployment.accounts():
+        queue_arn = account.queue.attributes()["QueueArn"]
+        report = account.amazon.notifications.subscribe(queue_arn, replace=replace)
+        say(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
+        say(f"Subscription {'created' if report.subscription_created else 'was there'}.")
+        if report.problem:
+            refuse(report.problem)

@@ -18,6 +18,7 @@ from orders_pipeline.database.migrate import DatabaseNewerThanCode, MigrationBlo
 from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted
+from orders_pipeline.operations.deployment import UnknownAccount
 from orders_pipeline.operations.serve import InstanceFileMissing
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
@@ -52,6 +53,7 @@ EXPECTED = (
     SessionKeyError,
     PasswordTooWeak,
     NameNotUsable,
+    UnknownAccount,
 )
 
 

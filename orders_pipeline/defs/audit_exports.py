@@ -11,7 +11,7 @@ from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.operations.overdue import AUDIT_EXPORT, work_is_done
+from orders_pipeline.operations.overdue import AUDIT_EXPORT
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused, content_name, export_day
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
 from orders_pipeline.settings import SettingsError
@@ -41,7 +41,7 @@ def audit_exports(
             raise dg.Failure(description=str(error), allow_retries=not refused) from None
     if day >= store.database().now().date() - timedelta(days=1):
         # An older day is a backfill's.
-        work_is_done(store.database(), account_id=store.account_id(), work=AUDIT_EXPORT)
+        store.deployment().note_done(AUDIT_EXPORT)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": manifest.entries,

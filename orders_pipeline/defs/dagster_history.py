@@ -9,10 +9,10 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.connect import dagster_database_url
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.metadata import table
 from orders_pipeline.defs.resources import StoreResource
-from orders_pipeline.defs.tables import table
 from orders_pipeline.operations.dagster_history import KEEP_DAYS, history_sizes, prune_history
-from orders_pipeline.operations.overdue import HISTORY, work_is_done
+from orders_pipeline.operations.overdue import HISTORY
 
 
 class HistoryConfig(dg.Config):
@@ -34,7 +34,7 @@ def dagster_history(
         with acting_as(actor_of(context)):
             totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
         sizes = history_sizes(dagster)
-        work_is_done(store.database(), account_id=store.account_id(), work=HISTORY)
+        store.deployment().note_done(HISTORY)
     finally:
         dagster.close()
     return dg.MaterializeResult(

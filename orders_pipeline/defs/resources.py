@@ -1,4 +1,4 @@
-"""What the assets and sensors are given: the store, Amazon, the warehouse, the queue.
+"""What the assets and sensors are given: the store with its accounts, and where the audit log's copies go.
 
 No secret is a resource's configuration: none is in the UI, in run config or in an event.
 
@@ -8,7 +8,7 @@ https://docs.dagster.io/guides/build/external-resources
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,16 +18,11 @@ from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.engine import Database
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
-from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.privacy.audit_export.targets import ExportTarget, open_export_target
-from orders_pipeline.settings import AmazonSettings, Settings, load_settings
+from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.work.run_workers import note_worker
-
-if TYPE_CHECKING:
-    from orders_pipeline.channels.amazon.client import AmazonClient
-    from orders_pipeline.intake.queue import NotificationQueue
-    from orders_pipeline.wms.port import WarehousePort
 
 
 class StoreResource(dg.ConfigurableResource):
@@ -47,13 +42,9 @@ class StoreResource(dg.ConfigurableResource):
     def settings(self) -> Settings:
         return self.deployment().settings
 
-    def account_id(self) -> str:
-        """The seller whose orders these are. Raises SettingsError naming all that is missing."""
-        return self.deployment().account_id
-
-    def marketplace_ids(self) -> tuple[str, ...]:
-        """The marketplaces whose orders are ours to ship. Raises SettingsError."""
-        return self.settings().require_amazon().marketplace_ids
+    def accounts(self) -> tuple[ServedAccount, ...]:
+        """Every account that is served, each with its Amazon, queue and warehouse. Raises SettingsError."""
+        return self.deployment().accounts()
 
     def database(self) -> Database:
         """Raises EmbeddedPostgresError when the embedded server is not running."""
@@ -64,44 +55,6 @@ class StoreResource(dg.ConfigurableResource):
 
     def vault(self) -> Vault:
         return self.deployment().vault
-
-
-class AmazonResource(dg.ConfigurableResource):
-    """Amazon's Selling Partner API, for the one account of the settings."""
-
-    store: StoreResource
-
-    def settings(self) -> AmazonSettings:
-        """Raises SettingsError naming all that is missing or wrong."""
-        return self.store.settings().require_amazon()
-
-    def client(self) -> AmazonClient:
-        """Raises SettingsError. The client is shared by all threads of this process."""
-        return self.store.deployment().amazon
-
-
-class WarehouseResource(dg.ConfigurableResource):
-    """The warehouse of the settings."""
-
-    store: StoreResource
-
-    def client(self) -> WarehousePort:
-        """Raises SettingsError."""
-        return self.store.deployment().warehouse
-
-    def client_or_none(self) -> WarehousePort | None:
-        """None where its settings are missing: our own copies go all the same; what the warehouse owes stays due."""
-        return None if self.store.settings().warehouse is None else self.client()
-
-
-class QueueResource(dg.ConfigurableResource):
-    """The SQS queue that Amazon delivers to."""
-
-    store: StoreResource
-
-    def queue(self) -> NotificationQueue:
-        """Raises SettingsError."""
-        return self.store.deployment().queue
 
 
 class AuditExportResource(dg.ConfigurableResource):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
+from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
 from orders_pipeline.orders.rows import insert_new_order, request_fetch
 
@@ -34,6 +35,22 @@ def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait for it, nearest ship-by first."""
     with database.transaction(account_id) as tx:
         return waiting_for_adoption(tx)
+
+
+def adopt_in_accounts(
+    deployment: Deployment, order_ids: Sequence[str], *, everything: bool, account_id: str | None = None
+) -> AdoptTotals:
+    """Adopt the orders of each account, or of the one named. All or none of each account's.
+
+    Raises OrdersNotAdopted, UnknownAccount.
+    """
+    adopted = already = 0
+    for account, named in deployment.by_account(order_ids, account_id):
+        totals = adopt_orders(
+            account.database, account.audit, account_id=account.account_id, order_ids=named, everything=everything
+        )
+        adopted, already = adopted + totals.adopted, already + totals.already
+    return AdoptTotals(adopted, already)
 
 
 def adopt_orders(

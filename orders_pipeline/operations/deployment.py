@@ -1,11 +1,12 @@
-"""One deployment, opened: the store, the vault, Amazon, the warehouse and the queue that its settings name.
+"""One deployment, opened: the store, the vault and the warehouse, and for each account Amazon and its queue.
 
 The Dagster resources and the command line stand on this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, cast
@@ -15,9 +16,12 @@ from sqlalchemy.engine import make_url
 from orders_pipeline.audit.log import AuditLog, DetailValue
 from orders_pipeline.audit.redaction import install, register_secret
 from orders_pipeline.database.connect import orders_database_url
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.operations.overdue import work_is_done
+from orders_pipeline.orders.rows import order_row
 from orders_pipeline.privacy.retention.database_clock import amazon_time_observer
-from orders_pipeline.settings import Settings
+from orders_pipeline.privacy.retention.rows import sellers
+from orders_pipeline.settings import AmazonSettings, Settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.keys import KeyProvider
 from orders_pipeline.vault.providers.choice import open_key_provider
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from orders_pipeline.wms.port import WarehousePort
 
 
+class UnknownAccount(Exception):
+    """Several accounts are served, and it was not said which is meant; or it is none of them."""
+
+
 class Deployment:
     """Thread-safe. Each part raises SettingsError where its settings are missing, naming all that is."""
 
@@ -36,11 +44,63 @@ class Deployment:
         self.settings = settings
         # cached_property alone would let two threads open the same thing twice.
         self._guard = RLock()
+        self._accounts: tuple[ServedAccount, ...] | None = None
         _mask_secrets(settings)
 
-    @property
-    def account_id(self) -> str:
-        return self.settings.require_amazon().seller_id
+    def accounts(self) -> tuple[ServedAccount, ...]:
+        """Every account of the settings. Raises SettingsError naming all that is missing."""
+        with self._guard:
+            if self._accounts is None:
+                self._accounts = tuple(ServedAccount(self, one) for one in self.settings.amazon_accounts())
+            return self._accounts
+
+    def account_ids(self) -> tuple[str, ...]:
+        return tuple(account.account_id for account in self.accounts())
+
+    def account(self, account_id: str | None = None) -> ServedAccount:
+        """The account of this id; without one, the only account. Raises SettingsError, UnknownAccount."""
+        accounts = self.accounts()
+        if account_id is None and len(accounts) == 1:
+            return accounts[0]
+        for account in accounts:
+            if account.account_id == account_id:
+                return account
+        raise UnknownAccount(f"Name one of the accounts: {', '.join(one.account_id for one in accounts)}.")
+
+    def account_of(self, order_id: str, account_id: str | None = None) -> ServedAccount:
+        """The account whose order this is. Of an order that nobody knows: the one named, or the only account.
+
+        Raises SettingsError, UnknownAccount.
+        """
+        for account in self.accounts() if account_id is None else ():
+            with account.transaction() as tx:
+                if order_row(tx, order_id) is not None:
+                    return account
+        return self.account(account_id)
+
+    def by_account(
+        self, order_ids: Sequence[str], account_id: str | None = None
+    ) -> list[tuple[ServedAccount, list[str]]]:
+        """Each account with those of the orders that are its own; without orders, every account (or the one named)."""
+        if not order_ids:
+            return [(one, []) for one in (self.accounts() if account_id is None else (self.account(account_id),))]
+        found: dict[ServedAccount, list[str]] = {}
+        for order_id in order_ids:
+            found.setdefault(self.account_of(order_id, account_id), []).append(order_id)
+        return list(found.items())
+
+    def stored_accounts(self) -> tuple[StoredAccount, ...]:
+        """The accounts that are served, then every other of whom something is stored: it does not go by itself."""
+        served = self.accounts()
+        ids = {account.account_id for account in served}
+        with self.database.begin() as connection:
+            others = [one for one in sellers(connection) if one not in ids]
+        return (*served, *(StoredAccount(self, one) for one in others))
+
+    def note_done(self, work: str) -> None:
+        """Note for every account that a work of the whole deployment has come to its end."""
+        for account in self.accounts():
+            account.note_done(work)
 
     @property
     def database(self) -> Database:
@@ -58,19 +118,18 @@ class Deployment:
             return self._vault
 
     @property
-    def amazon(self) -> AmazonClient:
+    def keys(self) -> KeyProvider:
         with self._guard:
-            return self._amazon
+            return self._keys
 
     @property
     def warehouse(self) -> WarehousePort:
         with self._guard:
             return self._warehouse
 
-    @property
-    def queue(self) -> NotificationQueue:
-        with self._guard:
-            return self._queue
+    def warehouse_or_none(self) -> WarehousePort | None:
+        """None where its settings are missing: our own copies go all the same; what the warehouse owes stays due."""
+        return None if self.settings.warehouse is None else self.warehouse
 
     @cached_property
     def _database(self) -> Database:
@@ -89,34 +148,93 @@ class Deployment:
         return Vault(self._database, self._keys, AuditLog(self._database))
 
     @cached_property
-    def _amazon(self) -> AmazonClient:
-        account = self.settings.require_amazon()
-        from orders_pipeline.channels.amazon.client import (
-            open_amazon,  # requests: only who calls Amazon pays for its import
-        )
-
-        audit = _AmazonAudit(self._vault.audit, account.seller_id)
-        observer = amazon_time_observer(self._database)
-        return open_amazon(account, self._database, self._keys, audit, time_observer=observer)
-
-    @cached_property
     def _warehouse(self) -> WarehousePort:
         from orders_pipeline.wms.connect import open_warehouse
 
         return open_warehouse(self.settings.require_warehouse())
 
+
+class StoredAccount:
+    """One account of whom something is stored, with the parts of the deployment that its work needs."""
+
+    def __init__(self, deployment: Deployment, account_id: str) -> None:
+        self.deployment = deployment
+        self.account_id = account_id
+
+    @property
+    def database(self) -> Database:
+        return self.deployment.database
+
+    @property
+    def vault(self) -> Vault:
+        return self.deployment.vault
+
+    @property
+    def audit(self) -> AuditLog:
+        return self.deployment.audit
+
+    @property
+    def warehouse(self) -> WarehousePort:
+        """Raises SettingsError."""
+        return self.deployment.warehouse
+
+    def transaction(self) -> AbstractContextManager[AccountTransaction]:
+        return self.database.transaction(self.account_id)
+
+    def note_done(self, work: str) -> None:
+        """Note that this work (operations.overdue) has come to its end for this account."""
+        work_is_done(self.database, account_id=self.account_id, work=work)
+
+
+class ServedAccount(StoredAccount):
+    """One account of the settings: Amazon and its queue as well. Thread-safe."""
+
+    def __init__(self, deployment: Deployment, settings: AmazonSettings) -> None:
+        super().__init__(deployment, settings.account.account_id)
+        self.settings = settings
+        self._guard = RLock()
+
+    @property
+    def marketplace_ids(self) -> tuple[str, ...]:
+        return self.settings.marketplace_ids
+
+    @property
+    def amazon(self) -> AmazonClient:
+        with self._guard:
+            return self._amazon
+
+    @property
+    def queue(self) -> NotificationQueue:
+        with self._guard:
+            return self._queue
+
+    @cached_property
+    def _amazon(self) -> AmazonClient:
+        from orders_pipeline.channels.amazon.client import (
+            open_amazon,  # requests: only who calls Amazon pays for its import
+        )
+
+        return open_amazon(
+            self.settings,
+            self.database,
+            self.deployment.keys,
+            _AmazonAudit(self.audit, self.account_id),
+            time_observer=amazon_time_observer(self.database),
+        )
+
     @cached_property
     def _queue(self) -> NotificationQueue:
         from orders_pipeline.intake.queue import NotificationQueue
 
-        return NotificationQueue(self.settings.require_amazon().queue_url)
+        return NotificationQueue(self.settings.queue_url)
 
 
 def _mask_secrets(settings: Settings) -> None:
     """The last net: no secret of this deployment gets past the log filter, whoever writes it."""
     secrets = [one for one in (settings.slack_webhook_url, settings.web.report_token) if one is not None]
     if settings.amazon is not None:
-        secrets += [*settings.amazon.client_secrets, settings.amazon.refresh_token]
+        for account in settings.amazon_accounts():
+            secrets += [*account.client_secrets, account.refresh_token]
     if settings.warehouse is not None:
         secrets.append(settings.warehouse.token)
     for secret in secrets:

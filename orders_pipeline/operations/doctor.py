@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
-from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.wms.port import WarehouseError
 
@@ -21,16 +21,22 @@ def examine(deployment: Deployment) -> list[DiagnosticResult]:
         return results
     for part in (_keys, _warehouse):
         results.append(part(deployment))
-    queue_arn: str | None = None
-    attributes = _queue_attributes(deployment, results)
-    if attributes is not None:
-        from orders_pipeline.channels.amazon.queue_diagnostics import check_queue
+    for account in deployment.accounts():
+        results.extend(_account(account))
+    return results
 
-        queue_arn = attributes.get("QueueArn")
-        results.extend(check_queue(attributes))
+
+def _account(account: ServedAccount) -> list[DiagnosticResult]:
+    """The queue and Amazon, as this account reaches them."""
     from orders_pipeline.channels.amazon.doctor import check_amazon
+    from orders_pipeline.channels.amazon.queue_diagnostics import check_queue
 
-    results.extend(check_amazon(deployment.amazon, deployment.settings.require_amazon(), queue_arn))
+    results: list[DiagnosticResult] = []
+    attributes = _queue_attributes(account, results)
+    if attributes is not None:
+        results.extend(check_queue(attributes))
+    queue_arn = attributes.get("QueueArn") if attributes is not None else None
+    results.extend(check_amazon(account.amazon, account.settings, queue_arn))
     return results
 
 
@@ -86,11 +92,11 @@ def _warehouse(deployment: Deployment) -> DiagnosticResult:
     return good("warehouse", "it answers, and takes our token")
 
 
-def _queue_attributes(deployment: Deployment, results: list[DiagnosticResult]) -> dict[str, str] | None:
+def _queue_attributes(account: ServedAccount, results: list[DiagnosticResult]) -> dict[str, str] | None:
     from orders_pipeline.intake.queue import QueueUnavailable
 
     try:
-        return deployment.queue.attributes()
+        return account.queue.attributes()
     except QueueUnavailable as error:
         results.append(bad("queue", f"SQS does not serve it ({error.code})", error.what_to_do))
         return None

@@ -24,14 +24,16 @@ HISTORY = "history_pruning"
 WAREHOUSE_ERASURES = "warehouse_erasures"
 SWEEP = "sweep"
 REPORTS = "reports"
+NOTIFICATIONS = "notifications"
+SHIPMENTS = "shipments"
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A work, the schedule that starts it, and how long ago it may have been done: its interval, and a late run."""
+    """A work, the sensor or schedule that starts it, and how long ago it may have been done, with some delay."""
 
     work: str
-    schedule: str
+    starter: str
     at_most: timedelta
     severity: str = "error"
 
@@ -45,6 +47,9 @@ SCHEDULED = (
     Scheduled(WAREHOUSE_ERASURES, "frequent_warehouse_erasures", timedelta(hours=1)),
     Scheduled(SWEEP, "hourly_sweep", timedelta(hours=3)),
     Scheduled(REPORTS, "hourly_reports", timedelta(hours=3), "warning"),
+    # At every tick: also what tells that one account's part of it fails while the others' goes on.
+    Scheduled(NOTIFICATIONS, "drain_notifications_sensor", timedelta(hours=1)),
+    Scheduled(SHIPMENTS, "poll_warehouse_sensor", timedelta(hours=1)),
 )
 
 
@@ -61,19 +66,19 @@ def watch_scheduled_work(tx: AccountTransaction) -> None:
 
 # A time that is still to come is not believed.
 _OVERDUE = text("""
-select w.work as subject, s.severity, w.work, s.schedule,
+select w.work as subject, s.severity, w.work, s.starter,
   coalesce(round(extract(epoch from clock_timestamp() - k.last_at) / 3600) || ' hours', 'an unknown time') as age,
   round(extract(epoch from s.at_most) / 3600) || ' hours' as at_most
 from pipeline.work_done w
 join unnest(
-    cast(:works as text[]), cast(:schedules as text[]), cast(:at_most as interval[]), cast(:severities as text[])
-  ) as s(work, schedule, at_most, severity) using (work)
+    cast(:works as text[]), cast(:starters as text[]), cast(:at_most as interval[]), cast(:severities as text[])
+  ) as s(work, starter, at_most, severity) using (work)
 cross join lateral (
   select max(t) as last_at from unnest(array[w.watched_since, w.done_at]) as t where t <= clock_timestamp()) k
 where w.account_id = :account_id and (k.last_at is null or k.last_at < clock_timestamp() - s.at_most)
 """).bindparams(
     works=[one.work for one in SCHEDULED],
-    schedules=[one.schedule for one in SCHEDULED],
+    starters=[one.starter for one in SCHEDULED],
     at_most=[one.at_most for one in SCHEDULED],
     severities=[one.severity for one in SCHEDULED],
 )
@@ -83,7 +88,7 @@ OVERDUE = AlertKind(
     severity="error",
     query=_OVERDUE,
     message="The work {work} was not done for {age}; it should be every {at_most} at the latest.",
-    action="In the Dagster UI: is the schedule {schedule} switched on, does dagster-daemon run, did its last run fail? "
+    action="In the Dagster UI: is {starter} switched on, does dagster-daemon run, did its last run fail? "
     "Start its job by hand; when it has come to its end this alert closes.",
     runbook="Work that did not start",
 )

@@ -1,12 +1,49 @@
-"""Queries behind the asset checks: each counts what must not be."""
+"""The promises of the flow, each as one value: what it says, how what breaks it is counted, and what to do then.
+
+The asset checks of the flow are made of these.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.parked_work import parked_work
+
+# A confirmation takes a minute; with less than this to go a person can still act.
+DEADLINE_HOURS = 4
+# Runs follow each other within seconds; events that wait this long are not being worked.
+EVENT_PATIENCE_SECONDS = 600
+# A quiet shop has quiet hours; orders that sweeps find while no notification comes are another matter.
+SILENCE_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """`count`: of how many things it is broken, for one account. Red with the first, as an error or a warning."""
+
+    name: str
+    asset: str
+    description: str
+    unit: str
+    count: Callable[[AccountTransaction], int]
+    what_to_do: str
+    is_error: bool = True
+
+
+def count_for(promise: Promise) -> Callable[[ServedAccount], int]:
+    """The count as the work that is done for each account."""
+
+    def count(account: ServedAccount) -> int:
+        with account.transaction() as tx:
+            return promise.count(tx)
+
+    return count
+
 
 # What waits to be decided is on its way; what was set aside is not.
 _DECIDED = (
@@ -19,15 +56,6 @@ _ELIGIBLE = (
     f"and {_DECIDED} and exists (select 1 from pipeline.order_items i where i.account_id = o.account_id "
     "and i.order_id = o.order_id and not i.cancelled and i.quantity_ordered > i.quantity_fulfilled)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Whether notifications come while orders change: ages in seconds; None where there has been none at all."""
-
-    newest_notification: float | None
-    newest_missed: float | None
-    missed_last_day: int
 
 
 def eligible_not_queued(tx: AccountTransaction) -> int:
@@ -53,14 +81,14 @@ def pushed_with_two_contents(tx: AccountTransaction) -> int:
     return _count(tx, "select count(*) from pipeline.wms_orders where account_id = :account_id and answer = 'conflict'")
 
 
-def unconfirmed_near_deadline(tx: AccountTransaction, hours: int) -> int:
-    """Packages that left and that Amazon does not show, with less than this many hours to the ship-by time."""
+def unconfirmed_near_deadline(tx: AccountTransaction) -> int:
+    """Packages that left and that Amazon does not show, with less than DEADLINE_HOURS to the ship-by time."""
     return _count(
         tx,
         "select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state in "
         "('pending', 'sending', 'sent', 'held', 'refused', 'dropped') "
         "and ship_by < clock_timestamp() + make_interval(hours => :hours)",
-        hours=hours,
+        hours=DEADLINE_HOURS,
     )
 
 
@@ -73,36 +101,80 @@ def unshipped_past_deadline(tx: AccountTransaction) -> int:
     )
 
 
-def oldest_pending_event_seconds(tx: AccountTransaction) -> float:
-    """Age of the oldest event that no order has absorbed; 0 if there is none."""
-    value = tx.execute(
-        text(
-            "select coalesce(extract(epoch from clock_timestamp() - min(received_at)), 0) from pipeline.order_events "
-            "where account_id = :account_id and processed_at is null"
-        ),
-        {"account_id": tx.account_id},
-    ).scalar_one()
-    return float(value)
+def events_not_applied(tx: AccountTransaction) -> int:
+    """Events that no order has taken in for EVENT_PATIENCE_SECONDS."""
+    return _count(
+        tx,
+        "select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null "
+        "and received_at < clock_timestamp() - make_interval(secs => :patience)",
+        patience=EVENT_PATIENCE_SECONDS,
+    )
 
 
-def silence(tx: AccountTransaction) -> Silence:
-    """How long notifications have been silent, and what sweeps found meanwhile."""
-    row = tx.execute(
-        text(
-            "select extract(epoch from clock_timestamp() - max(received_at) filter (where source = 'notification')), "
-            "extract(epoch from clock_timestamp() - max(received_at) filter (where source = 'sweep')), "
-            "count(*) filter (where source = 'sweep' and received_at > clock_timestamp() - interval '1 day') "
-            "from pipeline.order_events where account_id = :account_id"
-        ),
-        {"account_id": tx.account_id},
-    ).one()
-    notification, missed, count = row
-    return Silence(
-        newest_notification=None if notification is None else float(notification),
-        newest_missed=None if missed is None else float(missed),
-        missed_last_day=int(count),
+def missed_in_a_day(tx: AccountTransaction) -> int:
+    """Changes of the last day that a sweep found and no notification had announced."""
+    return _count(
+        tx,
+        "select count(*) from pipeline.order_events where account_id = :account_id and source = 'sweep' "
+        "and received_at > clock_timestamp() - interval '1 day'",
+    )
+
+
+def found_in_silence(tx: AccountTransaction) -> int:
+    """What sweeps found within SILENCE_SECONDS in which not one notification came."""
+    return _count(
+        tx,
+        "select case when count(*) filter (where source = 'notification') > 0 then 0 "
+        "else count(*) filter (where source = 'sweep') end from pipeline.order_events "
+        "where account_id = :account_id and received_at > clock_timestamp() - make_interval(secs => :silence)",
+        silence=SILENCE_SECONDS,
     )
 
 
 def _count(tx: AccountTransaction, statement: str, **more: int) -> int:
     return int(tx.execute(text(statement), {"account_id": tx.account_id, **more}).scalar_one())
+
+
+PROMISES = (
+    Promise(
+        "events_are_applied", "orders", "No event waits longer than ten minutes for its order.", "events",
+        events_not_applied, "See why `sync_orders` does not run, or fails.",
+    ),
+    Promise(
+        "nothing_is_parked", "orders", "Nothing was set aside. If it was: mend it, then replay it.", "parked",
+        lambda tx: len(parked_work(tx)), "Mend what the alert names, then run `replay_parked`.", is_error=False,
+    ),
+    Promise(
+        "no_cancelled_order_is_pushed", "fulfillment_queue",
+        "No order that Amazon has cancelled waits to be pushed. The push itself decides again.", "orders",
+        cancelled_yet_shipping, "Report it; run `recover_order` for the order.",
+    ),
+    Promise(
+        "every_eligible_order_is_queued", "fulfillment_queue",
+        "Every merchant-fulfilled order that is to ship has an entry, if only to say why it waits.", "orders",
+        eligible_not_queued, "Report it; run `recover_order` for the order.",
+    ),
+    Promise(
+        "pushed_once", "wms_orders", "The warehouse has no order with other content than was sent.", "orders",
+        pushed_with_two_contents, "Compare at the warehouse, and correct it there.",
+    ),
+    Promise(
+        "confirmed_in_time", "shipment_confirmations",
+        "Every package that left is confirmed at Amazon four hours before its ship-by time.", "packages",
+        unconfirmed_near_deadline, 'The runbook, "Confirm"; confirm it by hand if need be.',
+    ),
+    Promise(
+        "shipped_in_time", "shipment_confirmations", "No order is past its ship-by time unshipped.", "orders",
+        unshipped_past_deadline, "Ask the warehouse.",
+    ),
+    Promise(
+        "notifications_miss_nothing", "order_sweeps",
+        "Sweeps of the last day found nothing that no notification had announced.", "missed_in_a_day",
+        missed_in_a_day, 'The runbook, "Intake"; one in a while is normal.', is_error=False,
+    ),
+    Promise(
+        "notifications_are_not_silent", "order_sweeps",
+        "Orders do not change for hours without a notification coming.", "found_in_silence",
+        found_in_silence, "Run `orders-pipeline doctor`: subscription and queue policy.",
+    ),
+)  # fmt: skip

@@ -13,6 +13,8 @@ from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.replay import replay_fulfillment
 from orders_pipeline.model.states import NEEDS_A_PERSON
+from orders_pipeline.operations.accounts import Numbers
+from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_orders, retry_packages
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
 from orders_pipeline.orders.rechecks import believe_amazon
@@ -48,6 +50,14 @@ def replay_parked(
         totals.packages += recover_order(database, audit, account_id=account_id, order_id=order_id)
         totals.orders += 1
     return totals
+
+
+def replay_account(account: ServedAccount, order_ids: Sequence[str], stage: str | None) -> Numbers:
+    """Replay an account's orders, as `replay_parked` does."""
+    totals = replay_parked(
+        account.database, account.audit, account_id=account.account_id, order_ids=order_ids, stage=stage
+    )
+    return {"orders": totals.orders, "packages": totals.packages}
 
 
 def recover_order(database: Database, audit: AuditLog, *, account_id: str, order_id: str) -> int:

@@ -1,4 +1,4 @@
-"""A person releases a hold: ship, although there is a reason to wait."""
+"""A person waives a hold: ship, although there is a reason to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orders_pipeline.orders.rows import request_fetch, waive_holds
 
 
 class HoldNotWaived(Exception):
-    """The hold cannot be released; the message says why and what to do instead."""
+    """The hold cannot be waived; the message says why and what to do instead."""
 
 
 def waive_hold(

@@ -71,7 +71,8 @@ class AuditJournal:
         self._record("web_report", _WEB, "reported by token", "requested", path=shown)
 
     def _record(self, action: str, actor: str, purpose: str, outcome: str, **detail: str | int) -> None:
+        # A login is no account's: it stands under the first one.
+        account_id = self._deployment.account_ids()[0]
         self._deployment.audit.record(
-            None, action=action, account_id=self._deployment.account_id, purpose=purpose, outcome=outcome, actor=actor,
-            detail=detail,
-        )  # fmt: skip
+            None, action=action, account_id=account_id, purpose=purpose, outcome=outcome, actor=actor, detail=detail
+        )

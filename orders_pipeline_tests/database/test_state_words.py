@@ -71,8 +71,8 @@ OPEN = {
 }  # fmt: skip
 # Enums whose words no column holds: they decide, are asked for, or stand in the audit log's texts.
 NOT_STORED = {
-    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/maintenance.py:RequestedBy",
-    "defs/maintenance.py:HoldReason", "defs/maintenance.py:ParkedStage", "defs/maintenance.py:WaivedBecause",
+    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/one_off_jobs.py:RequestedBy",
+    "defs/one_off_jobs.py:HoldReason", "defs/one_off_jobs.py:ParkedStage", "defs/one_off_jobs.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:EventAction",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
     "work/failures.py:Does", "work/pauses.py:Gate",
@@ -98,7 +98,7 @@ def _trees() -> list[tuple[str, ast.Module]]:
 def _text_columns() -> dict[str, frozenset[str]]:
     """The tables that have a column of texts, by the column's name."""
     for name, _ in _trees():
-        if name.endswith("tables.py") and not name.startswith("defs/"):  # those are shown, not stored
+        if name.endswith("tables.py"):
             importlib.import_module(f"orders_pipeline.{name[:-3].replace('/', '.')}")
     found: dict[str, set[str]] = {}
     for table in metadata.tables.values():

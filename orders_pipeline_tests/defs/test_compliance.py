@@ -14,7 +14,7 @@ from sqlalchemy import text
 from orders_pipeline.audit.log import PERSON_TAG, AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs, default_resources
-from orders_pipeline.defs.compliance_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
+from orders_pipeline.defs.privacy_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
 from orders_pipeline.operations.overdue import SCHEDULED
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline_tests.audit.tampering import as_superuser, recompute_everything, write_days_ago
@@ -116,6 +116,8 @@ def test_scheduled_work_is_recorded_only_when_complete(pipeline: Pipeline, datab
         assert pipeline.run(name)
     _ticked(pipeline, "frequent_warehouse_erasures", datetime.now(UTC))
     (request,) = _ticked(pipeline, "nightly_audit_export", datetime.now(UTC))
+    for name in ("drain_notifications_sensor", "poll_warehouse_sensor"):
+        pipeline.tick(name)
     export = pipeline.repository.get_job("export_audit_log")
     assert export.execute_in_process(instance=pipeline.instance, partition_key=request.partition_key).success
     assert _done(database) == {one.work for one in SCHEDULED}

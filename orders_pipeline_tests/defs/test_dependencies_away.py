@@ -49,7 +49,7 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     # Nobody waits for a message that a test does not send.
-    monkeypatch.setattr("orders_pipeline.defs.intake.LONGEST_POLL_SECONDS", 0)
+    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Pipeline(instance)
 

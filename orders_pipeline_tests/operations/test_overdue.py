@@ -39,7 +39,7 @@ def test_a_fresh_installation_owes_nothing_until_its_first_run_is_due(database: 
     pass_by(database, timedelta(minutes=50))
     assert look(database) == []
     pass_by(database, timedelta(hours=25))
-    assert look(database) == ["reports", "sweep", "warehouse_erasures"]
+    assert look(database) == ["notifications", "reports", "shipments", "sweep", "warehouse_erasures"]
 
 
 @pytest.mark.parametrize("work", EVERYTHING)
@@ -63,6 +63,9 @@ def test_a_work_that_says_it_was_done_tomorrow_is_not_believed(database: Databas
     assert look(database) == EVERYTHING
 
 
-def test_every_schedule_is_watched():
-    schedules = {schedule.name for schedule in build_defs().schedules or []}
-    assert {one.schedule for one in SCHEDULED} == schedules
+def test_everything_that_starts_work_by_itself_is_watched():
+    repository = build_defs().get_repository_def()
+    schedules = {schedule.name for schedule in repository.schedule_defs}
+    sensors = {sensor.name for sensor in repository.sensor_defs}
+    # One is who looks; the other is looked after by the nightly check of the same.
+    assert {one.starter for one in SCHEDULED} == schedules | sensors - {"deliver_alerts_sensor", "watch_roles_sensor"}

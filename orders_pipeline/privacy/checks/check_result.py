@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Severity = Literal["WARN", "ERROR"]
@@ -45,4 +45,24 @@ def could_not_run(name: str, error: Exception) -> CheckResult:
         what_to_do=str(error) if type(error).__module__.startswith("orders_pipeline.") else "Run the job doctor.",
         source="a check that cannot look shows nothing",
         numbers={},
+    )
+
+
+def merged(results: Mapping[str, CheckResult]) -> CheckResult:
+    """One result of several accounts', by account id: it passes if all do. Numbers are summed."""
+    everybody = list(results.items())
+    red = [(account_id, result) for account_id, result in everybody if not result.passed]
+    shown = red or everybody
+    first = shown[0][1]
+    if len(everybody) == 1:
+        return first
+    numbers: dict[str, int | float | bool] = {}
+    for _, result in everybody:
+        for name, value in result.numbers.items():
+            numbers[name] = numbers.get(name, 0) + value
+    return replace(
+        first,
+        description=" ".join(f"Account {account_id}: {result.description}" for account_id, result in shown),
+        numbers=numbers,
+        notes={f"{account_id}_{name}": note for account_id, result in shown for name, note in result.notes.items()},
     )

@@ -1,23 +1,27 @@
 """One-off work in Dagster: what the command line does, started from the UI, with its result in the run."""
 
+from collections.abc import Sequence
 from enum import Enum
 
 import dagster as dg
 from pydantic import Field
 
 from orders_pipeline.audit.log import acting_as, is_order_id
+from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_accounts
 from orders_pipeline.defs.actors import actor_of
-from orders_pipeline.defs.resources import AmazonResource, QueueResource, StoreResource, WarehouseResource
-from orders_pipeline.defs.tables import table
+from orders_pipeline.defs.metadata import table
+from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.fulfillment.eligibility import (
     BUYER_ASKS_TO_CANCEL,
     DOSAGE_LABEL,
     REGULATED,
     TRANSPARENCY_CODES,
 )
-from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders
+from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts
+from orders_pipeline.operations.deployment import ServedAccount, UnknownAccount
 from orders_pipeline.operations.doctor import examine
-from orders_pipeline.operations.replay import recover_order, replay_parked
+from orders_pipeline.operations.replay import recover_order, replay_account
+from orders_pipeline.operations.subscribe import subscribe_account
 from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
 from orders_pipeline.privacy.erasure.erasure import erase
 from orders_pipeline.vault.rotation import rotate_keys
@@ -96,6 +100,25 @@ def _order_id(given: str) -> str:
     return order_id
 
 
+def _account_of(store: StoreResource, order_id: str) -> ServedAccount:
+    """The account whose order it is."""
+    try:
+        return store.deployment().account_of(order_id)
+    except UnknownAccount as error:
+        raise dg.Failure(
+            description=f"No account has this order yet. {error} `orders-pipeline` takes --account.",
+            allow_retries=False,
+        ) from error
+
+
+def _by_account(store: StoreResource, order_ids: Sequence[str]) -> dict[ServedAccount, list[str]]:
+    """The orders of each account; without orders, every account."""
+    found: dict[ServedAccount, list[str]] = {} if order_ids else {one: [] for one in store.accounts()}
+    for order_id in map(_order_id, order_ids):
+        found.setdefault(_account_of(store, order_id), []).append(order_id)
+    return found
+
+
 class RequestedBy(Enum):
     """Whose request it is."""
 
@@ -112,14 +135,13 @@ class EraseConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dg.Nothing))
-def erase_buyers_data(
-    context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource, warehouse: WarehouseResource
-) -> None:
+def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
     order_id = _order_id(config.order_id)
+    account = _account_of(store, order_id)
     with acting_as(actor_of(context)):
         totals = erase(
-            store.database(), store.vault(), warehouse.client_or_none(), account_id=store.account_id(),
+            store.database(), store.vault(), store.deployment().warehouse_or_none(), account_id=account.account_id,
             order_id=order_id, reason=f"asked by: {config.requested_by.value}",
         )  # fmt: skip
     if not totals.complete:
@@ -141,12 +163,13 @@ def erase_job() -> None:
 def waive_one_hold(context: dg.OpExecutionContext, config: WaiveConfig, store: StoreResource) -> None:
     """Write down a person's decision; the next run of `sync_orders` follows it."""
     order_id = _order_id(config.order_id)
+    account = _account_of(store, order_id)
     with acting_as(actor_of(context)):
         try:
             waive_hold(
-                store.database(),
-                store.audit(),
-                account_id=store.account_id(),
+                account.database,
+                account.audit,
+                account_id=account.account_id,
                 order_id=order_id,
                 reasons=[reason.value for reason in config.reasons],
                 why=config.why.value if config.ticket is None else f"{config.why.value} (ticket {config.ticket})",
@@ -180,58 +203,41 @@ def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> 
 
 
 @dg.op(out=dg.Out(dg.Nothing))
-def subscribe_to_order_changes(context: dg.OpExecutionContext, amazon: AmazonResource, queue: QueueResource) -> None:
+def subscribe_to_order_changes(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
-    with acting_as(actor_of(context)):
-        report = amazon.client().notifications.subscribe(queue.queue().attributes()["QueueArn"])
-    context.add_output_metadata(
-        {
-            "subscription_created": report.subscription_created,
-            "destination_created": report.destination_created,
-            "problem": report.problem or "none",
-        }
-    )
+    context.add_output_metadata(as_metadata(serve_accounts(context, store.accounts(), subscribe_account)))
+    fail_on_defects(context)
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def replay_parked_orders(context: dg.OpExecutionContext, config: ReplayConfig, store: StoreResource) -> None:
     """Make parked orders due again; the next runs of the other jobs do the work."""
-    with acting_as(actor_of(context)):
-        totals = replay_parked(
-            store.database(),
-            store.audit(),
-            account_id=store.account_id(),
-            order_ids=[_order_id(order_id) for order_id in config.order_ids],
-            stage=None if config.stage is ParkedStage.ANY else config.stage.value,
-        )
-    context.add_output_metadata({"orders": totals.orders, "packages": totals.packages})
+    stage = None if config.stage is ParkedStage.ANY else config.stage.value
+    named = _by_account(store, config.order_ids)
+    served = serve_accounts(context, list(named), lambda one: replay_account(one, named[one], stage))
+    context.add_output_metadata(as_metadata(served))
+    fail_on_defects(context)
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, store: StoreResource) -> None:
     """Fetch any order by its id and bring it into line."""
+    order_id = _order_id(config.order_id)
+    account = _account_of(store, order_id)
     with acting_as(actor_of(context)):
-        packages = recover_order(
-            store.database(), store.audit(), account_id=store.account_id(), order_id=_order_id(config.order_id)
-        )
+        packages = recover_order(account.database, account.audit, account_id=account.account_id, order_id=order_id)
     context.add_output_metadata({"packages": packages})
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, store: StoreResource) -> None:
     """Make orders from before the start ours; the next run of `sync_orders` ships them."""
-    with acting_as(actor_of(context)):
-        try:
-            totals = adopt_orders(
-                store.database(),
-                store.audit(),
-                account_id=store.account_id(),
-                order_ids=config.order_ids,
-                everything=config.everything,
-            )
-        except OrdersNotAdopted as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
-    context.add_output_metadata({"adopted": totals.adopted, "adopted_before": totals.already})
+    try:
+        with acting_as(actor_of(context)):
+            adopted = adopt_in_accounts(store.deployment(), config.order_ids, everything=config.everything)
+    except (OrdersNotAdopted, UnknownAccount) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    context.add_output_metadata({"adopted": adopted.adopted, "adopted_before": adopted.already})
 
 
 @dg.op(out=dg.Out(dg.Nothing))

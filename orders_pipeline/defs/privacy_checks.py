@@ -7,7 +7,7 @@ https://docs.dagster.io/guides/test/asset-checks
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.operations.dagster_history import history_is_pruned
-from orders_pipeline.operations.overdue import AUDIT_CHECKS, work_is_done
+from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.overdue import AUDIT_CHECKS
 from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHECKS_WORK
 from orders_pipeline.privacy.audit_export.copies import Witness, anchor_problem, audit_is_exported, newest_witness
 from orders_pipeline.privacy.checks import checks, leak_scan
 from orders_pipeline.privacy.checks.check_alerts import alert_on
-from orders_pipeline.privacy.checks.check_result import CheckResult, could_not_run
+from orders_pipeline.privacy.checks.check_result import CheckResult, could_not_run, merged
 from orders_pipeline.privacy.checks.leak_files import secret_files
 from orders_pipeline.privacy.retention.database_clock import clocks_are_believable
 from orders_pipeline.work.workers import error_location
@@ -73,7 +74,7 @@ def audit_log_checks(
     context: dg.AssetCheckExecutionContext, store: StoreResource, audit_export: AuditExportResource
 ) -> Iterator[dg.AssetCheckResult]:
     """The audit log: unchanged, complete, kept long enough, and elsewhere too."""
-    database, audit, account_id = store.database(), store.audit(), store.account_id()
+    database, audit = store.database(), store.audit()
 
     def chain() -> CheckResult:
         target = audit_export.target()
@@ -83,25 +84,29 @@ def audit_log_checks(
 
     evaluations: Evaluations = {
         "audit_chain_is_intact": chain,
-        "every_reading_is_audited": lambda: checks.every_reading_is_audited(database, account_id=account_id),
+        "every_reading_is_audited": lambda: of_each_account(
+            store.accounts(), lambda one: checks.every_reading_is_audited(database, account_id=one.account_id)
+        ),
         "audit_log_is_retained": lambda: checks.audit_log_is_retained(database),
         "audit_is_exported": lambda: audit_is_exported(database, audit, audit_export.target()),
     }
-    yield from _evaluate(context, database, account_id, evaluations, work=AUDIT_CHECKS)
+    yield from _evaluate(context, store, evaluations, work=AUDIT_CHECKS)
 
 
 @dg.multi_asset_check(name="retention_checks", specs=_specs("pii_retention", RETENTION_CHECKS), can_subset=True)
 def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
     """What is kept, for how long, under which keys, and who could read it."""
-    database, vault, settings, account_id = store.database(), store.vault(), store.settings(), store.account_id()
+    database, vault, settings = store.database(), store.vault(), store.settings()
+    # These two look at every account of whom something is stored.
+    first = store.deployment().account_ids()[0]
     dagster_url = dagster_database_url(settings)
 
-    def leaks() -> CheckResult:
+    def leaks(account: ServedAccount) -> CheckResult:
         home = os.environ.get("DAGSTER_HOME")
         result, _ = leak_scan.no_copies_in_clear(
             database,
             vault,
-            account_id=account_id,
+            account_id=account.account_id,
             dagster_url=dagster_url,
             dagster_home=Path(home) if home else None,
             data_dir=settings.data_dir,
@@ -111,18 +116,18 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
         return result
 
     evaluations: Evaluations = {
-        "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, account_id=account_id),
+        "nothing_past_its_time": lambda: checks.nothing_past_its_time(database, account_id=first),
         "clocks_are_believable": lambda: clocks_are_believable(database),
-        "erased_within_the_day": lambda: checks.erased_within_the_day(database, account_id=account_id),
+        "erased_within_the_day": lambda: checks.erased_within_the_day(database, account_id=first),
         "every_record_opens": lambda: checks.every_record_opens(vault, notify=context.log.info),
         "roles_are_as_declared": lambda: checks.roles_are_as_declared(database, settings.database_rights),
         "tls_on_every_endpoint": lambda: checks.tls_on_every_endpoint(
             database, settings, os.environ, dagster_url=dagster_url
         ),
         "client_secret_is_young": lambda: checks.client_secret_is_young(database, vault, settings),
-        "no_copies_in_clear": leaks,
+        "no_copies_in_clear": lambda: of_each_account(store.accounts(), leaks),
     }
-    yield from _evaluate(context, database, account_id, evaluations, work=RETENTION_CHECKS_WORK)
+    yield from _evaluate(context, store, evaluations, work=RETENTION_CHECKS_WORK)
 
 
 @dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS), can_subset=True)
@@ -131,7 +136,7 @@ def history_checks(context: dg.AssetCheckExecutionContext, store: StoreResource)
     dagster = Database(dagster_database_url(store.settings()), pool_size=1)
     try:
         evaluations: Evaluations = {"history_is_pruned": lambda: history_is_pruned(dagster)}
-        yield from _evaluate(context, store.database(), store.account_id(), evaluations)
+        yield from _evaluate(context, store, evaluations)
     finally:
         dagster.close()
 
@@ -141,8 +146,7 @@ all_checks = [audit_log_checks, retention_checks, history_checks]
 
 def _evaluate(
     context: dg.AssetCheckExecutionContext,
-    database: Database,
-    account_id: str,
+    store: StoreResource,
     evaluations: Evaluations,
     *,
     work: str | None = None,
@@ -158,7 +162,8 @@ def _evaluate(
                 # Without the error's own text, which may hold what was being read.
                 context.log.error("%s could not run: %s", name, error_location(error))  # noqa: TRY400
                 result = could_not_run(name, error)
-            alert_on(database, result, account_id=account_id)
+            # What is red is the deployment's: its alert stands under the first account, and names the one it is about.
+            alert_on(store.database(), result, account_id=store.deployment().account_ids()[0])
             yield dg.AssetCheckResult(
                 asset_key=chosen[name].asset_key,
                 check_name=name,
@@ -169,7 +174,12 @@ def _evaluate(
             )
     # One that an auditor asked for is not the nightly work.
     if work is not None and evaluations.keys() <= chosen.keys():
-        work_is_done(database, account_id=account_id, work=work)
+        store.deployment().note_done(work)
+
+
+def of_each_account(accounts: Sequence[ServedAccount], evaluate: Callable[[ServedAccount], CheckResult]) -> CheckResult:
+    """The check of every account as one: it passes if each does, and names the accounts whose does not."""
+    return merged({account.account_id: evaluate(account) for account in accounts})
 
 
 def _remembered_heads(instance: dg.DagsterInstance) -> list[Witness]:

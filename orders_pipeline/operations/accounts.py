@@ -1,0 +1,84 @@
+"""Do one piece of work for each account, side by side: one account's trouble is its own.
+
+What an account raises is noted, named and counted, and takes nothing from the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.operations.deployment import StoredAccount
+from orders_pipeline.settings import SettingsError
+from orders_pipeline.wms.port import WarehouseError
+from orders_pipeline.work.workers import error_location
+
+Result = TypeVar("Result")
+Other = TypeVar("Other")
+Account = TypeVar("Account", bound=StoredAccount)
+# Each has some eight workers with a database connection each; the pool of connections holds twenty.
+ACCOUNTS_AT_ONCE = 4
+
+Numbers = Mapping[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Served(Generic[Result]):
+    """What became of each account, by its id: its result, or where and how its work failed. One of both for each."""
+
+    results: Mapping[str, Result] = field(default_factory=dict[str, Result])
+    defects: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def map(self, function: Callable[[Result], Other]) -> Served[Other]:
+        """The same accounts with another result each."""
+        return Served({one: function(result) for one, result in self.results.items()}, self.defects)
+
+
+def serve_each(
+    accounts: Sequence[Account],
+    work: Callable[[Account], Result],
+    *,
+    at_once: int = ACCOUNTS_AT_ONCE,
+) -> Served[Result]:
+    """Do the work for every account. Raises nothing that one account's work raises.
+
+    A defect is told by its class and line: an error's own text may hold what was being read. Those whose text is made
+    for people say it.
+    """
+    results: dict[str, Result] = {}
+    defects: dict[str, str] = {}
+
+    def serve(account: Account) -> None:
+        try:
+            results[account.account_id] = work(account)
+        except (SettingsError, EmbeddedPostgresError, AmazonError, WarehouseError) as error:
+            defects[account.account_id] = str(error)
+        except Exception as error:  # noqa: BLE001 - one account's defect is that account's alone
+            defects[account.account_id] = error_location(error)
+
+    if len(accounts) == 1:
+        serve(accounts[0])
+    else:
+        with ThreadPoolExecutor(at_once, thread_name_prefix="account") as pool:
+            for account in accounts:
+                pool.submit(copy_context().run, serve, account)
+    return Served(results, defects)
+
+
+def add_up(numbers: Mapping[str, Numbers]) -> dict[str, int | str]:
+    """All accounts' numbers as one: counts are summed; of texts, each account's is shown with its name."""
+    total: Counter[str] = Counter()
+    texts: dict[str, list[str]] = {}
+    for account_id, each in numbers.items():
+        for name, value in each.items():
+            if isinstance(value, int):
+                total[name] += value
+            else:
+                texts.setdefault(name, []).append(value if len(numbers) == 1 else f"{account_id}: {value}")
+    return {**total, **{name: "; ".join(values) for name, values in texts.items()}}

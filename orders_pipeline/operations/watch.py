@@ -1,0 +1,79 @@
+"""What the two sensors do at each tick for one account: read the queue, read the warehouse, and see what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orders_pipeline.intake.drain import DrainTotals, drain_notifications
+from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, QueueDepth, QueueUnavailable
+from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
+from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.shipments.poll import poll_or_alert
+from orders_pipeline.work.work_done import note_done
+
+# The seconds within which a call may still be begun.
+Budget = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWatch:
+    """What came, what `sync_orders` would find to do, and how deep the queue is, where that was asked."""
+
+    drained: DrainTotals
+    due: int
+    depth: QueueDepth | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseWatch:
+    """What `confirm_shipments` would find to do; `unreachable`: why the warehouse was not read."""
+
+    due: int
+    unreachable: str | None = None
+
+
+def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool) -> QueueWatch:
+    """Record what the queue has, and wait for the first message if nothing else is due. `measure`: ask its depth."""
+    with account.transaction() as tx:
+        note_start(tx, account.settings.start_at)
+        waiting = pending_work(tx)
+    drained = drain_notifications(
+        account.queue,
+        account.database,
+        account.vault,
+        account_id=account.account_id,
+        # While work waits for a run, a long poll would only make it wait longer.
+        wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
+        budget_seconds=budget(),
+    )
+    depth = _depth(account) if measure and drained.unavailable is None and budget() > 0 else None
+    with account.transaction() as tx:
+        due = pending_work(tx).for_sync
+        note_done(tx, NOTIFICATIONS)
+    return QueueWatch(drained, due, depth)
+
+
+def watch_warehouse(account: ServedAccount, budget: Budget) -> WarehouseWatch:
+    """Read the warehouse's shipment events."""
+    polled = poll_or_alert(
+        lambda: account.warehouse,
+        account.database,
+        lambda: account.vault,
+        account_id=account.account_id,
+        budget_seconds=budget(),
+    )
+    with account.transaction() as tx:
+        due = pending_work(tx).for_confirm
+        note_done(tx, SHIPMENTS)
+    return WarehouseWatch(due, polled.unreachable)
+
+
+def _depth(account: ServedAccount) -> QueueDepth | None:
+    try:
+        return account.queue.depth()
+    except QueueUnavailable:
+        # It was read a moment ago: only the counting failed, and is tried again in a minute.
+        return None

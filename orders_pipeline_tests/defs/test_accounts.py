@@ -1,0 +1,144 @@
+"""Two accounts side by side: one account's trouble is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from orders_pipeline.database.engine import Database
+from orders_pipeline.defs.accounts import DEFECTS_TAG
+from orders_pipeline.operations import sync
+from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.sandbox.amazon.state import AmazonOptions
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.settings import AmazonSettings, Settings, load_settings
+from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+
+OTHER = "A2OTHERSELLER01"
+DRAIN, POLL, ALERTS = "drain_notifications_sensor", "poll_warehouse_sensor", "deliver_alerts_sensor"
+
+
+@pytest.fixture
+def sandboxes() -> Iterator[tuple[Sandbox, Sandbox]]:
+    """Two sellers, each with an Amazon and a queue; the warehouse is the first one's."""
+    options = AmazonOptions(listing_delay_seconds=0)
+    with (
+        Sandbox(time_scale=1000, amazon=options, floor=FloorOptions(automatic=False)) as served,
+        Sandbox(time_scale=1000, amazon=options, seed=2, seller_id=OTHER) as other,
+    ):
+        yield served, other
+
+
+@pytest.fixture
+def pipeline(
+    sandboxes: tuple[Sandbox, Sandbox], database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    served, other = sandboxes
+    point_environment_at(served, database_url, tmp_path, monkeypatch)
+    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
+    second = load_settings({**other.environment(), "AMAZON_SQS_QUEUE_URL": other.queue.url}).require_amazon()
+
+    def both(settings: Settings) -> tuple[AmazonSettings, ...]:
+        return (second, settings.require_amazon())
+
+    monkeypatch.setattr(Settings, "amazon_accounts", both)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(instance)
+
+
+def _shown(pipeline: Pipeline, asset: str) -> dict[str, object]:
+    event = pipeline.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+@pytest.mark.parametrize("refusal", ["revoked", "403 at login"])
+def test_the_other_accounts_orders_are_shipped_and_confirmed_while_amazon_refuses_one(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, database: Database, refusal: str
+):
+    served, other = sandboxes
+    if refusal == "revoked":
+        other.amazon.accounts.revoke(OTHER)
+    else:
+        other.amazon.faults.add("forbidden", "token", times=None)
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    refused = other.add_order(status="UNSHIPPED").order_id
+    for _ in range(2):
+        pipeline.tick(DRAIN)
+    assert served.warehouse.orders[order_id].status == "accepted"
+    assert refused not in served.warehouse.orders
+    served.floor.ship_now(order_id)
+    pipeline.tick(POLL)
+    assert len(served.amazon.orders[order_id].packages) == 1
+    with database.begin() as connection:
+        connection.execute(text("update pipeline.shipment_confirmations set action_due_at = clock_timestamp()"))
+    pipeline.tick(POLL)
+    with database.begin() as connection:
+        confirmed = connection.execute(text("select account_id, state from pipeline.shipment_confirmations")).all()
+    assert [tuple(row) for row in confirmed] == [(served.seller_id, "confirmed")]
+    pipeline.tick(ALERTS)
+    with database.begin() as connection:
+        told = connection.execute(text("select account_id, key from pipeline.alerts where closed_at is null")).all()
+        # A gateway's 403 may be over in a minute; a withdrawn authorization is not.
+        assert {row.account_id for row in told} == ({OTHER} if refusal == "revoked" else set())
+        assert not [row.key for row in told if row.key.startswith("package.")], "the other's package is none of its own"
+    assert pipeline.failed_runs == [], "a refusal is no defect"
+
+
+def test_a_defect_in_one_account_fails_the_run_at_its_end_and_names_the_account(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    served, _ = sandboxes
+    derive = sync.decide_orders
+
+    def broken(database: Database, audit: object, *, account_id: str, marketplace_ids: tuple[str, ...]):
+        if account_id == OTHER:
+            raise ZeroDivisionError("Canary Quillfeather")
+        return derive(database, audit, account_id=account_id, marketplace_ids=marketplace_ids)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sync, "decide_orders", broken)
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert served.warehouse.orders[order_id].status == "accepted", "the step after it ran, for the others"
+    assert pipeline.failed_runs == ["sync_orders"]
+    shown = _shown(pipeline, "fulfillment_queue")
+    assert shown["accounts_with_a_defect"] == 1
+    (run,) = pipeline.instance.get_runs(limit=1)
+    assert run.tags[DEFECTS_TAG] == OTHER
+    assert "Quillfeather" not in str(pipeline.instance.all_logs(run.run_id)), "a stranger's text"
+
+
+def test_a_tick_in_which_one_account_fails_still_asks_for_the_others_run(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, database: Database
+):
+    served, _ = sandboxes
+    real = ServedAccount.queue.fget
+    assert real is not None
+
+    def queue(account: ServedAccount):
+        if account.account_id == OTHER:
+            raise ZeroDivisionError
+        return real(account)
+
+    monkeypatch.setattr(ServedAccount, "queue", property(queue))
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(ALERTS)
+    pipeline.tick(DRAIN)
+    assert served.warehouse.orders[order_id].status == "accepted"
+    with database.begin() as connection:
+        connection.execute(text("update pipeline.work_done set watched_since = watched_since - interval '2 hours'"))
+    pipeline.tick(DRAIN)
+    pipeline.tick(ALERTS)
+    with database.begin() as connection:
+        rows = connection.execute(
+            text(
+                "select account_id from pipeline.alerts where key = 'work.overdue:notifications' and closed_at is null"
+            )
+        )
+        assert list(rows.scalars()) == [OTHER]
