@@ -26,7 +26,6 @@ from sqlalchemy import text
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.intake.fetch import DEFECT_ATTEMPTS as FETCH_DEFECT_ATTEMPTS
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -163,7 +162,7 @@ def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _let_storing_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where Amazon's answer is kept: the exception carries the plaintext."""
-    really, struck = Vault.store, _Struck(FETCH_DEFECT_ATTEMPTS)
+    really, struck = Vault.store, _Struck(DEFECTS.attempts or 0)
 
     def store(self: Vault, tx: AccountTransaction, **named: Any) -> None:
         if named["kind"] == SHIPPING_DETAILS and struck.is_now(named["subject_id"]):
@@ -194,7 +193,7 @@ def _make_everything_due(database: Database) -> None:
     """A test does not wait for a back-off."""
     with database.begin() as connection:
         for table, column in (
-            ("orders", "fetch_due_at"),
+            ("jobs", "due_at"),
             ("shipment_confirmations", "action_due_at"),
         ):
             connection.execute(

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.fulfillment.push import Pushing, push_orders
-from orders_pipeline.intake.apply_events import ApplyTotals, apply_events
+from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
-from orders_pipeline.intake.fetch import FetchTotals, fetch_due_orders
+from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.search import record_orders
 from orders_pipeline.intake.verification import Verifier
 from orders_pipeline.model.order import OrderParts
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
 from orders_pipeline.sandbox.clock import Clock
@@ -37,6 +39,7 @@ from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.work.jobs import Job, Queue, job_of
+from orders_pipeline.work.queue import find
 from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.due import make_jobs_due
@@ -133,10 +136,10 @@ class World:
     def drain(self) -> DrainTotals:
         return drain_notifications(self.queue, self.database, self.vault, account_id=SELLER, wait_seconds=0)
 
-    def absorb(self) -> ApplyTotals:
+    def absorb(self) -> Tally:
         return apply_events(self.database, account_id=SELLER, marketplace_ids=self.marketplace_ids)
 
-    def fetch(self) -> FetchTotals:
+    def fetch(self) -> Tally:
         return fetch_due_orders(
             self.ports,
             self.database,
@@ -145,6 +148,11 @@ class World:
             marketplace_ids=self.marketplace_ids,
             verifier=Verifier(self.ports, self.regulated_skus),
         )
+
+    def request_fetch(self, order_id: str, delay: timedelta = timedelta()) -> None:
+        """Somebody wants Amazon asked about this order."""
+        with self.database.transaction(SELLER) as tx:
+            request_fetch(tx, order_id=order_id, delay=delay)
 
     def decide(self) -> Tally:
         audit = self.vault.audit
@@ -209,8 +217,9 @@ class World:
     def make_due(self) -> None:
         """Time passes: everything that is due later is due now, and no push is on its way any more."""
         self.sql(
-            "update pipeline.orders set fetch_due_at = clock_timestamp(), questioned_since = questioned_since "
-            "- greatest(fetch_due_at - clock_timestamp(), interval '0') where fetch_due_at is not null"
+            "update pipeline.orders o set questioned_since = questioned_since "
+            "- greatest(j.due_at - clock_timestamp(), interval '0') from pipeline.jobs j "
+            "where j.account_id = o.account_id and j.queue = 'fetch' and j.subject = o.order_id"
         )
         self.sql(
             "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
@@ -221,6 +230,11 @@ class World:
         self.sql("update pipeline.wms_orders set changed_at = changed_at - interval '5 minutes'")
 
     # --- what there is to see
+
+    def job(self, queue: Queue, subject: str) -> Job | None:
+        """What is pending of one subject."""
+        with self.database.transaction(SELLER) as tx:
+            return find(tx, queue, subject)
 
     def sql(self, statement: str, **values: object) -> None:
         with self.database.begin() as connection:
@@ -241,6 +255,12 @@ class World:
 
     def status(self, order_id: str) -> str:
         return self.one("pipeline.orders", order_id).status
+
+    def due_in(self, order_id: str) -> timedelta:
+        """How long until Amazon is asked about this order."""
+        job = self.job(Queue.FETCH, order_id)
+        assert job is not None
+        return job.due_at - self.database.now()
 
     def package(self, package_id: str) -> AnyRow:
         with self.database.begin() as connection:

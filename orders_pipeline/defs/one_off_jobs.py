@@ -34,6 +34,7 @@ class ParkedStage(Enum):
     """Where an order was set aside."""
 
     ANY = "any"
+    EVENTS = "events"
     FETCH = "fetch"
     DECIDE = "decide"
     PUSH = "push"

@@ -30,11 +30,13 @@ from orders_pipeline.fulfillment.rows import begin_push, lock_fulfillment_order,
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import has_pending_event
-from orders_pipeline.orders.rows import clear_address, item_rows, order_row, request_fetch
+from orders_pipeline.orders.fetches import request_fetch
+from orders_pipeline.orders.rows import clear_address, item_rows, order_row
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
 from orders_pipeline.wms.failures import PUSH_POLICY, WAREHOUSE_FAILURES
 from orders_pipeline.wms.port import FulfillmentOrder, PushResult, WarehouseError, WarehouseRefused
+from orders_pipeline.work.backlog import next_due
 from orders_pipeline.work.jobs import KEYS, WAREHOUSE, Job, Queue
 from orders_pipeline.work.queue import enqueue, find, release, renew, retry
 from orders_pipeline.work.retry import Policy
@@ -230,14 +232,14 @@ def _wait_before_push(
     """
     row = order_row(tx, order_id)
     assert row is not None
-    undecided = find(tx, Queue.DECIDE, order_id)
-    if row.fetch_due_at is not None:
+    fetch, undecided = find(tx, Queue.FETCH, order_id), find(tx, Queue.DECIDE, order_id)
+    if fetch is not None and fetch.parked_at is None:
         # The push comes after the fetch; the decision about its answer makes the push due at once.
-        wait = row.fetch_due_at - database_now(tx.connection) + RECHECK_DELAY
-        return min(max(wait, RECHECK_DELAY), LONGEST_RECHECK_DELAY)
+        due_at = max(fetch.due_at, next_due(tx, [Queue.FETCH]) or fetch.due_at)
+        return min(max(due_at - database_now(tx.connection) + RECHECK_DELAY, RECHECK_DELAY), LONGEST_RECHECK_DELAY)
     if has_pending_event(tx, order_id) or (undecided is not None and undecided.parked_at is None):
         return RECHECK_DELAY
-    if row.parked_at is not None or undecided is not None:
+    if fetch is not None or undecided is not None:
         # Set aside until a person has acted.
         return LONGEST_RECHECK_DELAY
     if decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:

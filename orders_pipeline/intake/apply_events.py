@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
@@ -12,15 +12,17 @@ from orders_pipeline.intake.event_decision import EventAction, EventFacts, Store
 from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
 from orders_pipeline.model.states import LEFT
-from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed
+from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed, park_events
+from orders_pipeline.orders.fetches import awaiting_fetch, request_fetch
 from orders_pipeline.orders.rechecks import record_announced_cancellation
 from orders_pipeline.orders.rows import (
     insert_new_order,
     lock_orders,
     queue_states,
     record_announced_status,
-    request_fetch,
 )
+from orders_pipeline.work.tally import Tally
+from orders_pipeline.work.workers import apart, error_location
 
 # Small enough that a transaction lasts some tens of milliseconds; the loop goes on until nothing is pending.
 EVENTS_A_BATCH = 200
@@ -29,59 +31,66 @@ STATUS_UNKNOWN = "UNKNOWN"
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
-@dataclass(slots=True)
-class ApplyTotals:
-    """What became of the events. `recorded` and `ignored` cost no call to Amazon."""
+def apply_events(database: Database, *, account_id: str, marketplace_ids: Collection[str]) -> Tally:
+    """Take every pending event into its order; the outcomes count events by `EventAction`.
 
-    events: int = 0
-    recorded: int = 0
-    ignored: int = 0
-    to_fetch: int = 0
-    other_marketplaces: int = 0
-
-
-def apply_events(database: Database, *, account_id: str, marketplace_ids: Collection[str]) -> ApplyTotals:
-    """Absorb every pending event. Safe beside other processes doing the same: each event is locked by one of them.
-
-    Orders of other marketplaces than these are recorded, and nothing is asked about them.
+    Safe beside other processes doing the same: each event is locked by one of them. Orders of other marketplaces than
+    these are recorded, and nothing is asked about them. If an order's events raise, they are set aside with the reason,
+    and the other orders go on.
     """
-    totals = ApplyTotals()
+    tally = Tally()
     while True:
         with database.transaction(account_id) as tx:
             events = claim_pending_events(tx, EVENTS_A_BATCH)
             if events:
-                _Batch(tx, marketplace_ids, totals).apply(events)
-                mark_events_processed(tx.connection, [event.event_id for event in events])
+                tally += _Batch(tx, marketplace_ids).apply(events)
                 continue
             review_other_marketplaces(tx, marketplace_ids)
-            return totals
+            return tally
 
 
 class _Batch:
     """The events of one transaction."""
 
-    def __init__(self, tx: AccountTransaction, marketplace_ids: Collection[str], totals: ApplyTotals) -> None:
+    def __init__(self, tx: AccountTransaction, marketplace_ids: Collection[str]) -> None:
         self._tx = tx
         self._marketplace_ids = marketplace_ids
-        self._totals = totals
+        self._awaiting_fetch: set[str] = set()
 
-    def apply(self, events: Sequence[AnyRow]) -> None:
+    def apply(self, events: Sequence[AnyRow]) -> Tally:
         by_order: defaultdict[str, list[AnyRow]] = defaultdict(list)
         for event in events:
             by_order[event.order_id].append(event)
-        rows = lock_orders(self._tx, sorted(by_order))
-        states = queue_states(self._tx, sorted(by_order))
-        for order_id in sorted(by_order):
-            self._apply_to_order(order_id, by_order[order_id], rows.get(order_id), states.get(order_id))
+        order_ids = sorted(by_order)
+        rows = lock_orders(self._tx, order_ids)
+        states = queue_states(self._tx, order_ids)
+        self._awaiting_fetch = awaiting_fetch(self._tx, order_ids)
+        applied: list[int] = []
+        tally = Tally()
+        for order_id in order_ids:
+            its = by_order[order_id]
+            ids = [event.event_id for event in its]
+
+            def apply(order_id: str = order_id, its: Sequence[AnyRow] = its) -> Counter[str]:
+                return self._apply_to_order(order_id, its, rows.get(order_id), states.get(order_id))
+
+            result = apart(self._tx.connection, apply)
+            if isinstance(result, Exception):
+                park_events(self._tx, ids, f"a defect of this program: {error_location(result)}")
+                tally += Tally(parked=len(ids), errors={type(result).__name__: 1})
+            else:
+                applied += ids
+                tally += Tally(result)
+        mark_events_processed(self._tx.connection, applied)
+        return tally
 
     def _apply_to_order(
         self, order_id: str, events: Sequence[AnyRow], row: AnyRow | None, queue_state: str | None
-    ) -> None:
-        tx, totals = self._tx, self._totals
+    ) -> Counter[str]:
+        tx, actions = self._tx, Counter[str]()
         stored = _stored_facts(row, queue_state)
         fetch, told_at, marketplace_id = False, None, None
         for event in events:
-            totals.events += 1
             announced = self._event_facts(event, row, queue_state)
             action = decide_event(announced, stored)
             status = canonical_status(announced.status) if announced.status else STATUS_UNKNOWN
@@ -109,26 +118,22 @@ class _Batch:
             elif action is EventAction.RECORD and status == OrderStatus.CANCELLED and stored.fulfilled_by != AMAZON:
                 stored = self._stop(order_id, announced, stored, over=True)
                 # A running fetch may return an older state: fetch again.
-                fetch = fetch or (row is not None and row.fetch_due_at is not None)
+                fetch = fetch or order_id in self._awaiting_fetch
             if action is EventAction.RECORD and is_news(announced, stored):
                 record_announced_status(tx, order_id=order_id, status=status, changed_at=announced.changed_at)
                 times = [at for at in (announced.changed_at, stored.last_updated_at) if at is not None]
                 stored = replace(stored, status=status, last_updated_at=max(times, default=None))
                 # Without the time of the change we cannot compare a running fetch with it: fetch again.
-                fetch = fetch or (announced.changed_at is None and row is not None and row.fetch_due_at is not None)
+                fetch = fetch or (announced.changed_at is None and order_id in self._awaiting_fetch)
             if action is EventAction.STOP:
                 stored = self._stop(order_id, announced, stored, over=False)
             if action in (EventAction.FETCH, EventAction.STOP):
                 fetch, told_at = True, max((at for at in (told_at, announced.changed_at) if at), default=None)
                 marketplace_id = event.marketplace_id or marketplace_id
-            elif action is EventAction.RECORD:
-                totals.recorded += 1
-            else:
-                totals.ignored += 1
-            totals.other_marketplaces += announced.other_marketplace
+            actions[action.value] += 1
         if fetch:
-            totals.to_fetch += 1
             request_fetch(tx, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id)
+        return actions
 
     def _event_facts(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> EventFacts:
         return EventFacts(

@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.alerts.rows import close_alerts, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
+from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
 from orders_pipeline.orders.rechecks import finish_rechecks, request_recheck
-from orders_pipeline.orders.rows import FetchClaim, order_row
+from orders_pipeline.orders.rows import order_row
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.queue import find
 
 # Counted from the first doubtful answer. Then Amazon's answer is accepted, whatever messages say: forged messages can
 # delay an order by eleven minutes in all.
@@ -21,10 +24,10 @@ LONGEST_DELAY = sum(RECHECK_DELAYS, timedelta())
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
-def review_answer(tx: AccountTransaction, claim: FetchClaim, order: Order) -> None:
-    """Accept the answer or request a recheck; raise an alert after the last recheck."""
+def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> None:
+    """Accept the answer or request a recheck; raise an alert after the last recheck. The fetch's job is completed."""
     row = order_row(tx, order.order_id)
-    if row is None or row.fetch_requests > claim.requests:
+    if row is None or find(tx, Queue.FETCH, order.order_id) is not None:
         # An event came during the fetch, so the next fetch is due already.
         return
     older = _is_older(order.last_updated_at, row.told_at)
@@ -36,7 +39,7 @@ def review_answer(tx: AccountTransaction, claim: FetchClaim, order: Order) -> No
         if delay is not None:
             request_recheck(tx, order_id=order.order_id, delay=delay)
             return
-    answered = not doubtful and _answers(order.last_updated_at, row, claim)
+    answered = not doubtful and _answers(order.last_updated_at, row, before)
     _alert(tx, row, older=older, nobody_ships=nobody_ships, answered=answered)
     # A message announced a cancellation that Amazon never confirmed: Amazon's status counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
@@ -53,14 +56,14 @@ def next_recheck(asked_for: timedelta) -> timedelta | None:
     return None
 
 
-def _answers(answered: datetime, row: AnyRow, claim: FetchClaim) -> bool:
+def _answers(answered: datetime, row: AnyRow, before: OrderBefore) -> bool:
     """Whether an undoubted answer ends the rechecks: one was pending, or the order has changed at Amazon.
 
     A message without a time cannot be confirmed by an answer, so its answer does not end the rechecks of others.
     """
     if row.questioned_since is None:
         return True
-    return row.rechecks > 0 or claim.last_updated_at is None or answered > claim.last_updated_at
+    return row.rechecks > 0 or before.last_updated_at is None or answered > before.last_updated_at
 
 
 def _is_older(answered: datetime, announced: datetime | None) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
+from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.intake.addresses import address_retry
+from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.intake.order_rows import item_values, order_values, to_ship_by_item
 from orders_pipeline.intake.rechecks import review_answer
 from orders_pipeline.intake.verification import Verified, keep_verification
@@ -17,17 +18,16 @@ from orders_pipeline.model.shipping_details import ShippingDetails
 from orders_pipeline.model.states import AT_THE_WAREHOUSE, NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import may_be_stored
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rows import (
-    FetchClaim,
     clear_address,
-    complete_fetch,
     item_rows,
     order_row,
-    request_fetch,
     save_fetched_order,
 )
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_to_bytes
+from orders_pipeline.work.queue import complete
 
 SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 # In these states the warehouse has not got the address, or not surely: a push may have to be repeated.
@@ -38,7 +38,7 @@ DETAILS_OF_USE = timedelta(days=28)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Amazon answered to one claim. `details` is None where none came, or none was asked for."""
+    """What Amazon answered to one fetch. `details` is None where none came, or none was asked for."""
 
     order: Order
     details: ShippingDetails | None
@@ -48,7 +48,7 @@ class Answer:
 
 
 def save_answer(
-    tx: AccountTransaction, vault: Vault, claim: FetchClaim, answer: Answer, marketplace_ids: Collection[str]
+    tx: AccountTransaction, vault: Vault, before: OrderBefore, answer: Answer, marketplace_ids: Collection[str]
 ) -> bool:
     """Store one answer with all that follows from it; False if the order is to ship and has no address yet."""
     order, details = answer.order, answer.details
@@ -58,16 +58,15 @@ def save_answer(
         values |= {"has_address": shippable, "address_hidden": details is not None and details.address.is_hidden}
         if shippable:
             values["address_at"] = database_now(tx.connection)
-    before = to_ship_by_item(item_rows(tx, order.order_id))
+    quantities_before = to_ship_by_item(item_rows(tx, order.order_id))
     taken = save_fetched_order(tx, values, item_values(tx.account_id, order))
-    complete_fetch(tx, order_id=order.order_id, requests=claim.requests)
-    review_answer(tx, claim, order)
+    complete(tx, before.job)
+    review_answer(tx, before, order)
     if answer.verified is not None:
         keep_verification(tx, order.order_id, answer.verified)
     merged = order_row(tx, order.order_id)
-    close_alert(tx, key=f"order.parked:{order.order_id}")
-    if taken and claim.queue_state in AT_THE_WAREHOUSE:
-        _alert_reduced_quantity(tx, order, before)
+    if taken and before.queue_state in AT_THE_WAREHOUSE:
+        _alert_reduced_quantity(tx, order, quantities_before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
         return True
@@ -83,7 +82,7 @@ def save_answer(
         clear_address(tx, order_id=order.order_id)
         return True
     if not answer.asked_for_details:
-        if claim.queue_state in NEEDS_DETAILS:
+        if before.queue_state in NEEDS_DETAILS:
             # It was told to be over, or Amazon's to ship, and is ours to ship after all.
             request_fetch(tx, order_id=order.order_id)
         return True

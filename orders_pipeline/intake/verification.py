@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from orders_pipeline.alerts.rows import close_alert, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.model.order import (
     AMAZON,
     REGULATED_PROGRAM,
@@ -22,8 +23,9 @@ from orders_pipeline.model.order import (
     VerificationsPort,
 )
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rechecks import save_verification, unverified_orders
-from orders_pipeline.orders.rows import FetchClaim, order_row, request_fetch
+from orders_pipeline.orders.rows import order_row
 
 APPROVED, PENDING = "Approved", "Pending"
 # A pharmacist's review takes hours; what was decided against seldom changes.
@@ -63,9 +65,9 @@ def mark_regulated(verifier: Verifier | None, order: Order) -> Order:
     return replace(order, programs=order.programs | {REGULATED_PROGRAM})
 
 
-def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_seconds: float) -> Verified | None:
+def verify(verifier: Verifier | None, before: OrderBefore, order: Order, deadline_seconds: float) -> Verified | None:
     """Ask whether this order may be shipped, if that is a question. Never raises AmazonError: the order is held."""
-    if verifier is None or REGULATED_PROGRAM not in order.programs or _stands(claim):
+    if verifier is None or REGULATED_PROGRAM not in order.programs or _stands(before):
         return None
     if order.status not in _OPEN or order.fulfilled_by == AMAZON:
         return None
@@ -79,12 +81,12 @@ def verify(verifier: Verifier | None, claim: FetchClaim, order: Order, deadline_
         return Verified(problem=str(error))
 
 
-def _stands(claim: FetchClaim) -> bool:
-    if claim.verification != APPROVED:
+def _stands(before: OrderBefore) -> bool:
+    if before.verification != APPROVED:
         return False
-    if claim.queue_state not in _WAITS_HERE:
+    if before.queue_state not in _WAITS_HERE:
         return True
-    age = claim.claimed_at - claim.verified_at if claim.verified_at is not None else APPROVAL_STANDS
+    age = before.read_at - before.verified_at if before.verified_at is not None else APPROVAL_STANDS
     # A time that is still to come is no proof.
     return timedelta() <= age < APPROVAL_STANDS
 

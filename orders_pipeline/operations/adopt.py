@@ -13,7 +13,8 @@ from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
-from orders_pipeline.orders.rows import insert_new_order, request_fetch
+from orders_pipeline.orders.fetches import request_fetch
+from orders_pipeline.orders.rows import insert_new_order
 
 # Amazon's order ids (facts/sp-api.md §10).
 _ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")

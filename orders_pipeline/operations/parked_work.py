@@ -13,7 +13,9 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(stage, order_id, reason, parked_at) of everything that was set aside, newest first."""
     return tx.execute(
         text(
-            "select 'fetch' as stage, order_id, park_reason as reason, parked_at from pipeline.orders "
+            "select 'fetch' as stage, subject as order_id, last_error as reason, parked_at from pipeline.jobs "
+            "where account_id = :account_id and queue = 'fetch' and parked_at is not null "
+            "union all select 'events', order_id, park_reason, parked_at from pipeline.order_events "
             "where account_id = :account_id and parked_at is not null "
             "union all select queue, subject, last_error, parked_at from pipeline.jobs "
             "where account_id = :account_id and queue in ('decide', 'push') and parked_at is not null "
@@ -31,7 +33,7 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
 
 def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None = None) -> list[str]:
     """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
-    (fetch, decide, push, confirm), only what that stage set aside."""
+    (events, fetch, decide, push, confirm), only what that stage set aside."""
     return sorted(
         {
             row.order_id

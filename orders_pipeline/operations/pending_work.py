@@ -39,9 +39,14 @@ def pending_work(tx: AccountTransaction) -> PendingWork:
     row = tx.execute(
         text(
             "select "
-            "(select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null), "
-            "(select count(*) from pipeline.orders "
-            " where account_id = :account_id and fetch_due_at <= clock_timestamp()), "
+            "(select count(*) from pipeline.order_events "
+            " where account_id = :account_id and processed_at is null and parked_at is null), "
+            "(select count(*) from pipeline.jobs "
+            " where account_id = :account_id and queue = 'fetch' and parked_at is null "
+            " and coalesce(leased_until, due_at) <= clock_timestamp() "
+            # While Amazon refuses, or the quota is spent, a run would do nothing.
+            " and not exists (select from pipeline.paused_dependencies p where p.account_id = :account_id "
+            " and p.dependency = any(:fetch_needs) and p.until > clock_timestamp())), "
             "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'decide' "
             " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp()), "
             "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'push' "
@@ -55,6 +60,10 @@ def pending_work(tx: AccountTransaction) -> PendingWork:
             # Only what a run takes up: anything else would ask for runs for ever.
             " and (state in ('pending', 'sending', 'sent') or state = 'confirmed' and carrier_code = 'Other'))"
         ),
-        {"account_id": tx.account_id, "push_needs": sorted(dependencies_of(Queue.PUSH))},
+        {
+            "account_id": tx.account_id,
+            "fetch_needs": sorted(dependencies_of(Queue.FETCH)),
+            "push_needs": sorted(dependencies_of(Queue.PUSH)),
+        },
     ).one()
     return PendingWork(*(int(value) for value in row))

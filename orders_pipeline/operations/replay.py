@@ -16,9 +16,10 @@ from orders_pipeline.model.states import NEEDS_A_PERSON
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_orders, retry_packages
-from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
+from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day, replay_events
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rechecks import believe_amazon
-from orders_pipeline.orders.rows import insert_new_order, request_fetch
+from orders_pipeline.orders.rows import insert_new_order
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import unpark
 
@@ -83,6 +84,7 @@ def recover_order(database: Database, audit: AuditLog, *, account_id: str, order
         )
         believe_amazon(tx, order_id=order_id)
         request_fetch(tx, order_id=order_id)
+        replay_events(tx, order_id)
         entries: list[AuditEntry] = []
         unpark(tx, queue=Queue.DECIDE, subjects=[order_id])
         state = replay_fulfillment(tx, order_id, entries)

@@ -34,21 +34,11 @@ def update_orders(account: ServedAccount) -> Numbers:
         verifier=Verifier(client.verifications, account.settings.regulated_skus),
         deadline_seconds=DEADLINE_SECONDS,
     )
-    numbers: dict[str, int | str] = {
-        "events_applied": applied.events,
-        "recorded_without_a_fetch": applied.recorded,
-        "nothing_new": applied.ignored,
-        "of_other_marketplaces": applied.other_marketplaces,
-        "fetched": fetched.fetched,
-        "failed": fetched.failed,
-        "parked": fetched.parked,
-        "without_address": fetched.without_address,
+    return {
+        **{f"events_{action}": count for action, count in sorted(applied.outcomes.items())},
+        "events_parked": applied.parked,
+        **fetched.as_metadata(),
     }
-    if fetched.not_before is not None:
-        numbers["quota_next_at"] = fetched.not_before.isoformat()
-    if error := fetched.account_error or fetched.keys_error:
-        numbers["refused"] = error
-    return numbers
 
 
 def derive_fulfillment(account: ServedAccount) -> Numbers:

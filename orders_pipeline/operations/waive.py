@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.eligibility import WAIVABLE
-from orders_pipeline.orders.rows import request_fetch, waive_holds
+from orders_pipeline.orders.fetches import request_fetch
+from orders_pipeline.orders.rows import waive_holds
 
 
 class HoldNotWaived(Exception):

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.orders.fetches import request_fetches
 from orders_pipeline.orders.tables import account_starts, orders
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
@@ -44,19 +45,19 @@ def note_start(tx: AccountTransaction, start_at: datetime | None) -> AccountStar
         .on_conflict_do_update(index_elements=[account_starts.c.account_id], set_={"start_at": start_at})
     )
     if known is not None:
-        waiting = tx.execute(
+        # Nothing of an order's row changes, but it is locked before its jobs, as everywhere.
+        rows = tx.execute(
             text(
-                # The address of what waited was not kept: it is asked for, as after an adoption.
-                "update pipeline.orders o set "
-                "fetch_due_at = case when waited then clock_timestamp() else fetch_due_at end, "
-                "fetch_requests = fetch_requests + waited::int "
-                "from (select *, :reason = any(hold_reasons) as waited from pipeline.fulfillment_queue) q "
-                "where o.account_id = :account_id and q.account_id = o.account_id and q.order_id = o.order_id "
-                "and q.state in ('queued', 'held') returning o.order_id"
+                "select o.order_id, o.ship_by, :reason = any(q.hold_reasons) as waited "
+                "from pipeline.orders o join pipeline.fulfillment_queue q using (account_id, order_id) "
+                "where o.account_id = :account_id and q.state in ('queued', 'held') "
+                "order by o.order_id for update of o"
             ),
             {"account_id": tx.account_id, "reason": PURCHASED_BEFORE_START},
-        )
-        enqueue(tx, Queue.DECIDE, list(waiting.scalars()))
+        ).all()
+        enqueue(tx, Queue.DECIDE, [row.order_id for row in rows])
+        # The address of what waited was not kept: it is asked for, as after an adoption.
+        request_fetches(tx, {row.order_id: row.ship_by for row in rows if row.waited})
     return AccountStart(known.first_started_at, start_at) if known else _existing_start(tx)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.database.locks import Lock, hold, hold_shared
 from orders_pipeline.work.jobs import Queue
-from orders_pipeline.work.queue import enqueue
+from orders_pipeline.work.queue import enqueue, withdraw
 
 # An order is kept while the vault has a record of it, or the warehouse was sent it and has not erased it since.
 # The acceptance counts beside the sending: an order can arrive after the warehouse said that it knows none to erase.
@@ -127,12 +127,13 @@ def block_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
     tx.execute(
         text(
-            "update pipeline.orders set has_address = false, fetch_due_at = null "
+            "update pipeline.orders set has_address = false "
             "where account_id = :account_id and order_id = any(:order_ids)"
         ),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     enqueue(tx, Queue.DECIDE, order_ids)
+    withdraw(tx, Queue.FETCH, order_ids)
 
 
 def orders_to_bar(tx: AccountTransaction, requested_at: datetime, after: str, limit: int) -> list[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_events, parked_messages
 
 # The first day that order events are partitioned by. A year and a half of days keeps the UI quick.
@@ -77,10 +78,14 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
 
 
 def claim_pending_events(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
-    """Lock the oldest events that no order has absorbed yet, skipping those another process holds."""
+    """Lock the oldest events that are still to be applied, skipping those another process holds."""
     statement = (
         select(order_events)
-        .where(order_events.c.account_id == tx.account_id, order_events.c.processed_at.is_(None))
+        .where(
+            order_events.c.account_id == tx.account_id,
+            order_events.c.processed_at.is_(None),
+            order_events.c.parked_at.is_(None),
+        )
         .order_by(order_events.c.event_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -95,6 +100,29 @@ def mark_events_processed(connection: Connection, event_ids: Sequence[int]) -> N
             .where(order_events.c.event_id.in_(event_ids))
             .values(processed_at=func.clock_timestamp())
         )
+
+
+def park_events(tx: AccountTransaction, event_ids: Sequence[int], reason: str) -> None:
+    """Set events aside that could not be applied. Their order is not pushed until they are replayed."""
+    tx.execute(
+        update(order_events)
+        .where(order_events.c.event_id.in_(event_ids))
+        .values(parked_at=func.clock_timestamp(), park_reason=bounded_text(reason, LONGEST_ERROR))
+    )
+
+
+def replay_events(tx: AccountTransaction, order_id: str) -> int:
+    """Have the events of this order that were set aside applied again; how many."""
+    statement = (
+        update(order_events)
+        .where(
+            order_events.c.account_id == tx.account_id,
+            order_events.c.order_id == order_id,
+            order_events.c.parked_at.is_not(None),
+        )
+        .values(parked_at=None, park_reason=None)
+    )
+    return tx.execute(statement).rowcount
 
 
 def has_pending_event(tx: AccountTransaction, order_id: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.orders.fetches import awaiting_fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class KnownOrder:
 
 def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, KnownOrder]:
     """Those of these orders that are known, by id."""
+    awaiting = awaiting_fetch(tx, order_ids)
     rows = tx.execute(
         text(
             "select o.*, (select jsonb_object_agg(i.order_item_id, "
@@ -43,7 +45,7 @@ def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, 
             fulfilled_by=row.fulfilled_by,
             last_updated_at=row.last_updated_at,
             fetched=row.fetched_at is not None,
-            fetch_is_due=row.fetch_due_at is not None,
+            fetch_is_due=row.order_id in awaiting,
             other_marketplace=row.other_marketplace,
             cancellation_requested=row.cancellation_requested,
             ship_by=row.ship_by,

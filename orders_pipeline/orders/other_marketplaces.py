@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, case, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.orders.fetches import request_fetches
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
@@ -28,36 +29,30 @@ def take_in(tx: AccountTransaction, marketplace_ids: Collection[str]) -> int:
 
     So are those that were queued before it was taken out, and are held since; as Amazon shows them by now.
     """
-    live = and_(orders.c.status.not_in(_OVER), orders.c.fulfilled_by != "AMAZON")
-    statement = (
-        update(orders)
-        .where(
-            orders.c.account_id == tx.account_id,
-            orders.c.other_marketplace,
-            orders.c.marketplace_id.in_(list(marketplace_ids)),
-        )
-        .values(
-            other_marketplace=False,
-            fetch_due_at=case((live, func.clock_timestamp()), else_=orders.c.fetch_due_at),
-            fetch_requests=orders.c.fetch_requests + 1,
-        )
-        .returning(orders.c.order_id)
-    )
+    ours = {"account_id": tx.account_id, "marketplace_ids": list(marketplace_ids), "over": list(_OVER)}
     # What is being decided already is not asked about again with every batch of events.
     held = tx.execute(
         text(
-            "update pipeline.orders o set fetch_due_at = clock_timestamp(), "
-            "fetch_requests = o.fetch_requests + 1 "
-            "from pipeline.fulfillment_queue q where q.account_id = :account_id "
-            "and 'marketplace_not_configured' = any(q.hold_reasons) and o.account_id = q.account_id "
-            "and o.order_id = q.order_id and o.marketplace_id = any(:marketplace_ids) "
+            "select o.order_id, o.ship_by, true as is_live "
+            "from pipeline.orders o join pipeline.fulfillment_queue q using (account_id, order_id) "
+            "where o.account_id = :account_id and 'marketplace_not_configured' = any(q.hold_reasons) "
+            "and o.marketplace_id = any(:marketplace_ids) "
             "and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
-            "and j.subject = o.order_id) returning o.order_id"
+            "and j.subject = o.order_id) order by o.order_id for update of o"
         ),
-        {"account_id": tx.account_id, "marketplace_ids": list(marketplace_ids)},
-    ).scalars()
-    found = [*held, *tx.execute(statement).scalars()]
-    enqueue(tx, Queue.DECIDE, found)
+        ours,
+    ).all()
+    taken = tx.execute(
+        text(
+            "update pipeline.orders set other_marketplace = false "
+            "where account_id = :account_id and other_marketplace and marketplace_id = any(:marketplace_ids) "
+            "returning order_id, ship_by, status <> all(:over) and fulfilled_by <> 'AMAZON' as is_live"
+        ),
+        ours,
+    ).all()
+    found = [*held, *taken]
+    enqueue(tx, Queue.DECIDE, [row.order_id for row in found])
+    request_fetches(tx, {row.order_id: row.ship_by for row in found if row.is_live})
     return len(found)
 
 

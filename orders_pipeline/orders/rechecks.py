@@ -8,6 +8,7 @@ from sqlalchemy import func, not_, select, update
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.order import REGULATED_PROGRAM, OrderStatus
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.work.jobs import STOP_FIRST, Queue
 from orders_pipeline.work.queue import enqueue
@@ -38,13 +39,12 @@ def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) 
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
         .values(
-            fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
-            fetch_requests=orders.c.fetch_requests + 1,
             rechecks=orders.c.rechecks + 1,
             # Not later than now: a clock that was ahead must not hold the order.
             questioned_since=func.least(orders.c.questioned_since, func.clock_timestamp()),
         )
     )
+    request_fetch(tx, order_id=order_id, delay=delay)
 
 
 def finish_rechecks(tx: AccountTransaction, *, order_id: str, answered: bool, status: str | None = None) -> None:

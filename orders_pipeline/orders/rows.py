@@ -1,10 +1,9 @@
-"""Queries of the orders stage: the newest state of each order, and what is still to be asked of Amazon."""
+"""Queries of the newest state of each order and its items."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, case, delete, func, or_, select, text, update
@@ -12,33 +11,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.order import UNKNOWN_FULFILLER, OrderStatus
-from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_items, orders
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
 
 # Statuses that an event sets by itself, and that an older answer must not take back.
 RECORDED_WITHOUT_FETCH = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchClaim:
-    """One order that this process may ask Amazon about until the lease ends. The rest is what is known so far."""
-
-    order_id: str
-    requests: int
-    attempts: int
-    status: str
-    fulfilled_by: str
-    programs: frozenset[str]
-    deliver_by: datetime | None
-    claimed_at: datetime
-    queue_state: str | None
-    marketplace_id: str | None
-    rechecks: int
-    verification: str | None
-    verified_at: datetime | None
-    last_updated_at: datetime | None
 
 
 def lock_orders(tx: AccountTransaction, order_ids: Sequence[str], *, skip_locked: bool = False) -> dict[str, AnyRow]:
@@ -96,133 +74,6 @@ def record_announced_status(tx: AccountTransaction, *, order_id: str, status: st
     enqueue(tx, Queue.DECIDE, [order_id])
 
 
-def request_fetch(
-    tx: AccountTransaction,
-    *,
-    order_id: str,
-    delay: timedelta = timedelta(),
-    told_at: datetime | None = None,
-    marketplace_id: str | None = None,
-) -> None:
-    """Ask for a look at Amazon. An order that was parked gets another chance: something about it has changed.
-
-    A fetch that is due earlier stays so. `told_at`: the change that the answer has to show; `marketplace_id`: as a
-    message has it, for an order that Amazon was never asked about.
-    """
-    more: dict[str, Any] = {} if told_at is None else {"told_at": func.greatest(orders.c.told_at, told_at)}
-    if marketplace_id is not None:
-        more["marketplace_id"] = case((orders.c.fetched_at.is_(None), marketplace_id), else_=orders.c.marketplace_id)
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(
-            fetch_due_at=func.least(orders.c.fetch_due_at, func.clock_timestamp() + delay),
-            fetch_requests=orders.c.fetch_requests + 1,
-            fetch_attempts=case((orders.c.parked_at.is_not(None), 0), else_=orders.c.fetch_attempts),
-            parked_at=None,
-            park_reason=None,
-            **more,
-        )
-    )
-
-
-def claim_due_fetches(tx: AccountTransaction, *, limit: int, lease: timedelta) -> list[FetchClaim]:
-    """Lease the orders whose look is due, nearest ship-by first; a lease that is not settled runs out by itself."""
-    due = (
-        select(orders.c.order_id)
-        .where(orders.c.account_id == tx.account_id, orders.c.fetch_due_at <= func.clock_timestamp())
-        # Whether to stop an order cannot wait for the others.
-        .order_by(
-            orders.c.cancellation_told_at.asc().nulls_last(),
-            orders.c.ship_by.asc().nulls_last(),
-            orders.c.fetch_due_at,
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    claimed = (
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id.in_(due))
-        .values(fetch_due_at=func.clock_timestamp() + lease)
-        .returning(
-            orders.c.order_id,
-            orders.c.fetch_requests,
-            orders.c.fetch_attempts,
-            orders.c.status,
-            orders.c.fulfilled_by,
-            orders.c.programs,
-            orders.c.deliver_by,
-            orders.c.marketplace_id,
-            orders.c.rechecks,
-            orders.c.verification,
-            orders.c.verified_at,
-            orders.c.last_updated_at,
-            func.clock_timestamp().label("claimed_at"),
-        )
-    )
-    rows = list(tx.execute(claimed))
-    states = queue_states(tx, [row.order_id for row in rows])
-    return [
-        FetchClaim(
-            order_id=row.order_id,
-            requests=row.fetch_requests,
-            attempts=row.fetch_attempts,
-            status=row.status,
-            fulfilled_by=row.fulfilled_by,
-            programs=frozenset(row.programs),
-            deliver_by=row.deliver_by,
-            claimed_at=row.claimed_at,
-            queue_state=states.get(row.order_id),
-            marketplace_id=row.marketplace_id,
-            rechecks=row.rechecks,
-            verification=row.verification,
-            verified_at=row.verified_at,
-            last_updated_at=row.last_updated_at,
-        )
-        for row in rows
-    ]
-
-
-def release_fetch(tx: AccountTransaction, *, order_id: str, due_at: datetime) -> None:
-    """Give a leased look back, to be taken at `due_at`; it does not count as an attempt."""
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(fetch_due_at=due_at)
-    )
-
-
-def postpone_due_fetches(tx: AccountTransaction, *, until: datetime) -> None:
-    """None of these looks can succeed before: without this, each would be tried, and a run asked for, again and again.
-
-    An event that comes meanwhile is looked at when it comes.
-    """
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.fetch_due_at <= func.clock_timestamp())
-        .values(fetch_due_at=until)
-    )
-
-
-def fail_fetch(tx: AccountTransaction, *, order_id: str, error: str, retry_in: timedelta | None) -> None:
-    """Note a failed look: tried again after `retry_in`, or parked (None) until something changes or a person asks."""
-    parked = retry_in is None
-    # Bounded where it enters; this is the last net: what the database does not take would fail every run.
-    error = bounded_text(error, LONGEST_ERROR) or ""
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(
-            fetch_attempts=orders.c.fetch_attempts + 1,
-            fetch_error=error,
-            fetch_due_at=None if retry_in is None else func.clock_timestamp() + retry_in,
-            parked_at=func.clock_timestamp() if parked else None,
-            park_reason=error if parked else None,
-        )
-    )
-
-
 def save_fetched_order(tx: AccountTransaction, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
     """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
     statement = insert(orders).values(**values, fetched_at=func.clock_timestamp())
@@ -268,19 +119,6 @@ def save_fetched_order(tx: AccountTransaction, values: dict[str, Any], items: Se
         tx.connection.execute(insert(order_items), list(items))
     enqueue(tx, Queue.DECIDE, [values["order_id"]])
     return True
-
-
-def complete_fetch(tx: AccountTransaction, *, order_id: str, requests: int) -> None:
-    """The look that was claimed with `requests` is done; a request that came meanwhile stays due."""
-    tx.execute(
-        update(orders)
-        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(
-            fetch_due_at=case((orders.c.fetch_requests <= requests, None), else_=func.clock_timestamp()),
-            fetch_attempts=0,
-            fetch_error=None,
-        )
-    )
 
 
 def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str]) -> bool:
@@ -335,19 +173,6 @@ def count_by_status(tx: AccountTransaction) -> Sequence[AnyRow]:
         .order_by(text("orders desc"))
     )
     return list(tx.execute(statement))
-
-
-def fetch_backlog(tx: AccountTransaction) -> tuple[int, int, float | None]:
-    """(due now or leased, parked, seconds that the longest-waiting one is overdue)."""
-    row = tx.execute(
-        text(
-            "select count(*) filter (where fetch_due_at is not null), count(*) filter (where parked_at is not null), "
-            "extract(epoch from clock_timestamp() - min(fetch_due_at)) "
-            "from pipeline.orders where account_id = :account_id"
-        ),
-        {"account_id": tx.account_id},
-    ).one()
-    return int(row[0]), int(row[1]), None if row[2] is None else max(0.0, float(row[2]))
 
 
 def queue_states(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, str]:

@@ -43,8 +43,12 @@ order_events = Table(
     Column("details", JSONB, nullable=False, comment="the message's summary without what identifies a buyer"),
     time_now_column("received_at"),
     time_column("processed_at"),
+    # Set aside: its order's events could not be applied. It is not processed, so that its order is not pushed.
+    time_column("parked_at"),
+    Column("park_reason", Text),
     UniqueConstraint("account_id", "order_id", "deduplication_key"),
     Index("ix_order_events_pending", "account_id", "event_id", postgresql_where=text("processed_at is null")),
+    Index("ix_order_events_parked", "account_id", "order_id", postgresql_where=text("parked_at is not null")),
     Index("ix_order_events_partition_day", "account_id", "partition_day"),
     schema="pipeline",
 )
@@ -99,14 +103,6 @@ orders = Table(
     Column("has_address", Boolean, nullable=False, server_default=text("false")),
     time_now_column("first_seen_at"),
     time_column("fetched_at"),
-    # A fetch is due once fetch_due_at has passed, unless the order is parked.
-    time_column("fetch_due_at"),
-    # Counts fetch requests; a fetch completes those that existed when it began.
-    count_column("fetch_requests"),
-    count_column("fetch_attempts"),
-    Column("fetch_error", Text),
-    time_column("parked_at"),
-    Column("park_reason", Text),
     Column("waived_holds", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="a person's decision"),
     # When a person decided that we ship this order from before the start (orders.account_starts).
     time_column("adopted_at"),
@@ -126,7 +122,6 @@ orders = Table(
     Column("verification", Text, comment="of regulated items: Amazon's word"),
     time_column("verified_at"),
     Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
-    Index("ix_orders_fetch_due", "account_id", "fetch_due_at", postgresql_where=text("fetch_due_at is not null")),
     Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
     Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     Index(

@@ -22,7 +22,7 @@ from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError,
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import Order, OrderParts, OrderStatus, Package, Priority
 from orders_pipeline.model.states import TO_VERIFY, PackageState
-from orders_pipeline.orders.rows import request_fetch
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.shipments.confirm import (
     ACCOUNT_RETRY,
     ACTION_LEASE,

@@ -159,6 +159,12 @@ def paused(tx: AccountTransaction) -> list[Pause]:
     return [_pause(row, now) for row in rows]
 
 
+def pause_of(tx: AccountTransaction, dependency: str) -> Pause | None:
+    """The longest pause of this dependency, also while it is probed; None if nothing waits for it."""
+    found = [pause for pause in paused(tx) if pause.dependency == dependency]
+    return max(found, key=lambda pause: pause.until, default=None)
+
+
 _GATE = text("""
     select coalesce(bool_or(p.until > clock_timestamp()), false) as is_paused,
            coalesce(bool_or(p.until <= clock_timestamp() and p.kind = 'refusal'), false) as is_probed,

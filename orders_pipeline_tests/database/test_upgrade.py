@@ -58,6 +58,7 @@ from orders_pipeline_tests.world import World
 DUMP = Path(__file__).parent / "upgrade"
 # What the old release was stopped in the middle of.
 PUSHING, QUEUED = "115-0000024-1730688", "115-0000025-2137798"
+NOT_SHIPPED_YET = (PUSHING, QUEUED)
 TO_FETCH, NOT_YET_APPLIED = "115-0000026-3970782", "115-0000027-9991101"
 APPLICATION = "amzn1.application-oa2-client.sandbox"
 
@@ -164,8 +165,11 @@ RENAMED_TABLES = {
 NOW_JOBS = {
     "pipeline.fulfillment_queue": {"action_due_at", "attempts", "last_error", "parked_at"},
     "pipeline.wms_orders": {"erase_due_at", "erase_attempts", "erase_error"},
-    "pipeline.orders": {"delivery_checked_at", "queue_stale"},
-}
+    "pipeline.orders": {
+        "delivery_checked_at", "queue_stale",
+        "fetch_due_at", "fetch_requests", "fetch_attempts", "fetch_error", "parked_at", "park_reason",
+    },
+}  # fmt: skip
 NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
 
 
@@ -217,6 +221,30 @@ def test_every_row_is_found_again_and_only_the_named_alerts_were_closed(filled: 
 
 def _by_id(rows: Rows) -> list[dict[str, Any]]:
     return sorted(rows["pipeline.alerts"], key=lambda alert: int(alert["alert_id"]))
+
+
+def test_fetches_that_were_due_in_hand_or_parked_are_jobs(filled: Database):
+    parked, in_hand = NOT_SHIPPED_YET
+    with filled.begin() as connection:
+        for order_id, columns in (
+            (parked, "fetch_due_at = null, parked_at = now(), park_reason = 'AmazonNotFound', fetch_attempts = 3"),
+            (in_hand, "fetch_due_at = now() + interval '1 minute', fetch_error = 'answered 503', fetch_attempts = 2"),
+        ):
+            statement = f"update pipeline.orders set {columns} where order_id = :order_id"
+            assert connection.execute(text(statement), {"order_id": order_id}).rowcount == 1
+    before = {row["order_id"]: row for row in _rows(filled)["pipeline.orders"]}
+    upgrade(filled)
+    jobs = {row["subject"]: row for row in _rows(filled)["pipeline.jobs"] if row["queue"] == "fetch"}
+    pending = {order_id for order_id, row in before.items() if row["fetch_due_at"] or row["parked_at"]}
+    assert jobs.keys() == pending
+    assert {parked, in_hand, TO_FETCH} <= pending
+    for order_id in pending - {parked}:
+        assert jobs[order_id]["due_at"] == before[order_id]["fetch_due_at"]
+    for order_id, reason, attempts in ((parked, "AmazonNotFound", 3), (in_hand, "answered 503", 2)):
+        job = jobs[order_id]
+        assert (job["last_error"], job["attempts"]) == (reason, attempts)
+        assert job["parked_at"] == before[order_id]["parked_at"]
+        assert job["ship_by"] == before[order_id]["ship_by"]
 
 
 def test_todays_code_finds_every_order_alert_key_and_audit_entry(filled: Database, vault: Vault):

@@ -68,9 +68,6 @@ def due_now(database: Database) -> None:
                 "where action_due_at is not null"
             )
         )
-        connection.execute(
-            text("update pipeline.orders set fetch_due_at = clock_timestamp() where fetch_due_at is not null")
-        )
 
 
 def accepted_order(sandbox: Sandbox, pipeline: Pipeline) -> str:

@@ -216,11 +216,11 @@ def test_a_push_that_waited_for_a_look_at_amazon_goes_on_as_soon_as_it_has_come(
     world.fetch()
     world.decide()
     # A look that failed is due again in an hour; the push waits for it, without asking for a run every few seconds.
-    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp() + interval '1 hour'")
+    world.request_fetch(order_id, timedelta(hours=1))
     world.push()
     (job,) = world.jobs(Queue.PUSH)
     assert job.due_at - world.database.now() > timedelta(minutes=5)
-    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp()")
+    world.request_fetch(order_id)
     world.sync()
     assert world.state(order_id) == "accepted"
 

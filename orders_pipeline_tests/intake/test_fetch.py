@@ -10,17 +10,26 @@ import pytest
 from orders_pipeline.channels.amazon.errors import (
     AmazonBadRequest,
     AmazonNotFound,
+    AmazonProtocolError,
     AmazonRoleMissing,
+    AmazonTokenExpired,
     AmazonUnavailable,
     LimitNotBefore,
 )
+from orders_pipeline.channels.amazon.failures import READ_POLICY
+from orders_pipeline.intake.fetch import FETCHED, WITH_DETAILS, WITHOUT_ADDRESS
 from orders_pipeline.model.order import OrderParts
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR
+from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
+from orders_pipeline.work.jobs import Job, Queue
+from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
 UNAVAILABLE = AmazonUnavailable("getOrder answered 503", operation="getOrder", status=503)
+SILENT = AmazonUnavailable("getOrder got no answer", operation="getOrder")
+TOKEN_EXPIRED = AmazonTokenExpired("getOrder answered 403: the token has expired", operation="getOrder", status=403)
 ROLE_MISSING = AmazonRoleMissing(
     "getOrder answered 403 for seller A1: the application lacks a role. Add it in the developer profile.",
     operation="getOrder",
@@ -165,42 +174,123 @@ def test_a_lease_of_a_process_that_died_runs_out(world: World):
     world.faults.fail("get_order", Died())  # type: ignore[arg-type]
     with pytest.raises(Died):
         world.fetch()
-    assert world.fetch().fetched == 0, "leased"
+    assert world.fetch().outcomes == {}, "leased"
     world.make_due()
-    assert world.fetch().fetched == 1
+    assert _fetched(world.fetch()) == 1
     assert world.status(order_id) == "UNSHIPPED"
 
 
-def test_a_missing_role_stops_the_batch_gives_the_leases_back_and_says_what_to_do(world: World):
-    orders = [world.order() for _ in range(30)]
+def _fetched(tally: Tally) -> int:
+    return sum(tally.outcomes.get(word, 0) for word in (FETCHED, WITH_DETAILS, WITHOUT_ADDRESS))
+
+
+def _ready(world: World, orders: int) -> list[str]:
+    ids = [world.order() for _ in range(orders)]
     world.drain()
     world.absorb()
-    world.faults.fail("get_order", ROLE_MISSING, times=100)
-    totals = world.fetch()
-    assert totals.account_error == str(ROLE_MISSING)
-    assert len(world.ports.asked) <= 4, "one try for each worker"
-    alert = world.alerts()["amazon.account"]
-    assert "Add it in the developer profile" in alert.message
-    assert "orders-pipeline doctor" in alert.what_to_do
-    rows = world.rows("pipeline.orders", "fetch_attempts, parked_at, fetch_due_at <= clock_timestamp() as due")
-    assert {(row.fetch_attempts, row.parked_at, row.due) for row in rows} == {(0, None, False)}
+    return ids
+
+
+def _fetch_job(world: World, order_id: str) -> Job:
+    job = world.job(Queue.FETCH, order_id)
+    assert job is not None
+    return job
+
+
+def _pause(world: World) -> timedelta:
+    """How long Amazon is not asked."""
+    (row,) = world.rows("pipeline.paused_dependencies", "until - clock_timestamp() as left, kind")
+    return row.left
+
+
+def test_an_order_that_amazon_refuses_for_good_stops_itself_and_nobody_else(world: World):
+    refused, *others = _ready(world, 40)
+    world.faults.fail("get_order", ROLE_MISSING, refused, times=100)
+    assert _fetched(world.fetch()) == len(others) == 39
+    assert {world.status(order_id) for order_id in others} == {"UNSHIPPED"}
+    for attempt in range(2, READ_POLICY.attempts + 1 if READ_POLICY.attempts else 0):
+        world.make_due()
+        assert world.fetch().paused == {}
+        assert _fetch_job(world, refused).attempts == attempt
+        # What comes while it is tried again is fetched at once.
+        (later,) = _ready(world, 1)
+        world.fetch()
+        assert world.status(later) == "UNSHIPPED"
+    job = _fetch_job(world, refused)
+    assert (job.parked_at is not None, job.last_error) == (True, str(ROLE_MISSING))
+
+
+@pytest.mark.parametrize("error", [UNAVAILABLE, SILENT], ids=["503", "no answer"])
+def test_an_order_that_amazon_cannot_read_stops_nobody(world: World, error: AmazonUnavailable):
+    bad, *others = _ready(world, 40)
+    world.faults.fail("get_order", error, bad, times=100)
+    assert _fetched(world.fetch()) == len(others)
+    assert world.rows("pipeline.paused_dependencies", where="until is not null") == []
+    job = _fetch_job(world, bad)
+    assert (job.attempts, job.parked_at) == (1, None)
+
+
+def test_two_tokens_that_expire_in_one_second_cost_seconds_and_a_success_ends_it(world: World):
+    orders = _ready(world, 20)
+    world.faults.fail("get_order", TOKEN_EXPIRED, times=2)
+    world.fetch()
+    for row in world.rows("pipeline.paused_dependencies", "until - clock_timestamp() as left, step"):
+        assert row.left <= timedelta(seconds=5)
+    world.make_due()
+    world.fetch()
+    assert {world.status(order_id) for order_id in orders} == {"UNSHIPPED"}
+    assert world.rows("pipeline.paused_dependencies") == []
+
+
+def test_a_role_that_is_missing_pauses_the_account_and_no_order_pays_for_it(world: World):
+    orders = _ready(world, 30)
+    world.faults.fail("get_order", ROLE_MISSING, times=1000)
+    assert world.fetch().paused.keys() == {"amazon"}
+    asked = len(world.ports.asked)
+    assert asked <= 5, "a try for each worker, and no more once a second order is refused"
+    assert _pause(world) <= timedelta(seconds=5)
+    for _ in range(10):
+        world.make_due()
+        world.fetch()
+    assert timedelta(minutes=4) < _pause(world) <= timedelta(minutes=5), "doubled, up to five minutes"
+    assert len(world.ports.asked) == asked + 10, "one order at a time tries whether it is mended"
+    jobs = world.rows("pipeline.jobs", "subject, attempts, parked_at")
+    assert len(jobs) == len(orders)
+    assert sum(job.attempts for job in jobs) <= 1
+    assert {job.parked_at for job in jobs} == {None}
     world.faults.clear()
     world.make_due()
-    assert world.fetch().fetched == len(orders)
-    assert "amazon.account" not in world.alerts()
+    world.fetch()
+    world.make_due()
+    world.fetch()
+    assert {world.status(order_id) for order_id in orders} == {"UNSHIPPED"}
 
 
 def test_a_quota_that_has_run_out_makes_all_wait_until_it_is_back(world: World):
-    for _ in range(25):
-        world.order()
-    world.drain()
-    world.absorb()
+    _ready(world, 25)
     back = world.database.now() + timedelta(minutes=7)
     limit = LimitNotBefore("no token", operation="getOrder", not_before=back)
     world.faults.fail("get_order", limit, times=100)
     assert world.fetch().not_before == back
-    due = world.rows("pipeline.orders", "distinct fetch_due_at, fetch_attempts")
-    assert {(row.fetch_due_at, row.fetch_attempts) for row in due} == {(back, 0)}
+    assert {row.attempts for row in world.rows("pipeline.jobs", "subject, attempts")} == {0}
+    asked = len(world.ports.asked)
+    _ready(world, 1)
+    with world.database.transaction(SELLER) as tx:
+        assert pending_work(tx).fetches == 0, "no run is asked for meanwhile"
+    assert _fetched(world.fetch()) == 0
+    assert len(world.ports.asked) == asked
+
+
+def test_what_may_have_to_be_stopped_is_fetched_first(world: World):
+    stopped = world.accepted()
+    _ready(world, 10)
+    world.amazon.cancel(stopped)
+    world.hear()
+    world.drain()
+    world.absorb()
+    world.ports.asked.clear()
+    world.fetch()
+    assert stopped in [order_id for order_id, _ in world.ports.asked[:4]]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +298,7 @@ def test_a_quota_that_has_run_out_makes_all_wait_until_it_is_back(world: World):
     [
         (AmazonBadRequest("getOrder answered 400", operation="getOrder", status=400), 1),
         (AmazonNotFound("getOrder answered 404", operation="getOrder", status=404), 3),
+        (AmazonProtocolError("getOrder answered 200: not JSON", operation="getOrder", status=200), 4),
         (UNAVAILABLE, 15),
         (ValueError("a defect, with a street in it: 7 Nightingale Row"), 4),
     ],
@@ -218,22 +309,20 @@ def test_a_bad_order_is_parked_after_its_tries_and_the_others_go_on(world: World
     world.absorb()
     world.faults.fail("get_order", error, bad, times=100)
     for _ in range(looks):
-        assert world.one("pipeline.orders", bad).parked_at is None
+        assert _fetch_job(world, bad).parked_at is None
         world.fetch()
         world.make_due()
-    assert world.one("pipeline.orders", bad).parked_at is not None
+    assert _fetch_job(world, bad).parked_at is not None
     assert [order_id for order_id, _ in world.ports.asked].count(bad) == looks
     assert {world.status(order_id) for order_id in others} == {"UNSHIPPED"}
-    assert "replay_parked" in world.alerts()["order.parked"].what_to_do
     assert "Nightingale" not in world.everything_stored()
-    # Something new about it is another chance, and a success closes the alert.
+    # Something new about it is another chance.
     world.faults.clear()
     world.amazon.notify(bad)
     world.amazon.request_cancellation(bad)
     world.hear()
     _look(world)
-    assert world.one("pipeline.orders", bad).parked_at is None
-    assert "order.parked" not in world.alerts()
+    assert world.job(Queue.FETCH, bad) is None
 
 
 def test_an_order_with_a_blank_address_is_rechecked_and_not_pushed(world: World):
@@ -243,8 +332,7 @@ def test_an_order_with_a_blank_address_is_rechecked_and_not_pushed(world: World)
     world.sync()
     assert world.state(order_id) == "held"
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["no_address"]
-    due = world.one("pipeline.orders", order_id).fetch_due_at
-    assert timedelta(seconds=20) < due - world.database.now() < timedelta(minutes=1)
+    assert timedelta(seconds=20) < world.due_in(order_id) < timedelta(minutes=1)
     world.make_due()
     world.sync()
     assert world.calls(order_id) == {}
@@ -262,8 +350,7 @@ def test_a_long_pending_order_is_rechecked_for_its_address_within_a_minute(world
     world.amazon.change_status(order_id, "UNSHIPPED")
     world.hear()
     _look(world)
-    due = world.one("pipeline.orders", order_id).fetch_due_at
-    assert due - world.database.now() < timedelta(minutes=2)
+    assert world.due_in(order_id) < timedelta(minutes=2)
 
 
 def test_two_processes_that_hear_of_the_same_new_order_lose_neither_word(world: World):
@@ -303,21 +390,7 @@ def test_a_refusals_text_is_stored_bounded_and_stops_no_other_fetch(world: World
     refused, fetched = world.order(), world.order()
     world.faults.fail("get_order", AmazonBadRequest(said, operation="getOrder", status=400), refused)
     _look(world)
-    assert len(world.one("pipeline.orders", refused).park_reason) <= LONGEST_ERROR
+    job = _fetch_job(world, refused)
+    assert job.parked_at is not None
+    assert 0 < len(job.last_error or "") <= LONGEST_ERROR
     assert world.status(fetched) == "UNSHIPPED"
-
-
-def test_a_failure_that_cannot_be_stored_stops_no_other_fetch(world: World, monkeypatch: pytest.MonkeyPatch):
-    refused, fetched = world.order(), world.order()
-    world.faults.fail("get_order", AmazonBadRequest("no", operation="getOrder", status=400), refused)
-
-    def cannot(*_: object) -> None:
-        raise UnicodeEncodeError("utf-8", "7 Nightingale Row", 0, 1, "surrogates not allowed")
-
-    monkeypatch.setattr("orders_pipeline.intake.fetch._failed", cannot)
-    _look(world)
-    assert world.status(fetched) == "UNSHIPPED"
-    noted = world.one("pipeline.orders", refused)
-    assert "a defect of this program: UnicodeEncodeError" in noted.fetch_error
-    assert "Nightingale" not in noted.fetch_error
-    assert noted.fetch_due_at is not None

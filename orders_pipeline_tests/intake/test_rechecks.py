@@ -8,6 +8,7 @@ import pytest
 
 from orders_pipeline.intake.rechecks import RECHECK_DELAYS
 from orders_pipeline.operations.replay import recover_order
+from orders_pipeline.work.jobs import Queue
 from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
@@ -81,7 +82,7 @@ def test_an_answer_older_than_its_event_is_rechecked_before_any_push(world: Worl
     order_id = world.order(hear=False)
     announce(world, order_id, "Unshipped", datetime.now(UTC) + timedelta(seconds=90))
     world.sync()
-    due = world.one("pipeline.orders", order_id).fetch_due_at - world.database.now()
+    due = world.due_in(order_id)
     assert timedelta(seconds=50) < due < timedelta(minutes=2)
     assert world.calls(order_id) == {}
     # The change shows at last: the buyer had asked to cancel.
@@ -89,7 +90,7 @@ def test_an_answer_older_than_its_event_is_rechecked_before_any_push(world: Worl
     world.amazon.orders[order_id].last_updated += timedelta(seconds=90)
     _later(world, 1)
     assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["buyer_asks_to_cancel"]
-    assert world.one("pipeline.orders", order_id).fetch_due_at is None
+    assert world.job(Queue.FETCH, order_id) is None
 
 
 def test_a_change_that_amazon_never_shows_is_an_alert_and_holds_nothing(world: World):

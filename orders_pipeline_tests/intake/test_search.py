@@ -42,7 +42,7 @@ def test_every_order_becomes_an_event_once_and_a_day_can_be_read_again(world: Wo
     first, again = _search(world, window), _search(world, window)
     assert (first.pages, first.orders_seen, first.events_new, first.finished) == (3, 5, 5, True)
     assert (again.pages, again.orders_seen, again.events_new, again.finished) == (3, 5, 0, True)
-    assert world.absorb().to_fetch == 5
+    assert world.absorb().outcomes == {"fetch": 5}
 
 
 def test_a_search_goes_on_after_the_quota_ran_out_with_the_first_pages_parameters(world: World, window: SearchWindow):

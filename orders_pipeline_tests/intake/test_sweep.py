@@ -59,7 +59,7 @@ def test_a_partial_cancellation_found_by_a_sweep_reduces_the_push_or_alerts(worl
         world.amazon.orders[order_id].items[0].quantity = 1
         world.amazon.change_status(order_id, "UNSHIPPED", notify=False)
     # Nothing else would ask for it before the sweep does.
-    world.sql("update pipeline.orders set fetch_due_at = null")
+    world.sql("delete from pipeline.jobs where queue = 'fetch'")
     world.clock.advance(timedelta(hours=2))
     assert _sweep(world).missed == 2
     world.sync()

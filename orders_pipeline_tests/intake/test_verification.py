@@ -40,7 +40,7 @@ def test_an_unverified_order_is_held_until_it_is_approved(world: World):
     assert world.state(order_id) == "accepted"
     assert world.alerts() == {}
     asked = len(world.ports.verifications_asked)
-    world.sql("update pipeline.orders set fetch_due_at = clock_timestamp()")
+    world.request_fetch(order_id)
     world.sync()
     assert len(world.ports.verifications_asked) == asked
 
@@ -143,8 +143,9 @@ def test_an_approval_that_cannot_be_looked_at_again_holds_the_order_visibly(worl
 
 
 def test_what_the_warehouse_has_is_not_looked_at_again(world: World):
-    _regulated(world, "Approved")
-    world.sql("update pipeline.orders set verified_at = verified_at - interval '61 minutes', fetch_due_at = now()")
+    order_id = _regulated(world, "Approved")
+    world.sql("update pipeline.orders set verified_at = verified_at - interval '61 minutes'")
+    world.request_fetch(order_id)
     world.sync()
     assert len(world.ports.verifications_asked) == 1
 

@@ -90,13 +90,13 @@ def test_a_parked_order_is_given_another_chance_by_name_and_by_reason(
         with database.begin() as connection:
             for order_id, reason in zip(ids, ("AmazonNotFound", "a defect", "a defect"), strict=True):
                 connection.execute(
-                    text("update pipeline.orders set parked_at = now(), park_reason = :reason where order_id = :id"),
+                    text("update pipeline.jobs set parked_at = now(), last_error = :reason where subject = :id"),
                     {"reason": reason, "id": order_id},
                 )
 
     def parked() -> set[str]:
         with database.begin() as connection:
-            found = connection.execute(text("select order_id from pipeline.orders where parked_at is not null"))
+            found = connection.execute(text("select subject from pipeline.jobs where parked_at is not null"))
             return set(found.scalars())
 
     for arguments, left in (([ids[1]], {ids[0], ids[2]}), (["--reason", "notfound"], {*ids[1:]}), ([], set[str]())):

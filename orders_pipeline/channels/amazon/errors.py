@@ -2,14 +2,8 @@
 
 Never a body: it could hold a buyer's data.
 
-| error | retried by the transport | what the caller does |
-| --- | --- | --- |
-| LimitNotBefore | no: quota or breaker; nothing was sent | asks again at `not_before` |
-| AmazonThrottled, AmazonUnavailable | yes, until the deadline | tries later, with backoff |
-| AmazonBadRequest, AmazonNotFound | never | parks the order |
-| AmazonPageTokenInvalid | never | begins the search again |
-| AmazonAuthError and below | once, with a fresh token | stops this seller, alerts |
-| AmazonProtocolError | never | parks the order |
+What a caller does about each is in failures.py; the transport retries AmazonThrottled and AmazonUnavailable until its
+deadline, and an AmazonAuthError once, with a fresh token.
 """
 
 from __future__ import annotations
