@@ -138,11 +138,12 @@ def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
         assert sign in done.stdout + done.stderr
 
 
-def test_make_docs_writes_the_page_that_is_there(tmp_path: Path):
+def test_make_docs_writes_the_pages_that_are_there(tmp_path: Path):
     (tmp_path / "docs").mkdir()
     assert _make("docs", cwd=tmp_path).returncode == 0
-    written, kept = tmp_path / "docs" / "order-states.md", ROOT / "docs" / "order-states.md"
-    assert written.read_text("utf-8") == kept.read_text("utf-8")
+    for name in ("order-states.md", "failures.md"):
+        written, kept = tmp_path / "docs" / name, ROOT / "docs" / name
+        assert written.read_text("utf-8") == kept.read_text("utf-8")
 
 
 @pytest.fixture

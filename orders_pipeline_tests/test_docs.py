@@ -17,6 +17,7 @@ from orders_pipeline.defs import privacy_checks
 from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import as_markdown
+from orders_pipeline.operations import failures_page
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy.audit_export import copies as audit_copies
 from orders_pipeline.privacy.checks import held_values
@@ -86,6 +87,10 @@ def _definitions() -> dict[str, set[str]]:
 
 def test_the_page_of_states_is_the_machine():
     assert (ROOT / "docs" / "order-states.md").read_text(encoding="utf-8") == as_markdown(), "run `make docs`"
+
+
+def test_the_page_of_failures_is_what_the_queues_do():
+    assert (ROOT / "docs" / "failures.md").read_text(encoding="utf-8") == failures_page.as_markdown(), "run `make docs`"
 
 
 def test_the_runbook_says_what_ends_every_hold():

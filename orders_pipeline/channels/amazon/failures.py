@@ -8,7 +8,6 @@ from orders_pipeline.channels.amazon.auth.login import OPERATION as LOGIN
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
     AmazonBadRequest,
-    AmazonClientInvalid,
     AmazonError,
     AmazonNotFound,
     AmazonProtocolError,
@@ -54,7 +53,6 @@ READ_FAILURES = FailureTable(
             when="of Login with Amazon",
             applies=_is_login,
         ),
-        FailureRule(AmazonClientInvalid, Does.REFUSED_WHOLE, "the client id or every secret is wrong"),
         FailureRule(AmazonRevoked, Does.REFUSED_WHOLE, "the token itself is refused: the seller took it back"),
         FailureRule(AmazonTokenExpired, Does.REFUSED_WHOLE, "the token itself is refused, whatever it is used for"),
         FailureRule(

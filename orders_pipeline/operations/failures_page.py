@@ -1,0 +1,23 @@
+"""docs/failures.md: what each queue does about each failure of the other side, written from the tables that decide."""
+
+from __future__ import annotations
+
+from orders_pipeline.channels.amazon.failures import READ_FAILURES
+from orders_pipeline.work.failures import FailureTable
+
+# A port's table, in the order of the page.
+TABLES: tuple[FailureTable, ...] = (READ_FAILURES,)
+
+_TOP = """# Failures
+
+What the work queue does when the other side refuses, fails or is away. This page is generated from the tables that the
+program itself asks (`make docs`); the first row that fits counts.
+
+"Everything waits" is a pause of the whole dependency: five seconds at first, twice as long each time, five minutes at
+most. Then one job tries; the first success lets everything go on. No job counts an attempt while everything waits.
+"""
+
+
+def as_markdown() -> str:
+    """The page."""
+    return "\n".join([_TOP, *(table.as_markdown() for table in TABLES)])
