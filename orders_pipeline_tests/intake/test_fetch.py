@@ -254,7 +254,7 @@ def test_a_role_that_is_missing_pauses_the_account_and_no_order_pays_for_it(worl
         world.fetch()
     assert timedelta(minutes=4) < _pause(world) <= timedelta(minutes=5), "doubled, up to five minutes"
     assert len(world.ports.asked) == asked + 10, "one order at a time tries whether it is mended"
-    jobs = world.rows("pipeline.jobs", "subject, attempts, parked_at")
+    jobs = world.rows("pipeline.jobs", "subject, attempts, parked_at", "queue = 'fetch'")
     assert len(jobs) == len(orders)
     assert sum(job.attempts for job in jobs) <= 1
     assert {job.parked_at for job in jobs} == {None}
@@ -272,7 +272,7 @@ def test_a_quota_that_has_run_out_makes_all_wait_until_it_is_back(world: World):
     limit = LimitNotBefore("no token", operation="getOrder", not_before=back)
     world.faults.fail("get_order", limit, times=100)
     assert world.fetch().not_before == back
-    assert {row.attempts for row in world.rows("pipeline.jobs", "subject, attempts")} == {0}
+    assert {row.attempts for row in world.rows("pipeline.jobs", "subject, attempts", "queue = 'fetch'")} == {0}
     asked = len(world.ports.asked)
     _ready(world, 1)
     with world.database.transaction(SELLER) as tx:

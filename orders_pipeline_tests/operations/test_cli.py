@@ -88,7 +88,7 @@ def test_an_order_that_a_person_names_is_made_due(
     point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     assert CliRunner().invoke(main, ["recover", "111-0000000-0000001"]).exit_code == 0
     with database.begin() as connection:
-        due = connection.execute(text("select subject from pipeline.jobs where due_at <= clock_timestamp()"))
+        due = connection.execute(text("select subject from pipeline.jobs where queue = 'fetch'"))
         assert due.scalars().all() == ["111-0000000-0000001"]
 
 

@@ -90,7 +90,10 @@ def test_a_parked_order_is_given_another_chance_by_name_and_by_reason(
         with database.begin() as connection:
             for order_id, reason in zip(ids, ("AmazonNotFound", "a defect", "a defect"), strict=True):
                 connection.execute(
-                    text("update pipeline.jobs set parked_at = now(), last_error = :reason where subject = :id"),
+                    text(
+                        "update pipeline.jobs set parked_at = now(), last_error = :reason "
+                        "where subject = :id and queue = 'fetch'"
+                    ),
                     {"reason": reason, "id": order_id},
                 )
 
