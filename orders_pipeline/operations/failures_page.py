@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
+from orders_pipeline.wms.failures import WAREHOUSE_FAILURES
 from orders_pipeline.work.failures import FailureTable
 
 # A port's table, in the order of the page.
-TABLES: tuple[FailureTable, ...] = (READ_FAILURES,)
+TABLES: tuple[FailureTable, ...] = (READ_FAILURES, WAREHOUSE_FAILURES)
 
 _TOP = """# Failures
 
