@@ -209,7 +209,7 @@ class World:
             self.sync()
             self.confirm_and_verify()
             self.make_due()
-            after = (self.rows("pipeline.fulfillment_queue", "order_id, state"), self._packages(), self._statuses())
+            after = (self.rows("pipeline.fulfillment_orders", "order_id, state"), self._packages(), self._statuses())
             if after == before and not self.notified:
                 return
             before = after
@@ -251,7 +251,7 @@ class World:
             ).one()
 
     def state(self, order_id: str) -> str:
-        return self.one("pipeline.fulfillment_queue", order_id).state
+        return self.one("pipeline.fulfillment_orders", order_id).state
 
     def status(self, order_id: str) -> str:
         return self.one("pipeline.orders", order_id).status

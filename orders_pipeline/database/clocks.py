@@ -37,7 +37,7 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
         "delivered_at": _NULL,
         "seen_on_its_way_at": _NULL,
     },
-    "pipeline.fulfillment_queue": {"changed_at": _NOW},
+    "pipeline.fulfillment_orders": {"changed_at": _NOW},
     "pipeline.shipment_confirmations": {"reported_at": _NOW},
     # Erased in the future is not erased: the warehouse is asked again.
     "pipeline.wms_orders": {

@@ -14,7 +14,7 @@ from sqlalchemy import Table
 
 from orders_pipeline.audit.tables import audit_entries
 from orders_pipeline.defs.columns import column_schema
-from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
+from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.orders.tables import order_events, orders
 from orders_pipeline.shipments.tables import shipment_confirmations, wms_shipments
 from orders_pipeline.vault.tables import vault_records
@@ -48,7 +48,7 @@ POLICIES: Mapping[str, Policy] = {
     "shipping_details": Policy(
         "orders", owners=(OPERATIONS, COMPLIANCE), tags={"pii": "encrypted"}, table=vault_records
     ),
-    "fulfillment_queue": Policy("fulfillment", table=fulfillment_queue),
+    "fulfillment_queue": Policy("fulfillment", table=fulfillment_orders),
     "wms_orders": Policy("fulfillment", table=wms_orders),
     "wms_shipments": Policy("shipments", table=wms_shipments),
     "shipment_confirmations": Policy("shipments", table=shipment_confirmations),

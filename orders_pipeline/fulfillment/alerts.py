@@ -19,7 +19,7 @@ select q.order_id as subject, q.order_id, coalesce(w.answer_code, w.answer) as c
     else
       'Correct what the warehouse refuses (address, SKU), then run the job replay_parked; or cancel it at Amazon.'
   end as advice
-from pipeline.fulfillment_queue q join pipeline.wms_orders w using (account_id, order_id)
+from pipeline.fulfillment_orders q join pipeline.wms_orders w using (account_id, order_id)
 where q.account_id = :account_id and q.state = 'refused' and w.answer in ('refused', 'conflict', 'shipped', 'cancelled')
 order by q.ship_by, q.order_id
 """
@@ -36,7 +36,7 @@ TOO_LATE = AlertKind(
     name="order.too_late",
     severity="error",
     query=text(
-        "select order_id as subject, order_id from pipeline.fulfillment_queue "
+        "select order_id as subject, order_id from pipeline.fulfillment_orders "
         "where account_id = :account_id and state = 'too_late' order by order_id"
     ),
     message="Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",

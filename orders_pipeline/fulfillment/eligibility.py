@@ -28,7 +28,7 @@ UNKNOWN_STATUS = "unknown_status"
 UNKNOWN_FULFILLER = "unknown_fulfiller"
 UNKNOWN_MARKETPLACE = "unknown_marketplace"
 MARKETPLACE_NOT_CONFIGURED = "marketplace_not_configured"
-CANCELLATION_ANNOUNCED = "cancellation_told"
+CANCELLATION_ANNOUNCED = "cancellation_announced"
 
 # A person may ship in spite of these. The others are not a matter of judgement: without an address nothing can be sent,
 # and what Amazon ships or hands over itself is not the warehouse's.

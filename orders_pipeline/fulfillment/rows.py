@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
-from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
+from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import withdraw
@@ -39,8 +39,8 @@ class FulfillmentRow:
 def lock_fulfillment_order(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
     """Lock one entry until the transaction ends: every change of a state goes through this."""
     row = tx.execute(
-        select(fulfillment_queue)
-        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
+        select(fulfillment_orders)
+        .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)
         .with_for_update()
     ).one_or_none()
     return None if row is None else _entry(row)
@@ -50,7 +50,7 @@ def insert_fulfillment_order(
     tx: AccountTransaction, *, order_id: str, state: str, reasons: Sequence[str], ship_by: datetime | None
 ) -> None:
     tx.execute(
-        insert(fulfillment_queue)
+        insert(fulfillment_orders)
         .values(account_id=tx.account_id, order_id=order_id, state=state, hold_reasons=list(reasons), ship_by=ship_by)
         .on_conflict_do_nothing()
     )
@@ -59,8 +59,8 @@ def insert_fulfillment_order(
 def update_fulfillment_order(tx: AccountTransaction, *, order_id: str, **values: object) -> None:
     """Set columns of an entry whose lock this transaction holds; `changed_at` is the database's now."""
     tx.execute(
-        update(fulfillment_queue)
-        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
+        update(fulfillment_orders)
+        .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)
         .values(changed_at=func.clock_timestamp(), **values)
     )
 
@@ -68,8 +68,8 @@ def update_fulfillment_order(tx: AccountTransaction, *, order_id: str, **values:
 def set_ship_by(tx: AccountTransaction, *, order_id: str, ship_by: datetime | None) -> None:
     """The deadline may move (Amazon extends it); the queue is worked by it."""
     tx.execute(
-        update(fulfillment_queue)
-        .where(fulfillment_queue.c.account_id == tx.account_id, fulfillment_queue.c.order_id == order_id)
+        update(fulfillment_orders)
+        .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)
         .values(ship_by=ship_by)
     )
 
@@ -159,7 +159,7 @@ def queue_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
             text(
                 "select state, count(*) as orders, min(ship_by) as next_ship_by, "
                 "extract(epoch from clock_timestamp() - min(changed_at)) as oldest_change_seconds "
-                "from pipeline.fulfillment_queue where account_id = :account_id group by state order by state"
+                "from pipeline.fulfillment_orders where account_id = :account_id group by state order by state"
             ),
             {"account_id": tx.account_id},
         )
@@ -170,17 +170,17 @@ def held_orders(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
     """(order_id, state, hold_reasons, ship_by, changed_at) of orders that wait for something, nearest ship-by first."""
     statement = (
         select(
-            fulfillment_queue.c.order_id,
-            fulfillment_queue.c.state,
-            fulfillment_queue.c.hold_reasons,
-            fulfillment_queue.c.ship_by,
-            fulfillment_queue.c.changed_at,
+            fulfillment_orders.c.order_id,
+            fulfillment_orders.c.state,
+            fulfillment_orders.c.hold_reasons,
+            fulfillment_orders.c.ship_by,
+            fulfillment_orders.c.changed_at,
         )
         .where(
-            fulfillment_queue.c.account_id == tx.account_id,
-            fulfillment_queue.c.state.in_(_WAITS_FOR_SOMETHING),
+            fulfillment_orders.c.account_id == tx.account_id,
+            fulfillment_orders.c.state.in_(_WAITS_FOR_SOMETHING),
         )
-        .order_by(fulfillment_queue.c.ship_by.asc().nulls_last())
+        .order_by(fulfillment_orders.c.ship_by.asc().nulls_last())
         .limit(limit)
     )
     return list(tx.execute(statement))

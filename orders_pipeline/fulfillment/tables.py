@@ -7,8 +7,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from orders_pipeline.database.metadata import metadata, time_column, time_now_column
 
-fulfillment_queue = Table(
-    "fulfillment_queue",
+fulfillment_orders = Table(
+    "fulfillment_orders",
     metadata,
     Column("account_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
@@ -17,9 +17,9 @@ fulfillment_queue = Table(
     time_column("ship_by"),
     time_now_column("entered_at"),
     time_now_column("changed_at"),
-    Index("ix_fulfillment_queue_state", "account_id", "state"),
+    Index("ix_fulfillment_orders_state", "account_id", "state"),
     Index(
-        "ix_fulfillment_queue_no_marketplace",
+        "ix_fulfillment_orders_no_marketplace",
         "account_id",
         "order_id",
         postgresql_where=text(

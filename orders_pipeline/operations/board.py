@@ -83,7 +83,7 @@ def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequen
             text(
                 "select o.status, coalesce(q.state, '-') as state, count(*) as orders, min(o.ship_by) as next_ship_by, "
                 "extract(epoch from clock_timestamp() - min(o.first_seen_at)) as oldest_seconds "
-                "from pipeline.orders o left join pipeline.fulfillment_queue q using (account_id, order_id) "
+                "from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id) "
                 "where o.account_id = :account_id and o.fulfilled_by = :fulfilled_by "
                 "group by o.status, coalesce(q.state, '-') order by orders desc"
             ),

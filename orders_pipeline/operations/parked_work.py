@@ -20,7 +20,7 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
             "union all select queue, subject, last_error, parked_at from pipeline.jobs "
             "where account_id = :account_id and queue in ('decide', 'push') and parked_at is not null "
             "union all select 'push', order_id, coalesce(w.answer_code, w.answer, q.state), q.changed_at "
-            "from pipeline.fulfillment_queue q left join pipeline.wms_orders w using (account_id, order_id) "
+            "from pipeline.fulfillment_orders q left join pipeline.wms_orders w using (account_id, order_id) "
             "where account_id = :account_id and q.state = 'refused' "
             "union all select 'confirm', order_id, coalesce(last_error, state), changed_at "
             "from pipeline.shipment_confirmations "

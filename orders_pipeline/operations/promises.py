@@ -63,7 +63,7 @@ def eligible_not_queued(tx: AccountTransaction) -> int:
     return _count(
         tx,
         f"select count(*) from pipeline.orders o where o.account_id = :account_id and {_ELIGIBLE} and not exists "  # noqa: S608
-        "(select 1 from pipeline.fulfillment_queue q where q.account_id = o.account_id and q.order_id = o.order_id)",
+        "(select 1 from pipeline.fulfillment_orders q where q.account_id = o.account_id and q.order_id = o.order_id)",
     )
 
 
@@ -71,7 +71,7 @@ def cancelled_yet_shipping(tx: AccountTransaction) -> int:
     """Orders that Amazon has cancelled and the queue would still hand to the warehouse."""
     return _count(
         tx,
-        "select count(*) from pipeline.fulfillment_queue q join pipeline.orders o using (account_id, order_id) "  # noqa: S608
+        "select count(*) from pipeline.fulfillment_orders q join pipeline.orders o using (account_id, order_id) "  # noqa: S608
         f"where q.account_id = :account_id and o.status = 'CANCELLED' and {_DECIDED} and q.state = 'queued'",
     )
 

@@ -49,7 +49,7 @@ def note_start(tx: AccountTransaction, start_at: datetime | None) -> AccountStar
         rows = tx.execute(
             text(
                 "select o.order_id, o.ship_by, :reason = any(q.hold_reasons) as waited "
-                "from pipeline.orders o join pipeline.fulfillment_queue q using (account_id, order_id) "
+                "from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id) "
                 "where o.account_id = :account_id and q.state in ('queued', 'held') "
                 "order by o.order_id for update of o"
             ),
@@ -103,7 +103,7 @@ def waiting_for_adoption(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait to be adopted, nearest ship-by first."""
     return tx.execute(
         text(
-            "select o.order_id, o.status, o.purchased_at, o.ship_by from pipeline.fulfillment_queue q "
+            "select o.order_id, o.status, o.purchased_at, o.ship_by from pipeline.fulfillment_orders q "
             "join pipeline.orders o using (account_id, order_id) "
             "where q.account_id = :account_id and q.state = 'held' and :reason = any(q.hold_reasons) "
             "order by o.ship_by nulls last, o.order_id"

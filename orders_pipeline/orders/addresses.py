@@ -20,7 +20,7 @@ def orders_without_address(tx: AccountTransaction, programs: Sequence[str]) -> S
             text(
                 "select o.order_id, o.ship_by, o.address_hidden, "
                 "greatest(o.first_seen_at, o.last_updated_at) as waiting_since "
-                "from pipeline.orders o join pipeline.fulfillment_queue q using (account_id, order_id) "
+                "from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id) "
                 "where o.account_id = :account_id and o.fulfilled_by = 'MERCHANT' "
                 "and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and not o.has_address "
                 "and not o.programs && :programs and q.state = 'held' and 'no_address' = any(q.hold_reasons) "

@@ -34,7 +34,7 @@ def take_in(tx: AccountTransaction, marketplace_ids: Collection[str]) -> int:
     held = tx.execute(
         text(
             "select o.order_id, o.ship_by, true as is_live "
-            "from pipeline.orders o join pipeline.fulfillment_queue q using (account_id, order_id) "
+            "from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id) "
             "where o.account_id = :account_id and 'marketplace_not_configured' = any(q.hold_reasons) "
             "and o.marketplace_id = any(:marketplace_ids) "
             "and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
@@ -65,7 +65,7 @@ def open_by_marketplace(tx: AccountTransaction, marketplace_ids: Collection[str]
             " select marketplace_id from pipeline.orders where account_id = :account_id and other_marketplace "
             " and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and fulfilled_by <> 'AMAZON' "
             " union all "
-            " select o.marketplace_id from pipeline.fulfillment_queue q join pipeline.orders o using "
+            " select o.marketplace_id from pipeline.fulfillment_orders q join pipeline.orders o using "
             " (account_id, order_id) where q.account_id = :account_id and q.state = 'held' "
             " and 'marketplace_not_configured' = any(q.hold_reasons) and not o.marketplace_id = any(:marketplace_ids)"
             ") as found where marketplace_id is not null group by marketplace_id order by marketplace_id"
@@ -79,7 +79,7 @@ def held_without_marketplace(tx: AccountTransaction) -> Sequence[str]:
     return list(
         tx.execute(
             text(
-                "select q.order_id from pipeline.fulfillment_queue q where q.account_id = :account_id "
+                "select q.order_id from pipeline.fulfillment_orders q where q.account_id = :account_id "
                 "and q.state = 'held' and 'unknown_marketplace' = any(q.hold_reasons) order by q.order_id"
             ),
             {"account_id": tx.account_id},

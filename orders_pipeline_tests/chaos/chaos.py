@@ -187,7 +187,7 @@ def _open_calls(installation: Installation) -> dict[str, str]:
     rows = _rows(
         installation,
         ORDERS_DATABASE,
-        "select 'sync_orders', count(*), 'pushes' from pipeline.fulfillment_queue "
+        "select 'sync_orders', count(*), 'pushes' from pipeline.fulfillment_orders "
         "where state = 'pushing' and changed_at > clock_timestamp() - interval '0.4 s' union all "
         "select 'confirm_shipments', count(*), 'confirmations' from pipeline.shipment_confirmations "
         "where state = 'sending' and changed_at > clock_timestamp() - interval '0.3 s'",

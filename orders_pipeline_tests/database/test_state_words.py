@@ -45,8 +45,8 @@ VAULT_KINDS = frozenset({"shipping_details", "parked_message", "fingerprint_key"
 
 # The columns that hold words of ours, and the words.
 DECLARED: dict[str, type[Enum] | frozenset[str]] = {
-    "pipeline.fulfillment_queue.state": FulfillmentState,
-    "pipeline.fulfillment_queue.hold_reasons": HOLD_REASONS,
+    "pipeline.fulfillment_orders.state": FulfillmentState,
+    "pipeline.fulfillment_orders.hold_reasons": HOLD_REASONS,
     "pipeline.orders.waived_holds": eligibility.WAIVABLE,
     "pipeline.shipment_confirmations.state": PackageState,
     "pipeline.shipment_confirmations.edited": Edited,
@@ -203,7 +203,7 @@ def test_every_word_in_sql_and_in_an_indexs_condition_is_one_of_its_columns():
     assert [one[:3] for one in compared if one[3] is not None and one[2] not in one[3]] == []
     checked = {where for where, _, _, allowed in compared if allowed is not None}
     assert len(checked) >= 20, "the pattern finds the queries"
-    assert {"uq_shipment_confirmations_reference", "ix_fulfillment_queue_no_marketplace"} <= checked
+    assert {"uq_shipment_confirmations_reference", "ix_fulfillment_orders_no_marketplace"} <= checked
 
 
 def test_every_word_in_sql_of_a_column_without_a_set_is_one_that_code_writes():

@@ -159,6 +159,7 @@ RENAMED_IN = {
 }
 RENAMED_TABLES = {
     "pipeline.database_grants": "pipeline.database_privileges",
+    "pipeline.fulfillment_queue": "pipeline.fulfillment_orders",
     "vault_keys.unsettled_shreds": "vault_keys.pending_shreds",
 }
 # Columns whose content became rows of `pipeline.jobs`: the tests of pending work look for it there.

@@ -210,7 +210,7 @@ def test_warehouse_erasures_are_retried_between_nights_while_any_is_due(
     assert _ticked(pipeline, "frequent_warehouse_erasures", now) == []
     with database.begin() as connection:
         connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
-        connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
+        connection.execute(text("update pipeline.fulfillment_orders set state = 'cancelled'"))
     sandbox.warehouse.faults.add("html_500", "erase_pii", times=3)
     assert pipeline.run("shred_expired_pii")
     assert not any(order.erased for order in sandbox.warehouse.orders.values())

@@ -163,13 +163,13 @@ def test_a_buyers_request_holds_and_its_withdrawal_releases(world: World):
     world.amazon.request_cancellation(order_id)
     world.hear()
     world.sync()
-    entry = world.one("pipeline.fulfillment_queue", order_id)
+    entry = world.one("pipeline.fulfillment_orders", order_id)
     assert (entry.state, entry.hold_reasons) == ("holding", ["buyer_asks_to_cancel"])
     assert world.warehouse.orders[order_id].status == "held"
     world.amazon.withdraw_cancellation_request(order_id)
     world.hear()
     world.sync()
-    entry = world.one("pipeline.fulfillment_queue", order_id)
+    entry = world.one("pipeline.fulfillment_orders", order_id)
     assert (entry.state, entry.hold_reasons) == ("accepted", [])
     assert world.warehouse.orders[order_id].status == "accepted"
 
@@ -270,6 +270,6 @@ def test_an_answer_locks_the_order_before_its_queue_entry_as_deriving_does(world
             while tx.execute(waiting).scalar_one() == 0 and not syncing.done():
                 tx.execute(text("select pg_stat_clear_snapshot()"))
             # Had the answer taken the entry first, both would now wait for each other.
-            tx.execute(text("select 1 from pipeline.fulfillment_queue for update nowait"))
+            tx.execute(text("select 1 from pipeline.fulfillment_orders for update nowait"))
         syncing.result()
     assert world.state(order_id) == "accepted"

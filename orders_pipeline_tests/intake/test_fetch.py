@@ -331,7 +331,7 @@ def test_an_order_with_a_blank_address_is_rechecked_and_not_pushed(world: World)
     world.hear()
     world.sync()
     assert world.state(order_id) == "held"
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["no_address"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["no_address"]
     assert timedelta(seconds=20) < world.due_in(order_id) < timedelta(minutes=1)
     world.make_due()
     world.sync()

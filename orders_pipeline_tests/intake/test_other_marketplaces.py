@@ -20,7 +20,7 @@ def test_an_order_of_another_marketplace_costs_no_call(world: World):
     ours, theirs = world.order(), world.order(marketplace_id=CANADA)
     world.run_until_idle()
     assert world.state(ours) == "accepted"
-    assert [row.order_id for row in world.rows("pipeline.fulfillment_queue", "order_id, state")] == [ours]
+    assert [row.order_id for row in world.rows("pipeline.fulfillment_orders", "order_id, state")] == [ours]
     assert theirs not in {order_id for order_id, _ in world.ports.asked}
     with world.database.transaction(SELLER) as tx:
         (counted,) = other_marketplace_orders(tx)
@@ -47,7 +47,7 @@ def test_an_order_shown_in_another_marketplace_is_neither_queued_nor_stored(
     order_id = world.order(marketplace_id=CANADA, hear=False)
     announce(world, order_id, "Unshipped", marketplace_id=MARKETPLACE)
     world.sync()
-    assert world.rows("pipeline.fulfillment_queue") == []
+    assert world.rows("pipeline.fulfillment_orders") == []
     assert world.rows("vault.records", where="kind = 'shipping_details'") == []
     assert world.one("pipeline.orders", order_id).other_marketplace
 
@@ -56,7 +56,7 @@ def test_a_forged_message_of_another_marketplace_does_not_hide_an_order_of_ours(
     order_id = world.order(hear=False)
     announce(world, order_id, "Unshipped", marketplace_id="EVERYWHERE")
     world.sync()
-    assert world.rows("pipeline.fulfillment_queue") == []
+    assert world.rows("pipeline.fulfillment_orders") == []
     assert "that Amazon does not have" in world.alerts()["marketplace.not_configured"].message
     world.hear()
     world.sync()
@@ -77,7 +77,7 @@ def test_a_removed_marketplace_stops_only_orders_not_yet_at_the_warehouse(world:
     # Its push is due, and finds that it is not to be pushed any more.
     world.sync()
     world.sync()
-    assert world.one("pipeline.fulfillment_queue", queued).hold_reasons == ["marketplace_not_configured"]
+    assert world.one("pipeline.fulfillment_orders", queued).hold_reasons == ["marketplace_not_configured"]
     world.absorb()
     assert "(US)" in world.alerts()["marketplace.not_configured"].message
     world.amazon.cancel(accepted)
@@ -121,7 +121,7 @@ def test_an_order_without_marketplace_is_held_with_an_alert(world: World):
     order_id = world.order(hear=False)
     announce(world, order_id, "Unshipped")
     world.sync()
-    assert "unknown_marketplace" in world.one("pipeline.fulfillment_queue", order_id).hold_reasons
+    assert "unknown_marketplace" in world.one("pipeline.fulfillment_orders", order_id).hold_reasons
     assert not world.one("pipeline.orders", order_id).has_address, "it is not kept"
     world.absorb()
     assert order_id in world.alerts()["order.no_marketplace"].message

@@ -27,7 +27,7 @@ def test_a_forged_cancellation_stops_the_order_until_amazon_answers(world: World
     world.decide()
     world.push()
     assert world.state(order_id) == "holding", "before Amazon was asked"
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["cancellation_told"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["cancellation_announced"]
     world.sync()
     assert world.state(order_id) == "accepted"
     assert world.warehouse.orders[order_id].status == "accepted"
@@ -89,7 +89,7 @@ def test_an_answer_older_than_its_event_is_rechecked_before_any_push(world: Worl
     world.amazon.request_cancellation(order_id, notify=False)
     world.amazon.orders[order_id].last_updated += timedelta(seconds=90)
     _later(world, 1)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["buyer_asks_to_cancel"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["buyer_asks_to_cancel"]
     assert world.job(Queue.FETCH, order_id) is None
 
 
@@ -114,7 +114,7 @@ def test_an_order_without_fulfiller_is_rechecked_and_then_held(world: World):
     world.sync()
     assert "order.no_fulfiller" not in world.alerts()
     _later(world)
-    assert "unknown_fulfiller" in world.one("pipeline.fulfillment_queue", order_id).hold_reasons
+    assert "unknown_fulfiller" in world.one("pipeline.fulfillment_orders", order_id).hold_reasons
     assert "recover_order" in world.alerts()["order.no_fulfiller"].what_to_do
     asked = len(world.ports.asked)
     _later(world)
@@ -155,7 +155,7 @@ def test_a_person_recovers_an_order_that_was_given_up_here_and_lives_at_amazon(w
     world.hear()
     world.sync()
     world.sql(
-        "insert into pipeline.fulfillment_queue (account_id, order_id, state) "
+        "insert into pipeline.fulfillment_orders (account_id, order_id, state) "
         "select account_id, order_id, 'cancelled' from pipeline.orders"
     )
     world.ports.alter = None

@@ -33,7 +33,7 @@ def _later(world: World) -> None:
 
 def test_an_unverified_order_is_held_until_it_is_approved(world: World):
     order_id = _regulated(world, "Pending", merchant_reviews=True)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["regulated"]
     assert "your review" in world.alerts()["order.verification"].message
     world.amazon.orders[order_id].verification = "Approved"
     _later(world)
@@ -48,7 +48,7 @@ def test_an_unverified_order_is_held_until_it_is_approved(world: World):
 @pytest.mark.parametrize("verification", ["Rejected", "Expired", "Cancelled", "SomethingNew"])
 def test_what_was_not_approved_is_held_and_a_person_is_told(world: World, verification: str):
     order_id = _regulated(world, verification)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["regulated"]
     assert world.alerts()["order.verification"].severity == "error"
     world.amazon.cancel(order_id)
     world.hear()
@@ -66,7 +66,7 @@ def test_orders_without_such_a_sku_cost_no_call(world: World):
 
 def test_a_dosage_label_is_a_persons_work(world: World):
     order_id = _regulated(world, "Approved", dosage_label=True)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["dosage_label"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["dosage_label"]
     assert "dosage label" in world.alerts()["order.verification"].message
     _waive(world, order_id, ["dosage_label"])
     world.sync()
@@ -91,7 +91,7 @@ def test_a_decision_that_is_taken_back_has_amazon_asked_again(world: World):
     _waive(world, order_id, [])
     world.amazon.orders[order_id].verification = "Approved"
     world.sync()
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["buyer_asks_to_cancel"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["buyer_asks_to_cancel"]
 
 
 def test_the_alert_about_the_role_ends_when_no_order_waits_for_a_verification(world: World):
@@ -115,7 +115,7 @@ def _approved_and_waiting(world: World) -> str:
     world.amazon.withhold_address(order_id, 3600)
     world.hear()
     world.sync()
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["no_address"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["no_address"]
     return order_id
 
 
@@ -127,7 +127,7 @@ def test_an_approval_that_is_older_than_an_hour_is_looked_at_again_before_the_pu
     world.amazon.orders[order_id].verification = "Expired"
     world.clock.advance(timedelta(hours=2))
     _later(world)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["regulated"]
     assert world.alerts()["order.verification"].severity == "error"
 
 
@@ -137,7 +137,7 @@ def test_an_approval_that_cannot_be_looked_at_again_holds_the_order_visibly(worl
     world.faults.fail("get_verification", AmazonUnavailable("503", operation="getOrderRegulatedInfo", status=503))
     world.clock.advance(timedelta(hours=2))
     _later(world)
-    assert world.one("pipeline.fulfillment_queue", order_id).hold_reasons == ["regulated"]
+    assert world.one("pipeline.fulfillment_orders", order_id).hold_reasons == ["regulated"]
     _later(world)
     assert world.state(order_id) == "accepted"
 

@@ -24,7 +24,7 @@ def _start(world: World, start_at: datetime | None = None, *, first: datetime | 
 
 
 def _reasons(world: World, order_id: str) -> list[str]:
-    return list(world.one("pipeline.fulfillment_queue", order_id).hold_reasons)
+    return list(world.one("pipeline.fulfillment_orders", order_id).hold_reasons)
 
 
 def _adopt(world: World, *order_ids: str, everything: bool = False) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def test_a_schema_of_another_release_is_met_with_what_to_run(
     assert "migrate --only after" in run("migrate", "--only", "before", revision=before_head)
     # A process that runs on a schema that has gone on without it.
     with database.begin() as connection:
-        connection.execute(text("alter table pipeline.fulfillment_queue rename to renamed"))
+        connection.execute(text("alter table pipeline.fulfillment_orders rename to renamed"))
     assert "`orders-pipeline doctor` says what to run" in run("replay", revision=before_head)
 
 

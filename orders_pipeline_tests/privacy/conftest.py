@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
-from orders_pipeline.fulfillment.tables import fulfillment_queue, wms_orders
+from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.shipments.tables import shipment_confirmations
 from orders_pipeline.vault.access import Vault
@@ -124,7 +124,7 @@ def put_order(database: Database, vault: Vault) -> PutOrder:
                 )
             )  # fmt: skip
             if queue is not None:
-                connection.execute(insert(fulfillment_queue).values(account_id=SELLER, order_id=order_id, state=queue))
+                connection.execute(insert(fulfillment_orders).values(account_id=SELLER, order_id=order_id, state=queue))
             if package is not None:
                 connection.execute(
                     insert(shipment_confirmations).values(

@@ -55,12 +55,12 @@ def test_an_event_that_the_database_refuses_is_alerted_and_retried_alone(world: 
 
 def test_a_decision_that_the_store_refuses_is_told_and_the_other_orders_are_decided(world: World):
     hostile, plain = world.order(), world.order()
-    _refuse(world, "fulfillment_queue", hostile)
+    _refuse(world, "fulfillment_orders", hostile)
     world.sync()
     assert world.state(plain) == "accepted"
     with world.database.transaction(SELLER) as tx:
         assert [(job.order_id, job.attempts) for job in parked(tx, queue=Queue.DECIDE)] == [(hostile, 1)]
-        _allow(world, "fulfillment_queue")
+        _allow(world, "fulfillment_orders")
         unpark(tx)
     world.sync()
     assert world.state(hostile) == "accepted"

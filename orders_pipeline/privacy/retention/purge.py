@@ -11,7 +11,7 @@ from orders_pipeline.orders.erasures import NOT_ERASED
 from orders_pipeline.work.queue import withdraw_orders
 
 # Everything that is kept of an order, the order itself last; its items go with it.
-OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_queue", "order_events", "orders")
+OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_orders", "order_events", "orders")
 # What goes by its own age, whether or not its order is known here; and which time tells it.
 BY_AGE = {
     "order_events": "received_at",

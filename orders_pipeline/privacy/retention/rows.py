@@ -105,7 +105,7 @@ left join lateral (select * from pipeline.wms_orders x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) w on true
 left join lateral (select * from pipeline.orders x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) o on true
-left join lateral (select * from pipeline.fulfillment_queue x
+left join lateral (select * from pipeline.fulfillment_orders x
   where x.account_id = :account_id and x.order_id = page.order_id limit 1) q on true
 left join lateral (select x.subject from pipeline.jobs x where x.account_id = :account_id
   and x.queue = '{Queue.ERASE}' and x.subject = page.order_id and x.parked_at is null limit 1) e on true

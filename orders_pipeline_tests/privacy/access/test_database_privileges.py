@@ -220,7 +220,7 @@ def test_the_nightly_job_and_doctor_work_under_each_documented_login(
             pipeline.tick("drain_notifications_sensor")
             with database.begin() as connection:
                 connection.execute(text("update pipeline.orders set status = 'CANCELLED'"))
-                connection.execute(text("update pipeline.fulfillment_queue set state = 'cancelled'"))
+                connection.execute(text("update pipeline.fulfillment_orders set state = 'cancelled'"))
             write_days_ago(database, AuditLog(database), 800, "111-1")
             point_environment_at(sandbox, as_login, tmp_path, monkeypatch, DAGSTER_POSTGRES_URL=database_url)
             nightly = Pipeline(instance)

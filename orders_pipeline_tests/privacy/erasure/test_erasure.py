@@ -111,7 +111,7 @@ def test_erasing_a_seller_erases_its_past_orders_only(
     assert one(database, "select count(*) from pipeline.orders where not has_address") == 6
     assert one(database, "select count(*) from pipeline.jobs where queue = 'decide'") == 6
     decide_orders(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
-    assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_queue") == "cancelled"
+    assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_orders") == "cancelled"
     gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'erase'"
     assert one(database, gave_up) == 6
     assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
@@ -158,7 +158,7 @@ def test_a_request_whose_process_died_is_carried_out_whole_by_the_retention(
     totals = apply_retention(database, vault, warehouse, account_id=SELLER, complete_shreds=False)
     assert totals.erasures_finished == 1
     decide_orders(database, vault.audit, account_id=SELLER, marketplace_ids=(MARKETPLACE,))
-    states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_queue"
+    states = "select string_agg(order_id || ' ' || state, ', ' order by order_id) from pipeline.fulfillment_orders"
     if order_id is None:
         assert one(database, "select count(*) from vault.records where kind <> 'fingerprint_key'") == 0
         assert one(database, "select count(*) from vault.amazon_tokens") == 0

@@ -333,7 +333,7 @@ def test_an_order_is_purged_after_eighteen_months_and_after_its_pii(
     jobs = "select string_agg(queue || ' ' || subject, ', ' order by queue, subject) from pipeline.jobs"
     assert one(database, jobs) == "erase old-at-warehouse, fetch older"
     with database.begin() as connection:
-        for table in ("orders", "fulfillment_queue", "wms_orders", "shipment_confirmations"):
+        for table in ("orders", "fulfillment_orders", "wms_orders", "shipment_confirmations"):
             ids = connection.execute(text(f"select order_id from pipeline.{table}")).scalars().all()
             assert "old" not in ids
     assert one(database, "select string_agg(order_id, ',' order by order_id) from pipeline.orders") == (

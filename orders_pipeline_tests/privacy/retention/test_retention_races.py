@@ -219,7 +219,7 @@ def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
     with database.transaction(SELLER) as tx:
         begin_push(tx, order_id="r", content_hash="y")
         record_answer(tx, order_id="r", answer="accepted", accepted=True)
-    sql(database, "update pipeline.fulfillment_queue set state = 'accepted'")
+    sql(database, "update pipeline.fulfillment_orders set state = 'accepted'")
     warehouse.answers.clear()
     apply_retention(database, vault, warehouse, account_id=SELLER)
     assert warehouse.erased == []

@@ -33,7 +33,7 @@ EVERY_TIME = (
     f"update vault.records set stored_at = {FAR}, first_stored_at = {FAR}, expires_at = {FAR}; "
     f"update pipeline.orders set first_seen_at = {FAR}, purchased_at = {FAR}, ship_by = {FAR}, deliver_by = {FAR}, "
     f"delivered_at = {FAR}, seen_on_its_way_at = {FAR}; "
-    f"update pipeline.fulfillment_queue set changed_at = {FAR}; "
+    f"update pipeline.fulfillment_orders set changed_at = {FAR}; "
     f"update pipeline.shipment_confirmations set shipped_at = {FAR}, reported_at = {FAR}; "
     f"update pipeline.wms_orders set first_attempt_at = {FAR}, sent_at = {FAR}, accepted_at = {FAR}, erased_at = {FAR}"
     "; insert into pipeline.jobs (account_id, queue, subject, due_at, lease_id, leased_until) "
