@@ -64,6 +64,7 @@ chaos: $(READY)
 docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import as_markdown as page; print(page(), end='')" > docs/order-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
+	@$(BIN)/python -c "from orders_pipeline.shipments.states import as_markdown as page; print(page(), end='')" > docs/package-states.md
 
 # The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
 pins:

@@ -192,11 +192,5 @@ class _Struck:
 def _make_everything_due(database: Database) -> None:
     """A test does not wait for a back-off."""
     with database.begin() as connection:
-        for table, column in (
-            ("jobs", "due_at"),
-            ("shipment_confirmations", "action_due_at"),
-        ):
-            connection.execute(
-                text(f"update pipeline.{table} set {column} = clock_timestamp() where {column} > clock_timestamp()")
-            )
+        connection.execute(text("update pipeline.jobs set due_at = clock_timestamp() where due_at > clock_timestamp()"))
         make_jobs_due(connection)

@@ -16,13 +16,14 @@ from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs import privacy_checks
 from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
-from orders_pipeline.fulfillment.states import as_markdown
+from orders_pipeline.fulfillment import states as fulfillment_states
 from orders_pipeline.operations import failures_page
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy.audit_export import copies as audit_copies
 from orders_pipeline.privacy.checks import held_values
 from orders_pipeline.privacy.retention import clock, retention
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
+from orders_pipeline.shipments import states as package_states
 from orders_pipeline_tests.chaos.chaos import main as chaos
 from orders_pipeline_tests.read_source import PACKAGE, ROOT, alert_kinds, environment_variables
 
@@ -85,8 +86,9 @@ def _definitions() -> dict[str, set[str]]:
     }
 
 
-def test_the_page_of_states_is_the_machine():
-    assert (ROOT / "docs" / "order-states.md").read_text(encoding="utf-8") == as_markdown(), "run `make docs`"
+def test_the_pages_of_states_are_the_machines():
+    for name, machine in (("order-states.md", fulfillment_states), ("package-states.md", package_states)):
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == machine.as_markdown(), "run `make docs`"
 
 
 def test_the_page_of_failures_is_what_the_queues_do():

@@ -66,8 +66,8 @@ def test_every_order_of_a_day_ends_where_it_belongs(
             with database.begin() as connection:
                 connection.execute(
                     text(
-                        "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
-                        "where state = 'sent' and action_due_at > clock_timestamp()"
+                        "update pipeline.jobs set due_at = clock_timestamp() "
+                        "where queue = 'verify' and due_at > clock_timestamp()"
                     )
                 )
             verdicts = sandbox.judge.verdicts(sandbox.day.planned)

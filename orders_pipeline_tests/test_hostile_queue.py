@@ -32,8 +32,8 @@ def _is_right(database: Database, sandbox: Sandbox) -> bool:
     with database.begin() as connection:
         connection.execute(
             text(
-                "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
-                "where state = 'sent' and action_due_at > clock_timestamp()"
+                "update pipeline.jobs set due_at = clock_timestamp() "
+                "where queue = 'verify' and due_at > clock_timestamp()"
             )
         )
     right = all(verdict.ok for verdict in sandbox.judge.verdicts(sandbox.day.planned))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.alerts.kinds import NOBODY, AlertKind
 from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.carriers import CarrierTable
@@ -32,8 +32,10 @@ from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.day.people import People
 from orders_pipeline.sandbox.order_factory import OrderFactory
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
-from orders_pipeline.shipments.confirm import Confirming, ConfirmTotals, confirm_due_packages
-from orders_pipeline.shipments.packages import PackageTotals, apply_shipments
+from orders_pipeline.shipments.alerts import ALERTS as PACKAGE_ALERTS
+from orders_pipeline.shipments.confirm import confirm_due_packages
+from orders_pipeline.shipments.confirming import Confirming
+from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault.access import Vault
@@ -177,14 +179,14 @@ class World:
         self.decide()
         return self.push()
 
-    def poll(self) -> PackageTotals:
+    def poll(self) -> Tally:
         poll_shipments(self.wms, self.database, self.vault, account_id=SELLER)
         return apply_shipments(self.database, self.vault.audit, account_id=SELLER)
 
-    def confirm(self) -> ConfirmTotals:
+    def confirm(self) -> Tally:
         return confirm_due_packages(self._confirming())
 
-    def read_back(self) -> ConfirmTotals:
+    def verify(self) -> Tally:
         return verify_due_packages(self._confirming())
 
     def confirm_and_verify(self) -> None:
@@ -192,7 +194,7 @@ class World:
         self.poll()
         self.confirm()
         self.make_due()
-        self.read_back()
+        self.verify()
 
     def sweep(self) -> int:
         """What a search over everything finds."""
@@ -222,8 +224,8 @@ class World:
             "where j.account_id = o.account_id and j.queue = 'fetch' and j.subject = o.order_id"
         )
         self.sql(
-            "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
-            "where action_due_at is not null"
+            # The next verification of an accepted package is due a minute later, at most four.
+            "update pipeline.shipment_confirmations set sent_at = sent_at - interval '1 minute'"
         )
         with self.database.begin() as connection:
             make_jobs_due(connection)
@@ -273,8 +275,9 @@ class World:
         return [job for job in map(job_of, self.rows("pipeline.jobs")) if queue in (None, job.queue)]
 
     def alerts(self, kinds: Sequence[AlertKind] = ()) -> dict[str, AnyRow]:
-        """Open alerts by what they are about: the key's first part. These kinds are evaluated before."""
-        evaluate(self.database, SELLER, kinds)
+        """Open alerts by what they are about: the key's first part. These kinds are evaluated before, and packages'."""
+        for who in (NOBODY, SELLER):
+            assert evaluate(self.database, who, (*kinds, *PACKAGE_ALERTS)).failed == {}
         found = self.rows("pipeline.alerts", "key, message, what_to_do, severity", "closed_at is null")
         return {row.key.split(":")[0]: row for row in found}
 

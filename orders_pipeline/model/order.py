@@ -46,6 +46,9 @@ def canonical_status(spelling: str) -> str:
     return _CANONICAL_STATUS.get(spelling.replace("_", "").replace(" ", "").lower(), spelling)
 
 
+# Amazon shows the order as shipped.
+SHIPPED_STATUSES = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED})
+
 # Labels that Amazon sells are confirmed by Amazon; confirming them again is refused (facts §1, §10).
 LABEL_PROGRAMS = frozenset({"FBM_SHIP_PLUS", "AMAZON_EASY_SHIP", "DELIVERY_BY_AMAZON"})
 IN_STORE_PICK_UP = "IN_STORE_PICK_UP"

@@ -43,26 +43,30 @@ LEFT = frozenset({FulfillmentState.SHIPPED, FulfillmentState.CLOSED})
 
 
 class PackageState(StrEnum):
-    """Where a package is between the warehouse and Amazon."""
+    """Where a package is between the warehouse and Amazon. `shipments/states.py` says what leads where."""
 
-    PENDING = "pending"  # Amazon is to be told (or told again)
-    SENDING = "sending"  # a call was begun; what came of it is not known: read back before repeating
-    SENT = "sent"  # Amazon answered 204 (or refused): what it shows is still to be read
+    PENDING = "pending"  # Amazon is to be told of it, or told again
+    AWAITS_CARRIER = "awaits_carrier"  # as pending; its carrier has no code, and the marketplace refuses `Other`
+    SENDING = "sending"  # a call was begun, and what came of it is not known: verify before repeating
+    ACCEPTED = "accepted"  # Amazon answered 204, and has not shown it yet
+    REFUSED_UNVERIFIED = "refused_unverified"  # Amazon refused it, and may show it all the same
+    PRESUMED = "presumed"  # never sent: Amazon shows the order as shipped, so somebody else may have confirmed it
     CONFIRMED = "confirmed"  # seen in Amazon's own answer
-    NEEDS_CORRECTION = "held"  # Amazon cannot be told of it as it is: a person must act
+    NEEDS_CORRECTION = "needs_correction"  # Amazon cannot be told of it as it is: a person must act
     REFUSED = "refused"  # Amazon refuses it, and does not show it: a person must act
     DROPPED = "dropped"  # Amazon accepted it again and again and never shows it: a person must act
     BLOCKED = "blocked"  # its order is cancelled at Amazon: a person must act
     NOT_NEEDED = "not_needed"  # Amazon knows the package by itself (label bought there)
     BY_HAND = "by_hand"  # someone confirmed the order elsewhere; Amazon shows it shipped
-    VOIDED = "voided"  # it will not travel
+    VOIDED = "voided"  # it will not travel, and Amazon was not told of it
+    AWAITS_REPLACEMENT = "awaits_replacement"  # it will not travel, and Amazon was told: another takes its place there
     REPLACED = "replaced"  # another package has taken over its reference id
 
 
-TO_SEND = (PackageState.PENDING,)
-TO_VERIFY = (PackageState.SENDING, PackageState.SENT)
+TO_CONFIRM = (PackageState.PENDING, PackageState.AWAITS_CARRIER, PackageState.SENDING)
+TO_VERIFY = (PackageState.ACCEPTED, PackageState.REFUSED_UNVERIFIED, PackageState.PRESUMED)
 NEEDS_A_PERSON = (PackageState.NEEDS_CORRECTION, PackageState.REFUSED, PackageState.DROPPED, PackageState.BLOCKED)
 # Amazon has to hear of these before their ship-by time.
-UNCONFIRMED = (*TO_SEND, *TO_VERIFY, *NEEDS_A_PERSON)
+UNCONFIRMED = (*TO_CONFIRM, *TO_VERIFY, *NEEDS_A_PERSON)
 # Nothing is told of these any more, unless the warehouse reports them as shipped again.
-SUPERSEDED = (PackageState.VOIDED, PackageState.REPLACED)
+SUPERSEDED = (PackageState.VOIDED, PackageState.AWAITS_REPLACEMENT, PackageState.REPLACED)

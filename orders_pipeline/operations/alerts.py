@@ -16,7 +16,6 @@ from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
 from orders_pipeline.privacy import alerts as privacy
 from orders_pipeline.privacy.retention.database_clock import alert_on_clock
 from orders_pipeline.shipments import alerts as shipments
-from orders_pipeline.shipments.package_alerts import review_package_alerts
 from orders_pipeline.vault import alerts as vault
 from orders_pipeline.work import alerts as work
 
@@ -61,5 +60,3 @@ def review_alerts(database: Database, account_ids: Sequence[str]) -> None:
     """Those alerts that are not yet values: open and close them by hand."""
     # The clock is the database's, no account's.
     alert_on_clock(database, account_id=account_ids[0])
-    for account_id in account_ids:
-        review_package_alerts(database, account_id=account_id)

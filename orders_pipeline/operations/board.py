@@ -14,13 +14,15 @@ from sqlalchemy import text
 from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.rows import answers_by_kind, held_orders, queue_by_state
+from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.orders.event_rows import parked_messages_by_reason
 from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
 from orders_pipeline.orders.rows import count_by_status
 from orders_pipeline.privacy.retention.rows import count_by_action
-from orders_pipeline.shipments.rows import confirmations_by_state, shipments_by_kind
+from orders_pipeline.shipments.event_rows import shipments_by_kind
+from orders_pipeline.shipments.rows import packages_by_state
 
 # A report that takes longer is shown as one that could not be read.
 LONGEST_QUERY = "60s"
@@ -66,12 +68,12 @@ def board(tx: AccountTransaction) -> Board:
             "count(*) filter (where ship_by < clock_timestamp()) as overdue, "
             "count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours') "
             " as due_soon, "
-            "(select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state in "
-            " ('pending', 'sending', 'sent', 'held', 'refused', 'dropped', 'blocked')) as unconfirmed_packages "
+            "(select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state = "
+            " any(:unconfirmed)) as unconfirmed_packages "
             "from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT' "
             "and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')"
         ),
-        {"account_id": tx.account_id},
+        {"account_id": tx.account_id, "unconfirmed": [str(state) for state in UNCONFIRMED]},
     ).one()
     return Board(int(row.to_ship), int(row.overdue), int(row.due_soon), int(row.unconfirmed_packages))
 
@@ -169,16 +171,14 @@ ANSWERS = Report(
 )
 SHIPMENTS = Report(
     "shipments_by_kind",
-    ["kind", "outcome", "events", "newest"],
-    _query(lambda tx: [(r.kind, r.outcome, r.events, r.newest) for r in shipments_by_kind(tx)]),
+    ["kind", "result", "events", "newest"],
+    _query(lambda tx: [(r.kind, r.result, r.events, r.newest) for r in shipments_by_kind(tx)]),
 )
 CONFIRMATIONS = Report(
     "confirmations_by_state",
     ["state", "packages", "next_ship_by", "oldest"],
     _query(
-        lambda tx: [
-            (r.state, r.packages, r.next_ship_by, _seconds(r.oldest_seconds)) for r in confirmations_by_state(tx)
-        ]
+        lambda tx: [(r.state, r.packages, r.next_ship_by, _seconds(r.oldest_seconds)) for r in packages_by_state(tx)]
     ),
 )
 AMAZON_SHIPS = Report(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
-from orders_pipeline.shipments.confirm import Confirming, confirm_due_packages
+from orders_pipeline.shipments.confirm import confirm_due_packages
+from orders_pipeline.shipments.confirming import Confirming
 from orders_pipeline.shipments.packages import apply_shipments
-from orders_pipeline.shipments.poll import poll_or_alert
+from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.shipments.verify import verify_due_packages
 
 # Of each half: telling Amazon, and reading what it shows.
@@ -16,20 +17,11 @@ DEADLINE_SECONDS = 45.0
 
 def record_shipments(account: ServedAccount) -> Numbers:
     """Read the warehouse's shipment events, and apply them. Without the warehouse, what it told before is applied."""
-    polled = poll_or_alert(
+    polled = poll_warehouse(
         lambda: account.warehouse, account.database, lambda: account.vault, account_id=account.account_id
     )
     applied = apply_shipments(account.database, account.audit, account_id=account.account_id)
-    numbers: dict[str, int | str] = {
-        "polled": polled.events,
-        "new": polled.new,
-        "delivered_again": polled.duplicates,
-        "unreadable": polled.unreadable,
-        "applied": sum(applied.outcomes.values()),
-    }
-    if polled.unreachable:
-        numbers["unreachable"] = polled.unreachable
-    return numbers
+    return {**polled.as_metadata(), "applied": sum(applied.outcomes.values())}
 
 
 def confirm_packages(account: ServedAccount) -> Numbers:
@@ -39,18 +31,13 @@ def confirm_packages(account: ServedAccount) -> Numbers:
         audit=account.audit,
         shipments=account.amazon.shipments,
         orders=account.amazon.orders,
-        carrier_overrides=carriers_in_use(
-            account.database, data_dir=account.deployment.settings.data_dir, account_id=account.account_id
-        ),
+        carrier_overrides=carriers_in_use(account.database, data_dir=account.deployment.settings.data_dir),
         account_id=account.account_id,
         default_marketplace_id=account.marketplace_ids[0],
     )
     sent = confirm_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
-    read = verify_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
-    numbers: dict[str, int | str] = {
-        **{f"now_{outcome}": count for outcome, count in sent.outcomes.items()},
-        **{f"read_{outcome}": count for outcome, count in read.outcomes.items()},
+    verified = verify_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
+    return {
+        **{f"confirm_{name}": value for name, value in sent.as_metadata().items()},
+        **{f"verify_{name}": value for name, value in verified.as_metadata().items()},
     }
-    if error := sent.account_error or read.account_error:
-        numbers["refused"] = error
-    return numbers

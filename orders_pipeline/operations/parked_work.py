@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.model.states import NEEDS_A_PERSON
 
 
 def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
@@ -22,12 +23,13 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
             "union all select 'push', order_id, coalesce(w.answer_code, w.answer, q.state), q.changed_at "
             "from pipeline.fulfillment_orders q left join pipeline.wms_orders w using (account_id, order_id) "
             "where account_id = :account_id and q.state = 'refused' "
-            "union all select 'confirm', order_id, coalesce(last_error, state), changed_at "
-            "from pipeline.shipment_confirmations "
-            "where account_id = :account_id and state in ('held', 'refused', 'dropped', 'blocked') "
+            "union all select 'confirm', order_id, coalesce(reason, state), changed_at "
+            "from pipeline.shipment_confirmations where account_id = :account_id and state = any(:needs_a_person) "
+            "union all select 'confirm', split_part(subject, ':', 1), last_error, parked_at from pipeline.jobs "
+            "where account_id = :account_id and queue in ('confirm', 'verify') and parked_at is not null "
             "order by parked_at desc nulls last"
         ),
-        {"account_id": tx.account_id},
+        {"account_id": tx.account_id, "needs_a_person": [str(state) for state in NEEDS_A_PERSON]},
     ).all()
 
 
@@ -41,19 +43,3 @@ def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None 
             if (reason is None or reason.lower() in (row.reason or "").lower()) and stage in (None, row.stage)
         }
     )
-
-
-def retry_packages(tx: AccountTransaction, order_id: str) -> int:
-    """Have the packages of one order that need a person looked at once more; how many."""
-    # Verify packages that were sent before; confirm the others again.
-    result = tx.execute(
-        text(
-            "update pipeline.shipment_confirmations set attempts = 0, reads = 0, last_error = null, "
-            "state = case when sends > 0 and state <> 'held' then 'sending' else 'pending' end, "
-            "sends = least(sends, 1), action_due_at = clock_timestamp(), changed_at = clock_timestamp() "
-            "where account_id = :account_id and order_id = :order_id "
-            "and state in ('held', 'refused', 'dropped', 'blocked')"
-        ),
-        {"account_id": tx.account_id, "order_id": order_id},
-    )
-    return result.rowcount

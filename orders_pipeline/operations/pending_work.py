@@ -5,11 +5,12 @@ Pending work lives here and nowhere else: not in a cursor, a run key or a run. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 
-from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.database.engine import AccountTransaction, database_now
+from orders_pipeline.work.backlog import next_due
 from orders_pipeline.work.jobs import Queue, dependencies_of
 
 
@@ -55,10 +56,8 @@ def pending_work(tx: AccountTransaction) -> PendingWork:
             " and not exists (select from pipeline.paused_dependencies p where p.account_id = :account_id "
             " and p.dependency = any(:push_needs) and p.until > clock_timestamp())), "
             "(select count(*) from pipeline.wms_shipments where account_id = :account_id and processed_at is null), "
-            "(select count(*) from pipeline.shipment_confirmations "
-            " where account_id = :account_id and action_due_at <= clock_timestamp() "
-            # Only what a run takes up: anything else would ask for runs for ever.
-            " and (state in ('pending', 'sending', 'sent') or state = 'confirmed' and carrier_code = 'Other'))"
+            "(select count(*) from pipeline.jobs where account_id = :account_id and queue in ('confirm', 'verify') "
+            " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp())"
         ),
         {
             "account_id": tx.account_id,
@@ -66,4 +65,7 @@ def pending_work(tx: AccountTransaction) -> PendingWork:
             "push_needs": sorted(dependencies_of(Queue.PUSH)),
         },
     ).one()
-    return PendingWork(*(int(value) for value in row))
+    # While all that is due waits for a pause, a run would find nothing to do.
+    next_at = next_due(tx, (Queue.CONFIRM, Queue.VERIFY))
+    found = PendingWork(*(int(value) for value in row))
+    return found if next_at is not None and next_at <= database_now(tx.connection) else replace(found, confirmations=0)

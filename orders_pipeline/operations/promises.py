@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_work
 
@@ -85,10 +86,11 @@ def unconfirmed_near_deadline(tx: AccountTransaction) -> int:
     """Packages that left and that Amazon does not show, with less than DEADLINE_HOURS to the ship-by time."""
     return _count(
         tx,
-        "select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state in "
-        "('pending', 'sending', 'sent', 'held', 'refused', 'dropped') "
+        "select count(*) from pipeline.shipment_confirmations where account_id = :account_id "
+        "and state = any(:unconfirmed) and state <> 'blocked' "
         "and ship_by < clock_timestamp() + make_interval(hours => :hours)",
         hours=DEADLINE_HOURS,
+        unconfirmed=[str(state) for state in UNCONFIRMED],
     )
 
 
@@ -131,7 +133,7 @@ def found_in_silence(tx: AccountTransaction) -> int:
     )
 
 
-def _count(tx: AccountTransaction, statement: str, **more: int) -> int:
+def _count(tx: AccountTransaction, statement: str, **more: object) -> int:
     return int(tx.execute(text(statement), {"account_id": tx.account_id, **more}).scalar_one())
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orders_pipeline.alerts.rows import close_alerts_about
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.fulfillment.replay import replay_fulfillment
-from orders_pipeline.model.states import NEEDS_A_PERSON
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
-from orders_pipeline.operations.parked_work import parked_orders, retry_packages
+from orders_pipeline.operations.parked_work import parked_orders
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day, replay_events
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rechecks import believe_amazon
 from orders_pipeline.orders.rows import insert_new_order
+from orders_pipeline.shipments.replay import replay_packages
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import unpark
 
@@ -88,11 +87,7 @@ def recover_order(database: Database, audit: AuditLog, *, account_id: str, order
         entries: list[AuditEntry] = []
         unpark(tx, queue=Queue.DECIDE, subjects=[order_id])
         state = replay_fulfillment(tx, order_id, entries)
-        packages = retry_packages(tx, order_id)
-        # What needs a person again is told again.
-        for kind in NEEDS_A_PERSON:
-            about = f"package.{kind}:{order_id}:"
-            close_alerts_about(tx.connection, account_id=account_id, prefix=about)
+        packages = replay_packages(tx, order_id)
         entries.append(
             AuditEntry(
                 action="order_replay",

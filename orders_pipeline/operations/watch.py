@@ -11,7 +11,7 @@ from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.orders.account_starts import note_start
-from orders_pipeline.shipments.poll import poll_or_alert
+from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.work.work_done import note_done
 
 # The seconds within which a call may still be begun.
@@ -58,7 +58,7 @@ def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool) -> Que
 
 def watch_warehouse(account: ServedAccount, budget: Budget) -> WarehouseWatch:
     """Read the warehouse's shipment events."""
-    polled = poll_or_alert(
+    polled = poll_warehouse(
         lambda: account.warehouse,
         account.database,
         lambda: account.vault,
@@ -68,7 +68,8 @@ def watch_warehouse(account: ServedAccount, budget: Budget) -> WarehouseWatch:
     with account.transaction() as tx:
         due = pending_work(tx).for_confirm
         note_done(tx, SHIPMENTS)
-    return WarehouseWatch(due, polled.unreachable)
+    unread = "Its shipments cannot be read: see the alert warehouse.shipments_unread." if polled.errors else None
+    return WarehouseWatch(due, unread)
 
 
 def _depth(account: ServedAccount) -> QueueDepth | None:

@@ -121,10 +121,10 @@ def note_adoption(tx: AccountTransaction, order_id: str) -> bool:
     ).rowcount
     tx.execute(
         text(
-            "update pipeline.wms_shipments set processed_at = null, outcome = null "
-            "where account_id = :account_id and order_id = :order_id and outcome = :outcome"
+            "update pipeline.wms_shipments set processed_at = null, result = null "
+            "where account_id = :account_id and order_id = :order_id and result = :result"
         ),
-        {"account_id": tx.account_id, "order_id": order_id, "outcome": PURCHASED_BEFORE_START},
+        {"account_id": tx.account_id, "order_id": order_id, "result": PURCHASED_BEFORE_START},
     )
     if not adopted:
         return False

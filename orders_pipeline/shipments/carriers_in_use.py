@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
+from sqlalchemy import Connection
+
 from orders_pipeline.channels.amazon.carriers import (
     TABLE_FILE,
     CarrierTable,
@@ -19,10 +20,9 @@ from orders_pipeline.channels.amazon.carriers import (
     read_override_table,
     read_overrides,
 )
-from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.shipments.carrier_files import keep_good_text, last_good_text
+from orders_pipeline.database.engine import Database
+from orders_pipeline.shipments.carrier_files import keep_good_text, last_good_text, note_problem
 
-FILE_ALERT = "carriers.file"
 # A file that was changed so recently, and is the beginning of the one before, is probably not whole yet.
 WRITING_SECONDS = 10.0
 _SEEN_FILE = f"{TABLE_FILE}.seen"
@@ -30,29 +30,29 @@ _SEEN_FILE = f"{TABLE_FILE}.seen"
 logger = logging.getLogger(__name__)
 
 
-def carriers_in_use(database: Database, *, data_dir: Path, account_id: str) -> CarrierTable:
+def carriers_in_use(database: Database, *, data_dir: Path) -> CarrierTable:
     """The user's own table; the last good one, with an alert, where the file cannot be read or is gone."""
     # By name: the data folder may be mounted at another place in each process.
     path = TABLE_FILE
-    with database.transaction(account_id) as tx:
-        last_good = last_good_text(tx.connection, path)
+    with database.begin() as connection:
+        last_good = last_good_text(connection, path)
         stored = _stored_table(last_good)
         try:
             text = read_overrides(data_dir)
             table = None if text is None else read_override_table(text, data_dir)
         except CarrierTableError as error:
             _note_file(data_dir)
-            _alert(tx, str(error), stored, last_good)
+            note_problem(connection, path, _told(str(error), stored, last_good))
             return stored.table
         if text is None or table is None:
-            _alert_missing_file(tx, data_dir, stored, last_good)
+            _note_missing_file(connection, data_dir, stored, last_good)
             return stored.table
         _note_file(data_dir)
         if last_good is not None and stored.error is None and _is_being_written(data_dir, text, last_good):
             return stored.table
         if text != last_good:
-            keep_good_text(tx.connection, path, text)
-        close_alert(tx, key=FILE_ALERT)
+            keep_good_text(connection, path, text)
+        note_problem(connection, path, None)
         return table
 
 
@@ -73,18 +73,18 @@ def _stored_table(last_good: str | None) -> _StoredTable:
         return _StoredTable(CarrierTable(), str(error))
 
 
-def _alert_missing_file(tx: AccountTransaction, data_dir: Path, stored: _StoredTable, last_good: str | None) -> None:
+def _note_missing_file(connection: Connection, data_dir: Path, stored: _StoredTable, last_good: str | None) -> None:
     if (data_dir / _SEEN_FILE).exists():
         if last_good is None:
-            close_alert(tx, key=FILE_ALERT)
+            note_problem(connection, TABLE_FILE, None)
             return
         gone = (
             f"{data_dir / TABLE_FILE} is gone. If you want no carriers of your own any more, put a file there with "
             "nothing but the line of the columns."
         )
-        _alert(tx, gone, stored, last_good)
+        note_problem(connection, TABLE_FILE, _told(gone, stored, last_good))
     elif stored.error is not None:
-        _alert(tx, f"{data_dir} has no {TABLE_FILE}.", stored, last_good)
+        note_problem(connection, TABLE_FILE, _told(f"{data_dir} has no {TABLE_FILE}.", stored, last_good))
     # Else the file is on another machine, which tells of it, and closes what it told.
 
 
@@ -110,7 +110,7 @@ def _is_being_written(data_dir: Path, text: str, last_good: str) -> bool:
     return 0 <= age < WRITING_SECONDS
 
 
-def _alert(tx: AccountTransaction, problem: str, stored: _StoredTable, last_good: str | None) -> None:
+def _told(problem: str, stored: _StoredTable, last_good: str | None) -> str:
     if last_good is None:
         meanwhile = "It was never readable, so carriers that only it names are confirmed as 'Other'."
     elif stored.error is not None:
@@ -120,10 +120,4 @@ def _alert(tx: AccountTransaction, problem: str, stored: _StoredTable, last_good
         )
     else:
         meanwhile = "The table as it was last read stays in use."
-    raise_alert(
-        tx,
-        key=FILE_ALERT,
-        severity="error",
-        message=f"{problem} {meanwhile}",
-        what_to_do="Mend the file; the next run reads it, and packages that went out as 'Other' are edited.",
-    )
+    return f"{problem} {meanwhile}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from orders_pipeline.model.states import PackageState
 from orders_pipeline.shipments.quantities import same_lines
-from orders_pipeline.shipments.rows import Confirmation
+from orders_pipeline.shipments.rows import Package
 
 
 class Edited(StrEnum):
@@ -24,15 +24,15 @@ class Edited(StrEnum):
 
 
 def edit_of(
-    sent: Confirmation,
+    sent: Package,
     *,
     tracking_number: str | None,
     carrier: str | None,
     service: str | None,
     lines: Sequence[Mapping[str, Any]],
 ) -> str | None:
-    """Which kind of edit these facts are for the package as last sent; None if it was never sent."""
-    if not sent.sends:
+    """Which kind of edit these facts are for the package as last sent; None if Amazon was never told of it."""
+    if not sent.known_to_amazon:
         return None
     if tracking_number != sent.tracking_number:
         return Edited.LABEL.value
@@ -41,16 +41,16 @@ def edit_of(
     return Edited.FACTS.value
 
 
-def is_accepted(package: Confirmation) -> bool:
+def is_accepted(package: Package) -> bool:
     """Whether Amazon answered the last call with 204."""
-    return package.state == PackageState.SENT and package.last_error is None
+    return package.state == PackageState.ACCEPTED
 
 
-def quantities_may_prove(package: Confirmation) -> bool:
-    """Whether a count of pieces shipped can be this package's, and not that of what it replaces."""
+def quantities_may_prove(package: Package) -> bool:
+    """Whether a quantity shipped can be this package's, and not that of what it replaces."""
     return package.edited is None or is_accepted(package)
 
 
-def number_may_prove(package: Confirmation) -> bool:
+def number_may_prove(package: Package) -> bool:
     """Whether a package under this tracking number shows that Amazon has the facts as they are now."""
     return package.edited != Edited.FACTS or is_accepted(package)

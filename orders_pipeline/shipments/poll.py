@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.owners import orders_of_others
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.shipments.rows import insert_shipment_events, save_cursor, warehouse_cursor
+from orders_pipeline.shipments.event_rows import insert_shipment_events, note_unread, save_page, warehouse_cursor
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.held_words import HeldMask
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
+from orders_pipeline.work.tally import Tally
 
 EVENTS_A_PAGE = 200
-UNREAD_ALERT = "warehouse.shipments_unread"
-CURSOR_ALERT = "warehouse.unreadable_cursor"
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class PollTotals:
-    """What one poll brought. `duplicates` are events that the warehouse delivered again."""
-
-    pages: int = 0
-    events: int = 0
-    new: int = 0
-    unreadable: int = 0
-    # Why the warehouse could not be asked; None if it could.
-    unreachable: str | None = None
-
-    @property
-    def duplicates(self) -> int:
-        return self.events - self.new
-
-
-def poll_or_alert(
+def poll_warehouse(
     open_warehouse: Callable[[], WarehousePort],
     database: Database,
     open_vault: Callable[[], Vault],
@@ -45,24 +30,15 @@ def poll_or_alert(
     account_id: str,
     budget_seconds: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
-) -> PollTotals:
-    """As `poll_shipments`; a warehouse that is away is an alert until it is read again, and no reason to stop."""
+) -> Tally:
+    """As `poll_shipments`; a warehouse that is away is noted until it is read again, and no reason to stop."""
     try:
-        totals = _polled(open_warehouse(), database, open_vault(), account_id, budget_seconds, clock)
+        return _polled(open_warehouse(), database, open_vault(), account_id, budget_seconds, clock)
     except (WarehouseError, SettingsError) as error:
+        logger.warning("The warehouse's shipments cannot be read. %s", error)
         with database.transaction(account_id) as tx:
-            raise_alert(
-                tx,
-                key=UNREAD_ALERT,
-                severity="error",
-                message=f"The warehouse's shipments cannot be read. {error}",
-                what_to_do="Check the warehouse's status, WMS_BASE_URL and WMS_TOKEN (`orders-pipeline doctor`). Known "
-                "packages are told to Amazon meanwhile; nobody hears of those that leave now.",
-            )
-        return PollTotals(unreachable=str(error))
-    with database.transaction(account_id) as tx:
-        close_alert(tx, key=UNREAD_ALERT)
-    return totals
+            note_unread(tx, str(error))
+        return Tally(errors={type(error).__name__: 1})
 
 
 def _polled(
@@ -72,7 +48,7 @@ def _polled(
     account_id: str,
     budget_seconds: float,
     clock: Callable[[], float],
-) -> PollTotals:
+) -> Tally:
     started = clock()
     try:
         return poll_shipments(
@@ -95,14 +71,15 @@ def poll_shipments(
     max_pages: int = 50,
     budget_seconds: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
-) -> PollTotals:
+) -> Tally:
     """Read the events after the stored cursor, until there are no more. The last page is begun within the budget.
 
-    Raises WarehouseError; what was read before is kept.
+    Counted are `pages`, `events`, `new` (the others were delivered again) and `unreadable`. Raises WarehouseError; what
+    was read before is kept.
     """
-    totals = PollTotals()
+    totals: Counter[str] = Counter()
     started = clock()
-    while totals.pages < max_pages and (totals.pages == 0 or clock() - started < budget_seconds):
+    while totals["pages"] < max_pages and (totals["pages"] == 0 or clock() - started < budget_seconds):
         with database.transaction(account_id) as tx:
             cursor = warehouse_cursor(tx)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)
@@ -111,35 +88,14 @@ def poll_shipments(
             others = orders_of_others(tx, [event.order_ref for event in page.events])
         rows = masked_rows(vault, account_id, [event for event in page.events if event.order_ref not in others])
         with database.transaction(account_id) as tx:
-            new = insert_shipment_events(tx.connection, rows)
-            if page.next_cursor is not None:
-                save_cursor(tx, page.next_cursor)
-            if page.unreadable:
-                raise_alert(
-                    tx,
-                    key="warehouse.unreadable_event",
-                    severity="error",
-                    message=f"{page.unreadable} shipment events of the warehouse have no id, order or lines.",
-                    what_to_do="Ask the warehouse; look for packages that left without being reported.",
-                )
-            if page.cursor_unreadable:
-                raise_alert(
-                    tx,
-                    key=CURSOR_ALERT,
-                    severity="error",
-                    message="The warehouse's list of shipments has a `next_cursor` that cannot be sent back: too long, "
-                    "or with characters that cannot be seen.",
-                    what_to_do="Ask the warehouse. Until then only the events of this page are read, again and again.",
-                )
-            elif page.next_cursor is not None:
-                close_alert(tx, key=CURSOR_ALERT)
-        totals.pages += 1
-        totals.events += len(page.events)
-        totals.new += new
-        totals.unreadable += page.unreadable
+            totals["new"] += insert_shipment_events(tx.connection, rows)
+            save_page(tx, page.next_cursor, unreadable=page.unreadable, cursor_unreadable=page.cursor_unreadable)
+        totals["pages"] += 1
+        totals["events"] += len(page.events)
+        totals["unreadable"] += page.unreadable
         if not page.events or page.next_cursor is None or page.next_cursor == cursor:
             break
-    return totals
+    return Tally(totals)
 
 
 def masked_rows(vault: Vault, account_id: str, events: Sequence[ShipmentEvent]) -> list[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
@@ -13,6 +13,11 @@ wms_cursors = Table(
     Column("account_id", Text, primary_key=True),
     Column("cursor", Text),
     time_now_column("polled_at"),
+    time_column("failing_since"),
+    Column("failure", Text, comment="why the warehouse cannot be read since then"),
+    time_column("unreadable_at"),
+    count_column("unreadable_events"),
+    time_column("cursor_unreadable_since"),
     schema="pipeline",
 )
 
@@ -32,14 +37,24 @@ wms_shipments = Table(
     Column("lines", JSONB, nullable=False),
     time_now_column("received_at"),
     time_column("processed_at"),
-    Column("outcome", Text),
+    Column("result", Text),
+    Column("error", Text, comment="where a defect of this program was met, without its text"),
     Index("ix_wms_shipments_pending", "account_id", "sequence", postgresql_where=text("processed_at is null")),
     Index("ix_wms_shipments_order", "account_id", "order_id"),
     Index(
         "ix_wms_shipments_again",
         "account_id",
-        "outcome",
-        postgresql_where=text("outcome in ('unknown_order', 'defect')"),
+        "result",
+        postgresql_where=text("result in ('unknown_order', 'defect')"),
+    ),
+    Index(
+        "ix_wms_shipments_alerts",
+        "account_id",
+        "result",
+        postgresql_where=text(
+            "result in ('unknown_kind', 'unknown_package', 'voided_label_unknown', 'earlier_label', 'short', "
+            "'cancelled')"
+        ),
     ),
     schema="pipeline",
 )
@@ -63,34 +78,40 @@ shipment_confirmations = Table(
     time_column("ship_by"),
     time_now_column("reported_at"),
     time_now_column("changed_at"),
-    time_column("action_due_at"),
-    count_column("attempts"),
-    count_column("sends"),
-    count_column("reads"),
+    Column(
+        "known_to_amazon",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="a call under its reference id was begun: Amazon may show it",
+    ),
+    Column("carrier_mapped", Boolean, comment="false: its carrier has no code at Amazon"),
+    count_column("confirmations"),
+    count_column("verifications"),
     Column("edited", Text, comment="what is other than Amazon may show under the reference id: label, facts"),
     time_column("sent_at"),
     time_column("confirmed_at"),
-    Column("last_error", Text),
-    time_column("parked_at"),
+    Column("reason", Text, comment="why it was refused or needs correction"),
     Index(
         "uq_shipment_confirmations_reference",
         "account_id",
         "order_id",
         "package_reference_id",
         unique=True,
-        postgresql_where=text("state not in ('voided', 'replaced')"),
+        postgresql_where=text("state not in ('voided', 'awaits_replacement', 'replaced')"),
     ),
     Index(
-        "ix_shipment_confirmations_voided",
+        "ix_shipment_confirmations_open",
         "account_id",
-        "order_id",
-        postgresql_where=text("state = 'voided' and sends = 0"),
+        "state",
+        "changed_at",
+        postgresql_where=text("state not in ('confirmed', 'replaced')"),
     ),
     Index(
-        "ix_shipment_confirmations_due",
+        "ix_shipment_confirmations_unmapped",
         "account_id",
-        "action_due_at",
-        postgresql_where=text("action_due_at is not null"),
+        "confirmed_at",
+        postgresql_where=text("carrier_mapped is false"),
     ),
     schema="pipeline",
 )
@@ -100,7 +121,8 @@ carrier_files = Table(
     "carrier_files",
     metadata,
     Column("path", Text, primary_key=True),
-    Column("content", Text, nullable=False),
+    Column("content", Text),
     time_now_column("read_at"),
+    Column("problem", Text, comment="why the file cannot be read now, and what is in use meanwhile"),
     schema="pipeline",
 )

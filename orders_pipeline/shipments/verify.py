@@ -1,4 +1,4 @@
-"""Verify confirmed packages against Amazon's own answer (promise 5).
+"""Verify confirmed packages against Amazon's own answer (promise 5): one call for all packages of an order.
 
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
 (facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something. Of an
@@ -8,262 +8,172 @@ edit they prove nothing (`edits.py`).
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from threading import Event
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 
-from orders_pipeline.alerts.rows import close_alerts, raise_alert
-from orders_pipeline.audit.log import AuditEntry
-from orders_pipeline.channels.amazon.carriers import OTHER
-from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
+from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
 from orders_pipeline.database.engine import AccountTransaction, database_now
-from orders_pipeline.model.order import Order, OrderParts, OrderStatus, Package, Priority
+from orders_pipeline.model.order import SHIPPED_STATUSES, Order, OrderParts, OrderStatus, Priority
+from orders_pipeline.model.order import Package as ShownPackage
 from orders_pipeline.model.states import TO_VERIFY, PackageState
 from orders_pipeline.orders.fetches import request_fetch
-from orders_pipeline.shipments.confirm import (
-    ACCOUNT_RETRY,
-    ACTION_LEASE,
-    CONFIRM_WORKERS,
-    FIRST_RETRY,
-    LONGEST_RETRY,
-    MAPPING_RECHECK,
-    Confirming,
-    ConfirmTotals,
-    alert_account_refused,
-    alert_blocked,
-    failed_unexpectedly,
-    wait_or_go_on,
-)
+from orders_pipeline.shipments.carrier_watch import watch_carrier
+from orders_pipeline.shipments.confirming import LEASE, WORKERS, Confirming
 from orders_pipeline.shipments.edits import number_may_prove, quantities_may_prove
 from orders_pipeline.shipments.quantities import quantity_by_line
 from orders_pipeline.shipments.replacements import take_over, voided_twin
-from orders_pipeline.shipments.rows import (
-    Confirmation,
-    claim_due_confirmations,
-    lock_confirmations,
-    update_confirmation,
-)
-from orders_pipeline.work.workers import over_each
+from orders_pipeline.shipments.rows import Package, change_package, lock_packages
+from orders_pipeline.shipments.states import PackageEvent
+from orders_pipeline.work.jobs import AMAZON, Job, Queue
+from orders_pipeline.work.runner import run_queue
+from orders_pipeline.work.tally import Tally
 
-# Amazon may show a package some minutes late: verify three times (after 15 s, 1 min, 4 min) before confirming again.
-READS_BEFORE_RESEND = 3
-NEXT_READ = timedelta(minutes=1)
+# How long after the call Amazon is asked what it shows. Sooner often reads the state before; it may take minutes.
+VERIFY_AFTER = (timedelta(seconds=15), timedelta(seconds=75), timedelta(seconds=315))
 # A confirmation that was accepted and dropped this often will be dropped again.
-SENDS_BEFORE_GIVING_UP = 4
-_ALERTS_OF_THE_UNCONFIRMED = ("refused", "dropped", "held", "defect", "blocked", "by_hand", "not_replaced")
+CONFIRMATIONS_BEFORE_GIVING_UP = 4
+# Amazon's quantities may hold packages in these states. Of two that were told it may have taken either: unless all are
+# covered, none is proven. Telling both again does no harm.
+_COUNTED = frozenset(
+    {
+        PackageState.SENDING,
+        PackageState.ACCEPTED,
+        PackageState.REFUSED_UNVERIFIED,
+        PackageState.CONFIRMED,
+        PackageState.BY_HAND,
+        PackageState.AWAITS_REPLACEMENT,
+    }
+)
+NOTHING_TO_VERIFY = "nothing"
 
 
 def verify_due_packages(
     work: Confirming, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic
-) -> ConfirmTotals:
-    """Look at every package that is due, one call an order, until none is or time or quota ends it."""
-    totals = ConfirmTotals()
-    started = clock()
-    stop = Event()
-    with ThreadPoolExecutor(CONFIRM_WORKERS, thread_name_prefix="read-back") as pool:
-        while not stop.is_set() and clock() - started < deadline_seconds:
-            with work.database.transaction(work.account_id) as tx:
-                due = claim_due_confirmations(tx, states=TO_VERIFY, limit=CONFIRM_WORKERS * 5, lease=ACTION_LEASE)
-            if not due:
-                break
-            by_order: defaultdict[str, list[Confirmation]] = defaultdict(list)
-            for package in due:
-                by_order[package.order_id].append(package)
-
-            def read(one: tuple[str, list[Confirmation]]) -> ConfirmTotals:
-                remaining = max(deadline_seconds - (clock() - started), 1.0)
-                return _verify_safely(work, one[0], one[1], remaining, stop)
-
-            for one in over_each(pool, read, list(by_order.items())):
-                for outcome, times in one.outcomes.items():
-                    totals.count(outcome, times)
-                totals.not_before = one.not_before or totals.not_before
-                totals.account_error = one.account_error or totals.account_error
-    wait_or_go_on(work, totals, TO_VERIFY)
-    return totals
+) -> Tally:
+    """See what Amazon shows of every order that is due, until none is or time or quota ends it."""
+    return run_queue(
+        work.database,
+        work.account_id,
+        Queue.VERIFY,
+        partial(_verify, work),
+        workers=WORKERS,
+        lease=LEASE,
+        policy=READ_POLICY,
+        deadline_seconds=deadline_seconds,
+        proves=lambda word: () if word == NOTHING_TO_VERIFY else {AMAZON},
+        clock=clock,
+    )
 
 
-def _verify_safely(
-    work: Confirming, order_id: str, packages: Sequence[Confirmation], deadline_seconds: float, stop: Event
-) -> ConfirmTotals:
-    try:
-        return _verify(work, order_id, packages, deadline_seconds, stop)
-    except Exception as error:  # noqa: BLE001 - one order's defect is that order's alone
-        totals = ConfirmTotals()
-        for package in packages:
-            failed_unexpectedly(work, package, PackageState(package.state), error, totals)
-        return totals
-
-
-def _verify(
-    work: Confirming, order_id: str, packages: Sequence[Confirmation], deadline_seconds: float, stop: Event
-) -> ConfirmTotals:
-    totals = ConfirmTotals()
-    if stop.is_set():
-        _postpone(work, packages, timedelta())
-        totals.count("postponed", len(packages))
-        return totals
-    try:
-        shown = work.orders.get_order(
-            order_id, OrderParts.PACKAGES, priority=Priority.SWEEP, deadline_seconds=deadline_seconds
-        ).order
-    except LimitNotBefore as error:
-        stop.set()
-        totals.not_before = error.not_before
-        _postpone(work, packages, max(error.not_before - work.database.now(), timedelta(seconds=1)))
-        totals.count("postponed", len(packages))
-        return totals
-    except AmazonAuthError as error:
-        stop.set()
-        totals.account_error = str(error)
-        _postpone(work, packages, ACCOUNT_RETRY)
-        alert_account_refused(work, error)
-        totals.count("account_error", len(packages))
-        return totals
-    except AmazonError:
-        attempts = min(max(package.attempts for package in packages), 8)
-        _postpone(work, packages, min(FIRST_RETRY * 2**attempts, LONGEST_RETRY), count=True)
-        totals.count("read_failed", len(packages))
-        return totals
+def _verify(work: Confirming, job: Job, seconds: float) -> str:
     with work.database.transaction(work.account_id) as tx:
-        entries: list[AuditEntry] = []
-        current = lock_confirmations(tx, order_id)
-        asked = {package.package_id for package in packages}
-        counted = [package for package in current if _may_count_at_amazon(package)]
-        for package in current:
-            if package.package_id in asked and package.state in TO_VERIFY:
-                outcome = _compare(tx, work, package, current, counted, shown)
-                totals.count(outcome)
-                entries.append(
-                    AuditEntry(
-                        action="confirmation_read_back",
-                        account_id=work.account_id,
-                        order_id=order_id,
-                        purpose="verify a package at Amazon",
-                        outcome=outcome,
-                        detail={"package_reference_id": package.package_reference_id},
-                    )
-                )
-        work.audit.record_many(tx.connection, entries)
-    return totals
+        if not any(package.state in TO_VERIFY for package in lock_packages(tx, job.order_id)):
+            return NOTHING_TO_VERIFY
+    outcomes = verify_order(work, job.order_id, seconds)
+    return next(iter(outcomes)) if len(outcomes) == 1 else "several"
 
 
-def _may_count_at_amazon(package: Confirmation) -> bool:
-    """Whether Amazon's shipped quantities may hold this package.
+def verify_order(work: Confirming, order_id: str, seconds: float, *, only: str | None = None) -> Counter[str]:
+    """Ask Amazon for the order, and store what it shows of its packages that are to be verified.
 
-    Of two that were told, Amazon may have taken either: unless all are covered, none is proven. Telling both again does
-    no harm.
+    `only`: of this package, also while what came of its call is unknown. Raises what the job's handler is to raise.
     """
-    told = package.state in (*TO_VERIFY, PackageState.VOIDED) and package.sends
-    return bool(told) or package.state in (PackageState.CONFIRMED, PackageState.BY_HAND)
+    try:
+        order = work.orders.get_order(
+            order_id, OrderParts.PACKAGES, priority=Priority.SWEEP, deadline_seconds=seconds
+        ).order
+    except AmazonError as error:
+        raise READ_FAILURES.answer(error) from error
+    outcomes: Counter[str] = Counter()
+    with work.database.transaction(work.account_id) as tx:
+        now = database_now(tx.connection)
+        entries = []
+        packages = lock_packages(tx, order_id)
+        for package in packages:
+            if package.package_id == only if only is not None else package.state in TO_VERIFY:
+                state = _apply(tx, package, packages, order, now)
+                outcomes[str(state)] += 1
+                entries.append(work.entry(package, "shipment_verification", "verify a package at Amazon", str(state)))
+        work.audit.record_many(tx.connection, entries)
+    return outcomes
 
 
-def _compare(
-    tx: AccountTransaction,
-    work: Confirming,
-    package: Confirmation,
-    all_packages: Sequence[Confirmation],
-    counted: Sequence[Confirmation],
-    order: Order,
-) -> str:
-    if _is_there(package, counted, order):
-        _update(
-            tx,
-            package,
-            # Watched until its carrier has a code; then it is edited.
-            MAPPING_RECHECK if package.carrier_code == OTHER and package.sends else None,
-            state=PackageState.CONFIRMED.value,
-            confirmed_at=database_now(tx.connection),
-            attempts=0,
-            last_error=None,
-        )
-        over = [f"package.{kind}:{package.order_id}:{package.package_id}" for kind in _ALERTS_OF_THE_UNCONFIRMED]
-        close_alerts(tx, keys=over)
-        return "confirmed"
-    if order.status == OrderStatus.CANCELLED:
-        _update(tx, package, None, state=PackageState.BLOCKED.value)
-        alert_blocked(tx, package)
-        return "blocked"
-    if not package.sends and order.status in (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED):
-        _update(tx, package, None, state=PackageState.BY_HAND.value)
-        _alert(tx, package, "by_hand", "info",
-               "was confirmed by someone else, under other facts than the warehouse's.",
-               "Nothing, unless the tracking number at Amazon is wrong.")  # fmt: skip
-        return "by_hand"
-    if package.state == PackageState.SENT and not package.sends:
-        # We assumed that somebody else had confirmed it, and nobody has: confirm it.
-        _update(tx, package, timedelta(), state=PackageState.PENDING.value, attempts=1)
+def _apply(
+    tx: AccountTransaction, package: Package, packages: Sequence[Package], order: Order, now: datetime
+) -> PackageState:
+    if package.state not in (*TO_VERIFY, PackageState.SENDING):
+        return PackageState(package.state)
+    verified = decide(package, packages, order, now)
+    if verified.voided is not None:
+        return take_over(tx, package, verified.voided)
+    values: dict[str, object] = {"verifications": package.verifications + 1}
+    if verified.event is PackageEvent.SHOWN:
+        values |= {"confirmed_at": now, "reason": None}
+    state = change_package(tx, package, verified.event, due_in=verified.due_in, **values)
+    if state is PackageState.CONFIRMED and package.carrier_mapped is False and package.known_to_amazon:
+        watch_carrier(tx, package)
+    if package.state == PackageState.PRESUMED and state is PackageState.PENDING:
+        # We assumed that somebody else had confirmed it, and nobody has.
         request_fetch(tx, order_id=package.order_id)
-        return "not_shipped_after_all"
-    if package.state == PackageState.SENDING:
-        # The call's result is unknown and Amazon does not show the package: confirming it again is safe.
-        _update(tx, package, timedelta(), state=PackageState.PENDING.value)
-        return "send_again"
-    if package.last_error and (voided := voided_twin(package.lines, all_packages)) is not None:
-        # It came before the word that it replaces another; Amazon refused it beside that one.
-        take_over(tx, package, voided)
-        return "replacement"
-    if package.last_error:
-        _update(tx, package, None, state=PackageState.REFUSED.value)
-        _alert(tx, package, "refused", "error",
-               f"was refused: {package.last_error}",
-               "Correct it in Seller Central before the ship-by time, or mend the cause and replay it.")  # fmt: skip
-        return "refused"
-    if package.reads + 1 < READS_BEFORE_RESEND:
-        delay = NEXT_READ * 4**package.reads
-        _update(tx, package, delay, reads=package.reads + 1)
-        return "not_there_yet"
-    if package.sends < SENDS_BEFORE_GIVING_UP:
-        _update(tx, package, timedelta(), state=PackageState.PENDING.value, reads=0)
-        return "send_again"
-    _update(tx, package, None, state=PackageState.DROPPED.value)
-    _alert(tx, package, "dropped", "error",
-           f"was accepted {package.sends} times and is not shown: Amazon drops it.",
-           "Check the carrier's code (carriers.csv); then confirm it by hand.")  # fmt: skip
-    return "dropped"
+    return state
 
 
-def _is_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What Amazon's answer means for a package. `voided`: the package whose place it takes."""
+
+    event: PackageEvent
+    due_in: timedelta = timedelta()
+    voided: Package | None = None
+
+
+def decide(package: Package, packages: Sequence[Package], order: Order, now: datetime) -> Verified:
+    """What an answer of Amazon's means for one of the order's packages; `now` (aware, UTC) is the database's."""
+    if _is_there(package, packages, order):
+        return Verified(PackageEvent.SHOWN)
+    if order.status == OrderStatus.CANCELLED:
+        return Verified(PackageEvent.ORDER_CANCELLED)
+    if package.state == PackageState.PRESUMED and order.status in SHIPPED_STATUSES:
+        return Verified(PackageEvent.CONFIRMED_ELSEWHERE)
+    if package.state == PackageState.REFUSED_UNVERIFIED:
+        # A replacement that came before the word that it replaces another is refused beside that one.
+        voided = voided_twin(package.lines, packages)
+        return Verified(PackageEvent.NOT_SHOWN if voided is None else PackageEvent.TAKES_PLACE, voided=voided)
+    if package.state != PackageState.ACCEPTED:
+        return Verified(PackageEvent.NOT_SHOWN)
+    wait = wait_for_amazon(package.sent_at, now)
+    if wait is not None:
+        return Verified(PackageEvent.NOT_SHOWN, due_in=wait)
+    is_last = package.confirmations >= CONFIRMATIONS_BEFORE_GIVING_UP
+    return Verified(PackageEvent.NEVER_SHOWN if is_last else PackageEvent.NOT_SHOWN_IN_TIME)
+
+
+def wait_for_amazon(sent_at: datetime | None, now: datetime) -> timedelta | None:
+    """How long until an accepted package that is not shown is verified again; None: that was the last time."""
+    passed = now - sent_at if sent_at is not None else VERIFY_AFTER[-1]
+    return next((after - passed for after in VERIFY_AFTER if after > passed), None)
+
+
+def _is_there(package: Package, packages: Sequence[Package], order: Order) -> bool:
     if order.packages is None:
-        return quantities_may_prove(package) and _quantities_are_there(package, counted, order)
+        return quantities_may_prove(package) and _quantities_are_there(package, packages, order)
     return number_may_prove(package) and any(_shows(shown, package) for shown in order.packages)
 
 
-def _shows(shown: Package, package: Confirmation) -> bool:
+def _shows(shown: ShownPackage, package: Package) -> bool:
     """Amazon may name a package otherwise than we did (facts §2); the tracking number is what the buyer sees."""
     if (shown.tracking_number or "").strip() != (package.tracking_number or "").strip():
         return False
     return not shown.items or dict(shown.items) == quantity_by_line(package.lines)
 
 
-def _quantities_are_there(package: Confirmation, counted: Sequence[Confirmation], order: Order) -> bool:
+def _quantities_are_there(package: Package, packages: Sequence[Package], order: Order) -> bool:
     """v0: whether Amazon counts as shipped all that this package and the others that it may have taken hold."""
     shipped = {item.order_item_id: item.quantity_fulfilled for item in order.items}
-    others = (one.lines for one in counted if one.package_id != package.package_id)
+    others = (one.lines for one in packages if one.state in _COUNTED and one.package_id != package.package_id)
     needed = quantity_by_line([line for lines in (package.lines, *others) for line in lines])
     return all(shipped.get(line["line_ref"], 0) >= needed[line["line_ref"]] for line in package.lines)
-
-
-def _postpone(work: Confirming, packages: Sequence[Confirmation], delay: timedelta, *, count: bool = False) -> None:
-    with work.database.transaction(work.account_id) as tx:
-        for package in packages:
-            attempts = package.attempts + 1 if count else package.attempts
-            # Only as it was claimed: one that was voided meanwhile has nothing due, and must not get it.
-            _update(tx, package, delay, only_if=package.state, attempts=attempts)
-
-
-def _update(tx: AccountTransaction, package: Confirmation, due_in: timedelta | None, **values: Any) -> None:
-    update_confirmation(tx, order_id=package.order_id, package_id=package.package_id, due_in=due_in, **values)
-
-
-def _alert(tx: AccountTransaction, package: Confirmation, kind: str, severity: str, what: str, what_to_do: str) -> None:
-    raise_alert(
-        tx,
-        key=f"package.{kind}:{package.order_id}:{package.package_id}",
-        severity=severity,
-        message=f"Package {package.package_reference_id} of order {package.order_id} {what}",
-        what_to_do=what_to_do,
-    )

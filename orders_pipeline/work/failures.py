@@ -23,6 +23,7 @@ class Does(Enum):
     REFUSED_WHOLE = "everything waits, at once"
     NOT_BEFORE = "the queue waits until the time that is known"
     PARK = "the job is parked"
+    DONE = "the job is done; what the other side shows is verified at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class FailureTable:
         rule = self.rule_of(error)
         if rule is None:
             return error
+        assert rule.does is not Does.DONE, "the handler itself goes on"
         if rule.does is Does.PARK:
             return Park(str(error))
         if rule.does is Does.NOT_BEFORE:

@@ -66,14 +66,15 @@ OPEN = {
     "pipeline.clock_readings.source", "pipeline.database_privileges.who", "pipeline.order_events.fulfilled_by_told",
     "pipeline.order_items.currency", "pipeline.orders.fulfilled_by", "pipeline.orders.service_level",
     "pipeline.orders.status", "pipeline.orders.total_currency", "pipeline.parked_messages.notification_type",
-    "pipeline.shipment_confirmations.last_error", "pipeline.wms_orders.answer_code", "pipeline.wms_shipments.kind",
-    "pipeline.wms_shipments.outcome", "vault.amazon_tokens.purpose",
+    "pipeline.shipment_confirmations.reason", "pipeline.wms_orders.answer_code", "pipeline.wms_shipments.kind",
+    "pipeline.wms_shipments.result", "vault.amazon_tokens.purpose",
 }  # fmt: skip
 # Enums whose words no column holds: they decide, are asked for, or stand in the audit log's texts.
 NOT_STORED = {
     "database/locks.py:Lock", "database/migrate.py:Phase", "defs/one_off_jobs.py:RequestedBy",
     "defs/one_off_jobs.py:HoldReason", "defs/one_off_jobs.py:ParkedStage", "defs/one_off_jobs.py:WaivedBecause",
-    "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "intake/event_decision.py:EventAction",
+    "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "shipments/states.py:PackageEvent",
+    "intake/event_decision.py:EventAction",
     "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
     "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip

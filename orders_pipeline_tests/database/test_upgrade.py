@@ -44,7 +44,7 @@ from orders_pipeline.privacy.checks.checks import (
     roles_are_as_declared,
 )
 from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
-from orders_pipeline.shipments.rows import lock_confirmations
+from orders_pipeline.shipments.rows import lock_packages
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import rotate_keys
@@ -156,6 +156,8 @@ RENAMED_IN = {
     "pipeline.wms_orders": {"erase_asked_at": "erase_requested_at"},
     "pipeline.erasures": {"asked_at": "requested_at"},
     "pipeline.clock_readings": {"told_at": "amazon_time"},
+    "pipeline.shipment_confirmations": {"sends": "confirmations", "reads": "verifications", "last_error": "reason"},
+    "pipeline.wms_shipments": {"outcome": "result"},
 }
 RENAMED_TABLES = {
     "pipeline.database_grants": "pipeline.database_privileges",
@@ -170,8 +172,30 @@ NOW_JOBS = {
         "delivery_checked_at", "queue_stale",
         "fetch_due_at", "fetch_requests", "fetch_attempts", "fetch_error", "parked_at", "park_reason",
     },
+    "pipeline.shipment_confirmations": {"action_due_at", "attempts", "parked_at"},
 }  # fmt: skip
 NOT_RENAMED = ("audit.entries", "pipeline.amazon_rate_limits")
+# Where a package is: what the old columns said together, the word of today, and the queue of its job.
+PACKAGES: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"state": "pending", "sends": 0}, "pending", "confirm"),
+    (
+        {"state": "pending", "sends": 0, "last_error": "carrier without a code at Amazon"},
+        "awaits_carrier",
+        "confirm",
+    ),
+    ({"state": "sending", "sends": 1, "last_error": "answered 503"}, "sending", "confirm"),
+    ({"state": "sent", "sends": 1}, "accepted", "verify"),
+    ({"state": "sent", "sends": 2, "last_error": "answered 400"}, "refused_unverified", "verify"),
+    ({"state": "sent", "sends": 0}, "presumed", "verify"),
+    ({"state": "confirmed", "sends": 1, "carrier_code": "UPS", "action_due_at": None}, "confirmed", None),
+    ({"state": "confirmed", "sends": 1, "carrier_code": "Other"}, "confirmed", "confirm"),
+    ({"state": "held", "sends": 0, "last_error": "it has no tracking number", "action_due_at": None},
+     "needs_correction", None),
+    ({"state": "refused", "sends": 1, "last_error": "answered 400", "action_due_at": None}, "refused", None),
+    ({"state": "voided", "sends": 0, "action_due_at": None}, "voided", None),
+    ({"state": "voided", "sends": 1, "action_due_at": None}, "awaits_replacement", None),
+    ({"state": "replaced", "sends": 1, "action_due_at": None}, "replaced", None),
+]  # fmt: skip
 
 
 def _found_again(database: Database, before: Rows) -> Rows:
@@ -185,9 +209,15 @@ def _renamed(rows: Rows) -> Rows:
         names = {} if place in NOT_RENAMED else RENAMED | RENAMED_IN.get(place, {})
         gone = NOW_JOBS.get(place, ())
         found[RENAMED_TABLES.get(place, place)] = [
-            {names.get(name, name): value for name, value in row.items() if name not in gone} for row in old
+            {names.get(name, name): value for name, value in row.items() if name not in gone}
+            for row in map(_worded, old)
         ]
     return found
+
+
+def _worded(row: dict[str, Any]) -> dict[str, Any]:
+    """The dump's one word that has another today: a voided package that Amazon was told of."""
+    return {**row, "state": "awaits_replacement"} if row.get("state") == "voided" and row["sends"] else row
 
 
 def _schema(postgres: EmbeddedPostgres, database: Database) -> set[str]:
@@ -248,6 +278,33 @@ def test_fetches_that_were_due_in_hand_or_parked_are_jobs(filled: Database):
         assert job["ship_by"] == before[order_id]["ship_by"]
 
 
+@pytest.mark.parametrize(("before", "state", "queue"), PACKAGES)
+def test_a_package_is_where_it_was_and_its_pending_work_is_a_job(
+    filled: Database, before: dict[str, Any], state: str, queue: str | None
+):
+    due = filled.now() + timedelta(minutes=7)
+    values = {"action_due_at": due, "attempts": 3, "last_error": None, "carrier_code": None, **before}
+    with filled.begin() as connection:
+        connection.execute(text("delete from pipeline.shipment_confirmations"))
+        connection.execute(
+            text("insert into pipeline.shipment_confirmations (seller_id, order_id, package_id, lines, state, sends, "
+                 "action_due_at, attempts, last_error, carrier_code) values (:seller, '111-1', 'P1', '[]', :state, "
+                 ":sends, :action_due_at, :attempts, :last_error, :carrier_code)"),
+            {"seller": SELLER, **values},
+        )  # fmt: skip
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        (package,) = lock_packages(tx, "111-1")
+        assert (package.state, package.confirmations) == (state, before["sends"])
+        assert package.known_to_amazon is (before["sends"] > 0)
+        is_a_reason = state in ("refused_unverified", "needs_correction", "refused")
+        assert package.reason == (before["last_error"] if is_a_reason else None)
+        subjects = {Queue.CONFIRM: "111-1:P1", Queue.VERIFY: "111-1"}
+        jobs = {name: job for name, subject in subjects.items() if (job := find(tx, name, subject)) is not None}
+        assert [str(name) for name in jobs] == ([queue] if queue else [])
+        assert {(job.due_at, job.attempts) for job in jobs.values()} <= {(due, 3)}
+
+
 def test_todays_code_finds_every_order_alert_key_and_audit_entry(filled: Database, vault: Vault):
     before = _rows(filled)
     upgrade(filled)
@@ -259,8 +316,9 @@ def test_todays_code_finds_every_order_alert_key_and_audit_entry(filled: Databas
             assert (found.status, found.ship_by) == (order["status"], order["ship_by"])
             items = {item.order_item_id: item.quantity_ordered for item in item_rows(tx, order_id)}
             assert items == _of(before["pipeline.order_items"], order_id, "order_item_id", "quantity_ordered")
-            packages = {one.package_id: one.state for one in lock_confirmations(tx, order_id)}
-            assert packages == _of(before["pipeline.shipment_confirmations"], order_id, "package_id", "state")
+            packages = {one.package_id: one.state for one in lock_packages(tx, order_id)}
+            today = _renamed(before)["pipeline.shipment_confirmations"]
+            assert packages == _of(today, order_id, "package_id", "state")
             states = queue_states(tx, [order_id])
             assert states == _of(before["pipeline.fulfillment_queue"], order_id, "order_id", "state")
         is_open = {one["key"] for one in before["pipeline.alerts"] if one["closed_at"] is None}

@@ -17,6 +17,7 @@ from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import AmazonSettings, Settings, load_settings
+from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 OTHER = "A2OTHERSELLER01"
@@ -77,7 +78,7 @@ def test_the_other_accounts_orders_are_shipped_and_confirmed_while_amazon_refuse
     pipeline.tick(POLL)
     assert len(served.amazon.orders[order_id].packages) == 1
     with database.begin() as connection:
-        connection.execute(text("update pipeline.shipment_confirmations set action_due_at = clock_timestamp()"))
+        make_jobs_due(connection)
     pipeline.tick(POLL)
     with database.begin() as connection:
         confirmed = connection.execute(text("select account_id, state from pipeline.shipment_confirmations")).all()

@@ -62,12 +62,6 @@ def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
 def due_now(database: Database) -> None:
     with database.begin() as connection:
         make_jobs_due(connection)
-        connection.execute(
-            text(
-                "update pipeline.shipment_confirmations set action_due_at = clock_timestamp() "
-                "where action_due_at is not null"
-            )
-        )
 
 
 def accepted_order(sandbox: Sandbox, pipeline: Pipeline) -> str:

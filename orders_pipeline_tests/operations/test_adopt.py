@@ -178,7 +178,7 @@ def test_only_unknown_packages_from_after_the_start_raise_an_alert(world: World)
     _old_process_ships(world, old, datetime.now(UTC) - timedelta(hours=1))
     _old_process_ships(world, new, datetime.now(UTC))
     assert world.poll().outcomes == {PURCHASED_BEFORE_START: 1, "unknown_order": 1}
-    assert [row.key for row in world.rows("pipeline.alerts", "key, severity")] == [f"package.unknown_order:{new}"]
+    assert [alert.key for alert in world.alerts().values()] == [f"package.unknown_order:{new}"]
 
 
 def test_the_decision_names_the_start_alone_and_what_is_over_stays_over():

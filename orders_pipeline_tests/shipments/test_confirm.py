@@ -1,4 +1,4 @@
-"""Confirmed means read back (promise 5): what each answer of Amazon's, or its silence, leads to."""
+"""Confirmed means verified (promise 5): what each answer of Amazon's, or its silence, leads to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from orders_pipeline.channels.amazon.carriers import COLUMNS, CarrierTable, read_table
 from orders_pipeline.channels.amazon.errors import (
     AmazonBadRequest,
+    AmazonError,
     AmazonRoleMissing,
     AmazonUnavailable,
     LimitNotBefore,
@@ -17,9 +18,18 @@ from orders_pipeline.channels.amazon.errors import (
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.operations.replay import recover_order
+from orders_pipeline.shipments.failures import CONFIRM_POLICY
+from orders_pipeline.work.alerts import ALERTS as WORK_ALERTS
+from orders_pipeline.work.backlog import next_due
+from orders_pipeline.work.jobs import AMAZON, Job, Queue, package_subject
+from orders_pipeline.work.queue import enqueue, find
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
 
+ROLE_MISSING = AmazonRoleMissing("confirmShipment answered 403", operation="confirmShipment", status=403)
+SERVER_ERROR = AmazonUnavailable("confirmShipment answered 500", operation="confirmShipment", status=500)
+REFUSED = AmazonBadRequest("confirmShipment answered 400", operation="confirmShipment", status=400)
 RESET = AmazonUnavailable("confirmShipment could not be reached", operation="confirmShipment")
 INDIA = "A21TJRUUN4KGV"
 
@@ -27,6 +37,13 @@ INDIA = "A21TJRUUN4KGV"
 def _shipped(world: World, *, carrier: str = "UPS", **specification: object) -> tuple[str, str]:
     order_id = world.accepted(**specification)
     return order_id, world.ship(order_id, carrier=carrier)
+
+
+def _job(world: World, package_id: str) -> Job:
+    with world.database.transaction(SELLER) as tx:
+        job = find(tx, Queue.CONFIRM, package_subject(world.package(package_id).order_id, package_id))
+    assert job is not None
+    return job
 
 
 def _mapped(line: str) -> CarrierTable:
@@ -37,9 +54,9 @@ def test_a_204_is_not_a_confirmation_until_amazon_shows_the_package(world: World
     _, package_id = _shipped(world)
     world.poll()
     world.confirm()
-    assert world.package(package_id).state == "sent"
+    assert world.package(package_id).state == "accepted"
     world.make_due()
-    world.read_back()
+    world.verify()
     assert world.package(package_id).state == "confirmed"
 
 
@@ -73,12 +90,12 @@ def test_a_confirmation_with_a_lost_answer_is_verified_and_not_repeated(world: W
     for _ in range(3):
         world.make_due()
         world.confirm()
-        world.read_back()
+        world.verify()
     assert world.package(package_id).state == "confirmed"
     assert len(world.ports.told) == 1
 
 
-def test_a_process_that_died_after_telling_leaves_a_package_that_is_read_back_first(world: World):
+def test_a_process_that_died_after_telling_leaves_a_package_that_is_verified_first(world: World):
     order_id, package_id = _shipped(world)
     world.poll()
 
@@ -89,10 +106,9 @@ def test_a_process_that_died_after_telling_leaves_a_package_that_is_read_back_fi
     with pytest.raises(Died):
         world.confirm()
     assert world.package(package_id).state == "sending"
-    assert world.read_back().outcomes == {}, "its lease has not run out"
+    assert world.confirm().outcomes == {}, "its lease has not run out"
     world.make_due()
     world.confirm()
-    world.read_back()
     assert world.package(package_id).state == "confirmed"
     assert len(world.amazon.ledger.confirmations_of(order_id)) == 1
 
@@ -104,10 +120,12 @@ def test_already_fulfilled_with_our_tracking_number_there_is_a_confirmation(worl
     # What Amazon has under another name than ours, as after a restore from a backup.
     packages = world.amazon.orders[order_id].packages
     packages["7"] = packages.pop("1")
-    world.sql("update pipeline.shipment_confirmations set state = 'pending', action_due_at = clock_timestamp()")
+    world.sql("update pipeline.shipment_confirmations set state = 'pending'")
+    with world.database.transaction(SELLER) as tx:
+        enqueue(tx, Queue.CONFIRM, [package_subject(order_id, package_id)])
     world.confirm()
     assert world.amazon.ledger.confirmations_of(order_id)[-1].outcome == "refused"
-    world.read_back()
+    world.verify()
     assert world.package(package_id).state == "confirmed"
     assert world.alerts() == {}
 
@@ -161,15 +179,14 @@ def test_an_unknown_carrier_is_sent_as_other_and_edited_once_mapped(world: World
     world.make_due()
     world.confirm()
     assert len(world.ports.told) == 1, "nothing is told twice while there is no code"
-    due = world.package(package_id).action_due_at - world.database.now()
-    assert due > timedelta(minutes=50)
+    assert _job(world, package_id).due_at - world.database.now() > timedelta(minutes=50)
     world.carriers = _mapped("Bluefin Couriers,*,*,OnTrac,")
     world.confirm_and_verify()
     assert [one.carrier_code for one in world.ports.told] == ["Other", "OnTrac"]
     assert {one.package_reference_id for one in world.ports.told} == {1}
     assert world.amazon.orders[order_id].packages["1"].carrier_code == "OnTrac"
     assert world.package(package_id).state == "confirmed"
-    assert world.package(package_id).action_due_at is None
+    assert world.rows("pipeline.jobs", "queue, subject", "queue in ('confirm', 'verify')") == []
     assert "carrier.unknown" not in world.alerts()
 
 
@@ -178,7 +195,7 @@ def test_where_other_is_refused_a_package_waits_for_its_carriers_code(world: Wor
     _, package_id = _shipped(world, carrier="Bluefin Couriers", marketplace_id=INDIA)
     world.confirm_and_verify()
     assert world.ports.told == []
-    assert world.package(package_id).last_error
+    assert world.package(package_id).state == "awaits_carrier"
     assert world.alerts()["carrier.unknown"].severity == "error"
     world.carriers = _mapped("Bluefin Couriers,*,*,BlueDart,")
     world.make_due()
@@ -191,7 +208,7 @@ def test_a_refused_package_that_amazon_does_not_show_is_an_alert(world: World):
     world.poll()
     world.sql("update pipeline.shipment_confirmations set lines = jsonb_set(lines, '{0,quantity}', '9')")
     world.confirm()
-    world.read_back()
+    world.verify()
     assert world.package(package_id).state == "refused"
     assert "exceed the unshipped quantity" in world.alerts()["package.refused"].message
     assert world.amazon.orders[order_id].status == "UNSHIPPED"
@@ -204,7 +221,7 @@ def test_one_package_that_fails_does_not_stop_the_others(world: World):
     world.faults.fail("confirm", KeyError("a defect, with a street in it: 7 Nightingale Row"), orders[1][0])
     world.confirm()
     world.make_due()
-    world.read_back()
+    world.verify()
     assert [world.package(package_id).state for _, package_id in orders[2:]] == ["confirmed"] * 3
     assert "Nightingale" not in world.everything_stored()
     for _ in range(3):
@@ -214,22 +231,52 @@ def test_one_package_that_fails_does_not_stop_the_others(world: World):
     assert world.alerts() == {}
 
 
-def test_a_refused_account_stops_the_batch_and_requests_no_runs(world: World):
+def test_a_refused_account_stops_all_packages_and_asks_for_no_runs(world: World):
     for _ in range(12):
         _shipped(world)
     world.poll()
     refused = AmazonRoleMissing("confirmShipment answered 403: add the role.", operation="confirmShipment", status=403)
     world.faults.fail("confirm", refused, times=100)
-    assert world.confirm().account_error == str(refused)
-    assert "orders-pipeline doctor" in world.alerts()["amazon.account"].what_to_do
+    tally = world.confirm()
+    assert tally.paused.keys() == {AMAZON}
+    assert tally.outcomes["refused"] <= 6, "the others were not tried"
     with world.database.transaction(SELLER) as tx:
         assert pending_work(tx).confirmations == 0
-    sends = {row.sends for row in world.rows("pipeline.shipment_confirmations", "sends, order_id")}
-    assert sends == {0}, "nothing was told"
+    rows = world.rows("pipeline.shipment_confirmations", "state, confirmations, known_to_amazon")
+    assert {tuple(row) for row in rows} == {("pending", 0, False)}, "nothing was told"
+    assert world.rows("pipeline.jobs", "queue, subject", "parked_at is not null") == []
     world.faults.clear()
+    for _ in range(3):
+        world.make_due()
+        world.confirm_and_verify()
+    assert {row.state for row in world.rows("pipeline.shipment_confirmations", "state, order_id")} == {"confirmed"}
+    assert world.rows("pipeline.paused_dependencies") == []
+
+
+@pytest.mark.parametrize("error", [ROLE_MISSING, SERVER_ERROR, REFUSED], ids=["403", "500", "400"])
+def test_one_order_that_amazon_always_refuses_stops_itself_and_nobody_else(world: World, error: AmazonError):
+    refused, first = _shipped(world)
+    world.poll()
+    world.faults.fail("confirm", error, refused, times=1000)
+    for _ in range(CONFIRM_POLICY.attempts or 0):
+        _, package_id = _shipped(world)
+        world.poll()
+        world.confirm()
+        world.make_due()
+        world.verify()
+        assert world.package(package_id).state == "confirmed"
+    assert world.package(first).state != "confirmed"
+    stopped = {"work.parked", "package.refused"} & world.alerts(WORK_ALERTS).keys()
+    assert len(stopped) == 1, "a person is asked"
+    calls = len(world.ports.told)
     world.make_due()
     world.confirm_and_verify()
-    assert "amazon.account" not in world.alerts()
+    assert len(world.ports.told) == calls
+    world.faults.clear()
+    recover_order(world.database, world.vault.audit, account_id=SELLER, order_id=refused)
+    world.run_until_idle()
+    assert world.package(first).state == "confirmed"
+    assert world.alerts(WORK_ALERTS) == {}
 
 
 def test_a_quota_that_has_run_out_leaves_the_packages_as_they_were(world: World):
@@ -239,8 +286,10 @@ def test_a_quota_that_has_run_out_leaves_the_packages_as_they_were(world: World)
     world.faults.fail("confirm", LimitNotBefore("no token", operation="confirmShipment", not_before=back), times=100)
     assert world.confirm().not_before == back
     package = world.package(package_id)
-    assert (package.state, package.sends) == ("pending", 0)
-    assert abs(package.action_due_at - back) < timedelta(seconds=2)
+    assert (package.state, package.confirmations, package.known_to_amazon) == ("pending", 0, False)
+    assert _job(world, package_id).attempts == 0
+    with world.database.transaction(SELLER) as tx:
+        assert next_due(tx, [Queue.CONFIRM]) == back
 
 
 def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path: Path):
@@ -251,8 +300,9 @@ def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path:
     world.poll()
     world.confirm()
     world.make_due()
-    world.read_back()
-    assert [world.package(package_id).state for package_id in packages] == ["sent", "sent"], "it may be either"
+    world.verify()
+    states = [world.package(package_id).state for package_id in packages]
+    assert states == ["accepted", "accepted"], "it may be either"
     for _ in range(6):
         world.make_due()
         world.confirm_and_verify()
@@ -266,7 +316,7 @@ def test_whatever_a_refusal_says_it_is_noted_bounded_and_told(world: World, said
     world.poll()
     world.faults.fail("confirm", AmazonBadRequest(said, operation="confirmShipment", status=400), order_id)
     world.confirm()
-    world.read_back()
+    world.verify()
     noted = world.package(package_id)
-    assert (noted.state, len(noted.last_error) <= LONGEST_ERROR) == ("refused", True)
+    assert (noted.state, len(noted.reason) <= LONGEST_ERROR) == ("refused", True)
     assert "package.refused" in world.alerts()

@@ -39,6 +39,12 @@ def _allow(world: World, table: str) -> None:
     world.sql(f"alter table pipeline.{table} drop constraint refused")
 
 
+def _last_error(world: World, package_id: str) -> str:
+    order_id = world.package(package_id).order_id
+    (job,) = world.rows("pipeline.jobs", "last_error, queue", f"queue = 'verify' and subject = '{order_id}'")
+    return str(job.last_error)
+
+
 def test_an_event_that_the_database_refuses_is_alerted_and_retried_alone(world: World):
     hostile, plain = world.accepted(), world.accepted()
     first, second = world.ship(hostile), world.ship(plain)
@@ -77,12 +83,12 @@ def test_a_verification_that_the_database_refuses_stops_no_other(world: World):
     world.sql(
         f"alter table pipeline.shipment_confirmations add constraint refused check ({confirmed_not.format(first)})"
     )
-    world.read_back()
-    assert (world.package(first).state, world.package(second).state) == ("sent", "confirmed")
-    assert "package.defect" in world.alerts()
+    world.verify()
+    assert (world.package(first).state, world.package(second).state) == ("accepted", "confirmed")
+    assert _last_error(world, first).startswith("a defect of this program: IntegrityError")
     _allow(world, "shipment_confirmations")
     world.make_due()
-    world.read_back()
+    world.verify()
     assert world.package(first).state == "confirmed"
     assert world.alerts() == {}
 

@@ -55,7 +55,7 @@ def test_a_void_without_a_number_that_may_mean_either_label_is_told_to_a_person(
     world.warehouse.events.append({**void, "event_id": "with its number", "tracking_number": NEW})
     world.warehouse.events.append({**void, "event_id": "the other"})
     world.run_until_idle()
-    assert world.package(package_id).state == "voided"
+    assert world.package(package_id).state == "awaits_replacement"
     assert world.alerts().keys() == {"package.voided"}
 
 

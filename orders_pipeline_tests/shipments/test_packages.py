@@ -99,7 +99,7 @@ def test_a_replacement_takes_over_the_reference_id_whichever_is_reported_first(w
     assert not world.alerts().keys() & {"package.voided", "package.refused"}
 
 
-@pytest.mark.parametrize("refused", [False, True], ids=["sent, and not read back", "refused for good"])
+@pytest.mark.parametrize("refused", [False, True], ids=["refused, and not verified", "refused for good"])
 def test_a_refused_replacement_takes_the_voided_packages_place_later(world: World, refused: bool):
     order_id = world.accepted()
     voided = world.ship(order_id)
@@ -107,9 +107,9 @@ def test_a_refused_replacement_takes_the_voided_packages_place_later(world: Worl
     replacement = world.ship(order_id, {0: 1})
     world.poll()
     world.confirm()
-    assert world.package(replacement).state == "sent"
+    assert world.package(replacement).state == "refused_unverified"
     if refused:
-        world.read_back()
+        world.verify()
         assert world.package(replacement).state == "refused"
         assert "package.refused" in world.alerts()
     world.warehouse.void(order_id, voided)
@@ -150,16 +150,16 @@ def test_a_package_without_a_tracking_number_is_not_confirmed(
     event = world.warehouse.events[-1]
     event["tracking_number"] = None
     world.confirm_and_verify()
-    assert world.package(package_id).state == "held"
-    assert "no tracking number" in world.alerts()["package.held"].message
+    assert world.package(package_id).state == "needs_correction"
+    assert "no tracking number" in world.alerts()["package.needs_correction"].message
     world.warehouse.events.append({**event, "event_id": "again-1", "carrier": "USPS"})
     world.confirm_and_verify()
-    assert world.package(package_id).state == "held"
+    assert world.package(package_id).state == "needs_correction"
     assert world.ports.told == []
     world.warehouse.events.append({**event, "event_id": "again-2", "tracking_number": "9400100000000000000000"})
     world.confirm_and_verify()
     assert world.package(package_id).state == "confirmed"
-    assert "package.held" not in world.alerts()
+    assert "package.needs_correction" not in world.alerts()
 
 
 def test_an_event_of_an_order_that_is_not_known_yet_is_absorbed_once_it_is(world: World):
@@ -205,5 +205,5 @@ def test_a_package_voided_during_its_confirmation_leaves_nothing_due(world: Worl
     world.confirm()
     world.warehouse.void(order_id, package_id)
     world.run_until_idle()
-    assert world.package(package_id).state == "voided"
-    assert world.package(package_id).action_due_at is None
+    assert world.package(package_id).state == "awaits_replacement"
+    assert world.rows("pipeline.jobs", "queue, subject", "queue in ('confirm', 'verify')") == []

@@ -9,7 +9,7 @@ import pytest
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.shipments.poll import PollTotals, poll_or_alert
+from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.wms.port import (
     ShipmentEvent,
     ShipmentPage,
@@ -18,6 +18,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -57,7 +58,7 @@ def test_the_last_page_is_begun_within_the_budget(
 ):
     clock = SlowClock()
     warehouse = EndlessWarehouse(clock, page_takes=page_takes)
-    totals = poll_or_alert(
+    totals = poll_warehouse(
         cast(Callable[[], WarehousePort], lambda: warehouse),
         database,
         lambda: world.vault,
@@ -65,11 +66,11 @@ def test_the_last_page_is_begun_within_the_budget(
         budget_seconds=budget,
         clock=clock,
     )
-    assert (totals.pages, totals.new, totals.unreachable) == (pages, pages, None)
+    assert (totals.outcomes["pages"], totals.outcomes["new"], totals.errors) == (pages, pages, {})
 
 
-def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> PollTotals:
-    return poll_or_alert(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, account_id=SELLER)
+def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> Tally:
+    return poll_warehouse(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, account_id=SELLER)
 
 
 def _settings_are_missing() -> WarehousePort:
@@ -86,21 +87,21 @@ def test_a_warehouse_that_is_away_is_one_alert_until_it_is_read_again(
     world.ship(order_id)
     world.faults.fail("poll", trouble, times=3 * tries)
     for _ in range(3):
-        assert _poll(world).unreachable == str(trouble)
-    [alert] = world.rows("pipeline.alerts", "key, times_seen", "closed_at is null")
-    assert (alert.key, alert.times_seen) == ("warehouse.shipments_unread", 3)
-    assert _poll(world).new == 1
+        assert _poll(world).errors == {type(trouble).__name__: 1}
+        assert str(trouble) in world.alerts()["warehouse.shipments_unread"].message
+    assert len(world.rows("pipeline.alerts", "key, severity")) == 1
+    assert _poll(world).outcomes["new"] == 1
     assert world.alerts() == {}
 
 
 def test_a_connection_that_broke_once_wakes_nobody(world: World):
     world.faults.fail("poll", WarehouseUnavailable("The connection broke."))
-    assert _poll(world).unreachable is None
+    assert _poll(world).errors == {}
     assert world.rows("pipeline.alerts") == []
 
 
 def test_settings_that_are_missing_are_told_the_same_way(world: World):
-    assert "WMS_TOKEN" in str(_poll(world, _settings_are_missing).unreachable)
+    assert _poll(world, _settings_are_missing).errors == {"SettingsError": 1}
     assert "WMS_TOKEN" in world.alerts()["warehouse.shipments_unread"].message
 
 
@@ -114,5 +115,5 @@ def test_a_warehouse_that_hangs_is_not_asked_twice(world: World, database: Datab
             clock.now += 25
             raise WarehouseUnavailable("not whole within 25 s")
 
-    poll_or_alert(Hanging, database, lambda: world.vault, account_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
+    poll_warehouse(Hanging, database, lambda: world.vault, account_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
     assert next(asked) == 1

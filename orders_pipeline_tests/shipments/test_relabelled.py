@@ -15,8 +15,8 @@ def _relabel(world: World, order_id: str, package_id: str, tracking: str) -> Non
 
 
 def _outcomes(world: World) -> list[str]:
-    rows = world.rows("pipeline.wms_shipments", "sequence, outcome")
-    return [row.outcome for row in rows]
+    rows = world.rows("pipeline.wms_shipments", "sequence, result")
+    return [row.result for row in rows]
 
 
 def test_a_package_that_amazon_was_told_of_is_edited_under_its_reference_id(world: World):
@@ -65,7 +65,7 @@ def test_it_can_be_voided_and_labelled_anew_again_and_again(world: World):
     assert world.alerts() == {}
     world.warehouse.void(order_id, package_id)
     world.run_until_idle()
-    assert world.package(package_id).state == "voided"
+    assert world.package(package_id).state == "awaits_replacement"
     assert "package.voided" in world.alerts()
 
 
@@ -78,7 +78,7 @@ def test_events_that_come_again_neither_revive_nor_void_it(world: World):
     world.confirm_and_verify()
     world.warehouse.repeat_event(shipped)
     world.confirm_and_verify()
-    assert world.package(package_id).state == "voided", "the old report, delivered again, says nothing new"
+    assert world.package(package_id).state == "awaits_replacement", "the old report, delivered again, says nothing new"
     _relabel(world, order_id, package_id, "1Z999AA10123456784")
     world.confirm_and_verify()
     world.warehouse.repeat_event(voided)
@@ -140,7 +140,7 @@ def test_a_new_label_without_a_tracking_number_waits_for_it(world: World):
     world.warehouse.void(order_id, package_id)
     _relabel(world, order_id, package_id, "")
     world.confirm_and_verify()
-    assert world.package(package_id).state == "held", "the dead label's number is not its own"
+    assert world.package(package_id).state == "needs_correction", "the dead label's number is not its own"
     world.warehouse.events.append(
         {**world.warehouse.events[-1], "event_id": "late", "tracking_number": "1Z999AA10123456784"}
     )

@@ -81,8 +81,6 @@ def _readable(column: str) -> str:
 
 # The warehouse's clock is not believed: a package left between its purchase and our hearing of it.
 _LEFT_AT = "greatest(least(coalesce(c.shipped_at, c.reported_at), c.reported_at), o.purchased_at)"
-# Amazon was told of a package that will not travel, and nothing has taken its place.
-_CONFIRMED_BUT_VOIDED = "c.state = 'voided' and c.sends > 0"
 _RETAINED = f"""
 select page.order_id, r.stored_at is not null as in_vault, w.order_id is not null and {NOT_ERASED} as at_warehouse,
   e.subject is not null as erasure_requested,
@@ -110,9 +108,9 @@ left join lateral (select * from pipeline.fulfillment_orders x
 left join lateral (select x.subject from pipeline.jobs x where x.account_id = :account_id
   and x.queue = '{Queue.ERASE}' and x.subject = page.order_id and x.parked_at is null limit 1) e on true
 left join lateral (
-  select min({_LEFT_AT}) filter (where c.state not in ('voided', 'replaced')) as left_at,
-    count(*) filter (where {_CONFIRMED_BUT_VOIDED}
-      or c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unconfirmed
+  select min({_LEFT_AT}) filter (where c.state not in ('voided', 'awaits_replacement', 'replaced')) as left_at,
+    -- What will not travel and Amazon was told of awaits its replacement.
+    count(*) filter (where c.state not in ('voided', 'replaced', 'confirmed', 'not_needed', 'by_hand')) as unconfirmed
   from pipeline.shipment_confirmations c where c.account_id = :account_id and c.order_id = page.order_id) p on true
 where r.stored_at is not null or w.order_id is not null and {NOT_ERASED}
 order by page.order_id

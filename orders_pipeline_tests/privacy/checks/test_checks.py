@@ -80,7 +80,7 @@ def test_what_is_late_by_more_than_a_run_is_red(
 
 
 def test_past_the_hard_limit_is_red_at_once(database: Database, put_order: PutOrder):
-    put_order("111-1", status="SHIPPED", queue="closed", package="sent", left=30.1, delivered=29.9, deliver_by=9)
+    put_order("111-1", status="SHIPPED", queue="closed", package="accepted", left=30.1, delivered=29.9, deliver_by=9)
     assert nothing_past_its_time(database, account_id=SELLER).numbers["past_hard_limit"] == 0
     run(database, "update pipeline.orders set delivered_at = clock_timestamp() - interval '30 days 1 minute'")
     outcome = nothing_past_its_time(database, account_id=SELLER)

@@ -67,7 +67,7 @@ def test_a_store_of_many_orders_in_which_nothing_leaked_is_clean(
     database: Database, vault: Vault, put_order: PutOrder, dagster_url: str, tmp_path: Path
 ):
     for number in range(20):
-        put_order(f"902-3159896-13909{number:02d}", sent=True, package="sent", left=1, stored=0)
+        put_order(f"902-3159896-13909{number:02d}", sent=True, package="accepted", left=1, stored=0)
     with database.begin() as connection:
         connection.execute(
             text("update pipeline.shipment_confirmations set tracking_number = '1Z999AA10123456784', carrier = 'UPS'")

@@ -59,7 +59,7 @@ def everything(put_order: PutOrder) -> None:
     put_order("2-held", queue="held", deliver_by=-3)
     put_order("3-accepted", queue="accepted", sent=True, deliver_by=-3)
     put_order("4-closed", status="SHIPPED", queue="closed", package="confirmed", left=1, deliver_by=-3, sent=True)
-    put_order("5-open", status="SHIPPED", queue="closed", package="sent", left=1, deliver_by=-3, sent=True)
+    put_order("5-open", status="SHIPPED", queue="closed", package="accepted", left=1, deliver_by=-3, sent=True)
     put_order("6-by-hand", status="SHIPPED", queue=None, deliver_by=-3)
 
 
@@ -137,7 +137,7 @@ def test_a_clock_that_is_minutes_from_amazons_is_an_alert_until_it_is_right(data
 
 
 def test_a_clock_set_back_retains_nothing_past_amazons_date(database: Database, vault: Vault, put_order: PutOrder):
-    put_order("111-1", status="SHIPPED", queue="closed", package="sent", left=1, deliver_by=-2)
+    put_order("111-1", status="SHIPPED", queue="closed", package="accepted", left=1, deliver_by=-2)
     # Seen from a clock that was set back by 40 days, this is what Amazon tells, now and an hour later.
     told(database, timedelta(days=40))
     run(database, "update pipeline.clock_readings set ahead_since = ahead_since - interval '61 minutes'")

@@ -1,0 +1,147 @@
+"""Queries of the warehouse's shipment events, and of how far they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
+from orders_pipeline.database.locks import hold_name
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
+from orders_pipeline.shipments.tables import wms_cursors, wms_shipments
+
+
+def warehouse_cursor(tx: AccountTransaction) -> str | None:
+    """Where the next poll goes on. Two polls at once only read the same page twice."""
+    tx.execute(insert(wms_cursors).values(account_id=tx.account_id).on_conflict_do_nothing())
+    return tx.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.account_id == tx.account_id)).scalar_one()
+
+
+def save_page(tx: AccountTransaction, cursor: str | None, *, unreadable: int, cursor_unreadable: bool) -> None:
+    """The page was read up to this cursor (None: it stays); `unreadable` of its events had no id, order or lines."""
+    c, now = wms_cursors.c, func.clock_timestamp()
+    values: dict[str, Any] = {
+        "polled_at": now,
+        "failing_since": None,
+        "failure": None,
+        "cursor_unreadable_since": func.coalesce(c.cursor_unreadable_since, now) if cursor_unreadable else None,
+    }
+    if cursor is not None:
+        values["cursor"] = cursor
+    if unreadable:
+        values |= {"unreadable_at": now, "unreadable_events": unreadable}
+    tx.execute(update(wms_cursors).where(c.account_id == tx.account_id).values(**values))
+
+
+def note_unread(tx: AccountTransaction, failure: str) -> None:
+    """The warehouse cannot be read, and why; a page that is read ends it."""
+    c = wms_cursors.c
+    values = insert(wms_cursors).values(
+        account_id=tx.account_id,
+        failing_since=func.clock_timestamp(),
+        failure=bounded_text(failure, LONGEST_ERROR) or "no reason given",
+    )
+    tx.execute(
+        values.on_conflict_do_update(
+            index_elements=[c.account_id],
+            set_={
+                "failing_since": func.coalesce(c.failing_since, values.excluded.failing_since),
+                "failure": values.excluded.failure,
+            },
+        )
+    )
+
+
+def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Record the warehouse's events, in their order; return how many were new."""
+    if not rows:
+        return 0
+    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
+    return len(connection.execute(statement).all())
+
+
+def lock_shipment_events(tx: AccountTransaction) -> None:
+    """Let one process at a time apply this account's events, until the transaction ends: their order has a meaning."""
+    hold_name(tx.connection, f"apply_shipments {tx.account_id}")
+
+
+def reopen_events_of_known_orders(tx: AccountTransaction) -> int:
+    """Events whose order was not known when they came, and is by now, are applied after all; how many."""
+    return tx.execute(
+        text(
+            "update pipeline.wms_shipments s set processed_at = null, result = null "
+            "where s.account_id = :account_id and s.result = 'unknown_order' and exists "
+            "(select 1 from pipeline.orders o where o.account_id = s.account_id and o.order_id = s.order_id)"
+        ),
+        {"account_id": tx.account_id},
+    ).rowcount
+
+
+def reopen_failed_events(tx: AccountTransaction) -> int:
+    """Events that met a defect are tried again every ten minutes, for a day; how many."""
+    return tx.execute(
+        text(
+            "update pipeline.wms_shipments set processed_at = null, result = null "
+            "where account_id = :account_id and result = 'defect' "
+            "and processed_at < clock_timestamp() - interval '10 minutes' "
+            "and received_at > clock_timestamp() - interval '1 day'"
+        ),
+        {"account_id": tx.account_id},
+    ).rowcount
+
+
+def claim_shipment_events(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
+    """Lock the oldest events that are not applied yet."""
+    statement = (
+        select(wms_shipments)
+        .where(wms_shipments.c.account_id == tx.account_id, wms_shipments.c.processed_at.is_(None))
+        .order_by(wms_shipments.c.sequence)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(tx.execute(statement))
+
+
+def mark_shipment_event(tx: AccountTransaction, event_id: str, result: str, error: str | None = None) -> None:
+    """The event is done with; `error` says where a defect was met."""
+    tx.execute(
+        update(wms_shipments)
+        .where(wms_shipments.c.account_id == tx.account_id, wms_shipments.c.event_id == event_id)
+        .values(processed_at=func.clock_timestamp(), result=result, error=error)
+    )
+
+
+def package_events(connection: Connection, event: AnyRow) -> list[AnyRow]:
+    """What the warehouse reported of this event's package before, in its order, and this event."""
+    e = wms_shipments.c
+    statement = (
+        select(wms_shipments)
+        .where(
+            e.account_id == event.account_id,
+            e.order_id == event.order_id,
+            e.package_id == event.package_id,
+            e.processed_at.is_not(None),
+            e.event_id != event.event_id,
+        )
+        .order_by(e.sequence)
+    )
+    return [*connection.execute(statement), event]
+
+
+def shipments_by_kind(tx: AccountTransaction) -> Sequence[AnyRow]:
+    """(kind, result, events, newest) of what the warehouse reported."""
+    statement = (
+        select(
+            wms_shipments.c.kind,
+            wms_shipments.c.result,
+            func.count().label("events"),
+            func.max(wms_shipments.c.received_at).label("newest"),
+        )
+        .where(wms_shipments.c.account_id == tx.account_id)
+        .group_by(wms_shipments.c.kind, wms_shipments.c.result)
+        .order_by(text("events desc"))
+    )
+    return list(tx.execute(statement))
