@@ -12,6 +12,7 @@ import dagster as dg
 
 from orders_pipeline.defs import (
     audit_exports,
+    automation,
     checks,
     dagster_history,
     fulfillment,
@@ -63,18 +64,16 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *one_off_jobs.jobs,
         ],
         schedules=[
-            intake.hourly_sweep,
-            operations.hourly_reports,
-            privacy.daily_shred_expired_pii,
             privacy.frequent_warehouse_erasures,
             audit_exports.nightly_audit_export,
-            dagster_history.nightly_history_pruning,
         ],
         sensors=[
             intake.drain_notifications_sensor,
             shipments.poll_warehouse_sensor,
             operations.deliver_alerts_sensor,
             privacy.watch_roles_sensor,
+            automation.hourly_assets_sensor,
+            automation.nightly_assets_sensor,
         ],
         resources={**default_resources(), **overrides},
     )

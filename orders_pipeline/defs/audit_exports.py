@@ -1,6 +1,6 @@
 """The audit log's daily copies in Dagster: a partition a UTC day that is over."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
@@ -11,8 +11,8 @@ from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.operations.overdue import AUDIT_EXPORT
-from orders_pipeline.privacy.audit_export.export import AuditExportRefused, content_name, export_day
+from orders_pipeline.operations.audit_export import export_audit_day
+from orders_pipeline.privacy.audit_export.export import AuditExportRefused
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
 from orders_pipeline.settings import SettingsError
 
@@ -32,25 +32,13 @@ def audit_exports(
     To verify a copy by itself: `orders-pipeline audit verify --file audit-….jsonl.gz`.
     """
     day = date.fromisoformat(context.partition_key)
-    target = audit_export.target()
-    with acting_as(actor_of(context)):
-        try:
-            manifest = export_day(store.database(), store.audit(), target, day)
-        except (AuditExportRefused, ExportUnavailable) as error:
-            refused = isinstance(error, AuditExportRefused)
-            raise dg.Failure(description=str(error), allow_retries=not refused) from None
-    if day >= store.database().now().date() - timedelta(days=1):
-        # An older day is a backfill's.
-        store.deployment().note_done(AUDIT_EXPORT)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": manifest.entries,
-            "dagster/uri": f"{target.where.rstrip('/')}/{content_name(day)}",
-            "head": f"{manifest.head_entry}:{manifest.head_hash}" if manifest.head else "empty",
-            "chain_intact": manifest.chain_intact,
-            "sha256": manifest.lines_sha256,
-        }
-    )
+    try:
+        with acting_as(actor_of(context)):
+            shown = export_audit_day(store.deployment(), audit_export.target(), day)
+    except (AuditExportRefused, ExportUnavailable) as error:
+        refused = isinstance(error, AuditExportRefused)
+        raise dg.Failure(description=str(error), allow_retries=not refused) from None
+    return dg.MaterializeResult(metadata=shown)
 
 
 export_job = dg.define_asset_job(

@@ -11,15 +11,27 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orders_pipeline.defs.accounts import problems_of, serve_accounts
+from orders_pipeline.defs.automation import REPORTS, SWEEPS
 from orders_pipeline.defs.metadata import Shown, table
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.accounts import Served
 from orders_pipeline.operations.promises import PROMISES, Promise, count_for
 
+# Counted with the reports. Those of the sweeps are counted after each sweep.
+FLOW_CHECKS = dg.AssetSelection.checks_for_assets(*{one.asset for one in PROMISES} - {"order_sweeps"})
+
 
 @dg.multi_asset_check(
     name="flow_checks",
-    specs=[dg.AssetCheckSpec(one.name, asset=one.asset, description=one.description) for one in PROMISES],
+    specs=[
+        dg.AssetCheckSpec(
+            one.name,
+            asset=one.asset,
+            description=one.description,
+            automation_condition=SWEEPS if one.asset == "order_sweeps" else REPORTS,
+        )
+        for one in PROMISES
+    ],
     can_subset=True,
 )
 def flow_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:

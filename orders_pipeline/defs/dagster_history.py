@@ -1,5 +1,6 @@
 """Dagster's own history in Dagster: how much there is of it, and the nightly pruning."""
 
+from contextlib import closing
 from datetime import timedelta
 
 import dagster as dg
@@ -29,24 +30,15 @@ def dagster_history(
 
     The newest event of each asset and partition stays, so nothing looks as if it had never been made.
     """
-    dagster = Database(dagster_database_url(store.settings()), pool_size=1)
-    try:
-        with acting_as(actor_of(context)):
-            totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
+    address = dagster_database_url(store.settings())
+    with closing(Database(address, pool_size=1)) as dagster, acting_as(actor_of(context)):
+        totals = prune_history(dagster, store.audit(), keep=timedelta(days=config.keep_days))
         sizes = history_sizes(dagster)
-        store.deployment().note_done(HISTORY)
-    finally:
-        dagster.close()
-    return dg.MaterializeResult(
-        metadata={
-            **totals.as_metadata(),
-            "megabytes": round(sum(size.bytes for size in sizes) / 1e6, 1),
-            "tables": table(
-                ["table", "rows", "megabytes", "oldest", "deleted_now"],
-                [(s.name, s.rows, round(s.bytes / 1e6, 1), s.oldest_at, totals.gone[s.name]) for s in sizes],
-            ),
-        }
-    )
+    store.deployment().note_done(HISTORY)
+    rows = [(s.name, s.rows, round(s.bytes / 1e6, 1), s.oldest_at, totals.gone[s.name]) for s in sizes]
+    tables = table(["table", "rows", "megabytes", "oldest", "deleted_now"], rows)
+    megabytes = round(sum(size.bytes for size in sizes) / 1e6, 1)
+    return dg.MaterializeResult(metadata={**totals.as_metadata(), "megabytes": megabytes, "tables": tables})
 
 
 history_job = dg.define_asset_job(
@@ -54,12 +46,4 @@ history_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("dagster_history"),
     tags={"dagster/max_runtime": "3600"},
     description="Delete Dagster's own runs and events that are older than 30 days. Nightly by itself.",
-)
-
-nightly_history_pruning = dg.ScheduleDefinition(
-    name="nightly_history_pruning",
-    job=history_job,
-    cron_schedule="53 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
 )

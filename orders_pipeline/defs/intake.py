@@ -71,15 +71,6 @@ sweep_job = dg.define_asset_job(
     description="Search Amazon for what notifications missed. Hourly by itself; safe to start by hand.",
 )
 
-hourly_sweep = dg.ScheduleDefinition(
-    name="hourly_sweep",
-    job=sweep_job,
-    cron_schedule="17 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Seventeen past, away from everybody's full hour.",
-)
-
 
 @dg.sensor(
     job_name="sync_orders",

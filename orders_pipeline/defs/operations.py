@@ -1,12 +1,14 @@
 """Operations in Dagster: the board that people look at, and what Amazon ships itself."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
 from orders_pipeline.alerts.kinds import Found
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_accounts
+from orders_pipeline.defs.automation import CONDITION_SENSORS, JOBS
+from orders_pipeline.defs.checks import FLOW_CHECKS
 from orders_pipeline.defs.metadata import tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -46,17 +48,9 @@ def fba_shipments(context: dg.AssetExecutionContext, store: StoreResource) -> dg
 
 reports = dg.define_asset_job(
     "refresh_reports",
-    selection=dg.AssetSelection.assets("fba_shipments", "order_board"),
+    selection=dg.AssetSelection.assets("fba_shipments", "order_board") | FLOW_CHECKS,
     tags=MAX_RUNTIME_TAG,
     description="The tables that people look at, from what is in the store; no call to anybody.",
-)
-
-hourly_reports = dg.ScheduleDefinition(
-    name="hourly_reports",
-    job=reports,
-    cron_schedule="41 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 
 
@@ -88,17 +82,34 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
 def failed_runs(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[Found]:
     """The jobs of which a run that started by itself failed, and none succeeded since.
 
-    Who starts a run by hand sees how it ends. What Dagster has forgotten is no alert any more.
+    Who starts a run by hand sees how it ends. What Dagster has forgotten is no alert any more. A run that a condition
+    asked for is taken for one of the job that does the same by hand: its success ends the alert.
     """
+    by_condition = dg.RunsFilter(statuses=_ENDED, tags={"dagster/sensor_name": list(CONDITION_SENSORS)})
+    made = list(instance.get_run_records(by_condition, limit=_RUNS_LOOKED_AT))
     found: list[Found] = []
     for job in jobs:
-        ended = instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ENDED), limit=1)
-        if not ended or ended[0].status == dg.DagsterRunStatus.SUCCESS:
+        of_the_same = [record for record in made if _makes(record.dagster_run, JOBS.get(job))]
+        newest = _newest_first(of_the_same, _ended(instance, job, limit=1))
+        if not newest or newest[0].status == dg.DagsterRunStatus.SUCCESS:
             continue
-        for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_ENDED), limit=_RUNS_LOOKED_AT):
+        for run in _newest_first(of_the_same, _ended(instance, job, limit=_RUNS_LOOKED_AT)):
             if run.status == dg.DagsterRunStatus.SUCCESS:
                 break
             if run.status == dg.DagsterRunStatus.FAILURE and STARTED_BY_ITSELF & run.tags.keys():
                 found.append(Found(job, {"job": job, "run_id": run.run_id}))
                 break
     return found
+
+
+def _ended(instance: dg.DagsterInstance, job: str, *, limit: int) -> Sequence[dg.RunRecord]:
+    return instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_ENDED), limit=limit)
+
+
+def _newest_first(*records: Sequence[dg.RunRecord]) -> list[dg.DagsterRun]:
+    newest = sorted((one for some in records for one in some), key=lambda record: record.create_timestamp, reverse=True)
+    return [record.dagster_run for record in newest]
+
+
+def _makes(run: dg.DagsterRun, asset: str | None) -> bool:
+    return asset is not None and dg.AssetKey(asset) in (run.asset_selection or ())

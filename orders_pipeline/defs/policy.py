@@ -1,4 +1,5 @@
-"""What Dagster is told of each asset beside its work: group, owners, kinds, tags, freshness, columns.
+"""What Dagster is told of each asset beside its work: group, owners, kinds, tags, freshness, columns, and
+when it is made by itself.
 
 Said once, in one table; `build_defs` maps it over the assets. An asset that is missing here does not load.
 """
@@ -13,6 +14,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orders_pipeline.audit.tables import audit_entries
+from orders_pipeline.defs.automation import HISTORY, PRIVACY, REPORTS, SWEEPS
 from orders_pipeline.defs.columns import column_schema
 from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.orders.tables import order_events, orders
@@ -38,12 +40,13 @@ class Policy:
     tags: Mapping[str, str] = field(default_factory=dict)
     freshness: dg.FreshnessPolicy | None = None
     table: Table | None = None
+    condition: dg.AutomationCondition | None = None
 
 
 POLICIES: Mapping[str, Policy] = {
     "order_notifications": Policy("intake", kinds=frozenset({"sqs"})),
     "order_events": Policy("intake", table=order_events),
-    "order_sweeps": Policy("intake", freshness=HOURLY),
+    "order_sweeps": Policy("intake", freshness=HOURLY, condition=SWEEPS),
     "orders": Policy("orders", table=orders),
     "shipping_details": Policy(
         "orders", owners=(OPERATIONS, COMPLIANCE), tags={"pii": "encrypted"}, table=vault_records
@@ -52,12 +55,14 @@ POLICIES: Mapping[str, Policy] = {
     "wms_orders": Policy("fulfillment", table=wms_orders),
     "wms_shipments": Policy("shipments", table=wms_shipments),
     "shipment_confirmations": Policy("shipments", table=shipment_confirmations),
-    "pii_access_log": Policy("compliance", owners=(COMPLIANCE,), freshness=NIGHTLY, table=audit_entries),
-    "pii_retention": Policy("compliance", owners=(COMPLIANCE,), freshness=NIGHTLY),
+    "pii_access_log": Policy(
+        "compliance", owners=(COMPLIANCE,), freshness=NIGHTLY, table=audit_entries, condition=PRIVACY
+    ),
+    "pii_retention": Policy("compliance", owners=(COMPLIANCE,), freshness=NIGHTLY, condition=PRIVACY),
     "audit_exports": Policy("compliance", owners=(COMPLIANCE,), kinds=frozenset({"s3"}), freshness=NIGHTLY),
-    "dagster_history": Policy("compliance", owners=(OPERATIONS, COMPLIANCE), freshness=NIGHTLY),
-    "order_board": Policy("operations", freshness=HOURLY),
-    "fba_shipments": Policy("operations", freshness=HOURLY),
+    "dagster_history": Policy("compliance", owners=(OPERATIONS, COMPLIANCE), freshness=NIGHTLY, condition=HISTORY),
+    "order_board": Policy("operations", freshness=HOURLY, condition=REPORTS),
+    "fba_shipments": Policy("operations", freshness=HOURLY, condition=REPORTS),
 }
 
 
@@ -75,5 +80,6 @@ def _with_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
         kinds=set(policy.kinds),
         tags={**spec.tags, **policy.tags},
         metadata={**spec.metadata, **columns},
+        automation_condition=policy.condition,
     )
     return spec if policy.freshness is None else spec.replace_attributes(freshness_policy=policy.freshness)

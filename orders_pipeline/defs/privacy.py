@@ -7,7 +7,7 @@ import dagster as dg
 
 from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.embedded import EmbeddedPostgresError
-from orders_pipeline.defs.accounts import fail_on_defects, problems_as_metadata, serve_accounts
+from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, problems_as_metadata, serve_accounts
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.metadata import Shown, table, tables_of
 from orders_pipeline.defs.resources import StoreResource
@@ -15,13 +15,16 @@ from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.operations.accounts import Served, add_up
 from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY
 from orders_pipeline.operations.overdue import WAREHOUSE_ERASURES
-from orders_pipeline.operations.retention import Retained, plan, retain, watch_roles
-from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.operations.retention import (
+    Retained,
+    accounts_owed_erasures,
+    erase_owed,
+    plan,
+    retain,
+    watch_roles,
+)
 from orders_pipeline.privacy.retention.retention import RetentionPlan, RetentionTotals
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.work.backlog import accounts_with_due
-from orders_pipeline.work.jobs import Queue
-from orders_pipeline.work.tally import Tally
 
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.
 NIGHTLY_TAGS = {"dagster/max_runtime": "7200"}
@@ -98,19 +101,14 @@ ERASURES_DEADLINE_SECONDS = 150.0
 @dg.op(out=dg.Out(dg.Nothing))
 def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """Ask the warehouse for every erasure that it owes and whose back-off is over."""
-    database, client = store.database(), store.deployment().warehouse
     ends = time.monotonic() + ERASURES_DEADLINE_SECONDS
-    tally = Tally()
-    with database.begin() as connection:
-        sellers = accounts_with_due(connection, Queue.ERASE)
-    with acting_as(actor_of(context)):
-        # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
-        for account_id in sellers:
-            tally += erase_at_warehouse(
-                database, store.audit(), client, account_id=account_id, deadline_seconds=ends - time.monotonic()
-            )
+    # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
+    owed = accounts_owed_erasures(store.deployment())
+    served = serve_accounts(context, owed, lambda account: erase_owed(account, ends - time.monotonic()))
+    if not served.defects:
         store.deployment().note_done(WAREHOUSE_ERASURES)
-    context.add_output_metadata(tally.as_metadata())
+    context.add_output_metadata(as_metadata(served))
+    fail_on_defects(context)
 
 
 @dg.job(name="erase_at_warehouse", tags=MAX_RUNTIME_TAG)
@@ -129,11 +127,9 @@ def erase_at_warehouse_job() -> None:
 def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
     try:
         store.accounts()
-        database = store.database()
+        due = accounts_owed_erasures(store.deployment())
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    with database.begin() as connection:
-        due = accounts_with_due(connection, Queue.ERASE)
     if not due:
         # Then to have looked is all the work.
         store.deployment().note_done(WAREHOUSE_ERASURES)
@@ -161,12 +157,4 @@ shred_expired_pii_job = dg.define_asset_job(
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("audit_exports"), "audit_is_exported")),
     tags=NIGHTLY_TAGS,
     description="Retention, then every compliance check. Daily by itself; start it by hand for an audit.",
-)
-
-daily_shred_expired_pii = dg.ScheduleDefinition(
-    name="daily_shred_expired_pii",
-    job=shred_expired_pii_job,
-    cron_schedule="29 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -18,6 +18,7 @@ from orders_pipeline.audit.rows import ChainEnd
 from orders_pipeline.database.connect import dagster_database_url
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.automation import HISTORY, PRIVACY
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.operations.dagster_history import history_is_pruned
 from orders_pipeline.operations.deployment import ServedAccount
@@ -61,8 +62,13 @@ _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 Evaluations = Mapping[str, Callable[[], CheckResult]]
 
 
-def _specs(asset: str, checks_of_it: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in checks_of_it.items()]
+def _specs(
+    asset: str, checks_of_it: Mapping[str, str], condition: dg.AutomationCondition | None = PRIVACY
+) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(name, asset=asset, description=text, automation_condition=condition)
+        for name, text in checks_of_it.items()
+    ]
 
 
 @dg.multi_asset_check(
@@ -130,7 +136,7 @@ def retention_checks(context: dg.AssetCheckExecutionContext, store: StoreResourc
     yield from _evaluate(context, store, evaluations, work=RETENTION_CHECKS_WORK)
 
 
-@dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS), can_subset=True)
+@dg.multi_asset_check(name="history_checks", specs=_specs("dagster_history", HISTORY_CHECKS, HISTORY), can_subset=True)
 def history_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
     """What Dagster remembers of old runs."""
     dagster = Database(dagster_database_url(store.settings()), pool_size=1)

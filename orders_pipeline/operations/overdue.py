@@ -39,14 +39,14 @@ class Scheduled:
 
 
 SCHEDULED = (
-    Scheduled(RETENTION, "daily_shred_expired_pii", timedelta(hours=26)),
-    Scheduled(RETENTION_CHECKS, "daily_shred_expired_pii", timedelta(hours=26)),
-    Scheduled(AUDIT_CHECKS, "daily_shred_expired_pii", timedelta(hours=26)),
+    Scheduled(RETENTION, "nightly_assets_sensor", timedelta(hours=26)),
+    Scheduled(RETENTION_CHECKS, "nightly_assets_sensor", timedelta(hours=26)),
+    Scheduled(AUDIT_CHECKS, "nightly_assets_sensor", timedelta(hours=26)),
     Scheduled(AUDIT_EXPORT, "nightly_audit_export", timedelta(hours=26)),
-    Scheduled(HISTORY, "nightly_history_pruning", timedelta(hours=26), "warning"),
+    Scheduled(HISTORY, "nightly_assets_sensor", timedelta(hours=26), "warning"),
     Scheduled(WAREHOUSE_ERASURES, "frequent_warehouse_erasures", timedelta(hours=1)),
-    Scheduled(SWEEP, "hourly_sweep", timedelta(hours=3)),
-    Scheduled(REPORTS, "hourly_reports", timedelta(hours=3), "warning"),
+    Scheduled(SWEEP, "hourly_assets_sensor", timedelta(hours=3)),
+    Scheduled(REPORTS, "hourly_assets_sensor", timedelta(hours=3), "warning"),
     # At every tick: also what tells that one account's part of it fails while the others' goes on.
     Scheduled(NOTIFICATIONS, "drain_notifications_sensor", timedelta(hours=1)),
     Scheduled(SHIPMENTS, "poll_warehouse_sensor", timedelta(hours=1)),

@@ -9,6 +9,7 @@ from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import Deployment, ServedAccount, StoredAccount
 from orders_pipeline.operations.overdue import RETENTION
 from orders_pipeline.privacy.access.role_changes import alert_on_role_changes
+from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.delivery import fetch_deliveries
 from orders_pipeline.privacy.retention.retention import (
     RetentionPlan,
@@ -16,6 +17,8 @@ from orders_pipeline.privacy.retention.retention import (
     apply_retention,
     plan_retention,
 )
+from orders_pipeline.work.backlog import accounts_with_due
+from orders_pipeline.work.jobs import Queue
 
 DELIVERY_DEADLINE_SECONDS = 120.0
 
@@ -69,3 +72,16 @@ def watch_roles(deployment: Deployment) -> dict[str, int]:
     first = deployment.account_ids()[0]
     changes = alert_on_role_changes(deployment.database, deployment.audit, account_id=first)
     return {"privileges_granted": changes.granted, "privileges_revoked": changes.revoked}
+
+
+def accounts_owed_erasures(deployment: Deployment) -> list[StoredAccount]:
+    """The accounts, also those no longer served, for whom the warehouse can be asked to erase at this moment."""
+    with deployment.database.begin() as connection:
+        return [StoredAccount(deployment, one) for one in accounts_with_due(connection, Queue.ERASE)]
+
+
+def erase_owed(account: StoredAccount, seconds: float) -> Numbers:
+    """Ask the warehouse for what it owes this account's buyers. Raises SettingsError."""
+    return erase_at_warehouse(
+        account.database, account.audit, account.warehouse, account_id=account.account_id, deadline_seconds=seconds
+    ).as_metadata()

@@ -24,7 +24,7 @@ LAUNCH_ERASE = (
     f"mutation{{launchRun(executionParams:{{selector:{_JOB},runConfigData:{json.dumps(_CONFIG)}}})"
     "{__typename ... on LaunchRunSuccess{run{runId}}}}"
 )
-_SCHEDULE = SELECTOR % 'scheduleName:"daily_shred_expired_pii"'
+_SCHEDULE = SELECTOR % 'scheduleName:"nightly_audit_export"'
 SCHEDULE = f"{{scheduleOrError(scheduleSelector:{_SCHEDULE}){{... on Schedule{{id scheduleState{{id status}}}}}}}}"
 REPORTS = [
     "/report_asset_check/pii_access_log?check_name=audit_chain_is_intact&passed=true",

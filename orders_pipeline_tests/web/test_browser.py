@@ -49,7 +49,7 @@ def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(tmp
         for path, expected in (
             ("/assets", "order_events"),
             ("/asset-groups", "Reload definitions"),
-            ("/automation", "daily_shred_expired_pii"),
+            ("/automation", "nightly_assets_sensor"),
             ("/runs", "Launched by"),
             ("/logout", "You are maria"),
         ):
