@@ -19,6 +19,7 @@ from orders_pipeline.channels.amazon.carriers import CarrierTable
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.fulfillment.push import Pushing, push_orders
+from orders_pipeline.intake import alerts as intake_alerts
 from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.fetch import fetch_due_orders
@@ -38,6 +39,7 @@ from orders_pipeline.shipments.confirming import Confirming
 from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.shipments.verify import verify_due_packages
+from orders_pipeline.vault import alerts as vault_alerts
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.work.jobs import Job, Queue, job_of
@@ -275,9 +277,11 @@ class World:
         return [job for job in map(job_of, self.rows("pipeline.jobs")) if queue in (None, job.queue)]
 
     def alerts(self, kinds: Sequence[AlertKind] = ()) -> dict[str, AnyRow]:
-        """Open alerts by what they are about: the key's first part. These kinds are evaluated before, and packages'."""
+        """Open alerts by what they are about: the key's first part. These kinds are evaluated before, and intake's, the
+        vault's and packages'."""
         for who in (NOBODY, SELLER):
-            assert evaluate(self.database, who, (*kinds, *PACKAGE_ALERTS)).failed == {}
+            every = (*kinds, *intake_alerts.ALERTS, *vault_alerts.ALERTS, *PACKAGE_ALERTS)
+            assert evaluate(self.database, who, every).failed == {}
         found = self.rows("pipeline.alerts", "key, message, what_to_do, severity", "closed_at is null")
         return {row.key.split(":")[0]: row for row in found}
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
-from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
 from orders_pipeline.model.states import LEFT
 from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed, park_events
 from orders_pipeline.orders.fetches import awaiting_fetch, request_fetch
+from orders_pipeline.orders.other_marketplaces import take_in
 from orders_pipeline.orders.rechecks import record_announced_cancellation
 from orders_pipeline.orders.rows import (
     insert_new_order,
@@ -45,7 +45,7 @@ def apply_events(database: Database, *, account_id: str, marketplace_ids: Collec
             if events:
                 tally += _Batch(tx, marketplace_ids).apply(events)
                 continue
-            review_other_marketplaces(tx, marketplace_ids)
+            take_in(tx, marketplace_ids)
             return tally
 
 

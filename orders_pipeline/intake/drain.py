@@ -20,7 +20,6 @@ from orders_pipeline.intake.notification import (
     OtherNotification,
     parse_notification,
 )
-from orders_pipeline.intake.parked_alerts import alert_parked, close_parked_alerts, new_reasons
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage, QueueUnavailable
 from orders_pipeline.orders.event_rows import (
     PARKED_MESSAGE_LIFE,
@@ -31,7 +30,8 @@ from orders_pipeline.orders.event_rows import (
 )
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
-from orders_pipeline.vault.key_alerts import close_keys_alert, raise_keys_alert
+from orders_pipeline.work.jobs import KEYS
+from orders_pipeline.work.pauses import note_refusal, note_success
 
 PARKED_MESSAGE = "parked_message"
 # Followed by the type.
@@ -83,7 +83,6 @@ def drain_notifications(
     except QueueUnavailable as error:
         totals.unavailable = error
     with database.transaction(account_id) as tx:
-        close_parked_alerts(tx)
         if totals.unavailable is None:
             close_alert(tx, key=UNAVAILABLE_ALERT)
         else:
@@ -155,11 +154,11 @@ def _record(
             with database.transaction(account_id) as tx:
                 parked = _park(tx, vault, to_park, now)
                 if parked:
-                    close_keys_alert(tx)
+                    note_success(tx, KEYS)
     except KeyProviderUnavailable as error:
         recorded = [message for _, message in changes]
         with database.transaction(account_id) as tx:
-            raise_keys_alert(tx, error)
+            note_refusal(tx, KEYS, None, str(error))
     totals.received += len(messages)
     totals.parked += parked
     totals.new_events += len(new_days)
@@ -196,18 +195,16 @@ def _park(
     tx: AccountTransaction, vault: Vault, to_park: Sequence[tuple[QueueMessage, str, str | None]], now: datetime
 ) -> int:
     """Set messages aside; how many were not before. Rows are locked in one order by every process."""
-    new = new_reasons(tx, [reason for _, reason, _ in to_park])
-    reasons: list[str] = []
-    for message, reason, notification_type in sorted(to_park, key=lambda parked: parked[0].message_id):
+    parked = 0
+    for message, reason, notification_type in sorted(to_park, key=lambda one: one[0].message_id):
         body = message.body.encode("utf-8", errors="replace")
         parked_id = insert_parked_message(
             tx, message_id=message.message_id, notification_type=notification_type, reason=reason, body_bytes=len(body)
         )
         if parked_id is None:
             continue
-        reasons.append(reason)
+        parked += 1
         vault.store(
             tx, kind=PARKED_MESSAGE, subject_id=str(parked_id), plaintext=body, expires_at=now + PARKED_MESSAGE_LIFE
         )
-    alert_parked(tx, reasons, new)
-    return len(reasons)
+    return parked

@@ -15,7 +15,6 @@ from datetime import timedelta
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
 from orders_pipeline.database.engine import Database
-from orders_pipeline.intake.addresses import review_addresses
 from orders_pipeline.intake.event_decision import FINAL
 from orders_pipeline.intake.order_before import OrderBefore, order_before
 from orders_pipeline.intake.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
@@ -26,7 +25,6 @@ from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
-from orders_pipeline.vault.key_alerts import close_keys_alert, raise_keys_alert
 from orders_pipeline.work.jobs import AMAZON as AMAZON_CALLS
 from orders_pipeline.work.jobs import KEYS, Job, Queue
 from orders_pipeline.work.pauses import pause_of
@@ -80,9 +78,6 @@ def fetch_due_orders(
         clock=clock,
     )
     with database.transaction(account_id) as tx:
-        if tally.outcomes.get(WITH_DETAILS) and pause_of(tx, KEYS) is None:
-            close_keys_alert(tx)
-        review_addresses(tx)
         review_verifications(tx)
     return tally
 
@@ -123,8 +118,6 @@ class _Fetch:
             with self.database.transaction(self.account_id) as tx:
                 has_address = save_answer(tx, self.vault, before, to_save, self.marketplace_ids)
         except KeyProviderUnavailable as error:
-            with self.database.transaction(self.account_id) as tx:
-                raise_keys_alert(tx, error)
             raise Refused(KEYS, error, whole=True) from error
         if not has_address:
             return WITHOUT_ADDRESS

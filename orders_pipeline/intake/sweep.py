@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.alerts.rows import close_alerts_about, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
-from orders_pipeline.intake.other_marketplaces import review_other_marketplaces
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
 from orders_pipeline.intake.search_windows import (
     fail_search,
     finish_given_up,
     give_up_search,
-    given_up_searches,
     given_up_since,
     given_up_until,
     latest_finished_until,
@@ -34,6 +31,7 @@ from orders_pipeline.model.order import (
 )
 from orders_pipeline.orders.account_starts import account_start
 from orders_pipeline.orders.known_orders import KnownOrder, known_orders
+from orders_pipeline.orders.other_marketplaces import take_in
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 SWEEP = "sweep"
@@ -48,8 +46,6 @@ GIVEN_UP_REACH = timedelta(days=3)
 # A window that fails is tried hourly: what is wrong with it alone shows within three hours. Amazon's own outages strike
 # every window, and are waited for.
 WINDOW_ATTEMPTS, OUTAGE_ATTEMPTS = 3, 24
-# Followed by the window.
-GIVEN_UP_ALERT = "search.given_up:"
 _TO_SHIP = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
@@ -111,7 +107,7 @@ def sweep_orders(
     """
     with database.transaction(account_id) as tx:
         # Here too: in a quiet shop no event has the orders of a marketplace that is new taken in.
-        review_other_marketplaces(tx, marketplace_ids)
+        take_in(tx, marketplace_ids)
     with database.transaction(account_id) as tx:
         unfinished = unfinished_search(tx, SWEEP)
     try:
@@ -124,7 +120,7 @@ def sweep_orders(
             raise
         swept = _sweep(orders, database, account_id, marketplace_ids)
     with database.transaction(account_id) as tx:
-        review_given_up(tx)
+        finish_given_up(tx)
         if swept.search.finished and not swept.search.unreadable and unfinished is None:
             close_unreadable(tx)
     return swept
@@ -202,29 +198,4 @@ def _give_up(database: Database, account_id: str, error: Exception) -> bool:
         if failures < (OUTAGE_ATTEMPTS if outage else WINDOW_ATTEMPTS):
             return False
         give_up_search(tx.connection, search.window_id)
-        review_given_up(tx)
     return True
-
-
-def review_given_up(tx: AccountTransaction) -> None:
-    """Close the alerts of given-up windows that were searched since; raise those of the others."""
-    finish_given_up(tx)
-    keys: list[str] = []
-    open_keys = set(open_alert_keys(tx, prefix=GIVEN_UP_ALERT))
-    for row in given_up_searches(tx):
-        key = f"{GIVEN_UP_ALERT}{row.window_id}"
-        keys.append(key)
-        if key in open_keys:
-            continue
-        days = sorted({row.updated_after.date().isoformat(), row.updated_before.date().isoformat()})
-        raise_alert(
-            tx,
-            key=key,
-            severity="error",
-            message=f"The search for changes from {row.updated_after:%Y-%m-%d %H:%M} to "
-            f"{row.updated_before:%Y-%m-%d %H:%M} UTC failed {row.failures} times and was given up: {row.last_error}",
-            what_to_do=f"The next window goes on. Materialize the partitions {', '.join(days)} of `order_events` to "
-            "search it again; the alert closes when that has read it, or the sweep after one of the next midnights, "
-            "which looks back over three days at most.",
-        )
-    close_alerts_about(tx.connection, account_id=tx.account_id, prefix=GIVEN_UP_ALERT, but=keys)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
-from orders_pipeline.intake.search_windows import given_up_searches
-from orders_pipeline.intake.sweep import first_sweep_from, review_given_up, sweep_orders
+from orders_pipeline.intake.search_windows import finish_given_up, given_up_searches
+from orders_pipeline.intake.sweep import first_sweep_from, sweep_orders
 from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
@@ -71,7 +71,7 @@ def search_day(account: ServedAccount, day: date) -> DaySearch:
         )
     if totals.finished:
         with account.transaction() as tx:
-            review_given_up(tx)
+            finish_given_up(tx)
     return DaySearch(_numbers(totals), totals.pages, None if totals.finished else totals.resume_at or now)
 
 

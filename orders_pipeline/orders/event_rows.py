@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
@@ -174,42 +174,6 @@ def count_by_day(tx: AccountTransaction, days: Sequence[date]) -> Sequence[AnyRo
         .order_by(order_events.c.partition_day, order_events.c.source)
     )
     return list(tx.execute(statement))
-
-
-def parked_reasons(tx: AccountTransaction, reasons: Sequence[str], within: timedelta) -> set[str]:
-    """Those of these reasons for which a message was set aside in this time."""
-    return {
-        reason
-        for reason in reasons
-        if tx.execute(
-            select(parked_messages.c.parked_id)
-            .where(*_parked(tx.account_id, within), parked_messages.c.reason == reason)
-            .limit(1)
-        ).first()
-    }
-
-
-def was_parked_since(tx: AccountTransaction, kind: str, within: timedelta) -> bool:
-    """Whether a message was set aside in this time, for a reason of this kind, and not replayed since."""
-    statement = (
-        select(parked_messages.c.parked_id)
-        .where(
-            *_parked(tx.account_id, within),
-            func.split_part(parked_messages.c.reason, ":", 1) == kind,
-            parked_messages.c.replayed_at.is_(None),
-        )
-        .limit(1)
-    )
-    return tx.execute(statement).first() is not None
-
-
-def _parked(account_id: str, within: timedelta) -> tuple[ColumnElement[bool], ...]:
-    """Of the queue's messages: what cannot be read of a search has an alert of its own."""
-    return (
-        parked_messages.c.account_id == account_id,
-        parked_messages.c.parked_at > func.clock_timestamp() - within,
-        parked_messages.c.notification_type.is_distinct_from("search entry"),
-    )
 
 
 def parked_messages_by_reason(tx: AccountTransaction, limit: int = 20) -> Sequence[AnyRow]:

@@ -56,37 +56,6 @@ def take_in(tx: AccountTransaction, marketplace_ids: Collection[str]) -> int:
     return len(found)
 
 
-def open_by_marketplace(tx: AccountTransaction, marketplace_ids: Collection[str]) -> Sequence[AnyRow]:
-    """(marketplace_id, orders) that a merchant is to ship, in marketplaces that are not among these."""
-    # In the words of the partial indexes: this is asked after every batch of events, also in a shop of many years.
-    return tx.execute(
-        text(
-            "select marketplace_id, count(*) as orders from ("
-            " select marketplace_id from pipeline.orders where account_id = :account_id and other_marketplace "
-            " and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and fulfilled_by <> 'AMAZON' "
-            " union all "
-            " select o.marketplace_id from pipeline.fulfillment_orders q join pipeline.orders o using "
-            " (account_id, order_id) where q.account_id = :account_id and q.state = 'held' "
-            " and 'marketplace_not_configured' = any(q.hold_reasons) and not o.marketplace_id = any(:marketplace_ids)"
-            ") as found where marketplace_id is not null group by marketplace_id order by marketplace_id"
-        ),
-        {"account_id": tx.account_id, "marketplace_ids": list(marketplace_ids)},
-    ).all()
-
-
-def held_without_marketplace(tx: AccountTransaction) -> Sequence[str]:
-    """The orders that are held because neither Amazon nor a message names their marketplace."""
-    return list(
-        tx.execute(
-            text(
-                "select q.order_id from pipeline.fulfillment_orders q where q.account_id = :account_id "
-                "and q.state = 'held' and 'unknown_marketplace' = any(q.hold_reasons) order by q.order_id"
-            ),
-            {"account_id": tx.account_id},
-        ).scalars()
-    )
-
-
 def other_marketplace_orders(tx: AccountTransaction, limit: int = 50) -> Sequence[AnyRow]:
     """(marketplace_id, fulfilled_by, status, orders, newest) of all of them, most first."""
     statement = (

@@ -39,7 +39,7 @@ def test_an_address_missing_four_hours_before_ship_by_is_an_alert(world: World):
     # After an hour without, a person is told of the other one too.
     world.sql("update pipeline.orders set first_seen_at = first_seen_at - interval '61 minutes'")
     world.sql("update pipeline.orders set last_updated_at = last_updated_at - interval '61 minutes'")
-    world.fetch()
+    world.alerts()
     open_keys = {row.key for row in world.rows("pipeline.alerts", "key, severity", "closed_at is null")}
     assert open_keys == {f"order.no_address:{urgent}", f"order.no_address:{patient}"}
     world.clock.advance(timedelta(days=30))

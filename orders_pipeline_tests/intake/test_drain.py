@@ -111,6 +111,7 @@ def test_types_that_nobody_heard_of_open_one_alert_and_a_name_is_no_type(world: 
     parked = world.rows("pipeline.parked_messages", "notification_type, reason")
     assert len(parked) == len(types) + len(hostile)
     assert {row.notification_type for row in parked} == {*types, "unreadable type", None}
+    world.alerts()
     alerts = world.rows("pipeline.alerts", "key, message")
     assert [row.key for row in alerts] == ["message.parked:no NotificationType", "message.parked:not an order change"]
     assert "Quillfeather" not in world.everything_stored()
@@ -271,8 +272,10 @@ def test_the_alert_about_parked_messages_ends_when_none_of_its_kind_came_for_day
 def test_a_new_parked_type_is_alerted_again_at_most_once_an_hour(world: World):
     def arrive(notification_type: str, told: str) -> bool:
         world.sql(f"update pipeline.alerts set delivered_at = {told}")
+        world.sql("update pipeline.parked_messages set parked_at = parked_at - interval '3 hours'")
         world.queue.send(json.dumps({"NotificationType": notification_type}))
         world.drain()
+        world.alerts()
         (alert,) = world.rows("pipeline.alerts", "delivered_at, message")
         assert notification_type in alert.message
         return alert.delivered_at is None
@@ -284,4 +287,5 @@ def test_a_new_parked_type_is_alerted_again_at_most_once_an_hour(world: World):
 
 
 def _open_alerts(world: World) -> set[str]:
+    world.alerts()
     return {row.key for row in world.rows("pipeline.alerts", "key, message", "closed_at is null")}

@@ -1,0 +1,71 @@
+"""One order's events that cannot be applied are set aside, and nobody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.intake import apply_events
+from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.operations.replay import replay_parked
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.world import World
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The orders that deciding about an event crashes for, after it has written something of them."""
+    orders: set[str] = set()
+    really = apply_events._Batch._apply_to_order
+
+    def crash(batch: Any, order_id: str, events: Sequence[AnyRow], *rest: Any) -> Any:
+        result = really(batch, order_id, events, *rest)
+        if order_id in orders:
+            raise ValueError("7 Nightingale Row")
+        return result
+
+    monkeypatch.setattr(apply_events._Batch, "_apply_to_order", crash)
+    return orders
+
+
+def test_events_that_cannot_be_applied_are_set_aside_and_the_others_go_on(world: World, broken: set[str]):
+    bad, *others = [world.order() for _ in range(5)]
+    broken.add(bad)
+    world.drain()
+    tally = world.absorb()
+    assert (tally.outcomes, tally.parked, tally.errors) == ({"fetch": 4}, 1, {"ValueError": 1})
+    world.sync()
+    assert {world.state(order_id) for order_id in others} == {"accepted"}
+    assert world.rows("pipeline.orders", "order_id, status", f"order_id = '{bad}'") == [], "nothing of it is half done"
+    alert = world.alerts()["order.events_parked"]
+    assert bad in alert.message
+    assert "Nightingale" not in world.everything_stored()
+    with world.database.transaction(SELLER) as tx:
+        assert pending_work(tx).events == 0, "no run is asked for over and over"
+
+
+def test_an_order_whose_cancellation_could_not_be_applied_is_not_pushed(world: World, broken: set[str]):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.decide()
+    broken.add(order_id)
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+    assert world.calls(order_id) == {}
+
+
+def test_a_replay_applies_what_was_set_aside(world: World, broken: set[str]):
+    bad = world.order()
+    broken.add(bad)
+    world.sync()
+    broken.clear()
+    replay_parked(world.database, world.vault.audit, account_id=SELLER, stage="events")
+    world.sync()
+    assert world.state(bad) == "accepted"
+    assert world.alerts() == {}
