@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.intake.tables import search_windows
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
@@ -179,6 +180,28 @@ def finish_given_up(tx: AccountTransaction) -> list[int]:
             {"account_id": tx.account_id},
         ).scalars()
     )
+
+
+def given_up_searches(tx: AccountTransaction) -> Sequence[AnyRow]:
+    """(window_id, purpose, updated_after, updated_before, failures, last_error, given_up_at), not yet made good."""
+    statement = (
+        select(
+            search_windows.c.window_id,
+            search_windows.c.purpose,
+            search_windows.c.updated_after,
+            search_windows.c.updated_before,
+            (search_windows.c.failures + search_windows.c.outages).label("failures"),
+            search_windows.c.last_error,
+            search_windows.c.given_up_at,
+        )
+        .where(
+            search_windows.c.account_id == tx.account_id,
+            search_windows.c.given_up_at.is_not(None),
+            search_windows.c.finished_at.is_(None),
+        )
+        .order_by(search_windows.c.updated_after)
+    )
+    return list(tx.execute(statement))
 
 
 def given_up_until(tx: AccountTransaction, purpose: str) -> datetime | None:
