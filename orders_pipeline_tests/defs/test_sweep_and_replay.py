@@ -205,3 +205,37 @@ def test_what_is_no_order_id_is_refused_without_being_repeated(pipeline: Pipelin
     assert not result.success
     assert "letters, digits and hyphens" in told
     assert "Quillfeather" not in told
+
+
+def test_a_report_that_cannot_be_read_is_shown_as_such_and_fails_no_run(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database
+):
+    sandbox.add_order(status="UNSHIPPED")
+    pipeline.tick("drain_notifications_sensor")
+    with database.begin() as connection:
+        connection.execute(text("alter table pipeline.parked_messages rename to away"))
+    try:
+        assert pipeline.run("refresh_reports")
+    finally:
+        with database.begin() as connection:
+            connection.execute(text("alter table pipeline.away rename to parked_messages"))
+    record = pipeline.instance.get_latest_materialization_event(dg.AssetKey("order_board"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    shown = record.asset_materialization.metadata
+    assert "ProgrammingError" in str(shown["parked_messages_could_not_be_read"].value)
+    assert shown["to_ship"].value == 1
+
+
+def test_what_a_run_that_ships_shows_is_its_own_work_alone(sandbox: Sandbox, pipeline: Pipeline):
+    sandbox.add_order(status="UNSHIPPED")
+    pipeline.tick("drain_notifications_sensor")
+    # What the push changed is decided about once more; then there is nothing to do.
+    for _ in range(2):
+        pipeline.run("sync_orders")
+    for asset in ("orders", "fulfillment_queue", "wms_orders"):
+        record = pipeline.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert record is not None
+        assert record.asset_materialization is not None
+        counts = {name: value.value for name, value in record.asset_materialization.metadata.items()}
+        assert not any(counts.values()), f"{asset} had nothing to do, and counts nothing else"
