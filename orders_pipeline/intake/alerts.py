@@ -104,6 +104,21 @@ where account_id = :account_id and state = 'held' and 'unknown_marketplace' = an
     runbook=FETCH,
 )
 
+# After the last recheck (`rechecks` counts them until then); a person's `recover_order` begins anew.
+NO_FULFILLER = AlertKind(
+    name="order.no_fulfiller",
+    severity="error",
+    query=text("""
+select q.order_id as subject, q.order_id from pipeline.fulfillment_orders q
+join pipeline.orders o using (account_id, order_id)
+where q.account_id = :account_id and q.state = 'held' and 'unknown_fulfiller' = any(q.hold_reasons)
+  and o.rechecks = 0 and o.questioned_since is not null order by q.order_id
+"""),
+    message="Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
+    action="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
+    runbook=FETCH,
+)
+
 # So many orders whose wait is over, and nobody's address since: that is no single order's trouble.
 MANY = 3
 # `waiting_since`: before it was to ship, or known here, nobody waited for its address. `address_hidden`: the place is
@@ -176,6 +191,7 @@ ALERTS = (
     GIVEN_UP,
     NOT_CONFIGURED,
     NO_MARKETPLACE,
+    NO_FULFILLER,
     NO_ADDRESS,
     NO_ADDRESS_ROLE,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from orders_pipeline.alerts.rows import close_alerts, raise_alert
+from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
@@ -40,7 +40,7 @@ def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> 
             request_recheck(tx, order_id=order.order_id, delay=delay)
             return
     answered = not doubtful and _answers(order.last_updated_at, row, before)
-    _alert(tx, row, older=older, nobody_ships=nobody_ships, answered=answered)
+    _alert_older(tx, order.order_id, older=older, answered=answered)
     # A message announced a cancellation that Amazon never confirmed: Amazon's status counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
     finish_rechecks(tx, order_id=order.order_id, answered=answered, status=status)
@@ -71,26 +71,17 @@ def _is_older(answered: datetime, announced: datetime | None) -> bool:
     return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)
 
 
-def _alert(tx: AccountTransaction, row: AnyRow, *, older: bool, nobody_ships: bool, answered: bool) -> None:
-    order_id = row.order_id
-    older_key, nobody_key = f"order.answer_older:{order_id}", f"order.no_fulfiller:{order_id}"
+def _alert_older(tx: AccountTransaction, order_id: str, *, older: bool, answered: bool) -> None:
+    key = f"order.answer_older:{order_id}"
     if older:
         raise_alert(
             tx,
-            key=older_key,
+            key=key,
             severity="warning",
             message=f"A message announced a change of order {order_id} that Amazon does not show within "
             f"{LONGEST_DELAY.seconds // 60} minutes. The order goes on as Amazon shows it.",
             what_to_do="Compare the order in Seller Central. If it differs, run the job `recover_order`; if many "
             "orders are concerned, see who may write to the queue.",
         )
-    if nobody_ships:
-        raise_alert(
-            tx,
-            key=nobody_key,
-            severity="error",
-            message=f"Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
-            what_to_do="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
-        )
-    over = [key for key, is_over in ((older_key, answered), (nobody_key, not nobody_ships)) if is_over]
-    close_alerts(tx, keys=over)
+    if answered:
+        close_alert(tx, key=key)

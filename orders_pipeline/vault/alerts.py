@@ -12,7 +12,7 @@ KEYS_UNAVAILABLE = AlertKind(
     name="vault.keys_unavailable",
     severity="error",
     query=text("""
-select dependency as subject, reason from pipeline.paused_dependencies
+select '' as subject, reason from pipeline.paused_dependencies
 where account_id = :account_id and dependency = :keys and kind = 'refusal' and until is not null
 """).bindparams(keys=KEYS),
     message="Buyers' data can neither be stored nor opened. {reason}",

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import AnyRow, Database
@@ -19,6 +20,7 @@ from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.alerts import ALERTS as KEYS_ALERTS
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.wms.rest.adapter import RestWarehouse
@@ -55,6 +57,7 @@ def pipeline(
 
 
 def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
+    evaluate(database, sandbox.seller_id, KEYS_ALERTS)
     with database.transaction(sandbox.seller_id) as tx:
         return {row.key: row for row in open_alerts(tx)}
 

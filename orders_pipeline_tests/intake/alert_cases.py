@@ -10,9 +10,11 @@ from orders_pipeline.intake.alerts import (
     MESSAGE_PARKED,
     NO_ADDRESS,
     NO_ADDRESS_ROLE,
+    NO_FULFILLER,
     NO_MARKETPLACE,
     NOT_CONFIGURED,
 )
+from orders_pipeline.intake.rechecks import RECHECK_DELAYS
 from orders_pipeline.intake.search_windows import give_up_search, open_search
 from orders_pipeline.orders.event_rows import park_events, replay_events
 from orders_pipeline_tests.alerts.case import Case
@@ -81,6 +83,21 @@ def _name_the_marketplace(world: World) -> None:
     world.sync()
 
 
+def _nobody_ships(world: World) -> None:
+    world.ports.alter = lambda body: body["fulfillment"].pop("fulfilledBy")
+    world.order()
+    for _ in range(len(RECHECK_DELAYS) + 2):
+        world.sync()
+        world.make_due()
+
+
+def _somebody_ships(world: World) -> None:
+    world.ports.alter = None
+    for order_id in world.amazon.orders:
+        world.request_fetch(order_id)
+    world.sync()
+
+
 def _withhold(world: World, orders: int) -> None:
     for _ in range(orders):
         order_id = world.order(hear=False, ship_by=datetime.now(UTC) + timedelta(hours=3))
@@ -101,6 +118,7 @@ CASES = (
     Case(GIVEN_UP, begin=_give_up, end=_search_again),
     Case(NOT_CONFIGURED, begin=_order_elsewhere, end=_configure),
     Case(NO_MARKETPLACE, begin=_lose_the_marketplace, end=_name_the_marketplace),
+    Case(NO_FULFILLER, begin=_nobody_ships, end=_somebody_ships),
     Case(NO_ADDRESS, begin=lambda world: _withhold(world, 1), end=_addresses_come),
     Case(NO_ADDRESS_ROLE, begin=lambda world: _withhold(world, 3), end=_addresses_come),
 )

@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 # One more than the transport's attempts: a single order that fails always cannot open the breaker alone.
 BREAKER_FAILURES = 5
 BREAKER_SHORTEST_SECONDS = 5.0
-BREAKER_LONGEST_SECONDS = 300.0
+# One order that fails alone, again and again, opens it too, and the others wait so long: seconds, not minutes. The
+# work queue's pauses answer an outage.
+BREAKER_LONGEST_SECONDS = 15.0
 # How long the one probe of a half-open breaker may take: connect, read and a little.
 PROBE_SECONDS = 40.0
 # After a 429 the bucket rests for one token's time, at least this long, and up to half as long again at random.
