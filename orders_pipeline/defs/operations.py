@@ -14,7 +14,7 @@ from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.alert_delivery import deliver_alerts
-from orders_pipeline.operations.alerts import evaluate_alerts, review_alerts
+from orders_pipeline.operations.alerts import evaluate_alerts
 from orders_pipeline.operations.board import AMAZON_SHIPS, BOARD_REPORTS, board_numbers
 from orders_pipeline.operations.overdue import REPORTS
 from orders_pipeline.settings import SettingsError
@@ -68,7 +68,6 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
         return dg.SkipReason(str(error))
     repository = context.repository_def
     assert repository is not None, "a sensor that Dagster evaluates has its repository"
-    review_alerts(database, account_ids)
     failed = failed_runs(context.instance, repository.job_names)
     evaluate_alerts(database, account_ids, failed, budget_seconds=_EVALUATION_SECONDS)
     slack = store.settings().slack_webhook_url

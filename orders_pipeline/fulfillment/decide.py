@@ -47,7 +47,7 @@ LOCKED_RETRY = timedelta(seconds=1)
 # Alerts that are about an order on its way; nobody needs them once it has ended.
 _ALERTS_OF_THE_LIVING = ("warehouse_cancelled", "short", "fewer_pieces")
 # These are about an order that need not be in the queue.
-_ALERTS_UNTIL_IT_IS_OVER = ("erased", "answer_older", "no_fulfiller", "verification")
+_ALERTS_UNTIL_IT_IS_OVER = ("answer_older", "no_fulfiller", "verification")
 _EVENTS = {
     Wanted.SHIP: Event.SHIP,
     Wanted.HOLD: Event.HOLD,

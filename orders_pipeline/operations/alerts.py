@@ -14,7 +14,6 @@ from orders_pipeline.fulfillment import alerts as fulfillment
 from orders_pipeline.intake import alerts as intake
 from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
 from orders_pipeline.privacy import alerts as privacy
-from orders_pipeline.privacy.retention.database_clock import alert_on_clock
 from orders_pipeline.shipments import alerts as shipments
 from orders_pipeline.vault import alerts as vault
 from orders_pipeline.work import alerts as work
@@ -54,9 +53,3 @@ def evaluate_alerts(
             watch_scheduled_work(tx)
     each = budget_seconds / (len(account_ids) + 1)
     return [evaluate(database, who, ALERTS, budget_seconds=each) for who in (NOBODY, *account_ids)]
-
-
-def review_alerts(database: Database, account_ids: Sequence[str]) -> None:
-    """Those alerts that are not yet values: open and close them by hand."""
-    # The clock is the database's, no account's.
-    alert_on_clock(database, account_id=account_ids[0])

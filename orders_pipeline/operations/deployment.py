@@ -23,9 +23,9 @@ from orders_pipeline.privacy.retention.database_clock import amazon_time_observe
 from orders_pipeline.privacy.retention.rows import sellers
 from orders_pipeline.settings import AmazonSettings, Settings
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.keys import KeyProvider
 from orders_pipeline.vault.providers.choice import open_key_provider
-from orders_pipeline.vault.rows import holds_wrapped_keys
 
 if TYPE_CHECKING:
     from orders_pipeline.channels.amazon.client import AmazonClient

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import Deployment, ServedAccount, StoredAccount
 from orders_pipeline.operations.overdue import RETENTION
-from orders_pipeline.privacy.access.role_changes import alert_on_role_changes
+from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.delivery import fetch_deliveries
 from orders_pipeline.privacy.retention.retention import (
@@ -67,10 +67,8 @@ def plan(account: StoredAccount) -> RetentionPlan:
 
 
 def watch_roles(deployment: Deployment) -> dict[str, int]:
-    """Record who was given or lost a right in the database, and alert on it. Raises SettingsError."""
-    # Rights are the database's, no account's: the alert stands under the first one.
-    first = deployment.account_ids()[0]
-    changes = alert_on_role_changes(deployment.database, deployment.audit, account_id=first)
+    """Record who was given or lost a right in the database: an alert follows from it."""
+    changes = note_role_changes(deployment.database, deployment.audit)
     return {"privileges_granted": changes.granted, "privileges_revoked": changes.revoked}
 
 

@@ -136,6 +136,16 @@ def block_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     withdraw(tx, Queue.FETCH, order_ids)
 
 
+def mark_erased(tx: AccountTransaction, order_ids: Sequence[str], rule: str) -> None:
+    """Remember by which rule these orders, locked by the caller, lost their details."""
+    tx.execute(
+        text(
+            "update pipeline.orders set erased_by = :rule where account_id = :account_id and order_id = any(:order_ids)"
+        ),
+        {"account_id": tx.account_id, "order_ids": list(order_ids), "rule": str(rule)},
+    )
+
+
 def orders_to_bar(tx: AccountTransaction, requested_at: datetime, after: str, limit: int) -> list[str]:
     """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
     return list(

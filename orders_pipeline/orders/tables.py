@@ -122,6 +122,11 @@ orders = Table(
     Column("verification", Text, comment="of regulated items: Amazon's word"),
     time_column("verified_at"),
     Column("dosage_label", Boolean, nullable=False, server_default=text("false")),
+    Column(
+        "erased_by",
+        Text,
+        comment="by which rule its details were destroyed while it may still have been to ship",
+    ),
     Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
     Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     Index(

@@ -25,11 +25,11 @@ NO_COPIES = "Data Protection Policy §2.4, §2.6: no PII in clear at rest, none 
 class Rule(StrEnum):
     """Why data must go. The values are stored in the audit log and shown in metadata."""
 
-    ERASURE_REQUESTED = "erasure_asked"
+    ERASURE_REQUESTED = "erasure_requested"
     CANCELLED = "cancelled"
     NOT_OURS_TO_SHIP = "not_ours_to_ship"
     ORDER_UNKNOWN = "order_unknown"
-    VERIFIED = "read_back"
+    VERIFIED = "verified"
     NEVER_PUSHED = "never_pushed"
     HELD = "held"
     HARD_LIMIT = "hard_limit"
@@ -43,7 +43,7 @@ WORDS: dict[Rule, str] = {
     Rule.CANCELLED: "cancelled: at once",
     Rule.NOT_OURS_TO_SHIP: "Amazon ships it, or nobody can: at once",
     Rule.ORDER_UNKNOWN: "its order is not known here: at once",
-    Rule.VERIFIED: "shipped, every package read back at Amazon, and 7 days past delivery",
+    Rule.VERIFIED: "shipped, every package verified at Amazon, and 7 days past delivery",
     Rule.NEVER_PUSHED: "not taken by the warehouse by the end of its delivery window",
     Rule.HELD: "held until 30 days after its delivery window",
     Rule.HARD_LIMIT: "30 days after delivery, whatever is still open",

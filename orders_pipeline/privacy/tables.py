@@ -14,6 +14,7 @@ client_secrets = Table(
     Column("fingerprint", Text, primary_key=True, comment="keyed hash (vault.fingerprint)"),
     time_now_column("first_seen_at"),
     time_column("expires_at"),
+    time_now_column("last_seen_at"),
     schema="pipeline",
 )
 

@@ -24,21 +24,18 @@ from threading import Lock
 
 from sqlalchemy import Connection
 
-from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditEntry, AuditLog, current_actor
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
 from orders_pipeline.vault.held_words import HeldMask, HeldValues, hashes_of
+from orders_pipeline.vault.key_rows import KeyUse, key_uses
 from orders_pipeline.vault.keys import KeyProvider
-from orders_pipeline.vault.rows import KeyUse, RecordId, StoredRecord
+from orders_pipeline.vault.rows import RecordId, StoredRecord
 
 # The kinds whose subject is an order; others name their subject in the audit entry's detail.
 ORDER_KINDS = frozenset({"shipping_details"})
-
-# Followed by the record's kind and subject.
-REFUSED_ALERT = "vault.refused:"
 
 # A shred holds the audit chain's lock until its transaction ends; this many take about half a second.
 SHRED_BATCH = 5_000
@@ -199,12 +196,12 @@ class Vault:
 
     def key_uses(self, connection: Connection) -> dict[str, KeyUse]:
         """How many records and tokens each key-encryption key wraps."""
-        return queries.key_uses(connection)
+        return key_uses(connection)
 
     def count(self) -> int:
         """How many records there are, of all sellers and kinds."""
         with self._database.begin() as connection:
-            return sum(use.records for use in queries.key_uses(connection).values())
+            return sum(use.records for use in key_uses(connection).values())
 
     def verify_batch(
         self, after: RecordId | None, limit: int = 1_000, *, purpose: str = "compliance check"
@@ -223,7 +220,7 @@ class Vault:
             if isinstance(opened, VaultIntegrityError | VaultKeyMissing):
                 refused.append((record.account_id, record.kind, record.subject_id))
                 with self._database.transaction(record.account_id) as tx:
-                    self._alert_refused(tx, record.kind, record.subject_id, opened)
+                    queries.note_refusal(tx, record.kind, record.subject_id, str(opened))
         older = sum(record.key_id != current for record in page)
         last = page[-1] if len(page) == limit else None
         older_format = sum(record.version < NUMBERED for record in page)
@@ -306,25 +303,15 @@ class Vault:
             elif isinstance(opened, VaultError):
                 outcome = "refused_integrity" if isinstance(opened, VaultIntegrityError) else "refused_key_missing"
                 with self._database.transaction(reading.account_id) as tx:
-                    self._alert_refused(tx, kind, subject_id, opened)
+                    queries.note_refusal(tx, kind, subject_id, str(opened))
                     entry = replace(reading, outcome=outcome)
                     self._audit.record_for_each(tx.connection, entry, [subject_id], are_orders=kind in ORDER_KINDS)
             yield subject_id, opened
 
-    def close_refusals(self, *, but: Sequence[RecordId]) -> None:
-        """After a pass over all records: what was refused once and is sound, or gone, is no alert any more."""
-        keys = [f"{REFUSED_ALERT}{kind}:{subject_id}" for _, kind, subject_id in but]
+    def forget_refusals(self, *, but: Sequence[RecordId]) -> None:
+        """After a pass over all records: what was refused once and is sound, or gone, is refused no more."""
         with self._database.begin() as connection:
-            close_alerts_about(connection, account_id=None, prefix=REFUSED_ALERT, but=keys)
-
-    def _alert_refused(self, tx: AccountTransaction, kind: str, subject_id: str, refusal: VaultError) -> None:
-        raise_alert(
-            tx,
-            key=f"{REFUSED_ALERT}{kind}:{subject_id}",
-            severity="error",
-            message=f"{kind} of {subject_id} was not opened: {refusal}",
-            what_to_do="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",
-        )
+            queries.delete_refusals(connection, but=but)
 
     def _open_again_if_rewrapped(self, record: StoredRecord) -> bytes | VaultIntegrityError | VaultKeyMissing | None:
         """The plaintext, or why not; None if it was shredded meanwhile."""

@@ -21,4 +21,35 @@ where account_id = :account_id and dependency = :keys and kind = 'refusal' and u
     runbook="Vault",
 )
 
-ALERTS: tuple[AlertKind, ...] = (KEYS_UNAVAILABLE,)
+# What was stored anew since is another record.
+REFUSED = AlertKind(
+    name="vault.refused",
+    severity="error",
+    query=text("""
+select f.kind || ':' || f.subject_id as subject, f.kind, f.subject_id, f.reason
+from pipeline.refused_records f
+join vault.records r on r.account_id = f.account_id and r.kind = f.kind and r.subject_id = f.subject_id
+where r.stored_at <= f.refused_at order by f.refused_at
+"""),
+    message="{kind} of {subject_id} was not opened: {reason}",
+    action="Find out who changed it (runbook, 'Vault'); then fetch the order anew.",
+    runbook="Vault",
+    per_account=False,
+)
+
+# Only after an attempt that failed, or a night without any.
+SHREDS_PENDING = AlertKind(
+    name="shreds.pending",
+    severity="error",
+    query=text("""
+select '' as subject, sum(records) as records, coalesce(max(last_error), 'nothing has tried to complete them') as reason
+from vault_keys.pending_shreds
+having bool_or(last_error is not null or shredded_at < clock_timestamp() - interval '26 hours')
+"""),
+    message="{records} shredded records could still be brought back by an old backup: {reason}",
+    action="Mend it, then run the job rotate_keys; `orders-pipeline keys list` shows the keys in use.",
+    runbook="Vault",
+    per_account=False,
+)
+
+ALERTS: tuple[AlertKind, ...] = (KEYS_UNAVAILABLE, REFUSED, SHREDS_PENDING)

@@ -19,12 +19,14 @@ from sqlalchemy.exc import OperationalError
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.rows import destroyed_keys
 from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.vault import key_rows as key_queries
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.access import Vault, open_record
 from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultError, VaultIntegrityError, VaultKeyMissing
+from orders_pipeline.vault.key_rows import KeyUse, PendingShred
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
-from orders_pipeline.vault.rows import KeyUse, PendingShred, RecordId, StoredRecord
+from orders_pipeline.vault.rows import RecordId, StoredRecord
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_from_bytes
 from orders_pipeline.work.progress import Notify, Progress, silent
 
@@ -60,7 +62,7 @@ class PendingShreds:
 def pending_shreds(database: Database) -> PendingShreds:
     """What the next settlement will put beyond reach."""
     with database.begin() as connection:
-        shreds = queries.pending_shreds(connection)
+        shreds = key_queries.pending_shreds(connection)
     return PendingShreds(
         sum(shred.records for shred in shreds), min((shred.shredded_at for shred in shreds), default=None)
     )
@@ -71,7 +73,7 @@ def complete_shreds(
 ) -> Rotation | None:
     """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
     with database.begin() as connection:
-        if not queries.pending_shreds(connection):
+        if not key_queries.pending_shreds(connection):
             return None
     return rotate_keys(database, keys, audit, purpose="complete shreds", actor=actor, notify=notify)
 
@@ -91,7 +93,7 @@ def rotate_keys(
     """
     with database.begin() as connection:
         # Read before the new key is made: a shred that comes later is settled by the next rotation.
-        shreds = queries.pending_shreds(connection)
+        shreds = key_queries.pending_shreds(connection)
     audit.record(None, action="add_key", account_id="*", purpose=purpose, outcome="started", actor=actor)
     key_id = keys.add_key()
     audit.record(
@@ -102,7 +104,7 @@ def rotate_keys(
     if completed:
         records = sum(shred.records for shred in completed)
         with database.begin() as connection:
-            queries.delete_pending_shreds(connection, [shred.shred_id for shred in completed])
+            key_queries.delete_pending_shreds(connection, [shred.shred_id for shred in completed])
             audit.record(
                 connection, action="complete_shreds", account_id="*", purpose=purpose, outcome="done", actor=actor,
                 detail={"records": records, "key_id": rotation.key_id},
@@ -142,7 +144,7 @@ def finish_rotation(
         notify(f"{resealed} records of an older format were sealed anew.")
     with database.begin() as connection:
         current = keys.current_key_id()
-        older = [use for key_id, use in queries.key_uses(connection).items() if key_id != current]
+        older = [use for key_id, use in key_queries.key_uses(connection).items() if key_id != current]
     progress = Progress("data keys re-wrapped", sum(use.records + use.tokens for use in older), notify)
     rewrapped = 0
     while moved := rewrap_batch(database, keys, REWRAP_BATCH):
@@ -160,7 +162,7 @@ def finish_rotation(
             still_used.append(key_id)
     with database.begin() as connection:
         # Keys that this provider does not have: what they wrap could not be re-wrapped.
-        still_used += sorted(queries.key_uses(connection).keys() - {current, *still_used})
+        still_used += sorted(key_queries.key_uses(connection).keys() - {current, *still_used})
     return Rotation(current, rewrapped, tuple(destroyed), tuple(still_used))
 
 
@@ -239,7 +241,7 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
         with database.begin() as connection:
             queries.hold_keys(connection)
             current = keys.current_key_id()
-            page = queries.keys_to_rewrap(connection, current, after, limit - moved)
+            page = key_queries.keys_to_rewrap(connection, current, after, limit - moved)
             if not page:
                 break
             done: list[tuple[UUID, str, bytes]] = []
@@ -255,8 +257,8 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
                     log.warning("The key of %s %s was not re-wrapped: %s", kind, subject_id, error)
                     continue
                 done.append((row.key_reference, wrapped.key_id, wrapped.blob))
-            queries.put_rewrapped(connection, done)
-            queries.delete_keys(connection, ownerless)
+            key_queries.put_rewrapped(connection, done)
+            key_queries.delete_keys(connection, ownerless)
         moved += len(done) + len(ownerless)
         after = page[-1].key_reference
     return moved + _rewrap_tokens(database, keys, limit)
@@ -269,8 +271,8 @@ def replace_lost_keyring(database: Database, vault: Vault) -> str:
     """
     keys, audit = vault.keys, vault.audit
     with database.begin() as connection:
-        lost = {*queries.key_uses(connection)}
-        lost |= {key_id for shred in queries.pending_shreds(connection) for key_id in shred.key_ids}
+        lost = {*key_queries.key_uses(connection)}
+        lost |= {key_id for shred in key_queries.pending_shreds(connection) for key_id in shred.key_ids}
     audit.record(
         None, action="replace_keyring", account_id="*", purpose="replacement of a lost keyring", outcome="started"
     )
@@ -291,7 +293,7 @@ def retire_key(
     try:
         with database.begin() as connection:
             queries.hold_keys_alone(connection)
-            use = queries.key_uses(connection).get(key_id, KeyUse())
+            use = key_queries.key_uses(connection).get(key_id, KeyUse())
             if use.records or use.tokens:
                 raise KeyInUse(
                     f"The key-encryption key {key_id} still wraps {use.records} records and {use.tokens} tokens: "
@@ -326,7 +328,7 @@ def _account_destruction(audit: AuditLog, key_id: str, outcome: str, purpose: st
 def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int) -> int:
     with database.begin() as connection:
         queries.hold_keys(connection)
-        tokens = queries.tokens_to_rewrap(connection, keys.current_key_id(), limit)
+        tokens = key_queries.tokens_to_rewrap(connection, keys.current_key_id(), limit)
         for token in tokens:
             context = token_context(
                 application_id=token.application_id, account_id=token.account_id, purpose=token.purpose
@@ -335,7 +337,7 @@ def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int) -> int:
                 wrapped = keys.rewrap(WrappedKey(token.key_id, token.wrapped_key), context)
             except (VaultIntegrityError, VaultKeyMissing):
                 # Worth nothing unopened, and Amazon gives another.
-                queries.delete_token(connection, token)
+                key_queries.delete_token(connection, token)
                 continue
-            queries.put_rewrapped_token(connection, replace(token, key_id=wrapped.key_id, wrapped_key=wrapped.blob))
+            key_queries.put_rewrapped_token(connection, replace(token, key_id=wrapped.key_id, wrapped_key=wrapped.blob))
     return len(tokens)

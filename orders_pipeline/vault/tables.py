@@ -84,5 +84,18 @@ pending_shreds = Table(
         comment="the key-encryption keys that opened them",
     ),
     time_now_column("shredded_at"),
+    Column("last_error", Text),
     schema="vault_keys",
+)
+
+# Records that did not authenticate, or were not the newest, when they were last opened.
+refused_records = Table(
+    "refused_records",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("subject_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    time_now_column("refused_at"),
+    schema="pipeline",
 )

@@ -25,6 +25,7 @@ from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.model.order import Priority
 from orders_pipeline.model.states import FulfillmentState, PackageState
 from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START
+from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.shipments.edits import Edited
 from orders_pipeline.wms.port import CancelAnswer, HoldAnswer, PushAnswer
 from orders_pipeline.work.jobs import Queue
@@ -48,6 +49,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.fulfillment_orders.state": FulfillmentState,
     "pipeline.fulfillment_orders.hold_reasons": HOLD_REASONS,
     "pipeline.orders.waived_holds": eligibility.WAIVABLE,
+    "pipeline.orders.erased_by": Rule,
     "pipeline.shipment_confirmations.state": PackageState,
     "pipeline.shipment_confirmations.edited": Edited,
     "pipeline.wms_orders.answer": ANSWERS,
@@ -75,7 +77,7 @@ NOT_STORED = {
     "defs/one_off_jobs.py:HoldReason", "defs/one_off_jobs.py:ParkedStage", "defs/one_off_jobs.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "shipments/states.py:PackageEvent",
     "intake/event_decision.py:EventAction",
-    "model/order.py:OrderParts", "model/order.py:Priority", "privacy/rules.py:Rule", "web/visitor.py:Role",
+    "model/order.py:OrderParts", "model/order.py:Priority", "web/visitor.py:Role",
     "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from orders_pipeline.privacy.alerts import NOT_ERASED_AT_WAREHOUSE
+from datetime import timedelta
+
+from orders_pipeline.database.clocks import note_reading
+from orders_pipeline.privacy.access.role_changes import note_role_changes
+from orders_pipeline.privacy.alerts import (
+    CLOCK_WRONG,
+    ERASED_UNSHIPPED,
+    NOT_ERASED_AT_WAREHOUSE,
+    ROLES_CHANGED,
+    SECRET_ENDS,
+)
 from orders_pipeline.privacy.checks.check_alerts import RED_CHECK, alert_on
 from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.checks.rows import note_secret
+from orders_pipeline.privacy.erasure.erasure import erase_order
 from orders_pipeline.privacy.erasure.rows import ask_warehouse_to_erase
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline_tests.alerts.case import Case
@@ -28,7 +40,47 @@ def _erase(world: World) -> None:
     erase_at_warehouse(world.database, world.vault.audit, world.wms, account_id=SELLER)
 
 
+def _forget(world: World) -> None:
+    order_id = world.accepted()
+    erase_order(world.database, world.vault, world.wms, account_id=SELLER, order_id=order_id, reason="the buyer asked")
+
+
+def _cancel(world: World) -> None:
+    world.sql("update pipeline.orders set status = 'CANCELLED'")
+
+
+def _grant(world: World) -> None:
+    note_role_changes(world.database, world.vault.audit)
+    world.sql("grant select on vault.records to public")
+    note_role_changes(world.database, world.vault.audit)
+
+
+def _two_days_later(world: World) -> None:
+    with world.database.begin() as connection:
+        connection.exec_driver_sql("alter table audit.entries disable trigger all")
+        connection.exec_driver_sql("update audit.entries set at = at - interval '2 days'")
+        connection.exec_driver_sql("alter table audit.entries enable trigger all")
+
+
+def _clock(world: World, *, minutes: int) -> None:
+    with world.database.begin() as connection:
+        note_reading(connection, world.database.now() - timedelta(minutes=minutes))
+
+
+def _secret(world: World, *, days: int) -> None:
+    with world.database.begin() as connection:
+        note_secret(connection, "amzn1.application-oa2-client.x", f"seen {days} days ago")
+    world.sql(
+        f"update pipeline.client_secrets set first_seen_at = first_seen_at - interval '{days} days' "
+        f"where fingerprint = 'seen {days} days ago'"
+    )
+
+
 CASES = (
     Case(NOT_ERASED_AT_WAREHOUSE, _owe, _erase),
+    Case(ERASED_UNSHIPPED, _forget, _cancel),
+    Case(ROLES_CHANGED, _grant, _two_days_later),
+    Case(CLOCK_WRONG, lambda world: _clock(world, minutes=7), lambda world: _clock(world, minutes=0)),
+    Case(SECRET_ENDS, lambda world: _secret(world, days=175), lambda world: _secret(world, days=0)),
     Case(RED_CHECK, lambda world: _check(world, passed=False), lambda world: _check(world, passed=True)),
 )

@@ -9,10 +9,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from orders_pipeline.alerts.kinds import NOBODY
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import AuditLog, acting_as
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault import access
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.alerts import REFUSED
 from orders_pipeline.vault.errors import VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import pending_shreds, rotate_keys
@@ -102,6 +105,7 @@ def test_a_record_that_was_swapped_in_the_database_is_refused(
         vault.reveal(account_id=account_id, kind=KIND, subject_id=order_id, purpose="push")
     assert "Quillfeather" not in str(caught.value)
     assert entries(database)[-1][4] == "refused_integrity"
+    evaluate(database, NOBODY, [REFUSED])
     with database.begin() as connection:
         alert = connection.execute(text("select severity, key, message from pipeline.alerts")).one()
     assert tuple(alert[:2]) == ("error", f"vault.refused:{KIND}:{order_id}")

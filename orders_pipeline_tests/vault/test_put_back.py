@@ -8,7 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.alerts.kinds import NOBODY
+from orders_pipeline.alerts.reconcile import evaluate
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database import migrate
 from orders_pipeline.database.engine import Database
@@ -16,6 +18,7 @@ from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.model.shipping_details import Address, ShippingDetails
 from orders_pipeline.privacy.checks.checks import every_record_opens
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.alerts import REFUSED
 from orders_pipeline.vault.envelope import record_context, seal
 from orders_pipeline.vault.errors import VaultIntegrityError
 from orders_pipeline.vault.providers.keyring import LocalKeyring
@@ -58,8 +61,9 @@ def test_an_older_record_that_is_put_back_is_refused_and_red(database: Database,
     assert reveal(vault, "111-2") == CANARY + b"111-2"
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.severity, outcome.numbers["refused"]) == (False, "ERROR", 1)
-    with database.transaction(SELLER) as tx:
-        assert open_alert_keys(tx, prefix="vault.refused:") == [f"vault.refused:{KIND}:111-1"]
+    evaluate(database, NOBODY, [REFUSED])
+    with database.transaction(NOBODY) as tx:
+        assert [alert.key for alert in open_alerts(tx)] == [f"vault.refused:{KIND}:111-1"]
     # Nor does it help to give it the newest number: the number is authenticated with the content.
     run(database, "update vault.records r set seal_number = s.seal_number from pipeline.seals s "
         "where (s.account_id, s.kind, s.subject_id) = (r.account_id, r.kind, r.subject_id)")  # fmt: skip

@@ -19,6 +19,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultKeyMissing
+from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import (
     complete_shreds,
@@ -29,7 +30,7 @@ from orders_pipeline.vault.rotation import (
     rewrap_batch,
     rotate_keys,
 )
-from orders_pipeline.vault.rows import hold_keys, holds_wrapped_keys
+from orders_pipeline.vault.rows import hold_keys
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.vault.conftest import CANARY, KIND, Put
 

@@ -8,14 +8,12 @@ is in the server's own log.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import DETAIL_TEXT_CHARACTERS, AuditEntry, AuditLog
 from orders_pipeline.audit.redaction import redact
-from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.database.engine import Database
 from orders_pipeline.database.metadata import SCHEMAS
 from orders_pipeline.privacy.access.powers import powerful_objects
 from orders_pipeline.privacy.access.privileges import (
@@ -30,8 +28,6 @@ from orders_pipeline.privacy.access.privileges import (
 )
 from orders_pipeline.privacy.access.roles import ROLES
 
-# Followed by the day.
-ALERT = "roles.changed:"
 PURPOSE = "database privileges"
 
 
@@ -67,25 +63,6 @@ def note_role_changes(database: Database, audit: AuditLog) -> RoleChanges:
         audit.record_many(connection, entries)
         record_privileges(connection, len(entries))
     return RoleChanges(len(added), len(gone), first_look=first_look)
-
-
-def alert_on_role_changes(database: Database, audit: AuditLog, *, account_id: str) -> RoleChanges:
-    """Record the changes and raise an alert: privileges on buyers' data change only on purpose."""
-    changes = note_role_changes(database, audit)
-    with database.transaction(account_id) as tx:
-        now = database_now(tx.connection)
-        today, yesterday = (f"{ALERT}{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1)))
-        # On the board for a day at least, also what was changed right before midnight; the entries stay.
-        close_alerts_about(tx.connection, account_id=account_id, prefix=ALERT, but=[today, yesterday])
-        if changes.any:
-            raise_alert(
-                tx,
-                key=today,
-                severity="warning",
-                message=f"In the database {changes.granted} rights were given and {changes.revoked} taken away.",
-                what_to_do="Compare with what was meant (audit entries `role_change`, check roles_are_as_declared).",
-            )
-    return changes
 
 
 def rights(connection: Connection) -> set[tuple[str, str]]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-from orders_pipeline.alerts.rows import close_alerts_about, raise_alert
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.audit.structure import audit_structure
 from orders_pipeline.database.clocks import now_for_retention
@@ -50,8 +49,6 @@ VERIFY_PAGE = 2_000
 EVIDENCE_PAGE = 10_000
 # Of what is wrong, so many are named: a person needs the first ones.
 SHOWN = 5
-# Followed by the end, and by the day of Amazon's that was passed.
-ENDING_ALERT = "client_secret.ends:"
 SECRET_WARN_DAYS = 30
 SECRET_ERROR_DAYS = 7
 
@@ -117,7 +114,7 @@ def erased_within_the_day(database: Database, *, account_id: str) -> CheckResult
         severity="ERROR",
         description=f"{still_open} requests to erase are open, {overdue} for more than a day; {pending.records} "
         "shredded records could still be brought back by an old backup together with the present keys.",
-        what_to_do="Run the job shred_expired_pii; the alert shreds.unsettled says why a key was not destroyed.",
+        what_to_do="Run the job shred_expired_pii; the alert shreds.pending says why a key was not destroyed.",
         source=rules.DELETION,
         numbers={"open": still_open, "overdue": overdue, "shreds_pending": pending.records},
     )
@@ -138,7 +135,7 @@ def every_record_opens(vault: Vault, *, notify: Notify = silent) -> CheckResult:
         after = page.last
         if after is None:
             break
-    vault.close_refusals(but=refused)
+    vault.forget_refusals(but=refused)
     return CheckResult(
         name="every_record_opens",
         passed=not refused and not older,
@@ -343,18 +340,6 @@ def client_secret_is_young(database: Database, vault: Vault, settings: Settings)
     notices = take_expiry_notices(database, vault, amazon)
     life = secret_life(database, vault, amazon)
     warning = life.warning
-    key = f"{ENDING_ALERT}{life.expires_at:%Y-%m-%d}:{warning}"
-    with database.transaction(amazon.seller_id) as tx:
-        # Of an older secret, or an earlier warning.
-        close_alerts_about(tx.connection, account_id=amazon.seller_id, prefix=ENDING_ALERT, but=[key])
-        if warning is not None:
-            raise_alert(
-                tx,
-                key=key,
-                severity="error" if warning <= SECRET_ERROR_DAYS else "warning" if warning <= 30 else "info",
-                message=f"The Login with Amazon client secret ends on {life.expires_at:%Y-%m-%d}.",
-                what_to_do="Rotate it in the developer console; give the old one as AMAZON_LWA_CLIENT_SECRET_PREVIOUS.",
-            )
     return CheckResult(
         name="client_secret_is_young",
         passed=life.days_left > SECRET_WARN_DAYS,

@@ -162,7 +162,7 @@ def note_secret(connection: Connection, application_id: str, fingerprint: str) -
     connection.execute(
         text(
             "insert into pipeline.client_secrets (application_id, fingerprint) values (:application_id, :fingerprint) "
-            "on conflict do nothing"
+            "on conflict (application_id, fingerprint) do update set last_seen_at = clock_timestamp()"
         ),
         {"application_id": application_id, "fingerprint": fingerprint},
     )

@@ -1,8 +1,8 @@
 """Forget one order, or a whole seller, because Amazon, a buyer or the seller asked: within the day.
 
 From the moment of the request the order's details are neither stored nor sent: whoever would looks under the order's
-lock whether it is to be forgotten (store.erasures.erasure_requested), and the queue gives it up. Whatever should come
-back all the same is due at once for every later run (clock: `erasure_asked`).
+lock whether it is to be forgotten (orders.erasures.erasure_requested), and the queue gives it up. Whatever should come
+back all the same is due at once for every later run (clock: `erasure_requested`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from orders_pipeline.audit.log import AuditEntry
 from orders_pipeline.database.clocks import now_for_retention
 from orders_pipeline.database.engine import Database
-from orders_pipeline.model.order import AMAZON
 from orders_pipeline.orders.erasures import (
     Erasure,
     block_orders,
@@ -27,9 +26,9 @@ from orders_pipeline.orders.erasures import (
     orders_to_bar,
 )
 from orders_pipeline.orders.rows import lock_orders
-from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
+from orders_pipeline.privacy.erasure.key_destruction import complete_pending_shreds
 from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
-from orders_pipeline.privacy.erasure.shredding import ShredTotals, alert_unshipped, purpose, shred_due
+from orders_pipeline.privacy.erasure.shredding import ShredTotals, note_erased, purpose, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import ERASED, erase_at_warehouse
 from orders_pipeline.privacy.retention.database_clock import mend_times
 from orders_pipeline.privacy.retention.retained import next_retained, retained
@@ -153,11 +152,7 @@ def _block(database: Database, vault: Vault, account_id: str, order_ids: Sequenc
             )
             for order_id in sorted(known)
         ]  # fmt: skip
-        for order_id, row in known.items():
-            if row.fulfilled_by == AMAZON:
-                # Amazon has the address, and ships it.
-                continue
-            alert_unshipped(tx, order_id, row.status, Rule.ERASURE_REQUESTED)
+        note_erased(tx, known, Rule.ERASURE_REQUESTED)
         vault.audit.record_many(tx.connection, entries)
 
 
@@ -242,7 +237,7 @@ def _finish(
         finish_erasures(tx)  # where there is no warehouse
         finished = is_finished(tx.connection, asked.erasure_id)
         waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
-    completion = complete_or_alert(database, vault, account_id=account_id)
+    completion = complete_pending_shreds(database, vault)
     complete = finished and not completion.pending
     shredded = sum(shreds.shredded.values())
     vault.audit.record(

@@ -1,20 +1,18 @@
-"""Destroy the key-encryption keys that open shredded records in old backups, or raise an alert that says why not.
+"""Destroy the key-encryption keys that open shredded records in old backups, or note why not: that is an alert.
 
-A key that cannot be rotated stops neither shredding nor checks: the shreds stay pending, with an alert.
+A key that cannot be rotated stops neither shredding nor checks: the shreds stay pending.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultError
+from orders_pipeline.vault.key_rows import note_shreds_pending
 from orders_pipeline.vault.rotation import complete_shreds, pending_shreds
 from orders_pipeline.work.progress import Notify, silent
-
-ALERT = "shreds.unsettled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +23,14 @@ class ShredCompletion:
     pending: int
 
 
-def complete_or_alert(database: Database, vault: Vault, *, account_id: str, notify: Notify = silent) -> ShredCompletion:
-    """Destroy the keys that could restore shredded records from a backup. An alert is open while one is left."""
+def complete_pending_shreds(database: Database, vault: Vault, *, notify: Notify = silent) -> ShredCompletion:
+    """Destroy the keys that could restore shredded records from a backup; what keeps one from it is noted."""
     completed_shreds, why = 0, "a key-encryption key is not ours to destroy, or still in use"
     try:
         rotation = complete_shreds(database, vault.keys, vault.audit, notify=notify)
         completed_shreds = rotation.shreds_completed if rotation else 0
     except VaultError as error:
         why = str(error)
-    pending = pending_shreds(database).records
-    with database.transaction(account_id) as tx:
-        if not pending:
-            close_alert(tx, key=ALERT)
-        else:
-            raise_alert(
-                tx,
-                key=ALERT,
-                severity="error",
-                message=f"{pending} shredded records could still be brought back by an old backup: {why}",
-                what_to_do="Mend it, then run the job rotate_keys; `orders-pipeline keys list` shows the keys in use.",
-            )
-    return ShredCompletion(completed_shreds, pending)
+    with database.begin() as connection:
+        note_shreds_pending(connection, why)
+    return ShredCompletion(completed_shreds, pending_shreds(database).records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -16,11 +16,9 @@ from typing import TypeVar
 from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
-from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.audit.log import PURPOSE_CHARACTERS
 from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.model.order import OrderStatus
-from orders_pipeline.orders.erasures import block_orders
+from orders_pipeline.orders.erasures import block_orders, mark_erased
 from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline.privacy.erasure.rows import ask_warehouse_to_erase
 from orders_pipeline.privacy.retention.retained import RetainedOrder, retained
@@ -37,7 +35,6 @@ Item = TypeVar("Item")
 # These were still to be shipped: without their address they wait for one, and everybody sees it.
 _STILL_TO_SHIP = frozenset({Rule.NEVER_PUSHED, Rule.HELD})
 _UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ERASURE_REQUESTED})
-_OVER = frozenset({OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED})
 
 
 @dataclass(slots=True)
@@ -103,8 +100,7 @@ def _shred(
         block_orders(tx, [order.order_id for order in orders])
     elif rule in _STILL_TO_SHIP:
         clear_addresses(tx, to_shred)
-    for order_id in sorted({*to_shred, *to_erase} & known.keys()):
-        alert_unshipped(tx, order_id, known[order_id].status, rule)
+    note_erased(tx, {*to_shred, *to_erase} & known.keys(), rule)
     asked = ask_warehouse_to_erase(tx, to_erase)
     gone = vault.shred_many(tx, kind=SHIPPING_DETAILS, subject_ids=to_shred, reason=purpose(rule, reason))
     return len(gone), asked
@@ -115,18 +111,13 @@ def purpose(rule: Rule, reason: str | None = None) -> str:
     return f"{rule}: {reason or WORDS[rule]}"[:PURPOSE_CHARACTERS]
 
 
-def alert_unshipped(tx: AccountTransaction, order_id: str, status: str, rule: Rule) -> None:
-    """An order that loses its address before it was shipped needs a person: it cannot be pushed any more."""
-    if status in _OVER or rule not in _UNSHIPPED_NEEDS_A_PERSON:
-        return
-    raise_alert(
-        tx,
-        key=f"order.erased:{order_id}",
-        severity="error",
-        message=f"The buyer's data of order {order_id} were destroyed ({WORDS[rule]}) while it was still {status} at "
-        "Amazon.",
-        what_to_do="It will not be pushed. Cancel it at Amazon, and stop it at the warehouse if it is there.",
-    )
+def note_erased(tx: AccountTransaction, order_ids: Iterable[str], rule: Rule) -> None:
+    """Remember by which rule these orders, locked by the caller, lost their details before they may have been shipped.
+
+    Such an order needs a person, for it cannot be pushed any more: the alert `order.erased` follows from it.
+    """
+    if rule in _UNSHIPPED_NEEDS_A_PERSON:
+        mark_erased(tx, sorted(order_ids), rule)
 
 
 def _stops_all(error: Exception) -> bool:

@@ -2,11 +2,11 @@
 
 | what is known | vault | rule |
 | --- | --- | --- |
-| an erasure was asked for | at once | erasure_asked |
+| an erasure was asked for | at once | erasure_requested |
 | no such order here | at once | order_unknown |
 | cancelled | at once | cancelled |
 | Amazon ships it, or nobody can | at once | not_ours_to_ship |
-| shipped, nothing left to confirm or to read back | 7 days after delivery | read_back |
+| shipped, nothing left to confirm or to read back | 7 days after delivery | verified |
 | held | 30 days after the delivery window, less two days | held |
 | nothing was taken by the warehouse | the end of the delivery window | never_pushed |
 | anything else | 30 days after delivery, less two days | hard_limit |

@@ -1,7 +1,7 @@
 """The database's clock against Amazon's, and stored times against both: what a wrong clock must not do.
 
 Every answer of Amazon's tells the time. A difference of minutes is an alert, which closes by itself at the next answer
-that agrees. A stored time that is still to come is put in its place by the retention (store.clocks), is in the audit
+that agrees. A stored time that is still to come is put in its place by the retention (database.clocks), is in the audit
 log, and turns the check red for the day.
 """
 
@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.clocks import (
     count_future_times,
@@ -30,7 +29,6 @@ from orders_pipeline.work.workers import error_location
 
 log = logging.getLogger(__name__)
 
-CLOCK_ALERT = "clock.wrong"
 # The header has whole seconds, and an answer may take half a minute to come.
 CLOCKS_AGREE_WITHIN = timedelta(minutes=2)
 NOTED_EVERY_SECONDS = 60.0
@@ -44,38 +42,19 @@ def amazon_time_observer(
     """What the client calls with the time of each answer: kept once a minute. It never fails the call."""
     noted_at: float | None = None
 
-    def note(told_at: datetime) -> None:
+    def note(amazon_time: datetime) -> None:
         nonlocal noted_at
         if noted_at is not None and clock() - noted_at < every_seconds:
             return
         noted_at = clock()
         try:
             with database.begin() as connection:
-                note_reading(connection, told_at)
+                note_reading(connection, amazon_time)
         except SQLAlchemyError as error:
             # The answer counts more than its time; the next one tells it again.
             log.warning("Amazon's time was not noted (%s)", error_location(error))
 
     return note
-
-
-def alert_on_clock(database: Database, *, account_id: str) -> None:
-    """Open, repeat or close the alert that the database's clock and Amazon's differ by minutes."""
-    with database.transaction(account_id) as tx:
-        clock_reading = reading(tx.connection)
-        if clock_reading is None or abs(clock_reading.ahead) <= CLOCKS_AGREE_WITHIN:
-            close_alert(tx, key=CLOCK_ALERT)
-            return
-        direction = "ahead of" if clock_reading.ahead > timedelta() else "behind"
-        raise_alert(
-            tx,
-            key=CLOCK_ALERT,
-            severity="error",
-            message=f"The database's clock is {_minutes(clock_reading.ahead)} minutes {direction} Amazon's.",
-            what_to_do="Set the clock of the database's server right (NTP). Until then deadlines are taken to be "
-            "where they are not; buyers' data are destroyed too early by a clock that is ahead. The next answer of "
-            "Amazon's that agrees closes this alert (runbook, 'Clocks').",
-        )
 
 
 def mend_times(database: Database, audit: AuditLog) -> int:
@@ -116,10 +95,6 @@ def clocks_are_believable(database: Database) -> CheckResult:
             "seconds_ahead_of_amazon": round(ahead.total_seconds(), 1),
         },
     )
-
-
-def _minutes(difference: timedelta) -> int:
-    return round(abs(difference) / timedelta(minutes=1))
 
 
 def _seconds(ahead: timedelta) -> str:

@@ -19,7 +19,7 @@ from orders_pipeline.database.clocks import now_for_retention
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import Erasure, finish_erasures, open_erasures, seller_left_at
 from orders_pipeline.privacy.erasure.erasure import carry_out
-from orders_pipeline.privacy.erasure.key_destruction import complete_or_alert
+from orders_pipeline.privacy.erasure.key_destruction import complete_pending_shreds
 from orders_pipeline.privacy.erasure.rows import warehouse_erasures_waiting
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, each_alone_if_need_be, purpose, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import ERASED, REQUESTS_FINISHED, erase_at_warehouse
@@ -210,7 +210,7 @@ def apply_retention(
     _purge_orders(database, vault, account_id, totals, lambda: clock() < ends)
     if complete_shreds:
         # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.
-        completion = complete_or_alert(database, vault, account_id=account_id, notify=notify)
+        completion = complete_pending_shreds(database, vault, notify=notify)
         totals.completed_shreds, totals.pending = completion.completed_shreds, completion.pending
     else:
         totals.pending = pending_shreds(database).records

@@ -10,10 +10,12 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import PURPOSE_CHARACTERS, AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.orders.erasures import insert_erasure
+from orders_pipeline.privacy.alerts import ERASED_UNSHIPPED
 from orders_pipeline.privacy.checks.checks import erased_within_the_day
 from orders_pipeline.privacy.erasure.erasure import erase, erase_order, erase_seller
 from orders_pipeline.privacy.retention.retention import apply_retention
@@ -114,6 +116,7 @@ def test_erasing_a_seller_erases_its_past_orders_only(
     assert one(database, "select string_agg(distinct state, ',') from pipeline.fulfillment_orders") == "cancelled"
     gave_up = "select count(*) from audit.entries where action = 'fulfillment_state' and purpose = 'erase'"
     assert one(database, gave_up) == 6
+    evaluate(database, SELLER, [ERASED_UNSHIPPED])
     assert one(database, "select count(*) from pipeline.alerts where key like 'order.erased:%'") == 6
     put_order("new", queue="queued", bought=-0.01, deliver_by=-5, stored=0)
     apply_retention(database, vault, warehouse, account_id=SELLER)

@@ -54,16 +54,16 @@ def closed(**changes: Any) -> RetainedDetails:
         (facts(status="UNFULFILLABLE", queue_state=None), "not_ours_to_ship", 0, 0),
         (facts(order_known=False), "order_unknown", 0, 0),
         # Asked for: at once, whatever the warehouse is doing.
-        (facts(erasure_requested_at=BOUGHT + 3 * DAY, queue_state="accepted"), "erasure_asked", 3, 3),
+        (facts(erasure_requested_at=BOUGHT + 3 * DAY, queue_state="accepted"), "erasure_requested", 3, 3),
         # Shipped and read back: seven days after delivery, known or promised.
-        (closed(delivered_at=BOUGHT + 3 * DAY), "read_back", 10, 10),
-        (closed(), "read_back", 13, 13),
-        (closed(deliver_by=None), "read_back", 1 + 14 + 7, 1 + 14 + 7),
+        (closed(delivered_at=BOUGHT + 3 * DAY), "verified", 10, 10),
+        (closed(), "verified", 13, 13),
+        (closed(deliver_by=None), "verified", 1 + 14 + 7, 1 + 14 + 7),
         # … but never past thirty days after the package left, which is before its delivery.
-        (closed(deliver_by=BOUGHT + 60 * DAY), "read_back", 1 + 28, 1 + 28),
-        (facts(status="SHIPPED", queue_state=None), "read_back", 13, 13),
+        (closed(deliver_by=BOUGHT + 60 * DAY), "verified", 1 + 28, 1 + 28),
+        (facts(status="SHIPPED", queue_state=None), "verified", 13, 13),
         # Shipped, and no package says when (v0, or confirmed by hand): nothing is delivered before it is bought.
-        (facts(status="SHIPPED", queue_state=None, deliver_by=BOUGHT + 30 * DAY), "read_back", 28, 28),
+        (facts(status="SHIPPED", queue_state=None, deliver_by=BOUGHT + 30 * DAY), "verified", 28, 28),
         (facts(status="SHIPPED", queue_state="accepted", deliver_by=BOUGHT + 10 * DAY), "hard_limit", 28, 28),
         # Something is still open: thirty days after delivery, less the two that a failing run may take.
         (closed(unconfirmed_packages=1, delivered_at=BOUGHT + 3 * DAY), "hard_limit", 3 + 28, 3 + 28),

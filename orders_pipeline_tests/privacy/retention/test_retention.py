@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from orders_pipeline.alerts.kinds import NOBODY
 from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database
@@ -24,6 +25,7 @@ from orders_pipeline.privacy.retention.retained import sellers_with_data
 from orders_pipeline.privacy.retention.retention import apply_retention, plan_retention
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.alerts import SHREDS_PENDING
 from orders_pipeline.vault.errors import KeyCannotRotate
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.wms.port import WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
@@ -132,7 +134,7 @@ def test_every_shred_is_in_the_audit_log_with_its_rule_and_nothing_of_the_buyer(
             text("select action, outcome, purpose from audit.entries where order_id is not null order by entry_id")
         ).all()
     assert [(row.action, row.outcome) for row in rows[2:]] == [("shred", "done"), ("warehouse_erase", "done")]
-    assert rows[2].purpose.startswith("read_back: ")
+    assert rows[2].purpose.startswith("verified: ")
     assert audit.verify().ok
 
 
@@ -459,10 +461,12 @@ def test_a_key_that_cannot_be_rotated_does_not_stop_the_shredding(
     totals = run(database, vault, warehouse)
     assert (sum(totals.shredded.values()), totals.completed_shreds, totals.pending) == (1, 0, 1)
     assert warehouse.erased == ["c-1"]
-    told = "select message from pipeline.alerts where key = 'shreds.unsettled' and closed_at is null"
+    told = "select message from pipeline.alerts where key = 'shreds.pending' and closed_at is null"
+    evaluate(database, NOBODY, [SHREDS_PENDING])
     assert "make an alias" in one(database, told)
     monkeypatch.undo()
     assert run(database, vault, warehouse).completed_shreds == 1
+    evaluate(database, NOBODY, [SHREDS_PENDING])
     assert one(database, told) is None
 
 

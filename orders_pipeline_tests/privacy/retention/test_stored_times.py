@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.alerts.kinds import NOBODY
+from orders_pipeline.alerts.reconcile import evaluate
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.channels.amazon.timing import AmazonClock, Timing
 from orders_pipeline.database.clocks import retention_now
 from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.alerts import CLOCK_WRONG
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited, nothing_past_its_time
 from orders_pipeline.privacy.retention.clock import RETAINED_AT_MOST
 from orders_pipeline.privacy.retention.database_clock import (
-    CLOCK_ALERT,
-    alert_on_clock,
     amazon_time_observer,
     clocks_are_believable,
 )
@@ -121,15 +122,16 @@ def told(database: Database, offset: timedelta) -> None:
 @pytest.mark.parametrize("offset", [timedelta(minutes=-7), timedelta(minutes=7)])
 def test_a_clock_that_is_minutes_from_amazons_is_an_alert_until_it_is_right(database: Database, offset: timedelta):
     def alerts() -> list[str]:
-        alert_on_clock(database, account_id=SELLER)
-        with database.transaction(SELLER) as tx:
-            return open_alert_keys(tx, prefix=CLOCK_ALERT)
+        evaluate(database, NOBODY, [CLOCK_WRONG])
+        with database.transaction(NOBODY) as tx:
+            return [alert.message for alert in open_alerts(tx)]
 
     assert alerts() == []
     told(database, timedelta(seconds=-20))
     assert alerts() == []
     told(database, offset)
-    assert alerts() == [CLOCK_ALERT]
+    direction = "ahead of" if offset < timedelta() else "behind"
+    assert alerts() == [f"The database's clock is 7 minutes {direction} Amazon's."]
     assert not clocks_are_believable(database).passed
     told(database, timedelta(seconds=1))
     assert alerts() == []

@@ -97,6 +97,9 @@ begin
       -- It enqueues and does the erasures at the warehouse and the questions after deliveries.
       grant insert, update on pipeline.jobs, pipeline.paused_dependencies to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.refused_records') is not null then
+      grant insert, update on pipeline.refused_records to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to complete its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
@@ -105,7 +108,7 @@ begin
     if to_regclass('vault_keys.unsettled_shreds') is not null then
       grant select, insert, delete on vault_keys.unsettled_shreds to orders_pipeline_retention;
     else
-      grant select, insert, delete on vault_keys.pending_shreds to orders_pipeline_retention;
+      grant select, insert, update, delete on vault_keys.pending_shreds to orders_pipeline_retention;
     end if;
     grant select, insert on audit.entries to orders_pipeline_retention;
     grant select on audit.anchors to orders_pipeline_retention;
