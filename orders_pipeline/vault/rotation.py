@@ -175,7 +175,7 @@ def reseal_older(
     open stays as it is. A login that may only re-wrap leaves them to the next one that may write.
     """
     with database.begin() as connection:
-        if not queries.may_reseal(connection):
+        if not queries.has_older_records(connection, NUMBERED) or not queries.may_reseal(connection):
             return 0
     vault = Vault(database, keys, audit)
     try:

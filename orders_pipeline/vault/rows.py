@@ -179,6 +179,13 @@ def records_to_reseal(
     return list(_stored(rows)), last
 
 
+def has_older_records(connection: Connection, version: int) -> bool:
+    """Whether any record is of a format before this one."""
+    return connection.execute(
+        text("select exists (select from pipeline.seals where aad_version < :version)"), {"version": version}
+    ).scalar_one()
+
+
 def may_reseal(connection: Connection) -> bool:
     """Whether this login may write a record's content."""
     return connection.execute(

@@ -58,6 +58,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.order_events.source": PURPOSES | {"notification", "recovery"},
     "pipeline.seals.kind": VAULT_KINDS,
     "vault.records.kind": VAULT_KINDS,
+    "pipeline.refused_records.kind": VAULT_KINDS,
     "pipeline.jobs.queue": Queue,
     "pipeline.paused_dependencies.kind": PauseKind,
     "pipeline.paused_dependencies.probe_queue": Queue,

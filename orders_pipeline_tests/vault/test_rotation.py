@@ -313,7 +313,7 @@ def test_a_settlement_that_died_after_the_destruction_is_completed_by_the_next(
     def dies(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orders_pipeline.vault.rows.delete_pending_shreds", dies)
+    monkeypatch.setattr("orders_pipeline.vault.key_rows.delete_pending_shreds", dies)
     with pytest.raises(KeyboardInterrupt):
         complete_shreds(database, keyring, audit)
     monkeypatch.undo()
