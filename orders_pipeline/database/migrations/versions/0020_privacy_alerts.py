@@ -7,8 +7,8 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 phase = "stopped"
 branch_labels = None
 depends_on = None
