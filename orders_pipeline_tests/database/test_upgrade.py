@@ -64,7 +64,7 @@ APPLICATION = "amzn1.application-oa2-client.sandbox"
 
 # Alerts that a migration closes, by the reason. Every other one stays as it was.
 CLOSED_BY_A_MIGRATION = {
-    "roles.changed:2026-11-24": "0020: it belongs to no account any more, and follows from the audit log",
+    "roles.changed:2026-11-24": "0021: it belongs to no account any more, and follows from the audit log",
     "carrier.unknown:bluefin couriers": "0007: the key held the carrier's name; it is a hash now",
     "message.parked:not an order change: APPLICATION_OAUTH_CLIENT_SECRET_EXPIRY": "0007: the key held a sender's word",
 }

@@ -7,8 +7,8 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 phase = "stopped"
 branch_labels = None
 depends_on = None
