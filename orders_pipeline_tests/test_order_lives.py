@@ -239,7 +239,7 @@ class OrderLives(RuleBasedStateMachine):
         world.confirm()
         with self.database.transaction(SELLER) as tx:
             work = pending_work(tx)
-        assert (work.for_sync, work.for_confirm) == (0, 0), "something is due for ever"
+        assert (work.for_sync, work.for_confirm) == (False, False), "something is due for ever"
         assert world.vault.audit.verify().ok
         entries = {row.order_id: row for row in world.rows("pipeline.fulfillment_orders", "order_id, state")}
         rows = {row.order_id: row for row in world.rows("pipeline.orders", "order_id, status")}

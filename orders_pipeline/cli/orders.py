@@ -12,6 +12,7 @@ from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.privacy.erasure.erasure import erase as run_erasure
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
+from orders_pipeline.work.tally import Tally
 
 account_option = click.option("--account", help="Whose: needed where several accounts are served and it is not clear.")
 
@@ -23,12 +24,12 @@ account_option = click.option("--account", help="Whose: needed where several acc
 def replay(order_ids: tuple[str, ...], reason: str | None) -> None:
     """Give parked orders another chance: those named, or all."""
     deployment = Deployment(load_settings())
-    orders = packages = 0
+    tally = Tally()
     for account, named in deployment.by_account(order_ids):
-        totals = replay_parked(
+        tally += replay_parked(
             account.database, account.audit, account_id=account.account_id, order_ids=named, reason=reason
         )
-        orders, packages = orders + totals.orders, packages + totals.packages
+    orders, packages = (tally.outcomes.get(name, 0) for name in ("orders", "packages"))
     say(f"{orders} orders and {packages} packages are due again.")
 
 

@@ -87,7 +87,7 @@ def drain_notifications_sensor(
     served = serve_in_tick(context, store, lambda account: watch_queue(account, tick.left_to_begin, measure=measure))
     if isinstance(served, dg.SkipReason):
         return served
-    due = sum(seen.due for seen in served.results.values())
+    due = any(seen.due for seen in served.results.values())
     requests = request_unless_active(context.instance, store.database(), "sync_orders") if due else []
     events = [*_recorded(served.results, now), *_observed(served.results, now)]
     measured = any(seen.depth is not None for seen in served.results.values())
@@ -127,7 +127,7 @@ def _age(seen: Mapping[str, QueueWatch], now: datetime) -> float | None:
     return (now - min(sent)).total_seconds() if sent else None
 
 
-def _why_idle(due: int, served: Served[QueueWatch]) -> str:
+def _why_idle(due: bool, served: Served[QueueWatch]) -> str:
     away = [str(seen.drained.unavailable) for seen in served.results.values() if seen.drained.unavailable]
-    usual = f"{due} pieces of work are in the run under way." if due else "Nothing came, nothing is due."
+    usual = "What is due is in the run under way." if due else "Nothing came, nothing is due."
     return "; ".join([*away, *problems_of(served)]) or usual

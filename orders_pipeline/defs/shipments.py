@@ -49,10 +49,10 @@ def poll_warehouse_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     served = serve_in_tick(context, store, lambda account: watch_warehouse(account, tick.left_to_begin))
     if isinstance(served, dg.SkipReason):
         return served
-    due = sum(seen.due for seen in served.results.values())
+    due = any(seen.due for seen in served.results.values())
     requests = request_unless_active(context.instance, store.database(), "confirm_shipments") if due else []
     idle = [seen.unreachable for seen in served.results.values() if seen.unreachable] or [
-        f"{due} packages are in the run under way." if due else "No package is due."
+        "What is due is in the run under way." if due else "No package is due."
     ]
     return dg.SensorResult(
         run_requests=requests, skip_reason=None if requests else dg.SkipReason("; ".join([*idle, *problems_of(served)]))

@@ -1,71 +1,48 @@
-"""What waits to be done, in one query: sensors ask it at every tick.
+"""Whether anything waits to be done: sensors ask it at every tick.
 
-Pending work lives here and nowhere else: not in a cursor, a run key or a run. A run that is lost is asked for again.
+Pending work is in the store and nowhere else: not in a cursor, a run key or a run. A run that is lost is asked for
+again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.work.backlog import next_due
-from orders_pipeline.work.jobs import Queue, dependencies_of
+from orders_pipeline.work.jobs import Queue
+
+SYNC_QUEUES = (Queue.FETCH, Queue.DECIDE, Queue.PUSH)
+CONFIRM_QUEUES = (Queue.CONFIRM, Queue.VERIFY)
+_LOGS = text("""
+select exists (select from pipeline.order_events
+    where account_id = :account_id and processed_at is null and parked_at is null) as has_events,
+  exists (select from pipeline.wms_shipments
+    where account_id = :account_id and processed_at is null) as has_shipments
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """Counts of what is due now."""
+    """Whether the jobs `sync_orders` and `confirm_shipments` would find anything to do now."""
 
-    events: int
-    fetches: int
-    stale_orders: int
-    actions: int
-    shipment_events: int
-    confirmations: int
-
-    @property
-    def for_sync(self) -> int:
-        """What the job `sync_orders` would find to do."""
-        return self.events + self.fetches + self.stale_orders + self.actions
-
-    @property
-    def for_confirm(self) -> int:
-        """What the job `confirm_shipments` would find to do."""
-        return self.shipment_events + self.confirmations
+    for_sync: bool
+    for_confirm: bool
 
 
 def pending_work(tx: AccountTransaction) -> PendingWork:
-    row = tx.execute(
-        text(
-            "select "
-            "(select count(*) from pipeline.order_events "
-            " where account_id = :account_id and processed_at is null and parked_at is null), "
-            "(select count(*) from pipeline.jobs "
-            " where account_id = :account_id and queue = 'fetch' and parked_at is null "
-            " and coalesce(leased_until, due_at) <= clock_timestamp() "
-            # While Amazon refuses, or the quota is spent, a run would do nothing.
-            " and not exists (select from pipeline.paused_dependencies p where p.account_id = :account_id "
-            " and p.dependency = any(:fetch_needs) and p.until > clock_timestamp())), "
-            "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'decide' "
-            " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp()), "
-            "(select count(*) from pipeline.jobs where account_id = :account_id and queue = 'push' "
-            " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp() "
-            # While the warehouse refuses, a run would do nothing.
-            " and not exists (select from pipeline.paused_dependencies p where p.account_id = :account_id "
-            " and p.dependency = any(:push_needs) and p.until > clock_timestamp())), "
-            "(select count(*) from pipeline.wms_shipments where account_id = :account_id and processed_at is null), "
-            "(select count(*) from pipeline.jobs where account_id = :account_id and queue in ('confirm', 'verify') "
-            " and parked_at is null and coalesce(leased_until, due_at) <= clock_timestamp())"
-        ),
-        {
-            "account_id": tx.account_id,
-            "fetch_needs": sorted(dependencies_of(Queue.FETCH)),
-            "push_needs": sorted(dependencies_of(Queue.PUSH)),
-        },
-    ).one()
-    # While all that is due waits for a pause, a run would find nothing to do.
-    next_at = next_due(tx, (Queue.CONFIRM, Queue.VERIFY))
-    found = PendingWork(*(int(value) for value in row))
-    return found if next_at is not None and next_at <= database_now(tx.connection) else replace(found, confirmations=0)
+    """What is due now and waits for no pause."""
+    logs = tx.execute(_LOGS, {"account_id": tx.account_id}).one()
+    return PendingWork(
+        for_sync=logs.has_events or has_due_jobs(tx, SYNC_QUEUES),
+        for_confirm=logs.has_shipments or has_due_jobs(tx, CONFIRM_QUEUES),
+    )
+
+
+def has_due_jobs(tx: AccountTransaction, queues: Collection[Queue]) -> bool:
+    """Whether a job of these queues could be claimed now."""
+    next_at = next_due(tx, queues)
+    return next_at is not None and next_at <= database_now(tx.connection)

@@ -6,7 +6,6 @@ The work itself is done by the next runs: this only makes it due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import Database, database_now
@@ -21,14 +20,7 @@ from orders_pipeline.orders.rows import insert_new_order
 from orders_pipeline.shipments.replay import replay_packages
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import unpark
-
-
-@dataclass(slots=True)
-class ReplayTotals:
-    """What was made due again."""
-
-    orders: int = 0
-    packages: int = 0
+from orders_pipeline.work.tally import Tally
 
 
 def replay_parked(
@@ -39,25 +31,25 @@ def replay_parked(
     order_ids: Sequence[str] = (),
     reason: str | None = None,
     stage: str | None = None,
-) -> ReplayTotals:
-    """Replay the named orders, or, without names, all that are parked (in this stage, for a reason with this text)."""
+) -> Tally:
+    """Replay the named orders, or, without names, all that are parked (in this stage, for a reason with this text).
+
+    Outcomes: `orders` and `packages` that are due again.
+    """
     chosen = list(order_ids)
     if not chosen:
         with database.transaction(account_id) as tx:
             chosen = parked_orders(tx, reason, stage)
-    totals = ReplayTotals()
-    for order_id in chosen:
-        totals.packages += recover_order(database, audit, account_id=account_id, order_id=order_id)
-        totals.orders += 1
-    return totals
+    packages = sum(recover_order(database, audit, account_id=account_id, order_id=order_id) for order_id in chosen)
+    return Tally({"orders": len(chosen), "packages": packages})
 
 
 def replay_account(account: ServedAccount, order_ids: Sequence[str], stage: str | None) -> Numbers:
     """Replay an account's orders, as `replay_parked` does."""
-    totals = replay_parked(
+    tally = replay_parked(
         account.database, account.audit, account_id=account.account_id, order_ids=order_ids, stage=stage
     )
-    return {"orders": totals.orders, "packages": totals.packages}
+    return tally.as_metadata()
 
 
 def recover_order(database: Database, audit: AuditLog, *, account_id: str, order_id: str) -> int:

@@ -23,7 +23,7 @@ class QueueWatch:
     """What came, what `sync_orders` would find to do, and how deep the queue is, where that was asked."""
 
     drained: DrainTotals
-    due: int
+    due: bool
     depth: QueueDepth | None = None
 
 
@@ -31,7 +31,7 @@ class QueueWatch:
 class WarehouseWatch:
     """What `confirm_shipments` would find to do; `unreachable`: why the warehouse was not read."""
 
-    due: int
+    due: bool
     unreachable: str | None = None
 
 

@@ -20,7 +20,7 @@ from orders_pipeline.channels.amazon.failures import READ_POLICY
 from orders_pipeline.intake.fetch import FETCHED, WITH_DETAILS, WITHOUT_ADDRESS
 from orders_pipeline.model.order import OrderParts
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR
-from orders_pipeline.operations.pending_work import pending_work
+from orders_pipeline.operations.pending_work import has_due_jobs
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline.work.jobs import Job, Queue
 from orders_pipeline.work.tally import Tally
@@ -276,7 +276,7 @@ def test_a_quota_that_has_run_out_makes_all_wait_until_it_is_back(world: World):
     asked = len(world.ports.asked)
     _ready(world, 1)
     with world.database.transaction(SELLER) as tx:
-        assert pending_work(tx).fetches == 0, "no run is asked for meanwhile"
+        assert not has_due_jobs(tx, [Queue.FETCH]), "no run is asked for meanwhile"
     assert _fetched(world.fetch()) == 0
     assert len(world.ports.asked) == asked
 

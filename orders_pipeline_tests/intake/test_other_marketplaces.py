@@ -97,12 +97,12 @@ def test_an_idle_sweep_takes_in_orders_of_a_new_marketplace(world: World):
     order_id = world.order(marketplace_id=CANADA)
     world.sync()
     with world.database.transaction(SELLER) as tx:
-        assert pending_work(tx).for_sync == 0
+        assert not pending_work(tx).for_sync
     world.faults.fail("search_orders", AmazonUnavailable("answered 503", operation="searchOrders", status=503))
     with pytest.raises(AmazonUnavailable):
         sweep_orders(world.ports, world.database, account_id=SELLER, marketplace_ids=(MARKETPLACE, CANADA))
     with world.database.transaction(SELLER) as tx:
-        assert pending_work(tx).for_sync > 0
+        assert pending_work(tx).for_sync
     world.marketplace_ids = (MARKETPLACE, CANADA)
     world.sync()
     assert world.state(order_id) == "accepted"

@@ -241,7 +241,7 @@ def test_a_refused_account_stops_all_packages_and_asks_for_no_runs(world: World)
     assert tally.paused.keys() == {AMAZON}
     assert tally.outcomes["refused"] <= 6, "the others were not tried"
     with world.database.transaction(SELLER) as tx:
-        assert pending_work(tx).confirmations == 0
+        assert not pending_work(tx).for_confirm
     rows = world.rows("pipeline.shipment_confirmations", "state, confirmations, known_to_amazon")
     assert {tuple(row) for row in rows} == {("pending", 0, False)}, "nothing was told"
     assert world.rows("pipeline.jobs", "queue, subject", "parked_at is not null") == []
