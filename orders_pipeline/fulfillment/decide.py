@@ -44,8 +44,6 @@ ORDERS_A_BATCH = 100
 DECIDE_LEASE = timedelta(minutes=1)
 # An order that another transaction holds is mostly free again by then.
 LOCKED_RETRY = timedelta(seconds=1)
-# Alerts that are about an order on its way; nobody needs them once it has ended.
-_ALERTS_OF_THE_LIVING = ("warehouse_cancelled", "short", "fewer_pieces")
 # These are about an order that need not be in the queue.
 _ALERTS_UNTIL_IT_IS_OVER = ("answer_older", "no_fulfiller", "verification")
 _EVENTS = {
@@ -166,7 +164,8 @@ def change_state(
                 detail={"before": before.value},
             )
         )
-        _close_alerts(tx, entry.order_id, before, after)
+        if after in ENDED:
+            close_alerts(tx, keys=[f"order.fewer_pieces:{entry.order_id}"])
     return after
 
 
@@ -179,13 +178,6 @@ def _enqueue_or_withdraw(tx: AccountTransaction, entry: FulfillmentRow, state: F
         enqueue(tx, Queue.PUSH, [entry.order_id], priority=priority, ship_by=entry.ship_by)
     elif FulfillmentState(entry.state) in ACTIONABLE:
         withdraw(tx, Queue.PUSH, [entry.order_id])
-
-
-def _close_alerts(tx: AccountTransaction, order_id: str, before: FulfillmentState, after: FulfillmentState) -> None:
-    over = [f"order.warehouse_cancelled:{order_id}"] if before is FulfillmentState.REFUSED else []
-    if after in ENDED:
-        over += [f"order.{kind}:{order_id}" for kind in _ALERTS_OF_THE_LIVING]
-    close_alerts(tx, keys=over)
 
 
 def _decide(
