@@ -18,6 +18,7 @@ from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.shipments.alerts import ALERTS as PACKAGE_ALERTS
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.alerts import ALERTS as KEYS_ALERTS
@@ -57,6 +58,7 @@ def pipeline(
 
 
 def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:
+    assert evaluate(database, sandbox.seller_id, PACKAGE_ALERTS).failed == {}
     evaluate(database, sandbox.seller_id, KEYS_ALERTS)
     with database.transaction(sandbox.seller_id) as tx:
         return {row.key: row for row in open_alerts(tx)}
