@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, func, null, select, true, update
+from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
@@ -51,20 +51,6 @@ def raise_alert(tx: AccountTransaction, *, key: str, severity: str, message: str
     return tx.execute(statement).scalar_one() == 1
 
 
-def redeliver_alert(tx: AccountTransaction, *, key: str, after: timedelta) -> None:
-    """Have the open alert of this key delivered once more, if it was delivered longer ago than this."""
-    tx.execute(
-        update(alerts)
-        .where(
-            alerts.c.account_id == tx.account_id,
-            alerts.c.key == _storable_key(key),
-            alerts.c.closed_at.is_(None),
-            alerts.c.delivered_at < func.clock_timestamp() - after,
-        )
-        .values(delivered_at=None)
-    )
-
-
 def subject_hash(text: str) -> str:
     """What stands in a key for a subject that is text of others: short, and telling nothing."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:32]
@@ -95,39 +81,6 @@ def close_alerts(tx: AccountTransaction, *, keys: Sequence[str]) -> int:
     statement = (
         update(alerts)
         .where(alerts.c.account_id == tx.account_id, alerts.c.key.in_(stored), alerts.c.closed_at.is_(None))
-        .values(closed_at=func.clock_timestamp())
-    )
-    return tx.execute(statement).rowcount
-
-
-def close_alerts_about(
-    connection: Connection, *, account_id: str | None, prefix: str, but: Collection[str] = ()
-) -> int:
-    """Close every open alert whose key begins so, but these; how many there were. None: of every seller."""
-    statement = (
-        update(alerts)
-        .where(
-            alerts.c.account_id == account_id if account_id is not None else true(),
-            alerts.c.key.startswith(prefix, autoescape=True),
-            alerts.c.key.not_in([_storable_key(key) for key in but]),
-            alerts.c.closed_at.is_(None),
-        )
-        .values(closed_at=func.clock_timestamp())
-    )
-    return connection.execute(statement).rowcount
-
-
-def close_alerts_unseen_for(tx: AccountTransaction, *, keys: Sequence[str], time: timedelta) -> int:
-    """Close the open alerts of these keys that were not raised again for so long; how many there were."""
-    stored = [_storable_key(key) for key in keys]
-    statement = (
-        update(alerts)
-        .where(
-            alerts.c.account_id == tx.account_id,
-            alerts.c.key.in_(stored),
-            alerts.c.closed_at.is_(None),
-            alerts.c.last_seen_at < func.clock_timestamp() - time,
-        )
         .values(closed_at=func.clock_timestamp())
     )
     return tx.execute(statement).rowcount

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.alerts.kinds import NOBODY, AlertKind
+from orders_pipeline.alerts.reconcile import evaluate
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.in_transit import is_encrypted
+from orders_pipeline.privacy.alerts import SECRET_ENDS
 from orders_pipeline.privacy.audit_export.copies import Witness
 from orders_pipeline.privacy.checks.check_result import CheckResult
 from orders_pipeline.privacy.checks.checks import (
@@ -27,6 +30,7 @@ from orders_pipeline.privacy.checks.checks import (
 from orders_pipeline.privacy.retention.retention import apply_retention
 from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.vault.alerts import REFUSED
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.audit.tampering import write_days_ago
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
@@ -105,13 +109,17 @@ def test_a_flipped_bit_and_a_swapped_record_are_found(database: Database, vault:
     )
     outcome = every_record_opens(vault)
     assert (outcome.passed, outcome.severity, outcome.numbers["refused"]) == (False, "ERROR", 2)
-    with database.transaction(SELLER) as tx:
-        assert len(open_alert_keys(tx, prefix="vault.refused:")) == 2
+    assert len(open_keys(database, REFUSED)) == 2
     run(database, "delete from vault.records where subject_id = '111-1'")
     every_record_opens(vault)
-    with database.transaction(SELLER) as tx:
-        refused = open_alert_keys(tx, prefix="vault.refused:")
-    assert refused == ["vault.refused:shipping_details:111-2"]
+    assert open_keys(database, REFUSED) == ["vault.refused:shipping_details:111-2"]
+
+
+def open_keys(database: Database, kind: AlertKind) -> list[str]:
+    """The keys of this kind's open alerts, after its query was asked."""
+    evaluate(database, NOBODY, [kind])
+    with database.transaction(NOBODY) as tx:
+        return [alert.key for alert in open_alerts(tx)]
 
 
 def test_a_record_under_an_older_key_is_a_warning_until_the_rotation_has_ended(
@@ -227,15 +235,14 @@ def test_a_secret_that_grows_old_warns_at_amazons_days(
     outcome = client_secret_is_young(database, vault, settings())
     assert (outcome.passed, outcome.severity, outcome.numbers["warned_at_days"]) == (passed, severity, warned)
     with database.begin() as connection:
-        alerts = connection.execute(text("select key from pipeline.alerts")).scalars().all()
         rows = str(connection.execute(text("select * from pipeline.client_secrets")).all())
-    assert [int(key.rsplit(":", 1)[1]) for key in alerts] == ([warned] if warned else [])
+    days = [int(key.rsplit(":", 1)[1]) for key in open_keys(database, SECRET_ENDS)]
+    assert days == ([warned] if warned else [])
     assert "0123456789abcdef" not in rows + outcome.description
     # A new secret is another one, seen for the first time; the old one's warning is over.
     new = client_secret_is_young(database, vault, settings(AMAZON_LWA_CLIENT_SECRET="amzn1.oa2-cs.v1.fedcba98"))
     assert new.passed
-    with database.transaction(SELLER) as tx:
-        assert open_alert_keys(tx, prefix="client_secret.") == []
+    assert open_keys(database, SECRET_ENDS) == []
 
 
 @pytest.mark.parametrize("noted_before", [True, False])
