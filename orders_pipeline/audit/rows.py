@@ -33,23 +33,23 @@ CANONICAL = """
   || ',' || char_length(detail::text) || ':' || detail::text
 """
 
-_APPEND = text(
-    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
-    "values (:actor, :action, :seller_id, :order_id, :purpose, :outcome, :detail) returning entry_id"
-).bindparams(bindparam("detail", type_=JSONB))
+_APPEND = text("""
+    insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail)
+    values (:actor, :action, :seller_id, :order_id, :purpose, :outcome, :detail) returning entry_id
+""").bindparams(bindparam("detail", type_=JSONB))
 
-_APPEND_MANY = text(
-    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
-    "select e->>'actor', e->>'action', e->>'seller_id', e->>'order_id', e->>'purpose', e->>'outcome', e->'detail' "
-    "from jsonb_array_elements(cast(:entries as jsonb)) with ordinality as given(e, place) order by place"
-)
+_APPEND_MANY = text("""
+    insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail)
+    select e->>'actor', e->>'action', e->>'seller_id', e->>'order_id', e->>'purpose', e->>'outcome', e->'detail'
+    from jsonb_array_elements(cast(:entries as jsonb)) with ordinality as given(e, place) order by place
+""")
 
-_APPEND_FOR_EACH = text(
-    "insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail) "
-    "select :actor, :action, :seller_id, case when :are_orders then subject end, :purpose, :outcome, "
-    "cast(:detail as jsonb) || case when :are_orders then '{}' else jsonb_build_object('subject', subject) end "
-    "from unnest(cast(:subjects as text[])) with ordinality as given(subject, place) order by place"
-)
+_APPEND_FOR_EACH = text("""
+    insert into audit.entries (actor, action, seller_id, order_id, purpose, outcome, detail)
+    select :actor, :action, :seller_id, case when :are_orders then subject end, :purpose, :outcome,
+    cast(:detail as jsonb) || case when :are_orders then '{}' else jsonb_build_object('subject', subject) end
+    from unnest(cast(:subjects as text[])) with ordinality as given(subject, place) order by place
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ def mail_addresses_of_actors(connection: Connection) -> set[str]:
     """The people who acted and whose name is an e-mail address, in lower case."""
     return set(
         connection.execute(
-            text(
-                "select distinct lower(split_part(split_part(actor, ':', 2), '/', 1)) from audit.entries "
-                "where actor like '%@%' and (actor like 'person:%' or actor like 'user:%')"
-            )
+            text("""
+                select distinct lower(split_part(split_part(actor, ':', 2), '/', 1)) from audit.entries
+                where actor like '%@%' and (actor like 'person:%' or actor like 'user:%')
+            """)
         ).scalars()
     )
 
@@ -145,10 +145,10 @@ def destroyed_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
     """Those of the key-encryption keys whose destruction is in the log: by this deployment, under any key provider."""
     return set(
         connection.execute(
-            text(
-                "select detail->>'key_id' from audit.entries where action = 'destroy_key' and outcome = 'done' "
-                "and detail->>'key_id' = any(:key_ids)"
-            ),
+            text("""
+                select detail->>'key_id' from audit.entries where action = 'destroy_key' and outcome = 'done'
+                and detail->>'key_id' = any(:key_ids)
+            """),
             {"key_ids": list(key_ids)},
         ).scalars()
     )
@@ -168,12 +168,12 @@ def links(connection: Connection) -> Iterator[ChainLink]:
 def entries_of_day(connection: Connection, day: date) -> Iterator[Mapping[str, Any]]:
     """The entries of one UTC day, in the chain's order, streamed."""
     rows = connection.execute(
-        text(
-            "select entry_id, at, actor, action, seller_id, order_id, purpose, outcome, detail, "
-            "encode(previous_hash, 'hex') as previous_hash, encode(entry_hash, 'hex') as entry_hash from audit.entries "
-            "where at >= cast(:day as timestamp) at time zone 'UTC' "
-            "and at < (cast(:day as timestamp) + interval '1 day') at time zone 'UTC' order by entry_id"
-        ).execution_options(yield_per=FETCH_ROWS),
+        text("""
+            select entry_id, at, actor, action, seller_id, order_id, purpose, outcome, detail,
+            encode(previous_hash, 'hex') as previous_hash, encode(entry_hash, 'hex') as entry_hash from audit.entries
+            where at >= cast(:day as timestamp) at time zone 'UTC'
+            and at < (cast(:day as timestamp) + interval '1 day') at time zone 'UTC' order by entry_id
+        """).execution_options(yield_per=FETCH_ROWS),
         {"day": day},
     )
     for row in rows.mappings():

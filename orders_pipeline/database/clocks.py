@@ -86,14 +86,14 @@ class ClockReading:
 def note_reading(connection: Connection, amazon_time: datetime) -> None:
     """Keep what Amazon's clock said at this moment of the database's."""
     connection.execute(
-        text(
-            "insert into pipeline.clock_readings as r (source, amazon_time, ahead_since) "
-            "values (:source, :amazon_time, "
-            "case when :amazon_time > clock_timestamp() + interval '1 day' then clock_timestamp() end) "
-            "on conflict (source) do update set amazon_time = excluded.amazon_time, read_at = clock_timestamp(), "
-            "ahead_since = case when excluded.ahead_since is not null "
-            "then coalesce(r.ahead_since, excluded.ahead_since) end"
-        ),
+        text("""
+            insert into pipeline.clock_readings as r (source, amazon_time, ahead_since)
+            values (:source, :amazon_time,
+            case when :amazon_time > clock_timestamp() + interval '1 day' then clock_timestamp() end)
+            on conflict (source) do update set amazon_time = excluded.amazon_time, read_at = clock_timestamp(),
+            ahead_since = case when excluded.ahead_since is not null
+            then coalesce(r.ahead_since, excluded.ahead_since) end
+        """),
         {"source": AMAZON, "amazon_time": amazon_time},
     )
 
@@ -154,10 +154,10 @@ def mended_since(connection: Connection, age: timedelta) -> int:
     """How many times were mended in that time, as the audit log says."""
     return int(
         connection.execute(
-            text(
-                "select coalesce(sum((detail->>'times')::bigint), 0) from audit.entries "
-                "where action = 'mend_times' and outcome = 'done' and at > clock_timestamp() - :age"
-            ),
+            text("""
+                select coalesce(sum((detail->>'times')::bigint), 0) from audit.entries
+                where action = 'mend_times' and outcome = 'done' and at > clock_timestamp() - :age
+            """),
             {"age": age},
         ).scalar_one()
     )

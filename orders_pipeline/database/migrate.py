@@ -128,11 +128,11 @@ def missing_revisions(connection: Connection) -> MissingRevisions:
 def _who_blocks(database: Database) -> str:
     with database.begin() as connection:
         sessions = connection.execute(
-            text(
-                "select distinct l.pid, a.usename from pg_locks l join pg_stat_activity a using (pid) "
-                "where l.locktype = 'relation' and l.granted and a.datname = current_database() "
-                "and l.pid <> pg_backend_pid() order by l.pid limit 5"
-            )
+            text("""
+                select distinct l.pid, a.usename from pg_locks l join pg_stat_activity a using (pid)
+                where l.locktype = 'relation' and l.granted and a.datname = current_database()
+                and l.pid <> pg_backend_pid() order by l.pid limit 5
+            """)
         ).all()
     named = ", ".join(f"{pid} ({login})" for pid, login in sessions) or "none any more"
     return (
@@ -146,10 +146,10 @@ def _make_version_table(database: Database) -> None:
     try:
         with database.begin() as connection:
             connection.execute(
-                text(
-                    "create table if not exists alembic_version (version_num varchar(32) not null, "
-                    "constraint alembic_version_pkc primary key (version_num))"
-                )
+                text("""
+                    create table if not exists alembic_version (version_num varchar(32) not null,
+                    constraint alembic_version_pkc primary key (version_num))
+                """)
             )
     except (IntegrityError, ProgrammingError) as error:
         # Two who make it at once collide in PostgreSQL's catalog, in spite of "if not exists".

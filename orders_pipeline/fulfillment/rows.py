@@ -132,21 +132,20 @@ class WarehouseReport:
 def warehouse_report(tx: AccountTransaction, order_id: str) -> WarehouseReport:
     """How much of the order has left, and whether the warehouse cancelled it by itself."""
     row = tx.execute(
-        text(
-            "select "
-            # Of a cancelled order every item is: what the warehouse was asked for is still what was ordered.
-            "(select coalesce(sum(i.quantity_ordered), 0) from pipeline.order_items i "
-            " join pipeline.orders o using (account_id, order_id) where account_id = :account_id "
-            " and order_id = :order_id and (not i.cancelled or o.status = 'CANCELLED')) as units_ordered, "
-            "(select coalesce(sum((line->>'quantity')::int), 0) from pipeline.shipment_confirmations, "
-            " jsonb_array_elements(lines) as line "
-            " where account_id = :account_id and order_id = :order_id and state not in "
-            " ('voided', 'awaits_replacement', 'replaced')) as units_left, "
-            "exists (select 1 from pipeline.wms_shipments s "
-            " left join pipeline.wms_orders w using (account_id, order_id) "
-            " where account_id = :account_id and order_id = :order_id and s.kind = 'cancelled' "
-            " and s.received_at > coalesce(w.accepted_at, '-infinity')) as cancelled"
-        ),
+        text("""
+            select
+            (select coalesce(sum(i.quantity_ordered), 0) from pipeline.order_items i
+            join pipeline.orders o using (account_id, order_id) where account_id = :account_id
+            and order_id = :order_id and (not i.cancelled or o.status = 'CANCELLED')) as units_ordered,
+            (select coalesce(sum((line->>'quantity')::int), 0) from pipeline.shipment_confirmations,
+            jsonb_array_elements(lines) as line
+            where account_id = :account_id and order_id = :order_id and state not in
+            ('voided', 'awaits_replacement', 'replaced')) as units_left,
+            exists (select 1 from pipeline.wms_shipments s
+            left join pipeline.wms_orders w using (account_id, order_id)
+            where account_id = :account_id and order_id = :order_id and s.kind = 'cancelled'
+            and s.received_at > coalesce(w.accepted_at, '-infinity')) as cancelled
+        """),
         {"account_id": tx.account_id, "order_id": order_id},
     ).one()
     return WarehouseReport(int(row.units_ordered), int(row.units_left), bool(row.cancelled))
@@ -156,11 +155,11 @@ def queue_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(state, orders, next_ship_by, oldest_change_seconds), in order of state."""
     return list(
         tx.execute(
-            text(
-                "select state, count(*) as orders, min(ship_by) as next_ship_by, "
-                "extract(epoch from clock_timestamp() - min(changed_at)) as oldest_change_seconds "
-                "from pipeline.fulfillment_orders where account_id = :account_id group by state order by state"
-            ),
+            text("""
+                select state, count(*) as orders, min(ship_by) as next_ship_by,
+                extract(epoch from clock_timestamp() - min(changed_at)) as oldest_change_seconds
+                from pipeline.fulfillment_orders where account_id = :account_id group by state order by state
+            """),
             {"account_id": tx.account_id},
         )
     )

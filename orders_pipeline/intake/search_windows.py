@@ -170,13 +170,13 @@ def finish_given_up(tx: AccountTransaction) -> list[int]:
     """The given-up windows that later searches, of any purpose, have covered: they count as finished from now on."""
     return list(
         tx.execute(
-            text(
-                "update pipeline.search_windows w set finished_at = clock_timestamp() "
-                "where w.account_id = :account_id and w.given_up_at is not null and w.finished_at is null "
-                "and coalesce((select range_agg(tstzrange(f.updated_after, f.updated_before)) "
-                " from pipeline.search_windows f where f.account_id = w.account_id and f.finished_at > w.given_up_at) "
-                " @> tstzrange(w.updated_after, w.updated_before), false) returning w.window_id"
-            ),
+            text("""
+                update pipeline.search_windows w set finished_at = clock_timestamp()
+                where w.account_id = :account_id and w.given_up_at is not null and w.finished_at is null
+                and coalesce((select range_agg(tstzrange(f.updated_after, f.updated_before))
+                from pipeline.search_windows f where f.account_id = w.account_id and f.finished_at > w.given_up_at)
+                @> tstzrange(w.updated_after, w.updated_before), false) returning w.window_id
+            """),
             {"account_id": tx.account_id},
         ).scalars()
     )

@@ -63,16 +63,16 @@ class Board:
 def board(tx: AccountTransaction) -> Board:
     """Counts at the database's now; "soon" is within four hours."""
     row = tx.execute(
-        text(
-            "select count(*) as to_ship, "
-            "count(*) filter (where ship_by < clock_timestamp()) as overdue, "
-            "count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours') "
-            " as due_soon, "
-            "(select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state = "
-            " any(:unconfirmed)) as unconfirmed_packages "
-            "from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT' "
-            "and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')"
-        ),
+        text("""
+            select count(*) as to_ship,
+            count(*) filter (where ship_by < clock_timestamp()) as overdue,
+            count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours')
+            as due_soon,
+            (select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state =
+            any(:unconfirmed)) as unconfirmed_packages
+            from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT'
+            and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
+        """),
         {"account_id": tx.account_id, "unconfirmed": [str(state) for state in UNCONFIRMED]},
     ).one()
     return Board(int(row.to_ship), int(row.overdue), int(row.due_soon), int(row.unconfirmed_packages))
@@ -82,13 +82,13 @@ def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequen
     """(status, state, orders, next_ship_by, oldest_seconds), most first."""
     return list(
         tx.execute(
-            text(
-                "select o.status, coalesce(q.state, '-') as state, count(*) as orders, min(o.ship_by) as next_ship_by, "
-                "extract(epoch from clock_timestamp() - min(o.first_seen_at)) as oldest_seconds "
-                "from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id) "
-                "where o.account_id = :account_id and o.fulfilled_by = :fulfilled_by "
-                "group by o.status, coalesce(q.state, '-') order by orders desc"
-            ),
+            text("""
+                select o.status, coalesce(q.state, '-') as state, count(*) as orders, min(o.ship_by) as next_ship_by,
+                extract(epoch from clock_timestamp() - min(o.first_seen_at)) as oldest_seconds
+                from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id)
+                where o.account_id = :account_id and o.fulfilled_by = :fulfilled_by
+                group by o.status, coalesce(q.state, '-') order by orders desc
+            """),
             {"account_id": tx.account_id, "fulfilled_by": fulfilled_by},
         )
     )

@@ -55,10 +55,10 @@ def delete_runs(connection: Connection, run_ids: Sequence[str]) -> tuple[int, in
     """Delete what may go of these runs; (events, runs) that went. A run of which an event stays, stays."""
     events = _delete_events(connection, "e.run_id = any(:run_ids)", {"run_ids": list(run_ids)})
     runs = connection.execute(
-        text(
-            "delete from runs r where r.run_id = any(:run_ids) "
-            "and not exists (select from event_logs e where e.run_id = r.run_id)"
-        ),
+        text("""
+            delete from runs r where r.run_id = any(:run_ids)
+            and not exists (select from event_logs e where e.run_id = r.run_id)
+        """),
         {"run_ids": list(run_ids)},
     ).rowcount
     return events, runs
@@ -82,13 +82,13 @@ def delete_runless_events(connection: Connection, ids: Sequence[int]) -> int:
 def delete_old_check_results(connection: Connection, cutoff: datetime, limit: int) -> int:
     """Delete results of asset checks from before the cutoff, but the newest of each check and status; how many went."""
     return connection.execute(
-        text(
-            "with newest as (select max(id) as id from asset_check_executions "
-            "group by asset_key, check_name, partition, execution_status) "
-            "delete from asset_check_executions where id in (select c.id from asset_check_executions c "
-            "where c.create_timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' "
-            "and not exists (select from newest where newest.id = c.id) order by c.id limit :limit)"
-        ),
+        text("""
+            with newest as (select max(id) as id from asset_check_executions
+            group by asset_key, check_name, partition, execution_status)
+            delete from asset_check_executions where id in (select c.id from asset_check_executions c
+            where c.create_timestamp < cast(:cutoff as timestamptz) at time zone 'UTC'
+            and not exists (select from newest where newest.id = c.id) order by c.id limit :limit)
+        """),
         {"cutoff": cutoff, "limit": limit},
     ).rowcount
 
@@ -96,13 +96,13 @@ def delete_old_check_results(connection: Connection, cutoff: datetime, limit: in
 def delete_old_backfills(connection: Connection, cutoff: datetime) -> int:
     """Delete backfills that ended before the cutoff and of which no run is left; how many went."""
     return connection.execute(
-        text(
-            "with gone as (delete from bulk_actions b "  # noqa: S608  # our own constant
-            f"where b.status in {_BACKFILL_ENDED} and b.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' "
-            "and not exists (select from runs r where r.backfill_id = b.key) returning b.key), "
-            "tags as (delete from backfill_tags t using gone where t.backfill_id = gone.key) "
-            "select count(*) from gone"
-        ),
+        text(f"""
+            with gone as (delete from bulk_actions b
+            where b.status in {_BACKFILL_ENDED} and b.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC'
+            and not exists (select from runs r where r.backfill_id = b.key) returning b.key),
+            tags as (delete from backfill_tags t using gone where t.backfill_id = gone.key)
+            select count(*) from gone
+        """),  # noqa: S608  # our own constants
         {"cutoff": cutoff},
     ).scalar_one()
 
@@ -110,17 +110,17 @@ def delete_old_backfills(connection: Connection, cutoff: datetime) -> int:
 def count_overdue(connection: Connection, cutoff: datetime) -> tuple[int, int]:
     """(runs, events without a run) from before the cutoff that a pruning would delete."""
     runs = connection.execute(
-        text(
-            f"select count(*) from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff and not exists "  # noqa: S608
-            f"(select from event_logs e where e.run_id = r.run_id and not {_NOT_THE_NEWEST})"
-        ),
+        text(f"""
+            select count(*) from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff and not exists
+            (select from event_logs e where e.run_id = r.run_id and not {_NOT_THE_NEWEST})
+        """),  # noqa: S608  # our own constants
         {"cutoff": cutoff},
     ).scalar_one()
     events = connection.execute(
-        text(
-            "select count(*) from event_logs e where e.run_id = :runless "  # noqa: S608
-            f"and e.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' and {_NOT_THE_NEWEST}"
-        ),
+        text(f"""
+            select count(*) from event_logs e where e.run_id = :runless
+            and e.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' and {_NOT_THE_NEWEST}
+        """),  # noqa: S608  # our own constants
         {"runless": RUNLESS, "cutoff": cutoff},
     ).scalar_one()
     return int(runs), int(events)
@@ -137,10 +137,10 @@ def history_sizes(connection: Connection) -> list[TableSize]:
         ("bulk_actions", "min(timestamp)"),
     ):
         row = connection.execute(
-            text(
-                f"select count(*), pg_total_relation_size('{name}'), {oldest} at time zone 'UTC' "  # noqa: S608
-                f"from {name}"
-            )
+            text(f"""
+                select count(*), pg_total_relation_size('{name}'), {oldest} at time zone 'UTC'
+                from {name}
+            """)  # noqa: S608  # our own constants
         ).one()
         sizes.append(TableSize(name, int(row[0]), int(row[1]), row[2]))
     return sizes
@@ -148,10 +148,10 @@ def history_sizes(connection: Connection) -> list[TableSize]:
 
 def _delete_events(connection: Connection, which: str, values: Mapping[str, Any]) -> int:
     return connection.execute(
-        text(
-            f"with gone as (delete from event_logs e where {which} and {_NOT_THE_NEWEST} returning e.id), "  # noqa: S608
-            "tags as (delete from asset_event_tags t using gone where t.event_id = gone.id) select count(*) from gone"
-        ),
+        text(f"""
+            with gone as (delete from event_logs e where {which} and {_NOT_THE_NEWEST} returning e.id),
+            tags as (delete from asset_event_tags t using gone where t.event_id = gone.id) select count(*) from gone
+        """),  # noqa: S608  # our own constants
         dict(values),
     ).scalar_one()
 

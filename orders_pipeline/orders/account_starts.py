@@ -47,12 +47,12 @@ def note_start(tx: AccountTransaction, start_at: datetime | None) -> AccountStar
     if known is not None:
         # Nothing of an order's row changes, but it is locked before its jobs, as everywhere.
         rows = tx.execute(
-            text(
-                "select o.order_id, o.ship_by, :reason = any(q.hold_reasons) as waited "
-                "from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id) "
-                "where o.account_id = :account_id and q.state in ('queued', 'held') "
-                "order by o.order_id for update of o"
-            ),
+            text("""
+                select o.order_id, o.ship_by, :reason = any(q.hold_reasons) as waited
+                from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id)
+                where o.account_id = :account_id and q.state in ('queued', 'held')
+                order by o.order_id for update of o
+            """),
             {"account_id": tx.account_id, "reason": PURCHASED_BEFORE_START},
         ).all()
         enqueue(tx, Queue.DECIDE, [row.order_id for row in rows])
@@ -83,11 +83,11 @@ def awaits_adoption(tx: AccountTransaction, order: AnyRow) -> bool:
     if start is None or order.purchased_at >= (start.start_at or start.first_started_at):
         return False
     ours = tx.execute(
-        text(
-            "select exists (select from pipeline.wms_orders w where w.account_id = :account_id "
-            " and w.order_id = :order_id) or not :by_date and exists (select from pipeline.order_events e "
-            " where e.account_id = :account_id and e.order_id = :order_id and e.source in ('notification', 'recovery'))"
-        ),
+        text("""
+            select exists (select from pipeline.wms_orders w where w.account_id = :account_id
+            and w.order_id = :order_id) or not :by_date and exists (select from pipeline.order_events e
+            where e.account_id = :account_id and e.order_id = :order_id and e.source in ('notification', 'recovery'))
+        """),
         {"account_id": tx.account_id, "order_id": order.order_id, "by_date": start.start_at is not None},
     ).scalar_one()
     return not ours
@@ -102,12 +102,12 @@ def shipped_before_start(tx: AccountTransaction, shipped_at: datetime | None) ->
 def waiting_for_adoption(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait to be adopted, nearest ship-by first."""
     return tx.execute(
-        text(
-            "select o.order_id, o.status, o.purchased_at, o.ship_by from pipeline.fulfillment_orders q "
-            "join pipeline.orders o using (account_id, order_id) "
-            "where q.account_id = :account_id and q.state = 'held' and :reason = any(q.hold_reasons) "
-            "order by o.ship_by nulls last, o.order_id"
-        ),
+        text("""
+            select o.order_id, o.status, o.purchased_at, o.ship_by from pipeline.fulfillment_orders q
+            join pipeline.orders o using (account_id, order_id)
+            where q.account_id = :account_id and q.state = 'held' and :reason = any(q.hold_reasons)
+            order by o.ship_by nulls last, o.order_id
+        """),
         {"account_id": tx.account_id, "reason": PURCHASED_BEFORE_START},
     ).all()
 
@@ -120,10 +120,10 @@ def note_adoption(tx: AccountTransaction, order_id: str) -> bool:
         .values(adopted_at=func.clock_timestamp())
     ).rowcount
     tx.execute(
-        text(
-            "update pipeline.wms_shipments set processed_at = null, result = null "
-            "where account_id = :account_id and order_id = :order_id and result = :result"
-        ),
+        text("""
+            update pipeline.wms_shipments set processed_at = null, result = null
+            where account_id = :account_id and order_id = :order_id and result = :result
+        """),
         {"account_id": tx.account_id, "order_id": order_id, "result": PURCHASED_BEFORE_START},
     )
     if not adopted:

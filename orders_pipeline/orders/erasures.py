@@ -40,10 +40,10 @@ class Erasure:
 def erasure(connection: Connection, erasure_id: int) -> Erasure:
     """One request."""
     row = connection.execute(
-        text(
-            "select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures "
-            "where erasure_id = :id"
-        ),
+        text("""
+            select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures
+            where erasure_id = :id
+        """),
         {"id": erasure_id},
     ).one()
     return Erasure(*row)
@@ -53,10 +53,10 @@ def insert_erasure(tx: AccountTransaction, order_id: str | None, *, everything: 
     """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
     hold(tx.connection, Lock.ERASURES)
     return tx.execute(
-        text(
-            "insert into pipeline.erasures (account_id, order_id, everything) "
-            "values (:account_id, :order_id, :everything) returning erasure_id"
-        ),
+        text("""
+            insert into pipeline.erasures (account_id, order_id, everything)
+            values (:account_id, :order_id, :everything) returning erasure_id
+        """),
         {"account_id": tx.account_id, "order_id": order_id, "everything": everything},
     ).scalar_one()
 
@@ -64,10 +64,10 @@ def insert_erasure(tx: AccountTransaction, order_id: str | None, *, everything: 
 def open_erasures(tx: AccountTransaction) -> list[Erasure]:
     """Those that are not finished, in the order in which they were asked for."""
     rows = tx.execute(
-        text(
-            "select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures "
-            "where account_id = :account_id and finished_at is null order by erasure_id"
-        ),
+        text("""
+            select erasure_id, order_id, everything, requested_at, shredded_at from pipeline.erasures
+            where account_id = :account_id and finished_at is null order by erasure_id
+        """),
         {"account_id": tx.account_id},
     )
     return [Erasure(*row) for row in rows]
@@ -83,14 +83,14 @@ def mark_erasure_shredded(connection: Connection, erasure_id: int) -> None:
 def finish_erasures(tx: AccountTransaction) -> int:
     """Close those whose warehouse has erased all that it was sent; how many."""
     return tx.execute(
-        text(
-            "update pipeline.erasures e set finished_at = clock_timestamp() "  # noqa: S608  # our own constants
-            "where e.account_id = :account_id and e.finished_at is null and e.shredded_at is not null "
-            "and not exists (select from pipeline.wms_orders w "
-            "left join pipeline.orders o using (account_id, order_id) "
-            f"where w.account_id = e.account_id and {NOT_ERASED} and (w.order_id = e.order_id "
-            f"or e.order_id is null and {known_by('w.first_attempt_at')} <= e.requested_at))"
-        ),
+        text(f"""
+            update pipeline.erasures e set finished_at = clock_timestamp()
+            where e.account_id = :account_id and e.finished_at is null and e.shredded_at is not null
+            and not exists (select from pipeline.wms_orders w
+            left join pipeline.orders o using (account_id, order_id)
+            where w.account_id = e.account_id and {NOT_ERASED} and (w.order_id = e.order_id
+            or e.order_id is null and {known_by("w.first_attempt_at")} <= e.requested_at))
+        """),  # noqa: S608  # our own constants
         {"account_id": tx.account_id},
     ).rowcount
 
@@ -106,12 +106,12 @@ def erasure_requested(tx: AccountTransaction, order_ids: Sequence[str]) -> set[s
     """Those of the orders that somebody asked to forget: they are neither fetched with their details nor pushed."""
     return set(
         tx.execute(
-            text(
-                "select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id) "  # noqa: S608
-                "left join pipeline.orders o on o.account_id = :account_id and o.order_id = given.order_id "
-                "where exists (select from pipeline.erasures e where e.account_id = :account_id "
-                f"and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.requested_at))"
-            ),
+            text(f"""
+                select given.order_id from unnest(cast(:order_ids as text[])) as given(order_id)
+                left join pipeline.orders o on o.account_id = :account_id and o.order_id = given.order_id
+                where exists (select from pipeline.erasures e where e.account_id = :account_id
+                and (e.order_id = given.order_id or e.order_id is null and {known_by()} <= e.requested_at))
+            """),  # noqa: S608  # our own constants
             {"account_id": tx.account_id, "order_ids": list(order_ids)},
         ).scalars()
     )
@@ -126,10 +126,10 @@ def may_be_stored(tx: AccountTransaction, order_id: str) -> bool:
 def block_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """Have these orders, locked by the caller, wait for no details any more, and decided about anew."""
     tx.execute(
-        text(
-            "update pipeline.orders set has_address = false "
-            "where account_id = :account_id and order_id = any(:order_ids)"
-        ),
+        text("""
+            update pipeline.orders set has_address = false
+            where account_id = :account_id and order_id = any(:order_ids)
+        """),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     enqueue(tx, Queue.DECIDE, order_ids)
@@ -150,11 +150,11 @@ def orders_to_bar(tx: AccountTransaction, requested_at: datetime, after: str, li
     """The next of the seller's orders, by id, that were known by then and that the pipeline would still work on."""
     return list(
         tx.execute(
-            text(
-                "select o.order_id from pipeline.orders o where o.account_id = :account_id and o.order_id > :after "  # noqa: S608
-                "and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') "
-                f"and {known_by()} <= :requested_at order by o.order_id limit :limit"
-            ),
+            text(f"""
+                select o.order_id from pipeline.orders o where o.account_id = :account_id and o.order_id > :after
+                and o.fulfilled_by <> 'AMAZON' and o.status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED')
+                and {known_by()} <= :requested_at order by o.order_id limit :limit
+            """),  # noqa: S608  # our own constants
             {"account_id": tx.account_id, "requested_at": requested_at, "after": after, "limit": limit},
         ).scalars()
     )
@@ -175,10 +175,10 @@ def seller_left_at(tx: AccountTransaction) -> datetime | None:
 def overdue_erasures(tx: AccountTransaction, *, older_than: timedelta) -> tuple[int, int]:
     """How many requests are open, and how many of them were made longer ago than that."""
     row = tx.execute(
-        text(
-            "select count(*), count(*) filter (where requested_at < clock_timestamp() - :age) "
-            "from pipeline.erasures where account_id = :account_id and finished_at is null"
-        ),
+        text("""
+            select count(*), count(*) filter (where requested_at < clock_timestamp() - :age)
+            from pipeline.erasures where account_id = :account_id and finished_at is null
+        """),
         {"account_id": tx.account_id, "age": older_than},
     ).one()
     return int(row[0]), int(row[1])

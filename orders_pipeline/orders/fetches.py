@@ -52,10 +52,10 @@ def request_fetches(tx: AccountTransaction, ship_by: Mapping[str, datetime | Non
 def awaiting_fetch(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
     """Those of the orders that Amazon is to be asked about, or is being asked about; not those that are parked."""
     rows = tx.execute(
-        text(
-            "select subject from pipeline.jobs where account_id = :account_id and queue = :queue "
-            "and subject = any(:order_ids) and parked_at is null"
-        ),
+        text("""
+            select subject from pipeline.jobs where account_id = :account_id and queue = :queue
+            and subject = any(:order_ids) and parked_at is null
+        """),
         {"account_id": tx.account_id, "queue": Queue.FETCH, "order_ids": list(order_ids)},
     )
     return set(rows.scalars())

@@ -31,12 +31,12 @@ def known_orders(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, 
     """Those of these orders that are known, by id."""
     awaiting = awaiting_fetch(tx, order_ids)
     rows = tx.execute(
-        text(
-            "select o.*, (select jsonb_object_agg(i.order_item_id, "
-            "case when i.cancelled then 0 else i.quantity_ordered end) from pipeline.order_items i "
-            "where i.account_id = o.account_id and i.order_id = o.order_id) as quantities "
-            "from pipeline.orders o where o.account_id = :account_id and o.order_id = any(:order_ids)"
-        ),
+        text("""
+            select o.*, (select jsonb_object_agg(i.order_item_id,
+            case when i.cancelled then 0 else i.quantity_ordered end) from pipeline.order_items i
+            where i.account_id = o.account_id and i.order_id = o.order_id) as quantities
+            from pipeline.orders o where o.account_id = :account_id and o.order_id = any(:order_ids)
+        """),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     return {

@@ -32,22 +32,22 @@ def take_in(tx: AccountTransaction, marketplace_ids: Collection[str]) -> int:
     ours = {"account_id": tx.account_id, "marketplace_ids": list(marketplace_ids), "over": list(_OVER)}
     # What is being decided already is not asked about again with every batch of events.
     held = tx.execute(
-        text(
-            "select o.order_id, o.ship_by, true as is_live "
-            "from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id) "
-            "where o.account_id = :account_id and 'marketplace_not_configured' = any(q.hold_reasons) "
-            "and o.marketplace_id = any(:marketplace_ids) "
-            "and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
-            "and j.subject = o.order_id) order by o.order_id for update of o"
-        ),
+        text("""
+            select o.order_id, o.ship_by, true as is_live
+            from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id)
+            where o.account_id = :account_id and 'marketplace_not_configured' = any(q.hold_reasons)
+            and o.marketplace_id = any(:marketplace_ids)
+            and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide'
+            and j.subject = o.order_id) order by o.order_id for update of o
+        """),
         ours,
     ).all()
     taken = tx.execute(
-        text(
-            "update pipeline.orders set other_marketplace = false "
-            "where account_id = :account_id and other_marketplace and marketplace_id = any(:marketplace_ids) "
-            "returning order_id, ship_by, status <> all(:over) and fulfilled_by <> 'AMAZON' as is_live"
-        ),
+        text("""
+            update pipeline.orders set other_marketplace = false
+            where account_id = :account_id and other_marketplace and marketplace_id = any(:marketplace_ids)
+            returning order_id, ship_by, status <> all(:over) and fulfilled_by <> 'AMAZON' as is_live
+        """),
         ours,
     ).all()
     found = [*held, *taken]

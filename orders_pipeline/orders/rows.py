@@ -177,9 +177,9 @@ def count_by_status(tx: AccountTransaction) -> Sequence[AnyRow]:
 
 def queue_states(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, str]:
     """The state of the fulfillment order of each of these orders that has one."""
-    statement = text(
-        "select order_id, state from pipeline.fulfillment_orders "
-        "where account_id = :account_id and order_id = any(:order_ids)"
-    )
+    statement = text("""
+        select order_id, state from pipeline.fulfillment_orders
+        where account_id = :account_id and order_id = any(:order_ids)
+    """)
     rows = tx.execute(statement, {"account_id": tx.account_id, "order_ids": list(order_ids)})
     return {row.order_id: row.state for row in rows}

@@ -272,10 +272,10 @@ SHIPMENTS_UNREAD = AlertKind(
 UNREADABLE_EVENT = AlertKind(
     name="warehouse.unreadable_event",
     severity="error",
-    query=text(
-        "select '' as subject, unreadable_events as events "
-        f"{_CURSORS} unreadable_at > clock_timestamp() - interval '3 days'"
-    ),
+    query=text(f"""
+        select '' as subject, unreadable_events as events
+        {_CURSORS} unreadable_at > clock_timestamp() - interval '3 days'
+    """),
     message="{events} shipment events of the warehouse have no id, order or lines.",
     action="Ask the warehouse; look for packages that left without being reported.",
     runbook=WAREHOUSE,

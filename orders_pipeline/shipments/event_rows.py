@@ -71,11 +71,11 @@ def lock_shipment_events(tx: AccountTransaction) -> None:
 def reopen_events_of_known_orders(tx: AccountTransaction) -> int:
     """Events whose order was not known when they came, and is by now, are applied after all; how many."""
     return tx.execute(
-        text(
-            "update pipeline.wms_shipments s set processed_at = null, result = null "
-            "where s.account_id = :account_id and s.result = 'unknown_order' and exists "
-            "(select 1 from pipeline.orders o where o.account_id = s.account_id and o.order_id = s.order_id)"
-        ),
+        text("""
+            update pipeline.wms_shipments s set processed_at = null, result = null
+            where s.account_id = :account_id and s.result = 'unknown_order' and exists
+            (select 1 from pipeline.orders o where o.account_id = s.account_id and o.order_id = s.order_id)
+        """),
         {"account_id": tx.account_id},
     ).rowcount
 
@@ -83,12 +83,12 @@ def reopen_events_of_known_orders(tx: AccountTransaction) -> int:
 def reopen_failed_events(tx: AccountTransaction) -> int:
     """Events that met a defect are tried again every ten minutes, for a day; how many."""
     return tx.execute(
-        text(
-            "update pipeline.wms_shipments set processed_at = null, result = null "
-            "where account_id = :account_id and result = 'defect' "
-            "and processed_at < clock_timestamp() - interval '10 minutes' "
-            "and received_at > clock_timestamp() - interval '1 day'"
-        ),
+        text("""
+            update pipeline.wms_shipments set processed_at = null, result = null
+            where account_id = :account_id and result = 'defect'
+            and processed_at < clock_timestamp() - interval '10 minutes'
+            and received_at > clock_timestamp() - interval '1 day'
+        """),
         {"account_id": tx.account_id},
     ).rowcount
 

@@ -112,11 +112,11 @@ def packages_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
     """(state, packages, next_ship_by, oldest_seconds), in order of state."""
     return list(
         tx.execute(
-            text(
-                "select state, count(*) as packages, min(ship_by) as next_ship_by, "
-                "extract(epoch from clock_timestamp() - min(reported_at)) as oldest_seconds "
-                "from pipeline.shipment_confirmations where account_id = :account_id group by state order by state"
-            ),
+            text("""
+                select state, count(*) as packages, min(ship_by) as next_ship_by,
+                extract(epoch from clock_timestamp() - min(reported_at)) as oldest_seconds
+                from pipeline.shipment_confirmations where account_id = :account_id group by state order by state
+            """),
             {"account_id": tx.account_id},
         )
     )

@@ -51,10 +51,10 @@ wms_shipments = Table(
         "ix_wms_shipments_alerts",
         "account_id",
         "result",
-        postgresql_where=text(
-            "result in ('unknown_kind', 'unknown_package', 'voided_label_unknown', 'earlier_label', 'short', "
-            "'cancelled')"
-        ),
+        postgresql_where=text("""
+            result in ('unknown_kind', 'unknown_package', 'voided_label_unknown', 'earlier_label', 'short',
+            'cancelled')
+        """),
     ),
     schema="pipeline",
 )

@@ -45,12 +45,12 @@ class KeyUse:
 def key_uses(connection: Connection) -> dict[str, KeyUse]:
     """How much each key-encryption key wraps."""
     rows = connection.execute(
-        text(
-            "select key_id, sum(records)::bigint, sum(tokens)::bigint from ("
-            "select key_id, count(*) as records, 0 as tokens from vault_keys.data_keys group by key_id "
-            "union all select key_id, 0, count(*) from vault.amazon_tokens group by key_id) as uses "
-            "group by key_id order by key_id"
-        )
+        text("""
+            select key_id, sum(records)::bigint, sum(tokens)::bigint
+            from (select key_id, count(*) as records, 0 as tokens from vault_keys.data_keys group by key_id
+            union all select key_id, 0, count(*) from vault.amazon_tokens group by key_id) as uses
+            group by key_id order by key_id
+        """)
     )
     return {row[0]: KeyUse(row[1], row[2]) for row in rows}
 
@@ -58,12 +58,12 @@ def key_uses(connection: Connection) -> dict[str, KeyUse]:
 def keys_to_rewrap(connection: Connection, current: str, after: UUID | None, limit: int) -> list[WrappedRow]:
     """Wrapped keys under another key than the current one, locked; those that somebody else holds are left out."""
     rows = connection.execute(
-        text(
-            "select k.key_reference, k.key_id, k.wrapped_key, r.account_id, r.kind, r.subject_id "
-            "from vault_keys.data_keys k left join vault.records r using (key_reference) "
-            "where k.key_id <> :current and k.key_reference > :after "
-            "order by k.key_reference limit :limit for update of k skip locked"
-        ),
+        text("""
+            select k.key_reference, k.key_id, k.wrapped_key, r.account_id, r.kind, r.subject_id
+            from vault_keys.data_keys k left join vault.records r using (key_reference)
+            where k.key_id <> :current and k.key_reference > :after
+            order by k.key_reference limit :limit for update of k skip locked
+        """),
         {"current": current, "after": after or UUID(int=0), "limit": limit},
     )
     return [
@@ -76,11 +76,11 @@ def put_rewrapped(connection: Connection, rows: Sequence[tuple[UUID, str, bytes]
     if not rows:
         return
     connection.execute(
-        text(
-            "update vault_keys.data_keys k set key_id = g.key_id, wrapped_key = g.wrapped_key from unnest("
-            "cast(:references as uuid[]), cast(:key_ids as text[]), cast(:blobs as bytea[])) "
-            "as g(key_reference, key_id, wrapped_key) where k.key_reference = g.key_reference"
-        ),
+        text("""
+            update vault_keys.data_keys k set key_id = g.key_id, wrapped_key = g.wrapped_key
+            from unnest(cast(:references as uuid[]), cast(:key_ids as text[]), cast(:blobs as bytea[]))
+            as g(key_reference, key_id, wrapped_key) where k.key_reference = g.key_reference
+        """),
         {
             "references": [str(row[0]) for row in rows],
             "key_ids": [row[1] for row in rows],
@@ -100,10 +100,10 @@ def delete_keys(connection: Connection, references: Sequence[UUID]) -> None:
 def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[WrappedToken]:
     """Amazon's tokens under another key than the current one, locked."""
     rows = connection.execute(
-        text(
-            "select application_id, account_id, purpose, key_id, wrapped_key from vault.amazon_tokens "
-            "where key_id <> :current limit :limit for update skip locked"
-        ),
+        text("""
+            select application_id, account_id, purpose, key_id, wrapped_key from vault.amazon_tokens
+            where key_id <> :current limit :limit for update skip locked
+        """),
         {"current": current, "limit": limit},
     )
     return [WrappedToken(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
@@ -112,10 +112,10 @@ def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[W
 def put_rewrapped_token(connection: Connection, token: WrappedToken) -> None:
     """The new wrapping of one token's key."""
     connection.execute(
-        text(
-            "update vault.amazon_tokens set key_id = :key_id, wrapped_key = :wrapped_key "
-            "where application_id = :application_id and account_id = :account_id and purpose = :purpose"
-        ),
+        text("""
+            update vault.amazon_tokens set key_id = :key_id, wrapped_key = :wrapped_key
+            where application_id = :application_id and account_id = :account_id and purpose = :purpose
+        """),
         {
             "application_id": token.application_id, "account_id": token.account_id, "purpose": token.purpose,
             "key_id": token.key_id, "wrapped_key": token.wrapped_key,
@@ -126,10 +126,10 @@ def put_rewrapped_token(connection: Connection, token: WrappedToken) -> None:
 def delete_token(connection: Connection, token: WrappedToken) -> None:
     """Forget a token; Amazon gives another."""
     connection.execute(
-        text(
-            "delete from vault.amazon_tokens "
-            "where application_id = :application_id and account_id = :account_id and purpose = :purpose"
-        ),
+        text("""
+            delete from vault.amazon_tokens
+            where application_id = :application_id and account_id = :account_id and purpose = :purpose
+        """),
         {"application_id": token.application_id, "account_id": token.account_id, "purpose": token.purpose},
     )
 

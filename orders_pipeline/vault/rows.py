@@ -60,11 +60,11 @@ def hold_fingerprint_key(connection: Connection) -> None:
 def next_seal(connection: Connection, record: RecordId, version: int) -> int:
     """The number of the seal that is about to be made of this record: from now on the only one that opens."""
     return connection.execute(
-        text(
-            "insert into pipeline.seals (account_id, kind, subject_id, aad_version) "
-            "values (:account_id, :kind, :subject_id, :version) on conflict (account_id, kind, subject_id) "
-            "do update set seal_number = default, aad_version = excluded.aad_version returning seal_number"
-        ),
+        text("""
+            insert into pipeline.seals (account_id, kind, subject_id, aad_version)
+            values (:account_id, :kind, :subject_id, :version) on conflict (account_id, kind, subject_id)
+            do update set seal_number = default, aad_version = excluded.aad_version returning seal_number
+        """),
         {"account_id": record[0], "kind": record[1], "subject_id": record[2], "version": version},
     ).scalar_one()
 
@@ -72,16 +72,15 @@ def next_seal(connection: Connection, record: RecordId, version: int) -> int:
 def put_record(connection: Connection, record: StoredRecord, expires_at: datetime | None) -> None:
     """Store, or replace the content, the nonce and the wrapped key of the record that is there."""
     reference = connection.execute(
-        text(
-            "insert into vault.records as r "
-            "(account_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at) "
-            "values (:account_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at) "
-            "on conflict (account_id, kind, subject_id) do update set aad_version = excluded.aad_version, "
-            "seal_number = excluded.seal_number, "
-            # When it was first stored stays: a content that is stored again and again is not kept for ever.
-            "nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at, "
-            "stored_at = clock_timestamp() returning r.key_reference"
-        ),
+        text("""
+            insert into vault.records as r
+            (account_id, kind, subject_id, key_reference, aad_version, seal_number, nonce, ciphertext, expires_at)
+            values (:account_id, :kind, :subject_id, :reference, :version, :number, :nonce, :ciphertext, :expires_at)
+            on conflict (account_id, kind, subject_id) do update set aad_version = excluded.aad_version,
+            seal_number = excluded.seal_number,
+            nonce = excluded.nonce, ciphertext = excluded.ciphertext, expires_at = excluded.expires_at,
+            stored_at = clock_timestamp() returning r.key_reference
+        """),
         {
             "account_id": record.account_id, "kind": record.kind, "subject_id": record.subject_id, "reference": uuid4(),
             "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
@@ -89,11 +88,11 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
         },
     ).scalar_one()  # fmt: skip
     connection.execute(
-        text(
-            "insert into vault_keys.data_keys (key_reference, account_id, key_id, wrapped_key) "
-            "values (:reference, :account_id, :key_id, :wrapped_key) on conflict (key_reference) do update set "
-            "key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, created_at = clock_timestamp()"
-        ),
+        text("""
+            insert into vault_keys.data_keys (key_reference, account_id, key_id, wrapped_key)
+            values (:reference, :account_id, :key_id, :wrapped_key) on conflict (key_reference) do update set
+            key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, created_at = clock_timestamp()
+        """),
         {
             "reference": reference, "account_id": record.account_id, "key_id": record.key_id,
             "wrapped_key": record.wrapped_key,
@@ -104,10 +103,10 @@ def put_record(connection: Connection, record: StoredRecord, expires_at: datetim
 def put_value_hashes(tx: AccountTransaction, kind: str, subject_id: str, hashes: Sequence[str]) -> None:
     """Keyed hashes of words of a record's content, in place of those that are there."""
     tx.execute(
-        text(
-            "update vault.records set value_hashes = :hashes "
-            "where account_id = :account_id and kind = :kind and subject_id = :subject_id"
-        ),
+        text("""
+            update vault.records set value_hashes = :hashes
+            where account_id = :account_id and kind = :kind and subject_id = :subject_id
+        """),
         {"account_id": tx.account_id, "kind": kind, "subject_id": subject_id, "hashes": list(hashes)},
     )
 
@@ -115,10 +114,10 @@ def put_value_hashes(tx: AccountTransaction, kind: str, subject_id: str, hashes:
 def value_hashes(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> dict[str, frozenset[str]]:
     """The keyed hashes of words of these records' contents, by subject; of those that are there."""
     rows = tx.execute(
-        text(
-            "select subject_id, value_hashes from vault.records "
-            "where account_id = :account_id and kind = :kind and subject_id = any(:subjects)"
-        ),
+        text("""
+            select subject_id, value_hashes from vault.records
+            where account_id = :account_id and kind = :kind and subject_id = any(:subjects)
+        """),
         {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     )
     return {row[0]: frozenset(row[1]) for row in rows}
@@ -161,11 +160,11 @@ def records_to_reseal(
     page after them begins; None: there is none."""
     account_id, kind, subject_id = after or ("", "", "")
     ids = connection.execute(
-        text(
-            "select account_id, kind, subject_id from pipeline.seals where aad_version < :version "
-            "and (account_id, kind, subject_id) > (:account_id, :kind, :subject_id) "
-            "order by account_id, kind, subject_id limit :limit for update skip locked"
-        ),
+        text("""
+            select account_id, kind, subject_id from pipeline.seals where aad_version < :version
+            and (account_id, kind, subject_id) > (:account_id, :kind, :subject_id)
+            order by account_id, kind, subject_id limit :limit for update skip locked
+        """),
         {"version": version, "account_id": account_id, "kind": kind, "subject_id": subject_id, "limit": limit},
     ).all()
     rows = connection.execute(
@@ -198,12 +197,12 @@ def may_reseal(connection: Connection) -> bool:
 def put_resealed(connection: Connection, record: StoredRecord) -> None:
     """The same content under a new seal: neither when it was stored changes, nor when it goes."""
     connection.execute(
-        text(
-            "with resealed as (update vault.records set aad_version = :version, seal_number = :number, nonce = :nonce, "
-            "ciphertext = :ciphertext where account_id = :account_id and kind = :kind and subject_id = :subject_id "
-            "returning key_reference) update vault_keys.data_keys k set key_id = :key_id, wrapped_key = :wrapped_key "
-            "from resealed r where k.key_reference = r.key_reference"
-        ),
+        text("""
+            with resealed as (update vault.records set aad_version = :version, seal_number = :number, nonce = :nonce,
+            ciphertext = :ciphertext where account_id = :account_id and kind = :kind and subject_id = :subject_id
+            returning key_reference) update vault_keys.data_keys k set key_id = :key_id, wrapped_key = :wrapped_key
+            from resealed r where k.key_reference = r.key_reference
+        """),
         {
             "version": record.version, "number": record.number, "nonce": record.nonce, "ciphertext": record.ciphertext,
             "account_id": record.account_id, "kind": record.kind, "subject_id": record.subject_id,
@@ -215,22 +214,22 @@ def put_resealed(connection: Connection, record: StoredRecord) -> None:
 def delete_records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> list[str]:
     """Delete ciphertexts and wrapped keys, and note that old backups still hold them; the subjects that were there."""
     tx.execute(
-        text(
-            "delete from pipeline.seals where (account_id, kind, subject_id) in (select account_id, kind, subject_id "
-            "from pipeline.seals where account_id = :account_id and kind = :kind and subject_id = any(:subjects) "
-            "order by subject_id for update)"
-        ),
+        text("""
+            delete from pipeline.seals where (account_id, kind, subject_id) in (select account_id, kind, subject_id
+            from pipeline.seals where account_id = :account_id and kind = :kind and subject_id = any(:subjects)
+            order by subject_id for update)
+        """),
         {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     )
     gone, key_ids = tx.execute(
-        text(
-            "with gone as (delete from vault.records where account_id = :account_id and kind = :kind "
-            "and subject_id = any(:subjects) returning subject_id, key_reference), "
-            "keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference "
-            "returning k.key_id) "
-            "select (select array_agg(subject_id order by subject_id) from gone), "
-            "(select array_agg(distinct key_id) from keys)"
-        ),
+        text("""
+            with gone as (delete from vault.records where account_id = :account_id and kind = :kind
+            and subject_id = any(:subjects) returning subject_id, key_reference),
+            keys as (delete from vault_keys.data_keys k using gone where k.key_reference = gone.key_reference
+            returning k.key_id)
+            select (select array_agg(subject_id order by subject_id) from gone),
+            (select array_agg(distinct key_id) from keys)
+        """),
         {"account_id": tx.account_id, "kind": kind, "subjects": list(subject_ids)},
     ).one()
     if gone:
@@ -244,11 +243,11 @@ def delete_records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]
 def note_refusal(tx: AccountTransaction, kind: str, subject_id: str, reason: str) -> None:
     """Remember that this record was not opened, and why. `reason` is our own words."""
     tx.execute(
-        text(
-            "insert into pipeline.refused_records (account_id, kind, subject_id, reason) "
-            "values (:account_id, :kind, :subject_id, :reason) on conflict (account_id, kind, subject_id) "
-            "do update set reason = excluded.reason, refused_at = clock_timestamp()"
-        ),
+        text("""
+            insert into pipeline.refused_records (account_id, kind, subject_id, reason)
+            values (:account_id, :kind, :subject_id, :reason) on conflict (account_id, kind, subject_id)
+            do update set reason = excluded.reason, refused_at = clock_timestamp()
+        """),
         {"account_id": tx.account_id, "kind": kind, "subject_id": subject_id, "reason": reason},
     )
 
@@ -256,10 +255,11 @@ def note_refusal(tx: AccountTransaction, kind: str, subject_id: str, reason: str
 def delete_refusals(connection: Connection, *, but: Sequence[RecordId]) -> None:
     """Forget every refusal but those of these records."""
     connection.execute(
-        text(
-            "delete from pipeline.refused_records where (account_id, kind, subject_id) not in (select * from unnest("
-            "cast(:sellers as text[]), cast(:kinds as text[]), cast(:subjects as text[])))"
-        ),
+        text("""
+            delete from pipeline.refused_records
+            where (account_id, kind, subject_id) not in
+            (select * from unnest(cast(:sellers as text[]), cast(:kinds as text[]), cast(:subjects as text[])))
+        """),
         {"sellers": [one[0] for one in but], "kinds": [one[1] for one in but], "subjects": [one[2] for one in but]},
     )
 

@@ -62,10 +62,10 @@ def parked(tx: AccountTransaction, *, queue: Queue | None = None, limit: int = 1
 
 def accounts_with_due(connection: Connection, queue: Queue) -> list[str]:
     """The accounts, also former ones, of which a job of this queue is due, whatever is paused."""
-    statement = text(
-        "select distinct account_id from pipeline.jobs where queue = :queue and parked_at is null "
-        "and coalesce(leased_until, due_at) <= clock_timestamp() order by 1"
-    )
+    statement = text("""
+        select distinct account_id from pipeline.jobs where queue = :queue and parked_at is null
+        and coalesce(leased_until, due_at) <= clock_timestamp() order by 1
+    """)
     return list(connection.execute(statement, {"queue": queue}).scalars())
 
 

@@ -34,10 +34,10 @@ def note_worker(connection: Connection, run_id: str) -> None:
         {"kept": KEPT_FOR},
     )
     connection.execute(
-        text(
-            "insert into pipeline.run_workers (run_id, machine, process) values (:run_id, :machine, :process) "
-            "on conflict do nothing"
-        ),
+        text("""
+            insert into pipeline.run_workers (run_id, machine, process) values (:run_id, :machine, :process)
+            on conflict do nothing
+        """),
         {"run_id": run_id, "machine": this_machine(), "process": process_name(os.getpid())},
     )
 
@@ -49,11 +49,11 @@ def worker_is_gone(connection: Connection, run_id: str, *, launched_here: bool) 
     before this code server began; else nothing is said of it.
     """
     workers = connection.execute(
-        text(
-            "select machine, process, "
-            "noted_at < clock_timestamp() - make_interval(secs => :age) as is_of_code_server_before "
-            "from pipeline.run_workers where run_id = :run_id"
-        ),
+        text("""
+            select machine, process,
+            noted_at < clock_timestamp() - make_interval(secs => :age) as is_of_code_server_before
+            from pipeline.run_workers where run_id = :run_id
+        """),
         {"run_id": run_id, "age": time.monotonic() - _LOADED_AT},
     ).all()
     machine = this_machine()

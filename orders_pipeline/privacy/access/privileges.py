@@ -95,10 +95,10 @@ def tables(connection: Connection, schemas: Sequence[str]) -> list[str]:
     """Every table and view of these schemas, as schema.name: "all tables" of a grant means views too."""
     return list(
         connection.execute(
-            text(
-                "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
-                "where n.nspname = any(:schemas) and c.relkind in ('r', 'p', 'v', 'm') order by 1"
-            ),
+            text("""
+                select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = any(:schemas) and c.relkind in ('r', 'p', 'v', 'm') order by 1
+            """),
             {"schemas": list(schemas)},
         ).scalars()
     )
@@ -132,11 +132,11 @@ def recorded_privileges(connection: Connection) -> dict[tuple[str, str], bool]:
     that nobody hides a right by noting it beforehand.
     """
     rows = connection.execute(
-        text(
-            "select g.who, g.what, exists (select from audit.entries e where e.entry_id = g.entry_id "
-            "and e.action = 'role_change' and e.outcome in ('granted', 'first_look') "
-            "and e.detail->>'who' = g.who and e.detail->>'what' = g.what) as told from pipeline.database_privileges g"
-        )
+        text("""
+            select g.who, g.what, exists (select from audit.entries e where e.entry_id = g.entry_id
+            and e.action = 'role_change' and e.outcome in ('granted', 'first_look')
+            and e.detail->>'who' = g.who and e.detail->>'what' = g.what) as told from pipeline.database_privileges g
+        """)
     )
     return {(row.who, row.what): row.told for row in rows}
 
@@ -157,11 +157,11 @@ def delete_privileges(connection: Connection, gone: Iterable[tuple[str, str]]) -
 def record_privileges(connection: Connection, entries: int) -> None:
     """Remember every right that the newest audit entries told of: so many were written in this transaction."""
     connection.execute(
-        text(
-            "insert into pipeline.database_privileges (who, what, entry_id) "
-            "select detail->>'who', detail->>'what', max(entry_id) from audit.entries "
-            "where entry_id > (select max(entry_id) from audit.entries) - :entries "
-            "and action = 'role_change' and outcome in ('granted', 'first_look') group by 1, 2"
-        ),
+        text("""
+            insert into pipeline.database_privileges (who, what, entry_id)
+            select detail->>'who', detail->>'what', max(entry_id) from audit.entries
+            where entry_id > (select max(entry_id) from audit.entries) - :entries
+            and action = 'role_change' and outcome in ('granted', 'first_look') group by 1, 2
+        """),
         {"entries": entries},
     )

@@ -27,19 +27,17 @@ def columns_with_contents(
 ) -> dict[tuple[str, str], list[Column]]:
     """The columns of each table that can hold more than numbers, times and ids, by (schema, table)."""
     rows = connection.execute(
-        text(
-            "select n.nspname, c.relname, a.attname, t.typname = 'bytea' from pg_attribute a "
-            "join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace "
-            "join pg_type t on t.oid = a.atttypid "
-            # An array is what its elements are.
-            "join pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end "
-            "where c.relkind in ('r', 'm') and a.attnum > 0 and not a.attisdropped "
-            "and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname <> all(:without) "
-            "and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%' "
-            # Numbers, truth, times, spans, network addresses, geometry, enumerations.
-            "and e.typcategory not in ('N', 'B', 'D', 'T', 'I', 'G', 'E') and e.typname not in ('uuid', 'pg_lsn', "
-            "'xid', 'xid8', 'cid', 'tid') order by 1, 2, a.attnum"
-        ),
+        text("""
+            select n.nspname, c.relname, a.attname, t.typname = 'bytea' from pg_attribute a
+            join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+            join pg_type t on t.oid = a.atttypid
+            join pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end
+            where c.relkind in ('r', 'm') and a.attnum > 0 and not a.attisdropped
+            and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname <> all(:without)
+            and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%'
+            and e.typcategory not in ('N', 'B', 'D', 'T', 'I', 'G', 'E') and e.typname not in ('uuid', 'pg_lsn',
+            'xid', 'xid8', 'cid', 'tid') order by 1, 2, a.attnum
+        """),
         {"without": list(without_schemas)},
     )
     columns: dict[tuple[str, str], list[Column]] = {}
@@ -111,11 +109,11 @@ def _values(row: Sequence[Any]) -> list[str | bytes | None]:
 
 def _running_number(connection: Connection, schema: str, table: str) -> str | None:
     return connection.execute(
-        text(
-            "select a.attname from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n "
-            "on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0] "
-            "where i.indisprimary and i.indnatts = 1 and a.atttypid in (20, 23) "
-            "and n.nspname = :schema and c.relname = :table"
-        ),
+        text("""
+            select a.attname from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n
+            on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+            where i.indisprimary and i.indnatts = 1 and a.atttypid in (20, 23)
+            and n.nspname = :schema and c.relname = :table
+        """),
         {"schema": schema, "table": table},
     ).scalar_one_or_none()

@@ -118,15 +118,14 @@ class AuditKeeping:
 
 def audit_keeping(connection: Connection) -> AuditKeeping:
     row = connection.execute(
-        text(
-            "select (select at from audit.entries order by entry_id limit 1), "
-            "(select min(entry_id) from audit.entries), exists (select from audit.anchors), "
-            # By row, and never by a time that the row itself says and that is still to come.
-            "(select count(*) from audit.anchors where purged_at > clock_timestamp() "
-            "or newest_at > purged_at - interval '12 months' or newest_at > clock_timestamp() - interval '12 months'), "
-            "not exists (select from audit.entries) and (exists (select from vault.records) "
-            "or exists (select from pipeline.wms_orders))"
-        )
+        text("""
+            select (select at from audit.entries order by entry_id limit 1),
+            (select min(entry_id) from audit.entries), exists (select from audit.anchors),
+            (select count(*) from audit.anchors where purged_at > clock_timestamp()
+            or newest_at > purged_at - interval '12 months' or newest_at > clock_timestamp() - interval '12 months'),
+            not exists (select from audit.entries) and (exists (select from vault.records)
+            or exists (select from pipeline.wms_orders))
+        """)
     ).one()
     return AuditKeeping(*row)
 
@@ -137,11 +136,11 @@ def audit_keeping(connection: Connection) -> AuditKeeping:
 def connection_is_protected(connection: Connection) -> bool:
     """Whether what this connection carries is encrypted, or never leaves the machine."""
     return connection.execute(
-        text(
-            "select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) "
-            "or inet_server_addr() is null or inet_client_addr() <<= inet '127.0.0.0/8' "
-            "or inet_client_addr() = inet '::1'"
-        )
+        text("""
+            select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)
+            or inet_server_addr() is null or inet_client_addr() <<= inet '127.0.0.0/8'
+            or inet_client_addr() = inet '::1'
+        """)
     ).scalar_one()
 
 
@@ -160,18 +159,18 @@ class SecretAge:
 def note_secret(connection: Connection, application_id: str, fingerprint: str) -> SecretAge:
     """Remember when this secret was first seen; what is known of it."""
     connection.execute(
-        text(
-            "insert into pipeline.client_secrets (application_id, fingerprint) values (:application_id, :fingerprint) "
-            "on conflict (application_id, fingerprint) do update set last_seen_at = clock_timestamp()"
-        ),
+        text("""
+            insert into pipeline.client_secrets (application_id, fingerprint) values (:application_id, :fingerprint)
+            on conflict (application_id, fingerprint) do update set last_seen_at = clock_timestamp()
+        """),
         {"application_id": application_id, "fingerprint": fingerprint},
     )
     row = connection.execute(
-        text(
-            "select least(first_seen_at, clock_timestamp()), expires_at, "
-            "extract(epoch from clock_timestamp() - first_seen_at) from pipeline.client_secrets "
-            "where application_id = :application_id and fingerprint = :fingerprint"
-        ),
+        text("""
+            select least(first_seen_at, clock_timestamp()), expires_at,
+            extract(epoch from clock_timestamp() - first_seen_at) from pipeline.client_secrets
+            where application_id = :application_id and fingerprint = :fingerprint
+        """),
         {"application_id": application_id, "fingerprint": fingerprint},
     ).one()
     # A first sight that is still to come is not believed: it would put the end off.
@@ -187,13 +186,13 @@ def set_secret_expiry(
     """
     return bool(
         connection.execute(
-            text(
-                "update pipeline.client_secrets s set expires_at = :expires_at from (select fingerprint "
-                "from pipeline.client_secrets where application_id = :application_id "
-                "order by first_seen_at <= :seen_by desc, case when first_seen_at <= :seen_by then "
-                "-extract(epoch from first_seen_at) else extract(epoch from first_seen_at) end limit 1) as meant "
-                "where s.application_id = :application_id and s.fingerprint = meant.fingerprint"
-            ),
+            text("""
+                update pipeline.client_secrets s set expires_at = :expires_at from (select fingerprint
+                from pipeline.client_secrets where application_id = :application_id
+                order by first_seen_at <= :seen_by desc, case when first_seen_at <= :seen_by then
+                -extract(epoch from first_seen_at) else extract(epoch from first_seen_at) end limit 1) as meant
+                where s.application_id = :application_id and s.fingerprint = meant.fingerprint
+            """),
             {"application_id": application_id, "seen_by": told_at + slack, "expires_at": expires_at},
         ).rowcount
     )
@@ -203,11 +202,11 @@ def parked_of_types(tx: AccountTransaction, types: Sequence[str], limit: int) ->
     """(parked_id, notification_type, parked_at) of messages of these types that nobody has used yet, oldest first."""
     return list(
         tx.execute(
-            text(
-                "select parked_id, notification_type, parked_at from pipeline.parked_messages "
-                "where account_id = :account_id and notification_type = any(:types) and replayed_at is null "
-                "order by parked_at limit :limit"
-            ),
+            text("""
+                select parked_id, notification_type, parked_at from pipeline.parked_messages
+                where account_id = :account_id and notification_type = any(:types) and replayed_at is null
+                order by parked_at limit :limit
+            """),
             {"account_id": tx.account_id, "types": list(types), "limit": limit},
         )
     )
@@ -228,10 +227,10 @@ def newest_records(tx: AccountTransaction, kind: str, *, since: datetime, limit:
     """The subjects of the records that were stored since then, newest first."""
     return list(
         tx.execute(
-            text(
-                "select subject_id from vault.records where account_id = :account_id and kind = :kind "
-                "and stored_at >= :since order by stored_at desc limit :limit"
-            ),
+            text("""
+                select subject_id from vault.records where account_id = :account_id and kind = :kind
+                and stored_at >= :since order by stored_at desc limit :limit
+            """),
             {"account_id": tx.account_id, "kind": kind, "since": since, "limit": limit},
         ).scalars()
     )

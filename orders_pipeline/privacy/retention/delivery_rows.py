@@ -23,11 +23,11 @@ _UNDELIVERED = f"""
 
 def undelivered_without_job(tx: AccountTransaction, *, limit: int) -> list[str]:
     """Orders whose delivery is to be found out and that no job of DELIVERY is about yet."""
-    statement = text(
-        f"select o.order_id from pipeline.orders o where {_UNDELIVERED} "  # noqa: S608  # our own constants
-        "and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = :queue "
-        "and j.subject = o.order_id) order by o.order_id limit :limit"
-    )
+    statement = text(f"""
+        select o.order_id from pipeline.orders o where {_UNDELIVERED}
+        and not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = :queue
+        and j.subject = o.order_id) order by o.order_id limit :limit
+    """)  # noqa: S608  # our own constants
     values = {"account_id": tx.account_id, "queue": Queue.DELIVERY, "limit": limit}
     return list(tx.execute(statement, values).scalars())
 
@@ -43,10 +43,10 @@ def undelivered(tx: AccountTransaction, order_id: str) -> AnyRow | None:
 def note_on_its_way(tx: AccountTransaction, order_id: str) -> None:
     """Amazon has shown that not all of it has arrived by now."""
     tx.execute(
-        text(
-            "update pipeline.orders set seen_on_its_way_at = clock_timestamp() "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
+        text("""
+            update pipeline.orders set seen_on_its_way_at = clock_timestamp()
+            where account_id = :account_id and order_id = :order_id
+        """),
         {"account_id": tx.account_id, "order_id": order_id},
     )
 
@@ -54,9 +54,9 @@ def note_on_its_way(tx: AccountTransaction, order_id: str) -> None:
 def save_delivered_at(tx: AccountTransaction, order_id: str, delivered_at: datetime) -> None:
     """Not later than now, whatever Amazon said."""
     tx.execute(
-        text(
-            "update pipeline.orders set delivered_at = least(:delivered_at, clock_timestamp()) "
-            "where account_id = :account_id and order_id = :order_id"
-        ),
+        text("""
+            update pipeline.orders set delivered_at = least(:delivered_at, clock_timestamp())
+            where account_id = :account_id and order_id = :order_id
+        """),
         {"account_id": tx.account_id, "order_id": order_id, "delivered_at": delivered_at},
     )

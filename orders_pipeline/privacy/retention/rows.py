@@ -51,12 +51,12 @@ def count_by_action(tx: AccountTransaction, *, hours: int) -> Sequence[AnyRow]:
     """(action, outcome, entries, orders, newest) of the audit log's last hours, most first."""
     return list(
         tx.execute(
-            text(
-                "select action, outcome, count(*) as entries, count(distinct order_id) as orders, max(at) as newest "
-                "from audit.entries where seller_id in (:account_id, '*') "
-                "and at > clock_timestamp() - make_interval(hours => :hours) "
-                "group by action, outcome order by entries desc"
-            ),
+            text("""
+                select action, outcome, count(*) as entries, count(distinct order_id) as orders, max(at) as newest
+                from audit.entries where seller_id in (:account_id, '*')
+                and at > clock_timestamp() - make_interval(hours => :hours)
+                group by action, outcome order by entries desc
+            """),
             {"account_id": tx.account_id, "hours": hours},
         )
     )
@@ -120,11 +120,11 @@ order by page.order_id
 def count_retained(tx: AccountTransaction, kind: str) -> int:
     """How many orders a pass over all pages will see."""
     return tx.execute(
-        text(
-            "select count(*) from (select subject_id from vault.records "  # noqa: S608  # our own constant
-            "where account_id = :account_id and kind = :kind union select order_id from pipeline.wms_orders w "
-            f"where account_id = :account_id and {NOT_ERASED}) as kept"
-        ),
+        text(f"""
+            select count(*) from (select subject_id from vault.records
+            where account_id = :account_id and kind = :kind union select order_id from pipeline.wms_orders w
+            where account_id = :account_id and {NOT_ERASED}) as kept
+        """),  # noqa: S608  # our own constants
         {"account_id": tx.account_id, "kind": kind},
     ).scalar_one()
 
@@ -153,10 +153,10 @@ def other_records_due(tx: AccountTransaction, *, order_kind: str, at: datetime, 
     """(kind, subject_id, due_at) of records that are not an order's and whose time has come, or that were replayed."""
     return list(
         tx.execute(
-            text(
-                f"select r.kind, r.subject_id, {_readable(_OTHERS_END)} as due_at "
-                f"{_OTHERS_DUE} order by due_at limit :limit"
-            ),
+            text(f"""
+                select r.kind, r.subject_id, {_readable(_OTHERS_END)} as due_at
+                {_OTHERS_DUE} order by due_at limit :limit
+            """),
             {
                 "account_id": tx.account_id,
                 "order_kind": order_kind,
@@ -172,10 +172,10 @@ def other_records_by(tx: AccountTransaction, *, order_kind: str, stored_by: date
     """(kind, subject_id) of the seller's records that are not an order's and were stored by then."""
     return list(
         tx.execute(
-            text(
-                "select kind, subject_id from vault.records where account_id = :account_id and kind <> :order_kind "
-                "and stored_at <= :stored_by order by kind, subject_id limit :limit"
-            ),
+            text("""
+                select kind, subject_id from vault.records where account_id = :account_id and kind <> :order_kind
+                and stored_at <= :stored_by order by kind, subject_id limit :limit
+            """),
             {"account_id": tx.account_id, "order_kind": order_kind, "stored_by": stored_by, "limit": limit},
         )
     )
@@ -192,10 +192,10 @@ def count_other_records_due(tx: AccountTransaction, *, order_kind: str, at: date
 def clear_addresses(tx: AccountTransaction, order_ids: Sequence[str]) -> None:
     """These orders, locked by the caller, have no address any more: they wait for one, seen by everybody."""
     tx.execute(
-        text(
-            "update pipeline.orders set has_address = false "
-            "where account_id = :account_id and order_id = any(:order_ids)"
-        ),
+        text("""
+            update pipeline.orders set has_address = false
+            where account_id = :account_id and order_id = any(:order_ids)
+        """),
         {"account_id": tx.account_id, "order_ids": list(order_ids)},
     )
     enqueue(tx, Queue.DECIDE, order_ids)
