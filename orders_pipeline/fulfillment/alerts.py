@@ -45,4 +45,21 @@ TOO_LATE = AlertKind(
     runbook=RUNBOOK,
 )
 
-ALERTS = (REFUSED, TOO_LATE)
+LATE = AlertKind(
+    name="order.late",
+    severity="error",
+    query=text("""
+        select o.order_id as subject, o.order_id, coalesce(q.state, 'not decided') as state,
+          to_char(o.ship_by at time zone 'utc', 'YYYY-MM-DD HH24:MI') as ship_by
+        from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id)
+        where o.account_id = :account_id and o.fulfilled_by = 'MERCHANT'
+          and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.ship_by < clock_timestamp()
+          and not o.other_marketplace
+        order by o.ship_by, o.order_id
+    """),
+    message="Order {order_id} was to be shipped by {ship_by} UTC and is not (its fulfillment order is {state}).",
+    action="Ship it, or cancel it at Amazon. If it has left, look why its package is not confirmed.",
+    runbook=RUNBOOK,
+)
+
+ALERTS = (REFUSED, TOO_LATE, LATE)

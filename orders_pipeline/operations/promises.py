@@ -108,7 +108,8 @@ def events_not_applied(tx: AccountTransaction) -> int:
     return _count(
         tx,
         "select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null "
-        "and received_at < clock_timestamp() - make_interval(secs => :patience)",
+        # Those that were set aside are counted by `nothing_is_parked`.
+        "and parked_at is null and received_at < clock_timestamp() - make_interval(secs => :patience)",
         patience=EVENT_PATIENCE_SECONDS,
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import TextClause, text
 
 from orders_pipeline.alerts.kinds import AlertKind, Severity
 from orders_pipeline.model.order import OrderStatus
+from orders_pipeline.model.states import UNCONFIRMED, PackageState
 
 _OVER = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED, OrderStatus.UNFULFILLABLE)
 CONFIRM, WAREHOUSE = "Confirm", "What the warehouse writes"
@@ -58,6 +60,30 @@ DROPPED = _of_state(
     "Check the carrier's code (carriers.csv); then confirm it by hand.",
     "c.state = 'dropped'",
     CONFIRM,
+)
+# A confirmation takes a minute; with less than this to go a person can still act. A package of a cancelled order is
+# another alert.
+LATE_BEFORE_SHIP_BY = timedelta(hours=4)
+LATE = AlertKind(
+    name="package.late",
+    severity="error",
+    query=_query(
+        """
+        select c.order_id || ':' || c.package_id as subject, c.order_id, c.package_reference_id as package,
+          to_char(c.ship_by at time zone 'utc', 'YYYY-MM-DD HH24:MI') as ship_by, c.state
+        from pipeline.shipment_confirmations c
+        where c.account_id = :account_id and c.state = any(:unconfirmed)
+          and c.ship_by < clock_timestamp() + :before
+        order by c.ship_by, c.order_id
+        """,
+        unconfirmed=[str(state) for state in UNCONFIRMED if state is not PackageState.BLOCKED],
+        before=LATE_BEFORE_SHIP_BY,
+    ),
+    message="Package {package} of order {order_id} left and Amazon does not show it (it is {state}); its ship-by time "
+    "is {ship_by} UTC.",
+    action="Look at the package on the order board and at what is parked; if the time is short, confirm it in Seller "
+    "Central.",
+    runbook=CONFIRM,
 )
 # A package that was to be brought back is back after a month, or lost.
 BLOCKED = _of_state(
@@ -295,6 +321,7 @@ ALERTS = (
     REFUSED,
     DROPPED,
     BLOCKED,
+    LATE,
     BY_HAND,
     VOIDED,
     NOT_REPLACED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orders_pipeline.fulfillment.alerts import REFUSED, TOO_LATE
+from orders_pipeline.fulfillment.alerts import LATE, REFUSED, TOO_LATE
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.world import World
 
@@ -12,6 +12,11 @@ def _refuse_the_address(world: World) -> None:
     world.warehouse.faults.add("invalid_address_echo", "put_order", order_id=order_id)
     world.sync()
     assert world.state(order_id) == "refused"
+
+
+def _ship_by_passes(world: World) -> None:
+    world.accepted()
+    world.sql("update pipeline.orders set ship_by = clock_timestamp() - interval '1 minute'")
 
 
 def _cancel_at_amazon(world: World) -> None:
@@ -38,5 +43,6 @@ def _withdraw_the_request(world: World) -> None:
 
 CASES = (
     Case(REFUSED, begin=_refuse_the_address, end=_cancel_at_amazon),
+    Case(LATE, begin=_ship_by_passes, end=_cancel_at_amazon),
     Case(TOO_LATE, begin=_hold_too_late, end=_withdraw_the_request),
 )

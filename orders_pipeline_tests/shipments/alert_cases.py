@@ -48,6 +48,16 @@ def _days_pass(days: int) -> Callable[[World], None]:
     return pass_by
 
 
+def _left_late(world: World) -> None:
+    _ship(world)
+    world.poll()
+    world.sql("update pipeline.shipment_confirmations set ship_by = clock_timestamp() + interval '3 hours'")
+
+
+def _confirm_in_the_end(world: World) -> None:
+    world.run_until_idle()
+
+
 def _replay(world: World) -> None:
     world.faults.clear()
     world.amazon.faults.clear()
@@ -224,6 +234,7 @@ CASES = (
     Case(alerts.NEEDS_CORRECTION, begin=_report_without_number, end=_report_with_number),
     Case(alerts.REFUSED, begin=_refuse, end=_replay),
     Case(alerts.DROPPED, begin=_drop, end=_replay),
+    Case(alerts.LATE, begin=_left_late, end=_confirm_in_the_end),
     Case(alerts.BLOCKED, begin=_block, end=_days_pass(31)),
     Case(alerts.BY_HAND, begin=_confirm_by_hand, end=_days_pass(4)),
     Case(alerts.VOIDED, begin=_void_confirmed, end=_replace),

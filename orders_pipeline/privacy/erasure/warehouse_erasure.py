@@ -14,7 +14,13 @@ from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import finish_erasures
 from orders_pipeline.privacy.erasure.rows import erasure_owed_at, finish_warehouse_erasure
-from orders_pipeline.wms.port import WarehouseError, WarehousePort, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.port import (
+    WarehouseError,
+    WarehouseForbidden,
+    WarehousePort,
+    WarehouseUnauthorized,
+    WarehouseUnavailable,
+)
 from orders_pipeline.work.jobs import WAREHOUSE, WAREHOUSE_ERASURES, Job, Queue
 from orders_pipeline.work.queue import complete
 from orders_pipeline.work.retry import Policy
@@ -71,7 +77,7 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
         return NOT_OWED
     try:
         is_erased = warehouse.erase_pii(job.order_id)
-    except (WarehouseUnauthorized, WarehouseUnavailable) as error:
+    except (WarehouseUnauthorized, WarehouseForbidden, WarehouseUnavailable) as error:
         raise _failed(audit, account_id, job, Refused(WAREHOUSE_ERASURES, error)) from error
     except WarehouseError as error:
         raise _failed(audit, account_id, job, Retry(error)) from error

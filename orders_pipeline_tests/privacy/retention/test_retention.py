@@ -28,7 +28,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.alerts import SHREDS_PENDING
 from orders_pipeline.vault.errors import KeyCannotRotate
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline.wms.port import WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
+from orders_pipeline.wms.port import WarehouseForbidden, WarehouseRefused, WarehouseUnauthorized, WarehouseUnavailable
 from orders_pipeline.work.jobs import WAREHOUSE_ERASURES, Queue, dependencies_of, package_subject
 from orders_pipeline.work.pauses import Gate, gate, paused
 from orders_pipeline.work.queue import enqueue
@@ -204,12 +204,17 @@ def test_a_failing_warehouse_is_asked_until_it_has_erased(
     assert open_alerts_of(database) == []
 
 
+@pytest.mark.parametrize("refusal", [WarehouseUnauthorized, WarehouseForbidden])
 def test_a_wrong_token_stops_asking_the_warehouse_but_not_the_shredding(
-    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+    database: Database,
+    vault: Vault,
+    warehouse: WarehouseInMemory,
+    put_order: PutOrder,
+    refusal: type[WarehouseUnauthorized | WarehouseForbidden],
 ):
     for number in range(30):
         put_order(f"w-{number}", status="CANCELLED", queue="cancelled", sent=True)
-        warehouse.answers[f"w-{number}"] = WarehouseUnauthorized("The warehouse refused our token.")
+        warehouse.answers[f"w-{number}"] = refusal("The warehouse refused our token.")
     totals = run(database, vault, warehouse)
     assert sum(totals.shredded.values()) == 30
     assert totals.warehouse_waiting == 30
