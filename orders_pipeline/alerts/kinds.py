@@ -1,6 +1,7 @@
 """What can need a person: each kind of alert is a query over state, and what to say of each row that it returns.
 
 Nothing raises or closes an alert. It is open while the query returns its subject, so none is forgotten open.
+The kinds are in each domain's `alerts.py`; the list of all is `operations/alerts.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Push, hold, release and cancel orders at the warehouse.
 
-The rules (promises 2 and 4): a push is noted before its first byte leaves; after an unknown outcome the order is looked
-for before anything is repeated; the decision to ship is made again right before, from the newest that is known; one
-order's failure is that order's.
+Jobs of the queue PUSH; the claim is in `work/queue.py`; what each failure means: `wms/failures.py`.
+
+Before a push is sent, it is noted that it begins; where its outcome is not known, the order is looked for at the
+warehouse before anything is repeated. The decision to ship is made again right before, from the newest that is known.
 """
 
 from __future__ import annotations

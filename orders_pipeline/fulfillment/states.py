@@ -5,35 +5,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from orders_pipeline.model.states import FulfillmentState
+from orders_pipeline.model.states import FULFILLMENT_STATE_MEANINGS, FulfillmentState
 
 
 class Event(StrEnum):
     """What can happen to a fulfillment order."""
 
-    SHIP = "ship"  # Amazon's state says: ship it
-    HOLD = "hold"  # a reason to wait has come
-    CANCEL = "cancel"  # Amazon has cancelled it
-    CLOSE = "close"  # Amazon shows it shipped
-    ERASE = "erase"  # an erasure of its buyer was requested
+    SHIP = "ship"
+    HOLD = "hold"
+    CANCEL = "cancel"
+    CLOSE = "close"
+    ERASE = "erase"
     PUSH_BEGUN = "push begun"
     PUSH_ACCEPTED = "push accepted"
     PUSH_REFUSED = "push refused"
-    PUSH_ABANDONED = "push abandoned"  # looked for at the warehouse, not there, and no longer wanted
+    PUSH_ABANDONED = "push abandoned"
     HOLD_DONE = "hold done"
     HOLD_TOO_LATE = "hold too late"
     RELEASE_DONE = "release done"
     CANCEL_DONE = "cancel done"
     CANCEL_PENDING = "cancel pending"
     CANCEL_TOO_LATE = "cancel too late"
-    PACKAGE_LEFT = "package left"  # some units have left
+    PACKAGE_LEFT = "package left"
     ALL_LEFT = "all left"
-    NOTHING_LEFT = "nothing left"  # every package that left was voided
-    WAREHOUSE_CANCELLED = "warehouse cancelled"  # nothing left, and the warehouse will send nothing
-    GONE = "gone"  # the warehouse does not know the order
-    REPLAY = "replay"  # a person says: try again
+    NOTHING_LEFT = "nothing left"
+    WAREHOUSE_CANCELLED = "warehouse cancelled"
+    GONE = "gone"
+    REPLAY = "replay"
+
+
+# What has happened, for docs/order-states.md.
+EVENT_MEANINGS: Mapping[Event, str] = {
+    Event.SHIP: "Amazon's state says: ship it",
+    Event.HOLD: "a reason to wait has come",
+    Event.CANCEL: "Amazon has cancelled it",
+    Event.CLOSE: "Amazon shows it shipped",
+    Event.ERASE: "an erasure of its buyer was requested",
+    Event.PUSH_BEGUN: "a push is about to be sent",
+    Event.PUSH_ACCEPTED: "the warehouse has taken it",
+    Event.PUSH_REFUSED: "the warehouse will not take it",
+    Event.PUSH_ABANDONED: "looked for at the warehouse, not there, and no longer wanted",
+    Event.HOLD_DONE: "the warehouse holds it",
+    Event.HOLD_TOO_LATE: "the warehouse can no longer hold it",
+    Event.RELEASE_DONE: "the warehouse goes on with it",
+    Event.CANCEL_DONE: "the warehouse has cancelled it as asked",
+    Event.CANCEL_PENDING: "the warehouse has not decided yet",
+    Event.CANCEL_TOO_LATE: "the warehouse can no longer cancel it",
+    Event.PACKAGE_LEFT: "some units have left",
+    Event.ALL_LEFT: "every unit has left",
+    Event.NOTHING_LEFT: "every package that left was voided",
+    Event.WAREHOUSE_CANCELLED: "nothing left, and the warehouse will send nothing",
+    Event.GONE: "the warehouse does not know the order",
+    Event.REPLAY: "a person says: try again",
+}
 
 
 S, E = FulfillmentState, Event
@@ -193,10 +220,11 @@ def as_markdown() -> str:
         "# The life of a fulfillment order",
         "",
         "Generated from `orders_pipeline/fulfillment/states.py` (`make docs`): what each event makes of each state.",
-        "Events that are not in a row cannot happen in that state, and are refused.",
+        "An event that is not in a state's row is refused as a defect: the state stays, and the work is tried again",
+        "or parked.",
         "",
-        "| state | event → next state |",
-        "| --- | --- |",
+        "| state | what it means | event → next state |",
+        "| --- | --- | --- |",
     ]
     for state in FulfillmentState:
         steps = [
@@ -204,5 +232,7 @@ def as_markdown() -> str:
             for (before, event), after in TRANSITIONS.items()
             if before is state
         ]
-        lines.append(f"| **{state}** | {'; '.join(steps)} |")
+        lines.append(f"| **{state}** | {FULFILLMENT_STATE_MEANINGS[state]} | {'; '.join(steps)} |")
+    lines += ["", "## Events", "", "| event | what has happened |", "| --- | --- |"]
+    lines += [f"| {event} | {EVENT_MEANINGS[event]} |" for event in Event]
     return "\n".join(lines) + "\n"

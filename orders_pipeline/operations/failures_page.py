@@ -16,7 +16,11 @@ What the work queue does when the other side refuses, fails or is away. This pag
 program itself asks (`make docs`); the first row that fits counts.
 
 "Everything waits" is a pause of the whole dependency: five seconds at first, twice as long each time, five minutes at
-most. Then one job tries; the first success lets everything go on. No job counts an attempt while everything waits.
+most. Then one job at a time tries, each time another; the first success lets everything go on. No job counts an attempt
+while everything waits.
+
+Erasing at the warehouse and asking Amazon about deliveries are not on this page: their jobs are never parked for a
+refusal, and a refusal pauses these jobs alone.
 """
 
 

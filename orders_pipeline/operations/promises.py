@@ -1,7 +1,4 @@
-"""The promises of the flow, each as one value: what it says, how what breaks it is counted, and what to do then.
-
-The asset checks of the flow are made of these.
-"""
+"""The asset checks of the flow: what each promises, how a breach is counted, what to do."""
 
 from __future__ import annotations
 

@@ -63,7 +63,10 @@ CONFIRM_RULES = (
         when="any other: `AmazonRoleMissing`, `AmazonWrongRegion`, 403",
     ),
     ConfirmRule(
-        AmazonThrottled, Does.RETRY, "429 in spite of our bucket: it was emptied and rests", policy=THROTTLED_POLICY
+        AmazonThrottled,
+        Does.RETRY,
+        "429 although our bucket allowed it, after 4 tries within the call; the bucket was emptied and rests",
+        policy=THROTTLED_POLICY,
     ),
     ConfirmRule(
         AmazonBadRequest,

@@ -5,37 +5,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from orders_pipeline.model.states import SUPERSEDED, PackageState
+from orders_pipeline.model.states import PACKAGE_STATE_MEANINGS, SUPERSEDED, PackageState
 
 
 class PackageEvent(StrEnum):
     """What can happen to a package."""
 
-    REPORTED = "reported"  # the warehouse reports it, with facts that Amazon can be told
-    REPORTED_INCOMPLETE = "reported incomplete"  # with facts that Amazon cannot be told
+    REPORTED = "reported"
+    REPORTED_INCOMPLETE = "reported incomplete"
     VOIDED_UNTOLD = "voided before Amazon was told"
     VOIDED_TOLD = "voided after Amazon was told"
-    TAKES_PLACE = "takes a place"  # it gets the reference id of a package that will not travel
-    PLACE_TAKEN = "place taken"  # another package got its reference id
+    TAKES_PLACE = "takes a place"
+    PLACE_TAKEN = "place taken"
     CALL_BEGUN = "call begun"
-    CALL_NOT_MADE = "call not made"  # nothing reached Amazon: no quota, or the account is refused
+    CALL_NOT_MADE = "call not made"
     CALL_ACCEPTED = "call accepted"
     CALL_REFUSED = "call refused"
-    CALL_UNKNOWN = "call unknown"  # the answer was lost, or was none
-    ORDER_SHIPPED = "order shown as shipped"  # before anything was sent
+    CALL_UNKNOWN = "call unknown"
+    ORDER_SHIPPED = "order shown as shipped"
     ORDER_CANCELLED = "order cancelled"
     LABEL_BOUGHT = "label bought at Amazon"
-    CARRIER_UNKNOWN = "carrier unknown"  # and the marketplace refuses `Other`
-    CARRIER_MAPPED = "carrier mapped"  # a package that went out as `Other` is edited
-    SHOWN = "shown"  # Amazon's answer shows it
+    CARRIER_UNKNOWN = "carrier unknown"
+    CARRIER_MAPPED = "carrier mapped"
+    SHOWN = "shown"
     NOT_SHOWN = "not shown"
-    NOT_SHOWN_IN_TIME = "not shown in time"  # accepted, and still missing after the last verification
-    NEVER_SHOWN = "never shown"  # accepted too often
-    CONFIRMED_ELSEWHERE = "confirmed elsewhere"  # Amazon shows the order as shipped, and not this package
-    REPLAY_UNTOLD = "replay"  # a person says: try again; Amazon was not told of it
+    NOT_SHOWN_IN_TIME = "not shown in time"
+    NEVER_SHOWN = "never shown"
+    CONFIRMED_ELSEWHERE = "confirmed elsewhere"
+    REPLAY_UNTOLD = "replay"
     REPLAY_TOLD = "replay after Amazon was told"
+
+
+# What has happened, for docs/package-states.md.
+EVENT_MEANINGS: Mapping[PackageEvent, str] = {
+    PackageEvent.REPORTED: "the warehouse reports it, with facts that Amazon can be told",
+    PackageEvent.REPORTED_INCOMPLETE: "the warehouse reports it, with facts that Amazon cannot be told",
+    PackageEvent.VOIDED_UNTOLD: "the warehouse says that it will not travel, and Amazon was not told of it",
+    PackageEvent.VOIDED_TOLD: "the warehouse says that it will not travel, and Amazon was told of it",
+    PackageEvent.TAKES_PLACE: "it gets the reference id of a package that will not travel",
+    PackageEvent.PLACE_TAKEN: "another package got its reference id",
+    PackageEvent.CALL_BEGUN: "Amazon is about to be told",
+    PackageEvent.CALL_NOT_MADE: "nothing reached Amazon: no quota, or the account is refused",
+    PackageEvent.CALL_ACCEPTED: "Amazon answered 204",
+    PackageEvent.CALL_REFUSED: "Amazon refused the call",
+    PackageEvent.CALL_UNKNOWN: "the answer was lost, or was none",
+    PackageEvent.ORDER_SHIPPED: "Amazon shows the order as shipped, before anything was sent",
+    PackageEvent.ORDER_CANCELLED: "Amazon shows the order as cancelled",
+    PackageEvent.LABEL_BOUGHT: "Amazon knows the package by itself",
+    PackageEvent.CARRIER_UNKNOWN: "the carrier has no code, and the marketplace refuses `Other`",
+    PackageEvent.CARRIER_MAPPED: "the carrier has a code by now: a package that went out as `Other` is edited",
+    PackageEvent.SHOWN: "Amazon's answer shows it",
+    PackageEvent.NOT_SHOWN: "Amazon's answer does not show it",
+    PackageEvent.NOT_SHOWN_IN_TIME: "accepted, and still missing after the last verification",
+    PackageEvent.NEVER_SHOWN: "accepted too often",
+    PackageEvent.CONFIRMED_ELSEWHERE: "Amazon shows the order as shipped, and not this package",
+    PackageEvent.REPLAY_UNTOLD: "a person says: try again; Amazon was not told of it",
+    PackageEvent.REPLAY_TOLD: "a person says: try again; Amazon was told of it",
+}
 
 
 S, E = PackageState, PackageEvent
@@ -115,10 +144,11 @@ def as_markdown() -> str:
         "# The life of a package",
         "",
         "Generated from `orders_pipeline/shipments/states.py` (`make docs`): what each event makes of each state.",
-        "Events that are not in a row cannot happen in that state, and are refused.",
+        "An event that is not in a state's row is refused as a defect: the state stays, and the work is tried again",
+        "or parked.",
         "",
-        "| state | event → next state |",
-        "| --- | --- |",
+        "| state | what it means | event → next state |",
+        "| --- | --- | --- |",
     ]
     for state in PackageState:
         steps = [
@@ -126,5 +156,7 @@ def as_markdown() -> str:
             for (before, event), after in TRANSITIONS.items()
             if before is state
         ]
-        lines.append(f"| **{state}** | {'; '.join(steps)} |")
+        lines.append(f"| **{state}** | {PACKAGE_STATE_MEANINGS[state]} | {'; '.join(steps)} |")
+    lines += ["", "## Events", "", "| event | what has happened |", "| --- | --- |"]
+    lines += [f"| {event} | {EVENT_MEANINGS[event]} |" for event in PackageEvent]
     return "\n".join(lines) + "\n"

@@ -19,11 +19,11 @@ class Does(Enum):
     """What becomes of the job, in the words of the docs."""
 
     RETRY = "the job is tried again"
-    REFUSED = "the job is tried again; if another order meets the same, everything waits"
+    REFUSED = "the job is tried again; if another order meets the same before any succeeds, everything waits"
     REFUSED_WHOLE = "everything waits, at once"
     NOT_BEFORE = "the queue waits until the time that is known"
     PARK = "the job is parked"
-    DONE = "the job is done; what the other side shows is verified at once"
+    DONE = "the job is done; what Amazon shows is verified at once"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def _is_login(error: AmazonError) -> bool:
 
 
 READ_FAILURES = FailureTable(
-    heading="Reading an order at Amazon",
+    heading="Reading an order at Amazon (to fetch it, or to verify its packages)",
     dependency=AMAZON,
     policy=READ_POLICY,
     rules=(
@@ -71,7 +71,7 @@ READ_FAILURES = FailureTable(
         FailureRule(
             AmazonThrottled,
             Does.RETRY,
-            "429 in spite of our bucket: it was emptied and rests",
+            "429 although our bucket allowed it, after 4 tries within the call; the bucket was emptied and rests",
             policy=THROTTLED_POLICY,
         ),
         FailureRule(

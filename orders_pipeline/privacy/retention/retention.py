@@ -3,7 +3,7 @@
 Each step is a number of short transactions and can be repeated; a run that is killed is gone on with by the next one.
 What takes part: shipping details and parked messages in the vault, what the warehouse was sent, then what identifies
 nobody after 18 months, then the audit log after 24; at the end one settlement, so that no old backup with an old key
-opens what was shredded. Dagster's own tables are pruned on a schedule of their own (dagster_history).
+opens what was shredded. Dagster's own tables are pruned by another job (`prune_history`).
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 | 401, 403 | once, at once, with another access token |
 | everything else | never |
 
+What becomes of the job after the last try: `channels/amazon/failures.py`, `shipments/failures.py`.
+
 Each attempt takes a token from the bucket. When the bucket has none before the deadline: after nothing or a 429,
 LimitNotBefore (Amazon has done nothing); after a lost answer, that failure, since its outcome is unknown.
 """
