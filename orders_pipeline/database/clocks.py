@@ -36,6 +36,7 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
         "purchased_at": _NULL,
         "delivered_at": _NULL,
         "seen_on_its_way_at": _NULL,
+        "reduced_at": _NOW,
     },
     "pipeline.fulfillment_orders": {"changed_at": _NOW},
     "pipeline.shipment_confirmations": {"reported_at": _NOW},

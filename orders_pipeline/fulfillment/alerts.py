@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.fulfillment.states import ENDED
 
 RUNBOOK = "Push"
 # The warehouse's answer to the newest push; one that it cancelled after it had accepted it is another alert.
@@ -62,4 +63,21 @@ LATE = AlertKind(
     runbook=RUNBOOK,
 )
 
-ALERTS = (REFUSED, TOO_LATE, LATE)
+# Until the order is over, or is pushed anew as it is ordered by then.
+FEWER_PIECES = AlertKind(
+    name="order.fewer_pieces",
+    severity="error",
+    query=text("""
+select o.order_id as subject, o.order_id, array_to_string(o.reduced_items, ', ') as items, o.reduced_at as changed_at
+from pipeline.orders o join pipeline.fulfillment_orders q using (account_id, order_id)
+left join pipeline.wms_orders w using (account_id, order_id)
+where o.account_id = :account_id and o.reduced_at is not null and q.state <> all(:ended)
+  and (w.sent_at is null or w.sent_at < o.reduced_at) order by o.order_id
+""").bindparams(ended=sorted(ENDED)),
+    message="Of order {order_id} the warehouse has more than is ordered: at Amazon, item {items} was cancelled, in "
+    "part or all, after the push.",
+    action="Tell the warehouse not to ship these pieces.",
+    runbook="Fetch",
+)
+
+ALERTS = (REFUSED, TOO_LATE, LATE, FEWER_PIECES)

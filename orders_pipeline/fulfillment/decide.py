@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from orders_pipeline.alerts.rows import close_alerts
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database, database_now
 from orders_pipeline.fulfillment.eligibility import (
@@ -27,7 +26,7 @@ from orders_pipeline.fulfillment.rows import (
     update_fulfillment_order,
     warehouse_report,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, ENDED, STOPPING, Event, IllegalTransition, next_state
+from orders_pipeline.fulfillment.states import ACTIONABLE, STOPPING, Event, IllegalTransition, next_state
 from orders_pipeline.model.order import AMAZON
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.account_starts import awaits_adoption
@@ -44,8 +43,6 @@ ORDERS_A_BATCH = 100
 DECIDE_LEASE = timedelta(minutes=1)
 # An order that another transaction holds is mostly free again by then.
 LOCKED_RETRY = timedelta(seconds=1)
-# These are about an order that need not be in the queue.
-_ALERTS_UNTIL_IT_IS_OVER = ("answer_older", "no_fulfiller", "verification")
 _EVENTS = {
     Wanted.SHIP: Event.SHIP,
     Wanted.HOLD: Event.HOLD,
@@ -164,8 +161,6 @@ def change_state(
                 detail={"before": before.value},
             )
         )
-        if after in ENDED:
-            close_alerts(tx, keys=[f"order.fewer_pieces:{entry.order_id}"])
     return after
 
 
@@ -186,10 +181,6 @@ def _decide(
     facts = order_facts(tx, row, marketplace_ids)
     decision = decide(facts)
     entry = lock_fulfillment_order(tx, row.order_id)
-    if decision.wanted in (Wanted.CANCEL, Wanted.CLOSE):
-        # It was given up here, or asked about, before it was over at Amazon; now it is.
-        over = [f"order.{kind}:{row.order_id}" for kind in _ALERTS_UNTIL_IT_IS_OVER]
-        close_alerts(tx, keys=over)
     if entry is None:
         if decision.wanted is Wanted.OUTSIDE:
             set_other_marketplace(tx, order_id=row.order_id)

@@ -8,8 +8,12 @@ from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.intake.addresses import BEFORE_SHIP_BY, PATIENCE
+from orders_pipeline.intake.rechecks import LONGEST_DELAY
+from orders_pipeline.intake.unreadable_entries import WITHOUT_ID
 from orders_pipeline.model.marketplaces import MARKETPLACES
-from orders_pipeline.model.order import NOT_FOR_THE_WAREHOUSE
+from orders_pipeline.model.order import NOT_FOR_THE_WAREHOUSE, REGULATED_PROGRAM
+from orders_pipeline.orders.event_rows import SEARCH_ENTRY
+from orders_pipeline.work.jobs import NOTIFICATIONS, REGULATED_INFO
 
 FETCH, QUEUE = "Fetch", "Intake"
 
@@ -37,14 +41,50 @@ with found as (
     select split_part(reason, ':', 1) as kind, reason, min(parked_at) as first_at,
            bool_or(replayed_at is null and parked_at > clock_timestamp() - cast(:shown_for as interval)) as is_shown
     from pipeline.parked_messages
-    where account_id = :account_id and notification_type is distinct from 'search entry'
+    where account_id = :account_id and notification_type is distinct from :search_entry
     group by reason)
 select kind as subject, (array_agg(reason order by first_at desc))[1] as reason, max(first_at) as changed_at
 from found where is_shown group by kind order by kind
-""").bindparams(shown_for=SHOWN_FOR),
+""").bindparams(shown_for=SHOWN_FOR, search_entry=SEARCH_ENTRY),
     message="A message on the queue was set aside: {reason}.",
     action="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then replay it. "
     "The alert ends when none of its kind has come for three days.",
+    runbook=QUEUE,
+)
+
+# Drained every minute: what this dependency refuses is tried again whatever its pause says.
+QUEUE_UNAVAILABLE = AlertKind(
+    name="queue.unavailable",
+    severity="error",
+    query=text("""
+select '' as subject, reason from pipeline.paused_dependencies
+where account_id = :account_id and dependency = :notifications and kind = 'refusal'
+""").bindparams(notifications=NOTIFICATIONS),
+    message="Notifications cannot be read: {reason}",
+    action="Do what the message says. Known orders go on, and hourly sweeps find others.",
+    runbook=QUEUE,
+)
+
+IDS_SHOWN = 5
+# Until a whole sweep can be read.
+UNREADABLE_ENTRIES = AlertKind(
+    name="search.unreadable_entries",
+    severity="warning",
+    query=text("""
+with found as (
+    select entry, has_id, row_number() over (partition by has_id order by entry) as place from (
+        select distinct split_part(message_id, ':', 3) as entry,
+               not starts_with(split_part(message_id, ':', 3), :without_id) as has_id
+        from pipeline.parked_messages
+        where account_id = :account_id and notification_type = :search_entry and replayed_at is null) entries)
+select '' as subject, count(*) as entries,
+       coalesce(string_agg(entry, ', ' order by entry) filter (where has_id and place <= :shown), 'none has an id')
+         || case when count(*) filter (where has_id) > :shown then ' and others' else '' end as named
+from found having count(*) > 0
+""").bindparams(search_entry=SEARCH_ENTRY, without_id=WITHOUT_ID, shown=IDS_SHOWN),
+    message="{entries} entries of searches cannot be read ({named}). The rest of the pages is recorded.",
+    action="Orders with an id are fetched one by one. For those without, see pipeline.parked_messages and Seller "
+    "Central, and report Amazon's answer as a defect.",
     runbook=QUEUE,
 )
 
@@ -104,6 +144,21 @@ where account_id = :account_id and state = 'held' and 'unknown_marketplace' = an
     runbook=FETCH,
 )
 
+ANSWER_OLDER = AlertKind(
+    name="order.answer_older",
+    severity="warning",
+    query=text("""
+select order_id as subject, order_id from pipeline.orders
+where account_id = :account_id and answer_older_at is not null and fulfilled_by <> 'AMAZON'
+  and status not in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED') order by order_id
+"""),
+    message=f"A message announced a change of order {{order_id}} that Amazon does not show within "
+    f"{LONGEST_DELAY.seconds // 60} minutes. The order goes on as Amazon shows it.",
+    action="Compare the order in Seller Central. If it differs, run the job `recover_order`; if many orders are "
+    "concerned, see who may write to the queue.",
+    runbook=FETCH,
+)
+
 # After the last recheck (`rechecks` counts them until then); a person's `recover_order` begins anew.
 NO_FULFILLER = AlertKind(
     name="order.no_fulfiller",
@@ -117,6 +172,72 @@ where q.account_id = :account_id and q.state = 'held' and 'unknown_fulfiller' = 
     message="Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
     action="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
     runbook=FETCH,
+)
+
+HOLDS = "Holds"
+_REGULATED = """
+with regulated as (
+    select order_id, verification, dosage_label, needs_review, verification_problem as problem,
+           'regulated' = any(waived_holds) as is_waived, 'dosage_label' = any(waived_holds) as is_labelled
+    from pipeline.orders where account_id = :account_id and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
+      and fulfilled_by <> 'AMAZON' and :regulated = any(programs))
+"""
+# What a person has waived is decided.
+VERIFICATION = AlertKind(
+    name="order.verification",
+    severity="warning",
+    query=text(
+        _REGULATED  # noqa: S608 - our own constant
+        + """, found as (
+    select *, case
+        when problem is not null and not is_waived then 'problem'
+        when verification = 'Approved' or is_waived then case when dosage_label and not is_labelled then 'label' end
+        when verification = 'Pending' then case when needs_review then 'review' end
+        when verification is not null then 'refused' end as about
+    from regulated)
+select order_id as subject, case about when 'refused' then 'error' else 'warning' end as severity,
+    case about
+        when 'problem' then
+          'Amazon gives no verification of order ' || order_id || ', which has regulated items: ' || problem
+        when 'label' then
+          'Order ' || order_id || ' is regulated, and a dosage label must go into its package.'
+        when 'review' then
+          'Order ' || order_id || ' has regulated items, and Amazon waits for your review of it.'
+        else 'The verification of the regulated order ' || order_id || ' is ' || lower(verification)
+          || ': it must not be shipped.'
+    end as message,
+    case about
+        when 'problem' then 'Look at it in Seller Central. If it needs none, take its SKU out of '
+          'AMAZON_REGULATED_SKUS, or waive `regulated` (job `waive_hold`).'
+        when 'label' then 'Ship it by hand with the label, or waive `dosage_label` (job `waive_hold`) if the '
+          'warehouse adds it.'
+        when 'review' then
+          'Approve or reject it in Seller Central before its ship-by time; it goes on by itself then.'
+        else 'Cancel it in Seller Central, or have the verification set right there; it is looked at every two hours.'
+    end as action
+from found where about is not null order by order_id
+"""
+    ).bindparams(regulated=REGULATED_PROGRAM),
+    message="{message}",
+    action="{action}",
+    runbook=HOLDS,
+)
+# Until a verification is read, or no order waits for one: none would be asked for that could succeed.
+NO_VERIFICATION_ROLE = AlertKind(
+    name="amazon.role:regulated_info",
+    severity="error",
+    query=text(
+        _REGULATED
+        + """
+select '' as subject, reason from pipeline.paused_dependencies
+where account_id = :account_id and dependency = :regulated_info and kind = 'refusal'
+  and exists (select from regulated where coalesce(verification, '') <> 'Approved' and not is_waived)
+"""
+    ).bindparams(regulated=REGULATED_PROGRAM, regulated_info=REGULATED_INFO),
+    message="Verifications of regulated orders cannot be read; these orders are held. {reason}",
+    action="Add the role for regulated information in the developer profile and let the seller authorise the "
+    "application again. Until then review the orders in Seller Central and waive `regulated`.",
+    runbook=HOLDS,
 )
 
 # So many orders whose wait is over, and nobody's address since: that is no single order's trouble.
@@ -188,10 +309,15 @@ NO_ADDRESS_ROLE = AlertKind(
 ALERTS = (
     EVENTS_PARKED,
     MESSAGE_PARKED,
+    QUEUE_UNAVAILABLE,
+    UNREADABLE_ENTRIES,
     GIVEN_UP,
     NOT_CONFIGURED,
     NO_MARKETPLACE,
+    ANSWER_OLDER,
     NO_FULFILLER,
+    VERIFICATION,
+    NO_VERIFICATION_ROLE,
     NO_ADDRESS,
     NO_ADDRESS_ROLE,
 )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.notification import (
     ORDER_CHANGE,
@@ -30,13 +29,12 @@ from orders_pipeline.orders.event_rows import (
 )
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
-from orders_pipeline.work.jobs import KEYS
+from orders_pipeline.work.jobs import KEYS, NOTIFICATIONS
 from orders_pipeline.work.pauses import note_refusal, note_success
 
 PARKED_MESSAGE = "parked_message"
 # Followed by the type.
 NOT_AN_ORDER_CHANGE = "not an order change"
-UNAVAILABLE_ALERT = "queue.unavailable"
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ def drain_notifications(
 ) -> DrainTotals:
     """Drain until the queue is empty or the budget is spent; wait (long poll) only for the first message.
 
-    A queue that is away is an alert until it is read again, and no reason to stop: `unavailable` says why. Raises what
+    A queue that is away is noted until it is read again, and no reason to stop: `unavailable` says why. Raises what
     the database raises; nothing that was not committed has been deleted by then.
     """
     totals = DrainTotals()
@@ -84,15 +82,9 @@ def drain_notifications(
         totals.unavailable = error
     with database.transaction(account_id) as tx:
         if totals.unavailable is None:
-            close_alert(tx, key=UNAVAILABLE_ALERT)
+            note_success(tx, NOTIFICATIONS)
         else:
-            raise_alert(
-                tx,
-                key=UNAVAILABLE_ALERT,
-                severity="error",
-                message=f"Notifications cannot be read: SQS does not serve the queue ({totals.unavailable.code}).",
-                what_to_do=f"{totals.unavailable.what_to_do} Known orders go on, and hourly sweeps find others.",
-            )
+            note_refusal(tx, NOTIFICATIONS, None, str(totals.unavailable))
     return totals
 
 

@@ -18,7 +18,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.event_decision import FINAL
 from orders_pipeline.intake.order_before import OrderBefore, order_before
 from orders_pipeline.intake.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
-from orders_pipeline.intake.verification import Verifier, mark_regulated, review_verifications, verify
+from orders_pipeline.intake.verification import Verifier, mark_regulated, verify
 from orders_pipeline.model.order import AMAZON, OrderParts, OrdersPort
 from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import erasure_requested
@@ -63,7 +63,7 @@ def fetch_due_orders(
     # The key that hashes what is stored is opened, or made, in a transaction of its own.
     with suppress(KeyProviderUnavailable):
         vault.prepare()
-    tally = run_queue(
+    return run_queue(
         database,
         account_id,
         Queue.FETCH,
@@ -77,9 +77,6 @@ def fetch_due_orders(
         ends_run=lambda error: is_infrastructure_error(error) or isinstance(error, VaultError),
         clock=clock,
     )
-    with database.transaction(account_id) as tx:
-        review_verifications(tx)
-    return tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
 """Decide whether Amazon's answer is accepted, or the order is fetched again.
 
 An answer can be older than the change that an event announced, and can leave out who ships the order. Both usually
-correct themselves within minutes. After four rechecks Amazon's answer is accepted, and an alert is raised.
+correct themselves within minutes. After four rechecks Amazon's answer is accepted, and a person is told.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
@@ -25,7 +24,7 @@ _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 
 
 def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> None:
-    """Accept the answer or request a recheck; raise an alert after the last recheck. The fetch's job is completed."""
+    """Accept the answer or request a recheck; mark an older one after the last. The fetch's job is completed."""
     row = order_row(tx, order.order_id)
     if row is None or find(tx, Queue.FETCH, order.order_id) is not None:
         # An event came during the fetch, so the next fetch is due already.
@@ -40,10 +39,9 @@ def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> 
             request_recheck(tx, order_id=order.order_id, delay=delay)
             return
     answered = not doubtful and _answers(order.last_updated_at, row, before)
-    _alert_older(tx, order.order_id, older=older, answered=answered)
     # A message announced a cancellation that Amazon never confirmed: Amazon's status counts.
     status = order.status if older and row.status == OrderStatus.CANCELLED else None
-    finish_rechecks(tx, order_id=order.order_id, answered=answered, status=status)
+    finish_rechecks(tx, order_id=order.order_id, older=older, answered=answered, status=status)
 
 
 def next_recheck(asked_for: timedelta) -> timedelta | None:
@@ -69,19 +67,3 @@ def _answers(answered: datetime, row: AnyRow, before: OrderBefore) -> bool:
 def _is_older(answered: datetime, announced: datetime | None) -> bool:
     """In whole seconds: v0 writes no more."""
     return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)
-
-
-def _alert_older(tx: AccountTransaction, order_id: str, *, older: bool, answered: bool) -> None:
-    key = f"order.answer_older:{order_id}"
-    if older:
-        raise_alert(
-            tx,
-            key=key,
-            severity="warning",
-            message=f"A message announced a change of order {order_id} that Amazon does not show within "
-            f"{LONGEST_DELAY.seconds // 60} minutes. The order goes on as Amazon shows it.",
-            what_to_do="Compare the order in Seller Central. If it differs, run the job `recover_order`; if many "
-            "orders are concerned, see who may write to the queue.",
-        )
-    if answered:
-        close_alert(tx, key=key)

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.intake.addresses import address_retry
 from orders_pipeline.intake.order_before import OrderBefore
@@ -22,6 +21,7 @@ from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rows import (
     clear_address,
     item_rows,
+    note_reduced_items,
     order_row,
     save_fetched_order,
 )
@@ -66,7 +66,7 @@ def save_answer(
         keep_verification(tx, order.order_id, answer.verified)
     merged = order_row(tx, order.order_id)
     if taken and before.queue_state in AT_THE_WAREHOUSE:
-        _alert_reduced_quantity(tx, order, quantities_before)
+        _note_reduced_items(tx, order, quantities_before)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
         return True
@@ -110,17 +110,9 @@ def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, no
     return deliver_by is None or now < deliver_by + DETAILS_OF_USE
 
 
-def _alert_reduced_quantity(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:
+def _note_reduced_items(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:
     """A line was cancelled, or made smaller, at Amazon: the contract has no word for it, so a person has to say it."""
     now = {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in order.items}
     fewer = sorted(item_id for item_id, quantities in before.items() if now.get(item_id, 0) < quantities)
-    if not fewer or order.status == OrderStatus.CANCELLED:
-        return
-    raise_alert(
-        tx,
-        key=f"order.fewer_pieces:{order.order_id}",
-        severity="error",
-        message=f"Of order {order.order_id} the warehouse has more than is ordered: at Amazon, item "
-        f"{', '.join(fewer)} was cancelled, in part or all, after the push.",
-        what_to_do="Tell the warehouse not to ship these pieces.",
-    )
+    if fewer and order.status != OrderStatus.CANCELLED:
+        note_reduced_items(tx, order_id=order.order_id, item_ids=fewer)

@@ -18,7 +18,6 @@ from orders_pipeline.intake.search_windows import (
     latest_finished_until,
     unfinished_search,
 )
-from orders_pipeline.intake.unreadable_entries import close_unreadable
 from orders_pipeline.model.order import (
     AMAZON,
     UNKNOWN_FULFILLER,
@@ -30,6 +29,7 @@ from orders_pipeline.model.order import (
     canonical_status,
 )
 from orders_pipeline.orders.account_starts import account_start
+from orders_pipeline.orders.event_rows import settle_search_entries
 from orders_pipeline.orders.known_orders import KnownOrder, known_orders
 from orders_pipeline.orders.other_marketplaces import take_in
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
@@ -122,7 +122,8 @@ def sweep_orders(
     with database.transaction(account_id) as tx:
         finish_given_up(tx)
         if swept.search.finished and not swept.search.unreadable and unfinished is None:
-            close_unreadable(tx)
+            # A whole sweep could be read: whatever could not be before is over.
+            settle_search_entries(tx)
     return swept
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from orders_pipeline.alerts.rows import close_alert, raise_alert
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import UnreadableEntry
 from orders_pipeline.orders.event_rows import (
     NewOrderEvent,
     insert_order_events,
-    insert_parked_message,
+    park_search_entry,
     partition_day,
 )
 
-ALERT = "search.unreadable_entries"
-IDS_SHOWN = 5
+# Before the digest of an entry that names no order.
+WITHOUT_ID = "without id "
 
 
 def park_entries(tx: AccountTransaction, purpose: str, entries: Sequence[UnreadableEntry]) -> int:
@@ -27,14 +26,8 @@ def park_entries(tx: AccountTransaction, purpose: str, entries: Sequence[Unreada
     today = partition_day(now, now).isoformat()
     events: list[NewOrderEvent] = []
     for entry in entries:
-        subject = entry.order_id or "without id " + hashlib.sha256(entry.problem.encode()).hexdigest()[:12]
-        insert_parked_message(
-            tx,
-            message_id=f"{purpose}:{today}:{subject}",
-            notification_type="search entry",
-            reason=entry.problem[:200],
-            body_bytes=0,
-        )
+        subject = entry.order_id or WITHOUT_ID + hashlib.sha256(entry.problem.encode()).hexdigest()[:12]
+        park_search_entry(tx, message_id=f"{purpose}:{today}:{subject}", reason=entry.problem[:200])
         if entry.order_id is not None:
             # The search entry is unreadable. Fetch the order itself; if that is unreadable too, it is parked.
             events.append(
@@ -49,19 +42,4 @@ def park_entries(tx: AccountTransaction, purpose: str, entries: Sequence[Unreada
                     details={},
                 )
             )
-    ids = sorted({entry.order_id for entry in entries if entry.order_id is not None})
-    named = ", ".join(ids[:IDS_SHOWN]) + (" and others" if len(ids) > IDS_SHOWN else "") if ids else "none has an id"
-    raise_alert(
-        tx,
-        key=ALERT,
-        severity="warning",
-        message=f"{len(entries)} entries of a search cannot be read ({named}). The rest of the page is recorded.",
-        what_to_do="Orders with an id are fetched one by one. For those without, see pipeline.parked_messages and "
-        "Seller Central, and report Amazon's answer as a defect.",
-    )
     return len(insert_order_events(tx.connection, events))
-
-
-def close_unreadable(tx: AccountTransaction) -> None:
-    """A whole sweep could be read: whatever could not be before is over."""
-    close_alert(tx, key=ALERT)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from orders_pipeline.alerts.rows import close_alert, open_alert_keys, raise_alert
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.intake.order_before import OrderBefore
@@ -24,8 +23,10 @@ from orders_pipeline.model.order import (
 )
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE
 from orders_pipeline.orders.fetches import request_fetch
-from orders_pipeline.orders.rechecks import save_verification, unverified_orders
+from orders_pipeline.orders.rechecks import save_verification, save_verification_problem
 from orders_pipeline.orders.rows import order_row
+from orders_pipeline.work.jobs import REGULATED_INFO
+from orders_pipeline.work.pauses import note_refusal, note_success
 
 APPROVED, PENDING = "Approved", "Pending"
 # A pharmacist's review takes hours; what was decided against seldom changes.
@@ -34,7 +35,6 @@ PENDING_RETRY, DECIDED_RETRY = timedelta(minutes=15), timedelta(hours=2)
 APPROVAL_STANDS = timedelta(hours=1)
 # In these states of the fulfillment order the warehouse has surely not got it.
 _WAITS_HERE = NOT_AT_THE_WAREHOUSE | {None}
-ROLE_ALERT = "amazon.role:regulated_info"
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
 _WORDS = frozenset({APPROVED, PENDING, "Rejected", "Expired", "Cancelled"})
 
@@ -92,8 +92,7 @@ def _stands(before: OrderBefore) -> bool:
 
 
 def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified) -> None:
-    """Store it, ask again while it is not approved, and tell a person where one has to act."""
-    key = f"order.verification:{order_id}"
+    """Store it, or why there is none, and ask again while it is not approved."""
     answer = verified.verification
     row = order_row(tx, order_id)
     # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
@@ -102,73 +101,25 @@ def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified)
         if row is not None and row.verification == APPROVED:
             # It was too long ago, and cannot be seen now: held, and shown, until it can.
             save_verification(tx, order_id=order_id, status=None, dosage_label=row.dosage_label)
+        _note_problem(tx, order_id, verified)
         if not waived:
             delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
             request_fetch(tx, order_id=order_id, delay=delay)
-            _alert_problem(tx, key, order_id, verified)
         return
-    close_alert(tx, key=ROLE_ALERT)
+    note_success(tx, REGULATED_INFO)
     word = answer.status if answer.status in _WORDS else "unknown"
-    save_verification(tx, order_id=order_id, status=word, dosage_label=answer.dosage_label)
+    save_verification(
+        tx, order_id=order_id, status=word, dosage_label=answer.dosage_label, needs_review=answer.needs_merchant
+    )
     if word != APPROVED and not waived:
         delay = PENDING_RETRY if word == PENDING else DECIDED_RETRY
         request_fetch(tx, order_id=order_id, delay=delay)
-    message, what_to_do, severity = _words(order_id, word, answer)
-    if not message:
-        close_alert(tx, key=key)
-        return
-    raise_alert(tx, key=key, severity=severity, message=message, what_to_do=what_to_do)
 
 
-def review_verifications(tx: AccountTransaction) -> None:
-    """Close the alert about the role once no order waits for a verification: none would be asked that could succeed."""
-    if open_alert_keys(tx, prefix=ROLE_ALERT) and not unverified_orders(tx):
-        close_alert(tx, key=ROLE_ALERT)
-
-
-def _words(order_id: str, word: str, answer: Verification) -> tuple[str, str, str]:
-    """The alert's message, what to do, and severity; without a message there is nothing for a person."""
-    if word == PENDING:
-        if not answer.needs_merchant:
-            return "", "", ""
-        return (
-            f"Order {order_id} has regulated items, and Amazon waits for your review of it.",
-            "Approve or reject it in Seller Central before its ship-by time; it goes on by itself then.",
-            "warning",
-        )
-    if word == APPROVED:
-        if not answer.dosage_label:
-            return "", "", ""
-        return (
-            f"Order {order_id} is approved, and a dosage label must go into its package.",
-            "Ship it by hand with the label, or waive `dosage_label` (job `waive_hold`) if the warehouse adds it.",
-            "warning",
-        )
-    return (
-        f"The verification of the regulated order {order_id} is {word.lower()}: it must not be shipped.",
-        "Cancel it in Seller Central, or have the verification set right there; it is looked at every two hours.",
-        "error",
-    )
-
-
-def _alert_problem(tx: AccountTransaction, key: str, order_id: str, verified: Verified) -> None:
+def _note_problem(tx: AccountTransaction, order_id: str, verified: Verified) -> None:
     if verified.problem is None:
         return
     if verified.account_refused:
-        raise_alert(
-            tx,
-            key=ROLE_ALERT,
-            severity="error",
-            message=f"Verifications of regulated orders cannot be read; these orders are held. {verified.problem}",
-            what_to_do="Add the role for regulated information in the developer profile and let the seller authorise "
-            "the application again. Until then review the orders in Seller Central and waive `regulated`.",
-        )
-        return
-    raise_alert(
-        tx,
-        key=key,
-        severity="warning",
-        message=f"Amazon gives no verification of order {order_id}, which has regulated items: {verified.problem}",
-        what_to_do="Look at it in Seller Central. If it needs none, take its SKU out of AMAZON_REGULATED_SKUS, or "
-        "waive `regulated` (job `waive_hold`).",
-    )
+        note_refusal(tx, REGULATED_INFO, None, verified.problem)
+    else:
+        save_verification_problem(tx, order_id=order_id, problem=verified.problem)

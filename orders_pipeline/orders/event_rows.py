@@ -26,6 +26,8 @@ def partition_day(published_at: datetime, now: datetime) -> date:
 
 # A message that was set aside stays two weeks at most, whatever its row says of its end.
 PARKED_MESSAGE_LIFE = timedelta(days=14)
+# The type of an entry of a search that is set aside.
+SEARCH_ENTRY = "search entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,36 @@ def insert_parked_message(
         .returning(parked_messages.c.parked_id)
     )
     return tx.execute(statement).scalar_one_or_none()
+
+
+def park_search_entry(tx: AccountTransaction, *, message_id: str, reason: str) -> None:
+    """Note an entry of a search that cannot be read, or that it cannot be read once more."""
+    statement = insert(parked_messages).values(
+        parked_id=uuid.uuid4(),
+        account_id=tx.account_id,
+        message_id=message_id,
+        notification_type=SEARCH_ENTRY,
+        reason=reason,
+        body_bytes=0,
+    )
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=[parked_messages.c.account_id, parked_messages.c.message_id], set_={"replayed_at": None}
+        )
+    )
+
+
+def settle_search_entries(tx: AccountTransaction) -> None:
+    """Note that the entries of searches that could not be read are over."""
+    tx.execute(
+        update(parked_messages)
+        .where(
+            parked_messages.c.account_id == tx.account_id,
+            parked_messages.c.notification_type == SEARCH_ENTRY,
+            parked_messages.c.replayed_at.is_(None),
+        )
+        .values(replayed_at=func.clock_timestamp())
+    )
 
 
 def count_by_day(tx: AccountTransaction, days: Sequence[date]) -> Sequence[AnyRow]:

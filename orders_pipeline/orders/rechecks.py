@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, not_, select, update
+from sqlalchemy import func, update
 
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.model.order import REGULATED_PROGRAM, OrderStatus
+from orders_pipeline.model.order import OrderStatus
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.tables import orders
 from orders_pipeline.work.jobs import STOP_FIRST, Queue
@@ -47,10 +48,13 @@ def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) 
     request_fetch(tx, order_id=order_id, delay=delay)
 
 
-def finish_rechecks(tx: AccountTransaction, *, order_id: str, answered: bool, status: str | None = None) -> None:
+def finish_rechecks(
+    tx: AccountTransaction, *, order_id: str, older: bool, answered: bool, status: str | None = None
+) -> None:
     """Accept Amazon's answer and clear what earlier messages announced. `status`: as the answer has it.
 
-    `answered`: the answer shows what was asked for. After the last recheck the time is not reset: otherwise endless
+    `older`: the answer is older than what was announced, which a person sees until one is `answered`: until it shows
+    what was asked for. After the last recheck the time is not reset: otherwise endless
     messages would delay the order for ever.
     """
     tx.execute(
@@ -60,7 +64,8 @@ def finish_rechecks(tx: AccountTransaction, *, order_id: str, answered: bool, st
             told_at=None,
             cancellation_told_at=None,
             rechecks=0,
-            **({"questioned_since": None} if answered else {}),
+            **({"answer_older_at": func.clock_timestamp()} if older else {}),
+            **({"questioned_since": None, "answer_older_at": None} if answered else {}),
             **({"status": status} if status is not None else {}),
         )
     )
@@ -76,27 +81,28 @@ def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
     )
 
 
-def save_verification(tx: AccountTransaction, *, order_id: str, status: str | None, dosage_label: bool) -> None:
-    """Store the verification status of a regulated order; None clears it."""
+def save_verification(
+    tx: AccountTransaction, *, order_id: str, status: str | None, dosage_label: bool, needs_review: bool = False
+) -> None:
+    """Store the verification of a regulated order; a `status` of None clears it."""
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(verification=status, verified_at=func.clock_timestamp(), dosage_label=dosage_label)
+        .values(
+            verification=status,
+            verified_at=func.clock_timestamp(),
+            dosage_label=dosage_label,
+            needs_review=needs_review,
+            verification_problem=None,
+        )
     )
     enqueue(tx, Queue.DECIDE, [order_id])
 
 
-def unverified_orders(tx: AccountTransaction) -> int:
-    """How many orders with regulated items are to be shipped, are not approved, and nobody has waived that."""
-    return tx.execute(
-        select(func.count())
-        .select_from(orders)
-        .where(
-            orders.c.account_id == tx.account_id,
-            orders.c.status.in_(["UNSHIPPED", "PARTIALLY_SHIPPED"]),
-            orders.c.fulfilled_by != "AMAZON",
-            orders.c.programs.contains([REGULATED_PROGRAM]),
-            func.coalesce(orders.c.verification, "") != "Approved",
-            not_(orders.c.waived_holds.contains(["regulated"])),
-        )
-    ).scalar_one()
+def save_verification_problem(tx: AccountTransaction, *, order_id: str, problem: str) -> None:
+    """Store why Amazon gave no verification of this order; the one that it gave before stays."""
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(verification_problem=bounded_text(problem, LONGEST_ERROR) or "no reason given")
+    )

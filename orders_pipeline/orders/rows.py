@@ -144,6 +144,18 @@ def clear_address(tx: AccountTransaction, *, order_id: str) -> None:
     enqueue(tx, Queue.DECIDE, [order_id])
 
 
+def note_reduced_items(tx: AccountTransaction, *, order_id: str, item_ids: Sequence[str]) -> None:
+    """Note items that were cancelled, in part or whole, while the warehouse had the order."""
+    tx.execute(
+        text("""
+update pipeline.orders set reduced_at = clock_timestamp(),
+  reduced_items = array(select distinct unnest(reduced_items || cast(:items as text[])) order by 1)
+where account_id = :account_id and order_id = :order_id
+"""),
+        {"account_id": tx.account_id, "order_id": order_id, "items": list(item_ids)},
+    )
+
+
 def order_row(tx: AccountTransaction, order_id: str) -> AnyRow | None:
     statement = select(orders).where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
     return tx.execute(statement).one_or_none()

@@ -114,6 +114,8 @@ orders = Table(
     # that was accepted does not reset the time: the next message gets no eleven minutes of its own.
     count_column("rechecks"),
     time_column("questioned_since"),
+    # When an answer was accepted that is older than what a message had announced; until Amazon shows a change.
+    time_column("answer_older_at"),
     # Of a marketplace that is not configured: neither fetched nor queued until it is.
     Column("other_marketplace", Boolean, nullable=False, server_default=text("false")),
     # When Amazon last gave an address that can be shipped to; whether its last answer showed no more than the place.
@@ -127,6 +129,12 @@ orders = Table(
         Text,
         comment="by which rule its details were destroyed while it may still have been to ship",
     ),
+    # A person reviews it in Seller Central; why Amazon gave no verification when it was asked last.
+    Column("needs_review", Boolean, nullable=False, server_default=text("false")),
+    Column("verification_problem", Text),
+    # Items that were cancelled, in part or whole, while the warehouse had the order.
+    Column("reduced_items", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    time_column("reduced_at"),
     Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
     Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     Index(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
-from orders_pipeline.work.jobs import KEYS
+from orders_pipeline.work.jobs import KEYS, NOTIFICATIONS, REGULATED_INFO
 from orders_pipeline.work.pauses import PauseKind
 
 PARKED = AlertKind(
@@ -29,9 +29,9 @@ PAUSED = AlertKind(
 select dependency as subject, dependency, reason, to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as since
 from pipeline.paused_dependencies
 where account_id = :account_id and kind = :refusal and until is not null
-  -- The keys have an alert of their own (vault).
-  and dependency <> :keys and since < clock_timestamp() - interval '5 minutes'
-""").bindparams(refusal=str(PauseKind.REFUSAL), keys=KEYS),
+  -- These have alerts of their own (vault, intake).
+  and dependency <> all(:others) and since < clock_timestamp() - interval '5 minutes'
+""").bindparams(refusal=str(PauseKind.REFUSAL), others=[KEYS, NOTIFICATIONS, REGULATED_INFO]),
     message="{dependency} has refused everything since {since} UTC, and what needs it waits: {reason}",
     action="Mend what it says; orders-pipeline doctor tells more. It is tried again by itself, and the first success "
     "lets all of it go on.",

@@ -26,6 +26,10 @@ class Queue(StrEnum):
 AMAZON, WAREHOUSE = "amazon", "warehouse"
 # Of the vault: a job that needs them waits by itself, the rest of its queue goes on.
 KEYS = "keys"
+# The queue that Amazon writes to: no job needs it, and what it refuses is noted for those who look.
+NOTIFICATIONS = "notifications"
+# What one role shows of regulated orders: these alone wait, each by itself.
+REGULATED_INFO = "amazon.regulated_info"
 # What one role or one endpoint refuses must not hold up orders: these two pause by themselves.
 WAREHOUSE_ERASURES, AMAZON_DELIVERIES = "warehouse.erasures", "amazon.deliveries"
 

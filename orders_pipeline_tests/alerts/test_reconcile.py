@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found, Severity
 from orders_pipeline.alerts.reconcile import ONE_BY_ONE, AlertKindWrong, Changes, evaluate, reconcile
-from orders_pipeline.alerts.rows import open_alerts, raise_alert
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.engine import AnyRow, Database
+from orders_pipeline_tests.alerts.opened import set_alert
 from orders_pipeline_tests.conftest import SELLER
 
 OTHER = "A1OTHERSELLER"
@@ -69,7 +70,7 @@ def test_other_kinds_and_other_accounts_are_not_touched(database: Database):
     keys = ("order.later:1", "order", "package.held:1")
     with database.transaction(SELLER) as tx:
         for key in keys:
-            raise_alert(tx, key=key, severity="info", message="M.", what_to_do="W.")
+            set_alert(tx, key)
     take_in(database, found("1"), account_id=OTHER)
     assert take_in(database, []) == Changes()
     assert alerts(database).keys() == set(keys)

@@ -16,7 +16,7 @@ from orders_pipeline.database.metadata import SCHEMAS
 from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.orders.erasures import insert_erasure, may_be_stored
 from orders_pipeline.privacy.access.roles import READER
-from orders_pipeline.shipments.rows import lock_shipment_events
+from orders_pipeline.shipments.event_rows import lock_shipment_events
 from orders_pipeline.vault import rows as vault
 from orders_pipeline_tests.conftest import SELLER
 

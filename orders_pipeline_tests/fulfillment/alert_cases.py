@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orders_pipeline.fulfillment.alerts import LATE, REFUSED, TOO_LATE
+from orders_pipeline.fulfillment.alerts import FEWER_PIECES, LATE, REFUSED, TOO_LATE
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.world import World
 
@@ -41,7 +41,13 @@ def _withdraw_the_request(world: World) -> None:
     world.sync()
 
 
+def _order_fewer_pieces(world: World) -> None:
+    world.fewer_pieces(world.accepted(quantities=(3,)), 2)
+    world.sync()
+
+
 CASES = (
+    Case(FEWER_PIECES, begin=_order_fewer_pieces, end=_cancel_at_amazon),
     Case(REFUSED, begin=_refuse_the_address, end=_cancel_at_amazon),
     Case(LATE, begin=_ship_by_passes, end=_cancel_at_amazon),
     Case(TOO_LATE, begin=_hold_too_late, end=_withdraw_the_request),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-import string
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,14 +12,11 @@ from sqlalchemy import text
 
 from orders_pipeline.alerts.rows import (
     claim_undelivered_alert,
-    close_alert,
-    close_alerts,
     mark_alert_delivered,
-    open_alerts,
-    raise_alert,
 )
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.alert_delivery import REFUSED_TEXT, AlertNotDelivered, deliver_alerts
+from orders_pipeline_tests.alerts.opened import set_alert
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.hostile_server import HostileServer, answer
 from orders_pipeline_tests.slack import Slack
@@ -33,24 +28,24 @@ def slack() -> Iterator[Slack]:
         yield server
 
 
-def _raise(database: Database, key: str = "order.refused:1") -> bool:
+def _open(database: Database, key: str = "order.refused:1") -> None:
     with database.transaction(SELLER) as tx:
-        return raise_alert(tx, key=key, severity="error", message="It broke.", what_to_do="Mend it.")
+        set_alert(tx, key)
 
 
 def test_an_alert_is_delivered_once_until_it_is_closed(
     database: Database, slack: Slack, caplog: pytest.LogCaptureFixture
 ):
-    assert _raise(database)
-    assert not _raise(database)
+    _open(database)
+    _open(database)
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
         assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 1
         assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 0
     assert slack.told == ["[error] It broke. What to do: Mend it."]
     assert "Mend it." in caplog.text
     with database.transaction(SELLER) as tx:
-        close_alert(tx, key="order.refused:1")
-    assert _raise(database)
+        set_alert(tx, "order.refused:1", is_open=False)
+    _open(database)
     assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 1
 
 
@@ -59,17 +54,15 @@ def test_an_alert_about_a_former_seller_or_about_no_seller_is_told_too(
     database: Database, slack: Slack, account_id: str
 ):
     with database.transaction(account_id) as tx:
-        raise_alert(
-            tx, key="erase.failed:1", severity="error", message="It broke.",
-            what_to_do="Mend it.")  # fmt: skip
-    _raise(database)
+        set_alert(tx, "erase.failed:1")
+    _open(database)
     assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 2
     assert len(slack.told) == 2
 
 
 def test_while_slack_fails_nothing_is_lost_and_its_address_is_not_told(database: Database, slack: Slack):
-    _raise(database, "first")
-    _raise(database, "second")
+    _open(database, "first")
+    _open(database, "second")
     slack.status = 500
     with pytest.raises(AlertNotDelivered) as refused:
         deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
@@ -83,7 +76,7 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr("orders_pipeline.operations.alert_delivery.SLACK_SECONDS", 0.4)
-    _raise(database)
+    _open(database)
     server: HostileServer
     with (
         HostileServer.answering(answer(b"ok")) as other,
@@ -103,12 +96,12 @@ def test_slack_is_given_a_time_and_sends_nobody_elsewhere(
 
 
 def test_an_alert_whose_text_slack_refuses_blocks_no_other(database: Database, slack: Slack):
-    _raise(database, "first")
-    _raise(database, "second")
+    _open(database, "first")
+    _open(database, "second")
     slack.refuses = "Mend it"
     assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url) == 2
     assert slack.told == [REFUSED_TEXT, REFUSED_TEXT]
-    _raise(database, "third")
+    _open(database, "third")
     slack.status = 404
     with pytest.raises(AlertNotDelivered, match="404"):
         deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
@@ -117,17 +110,14 @@ def test_an_alert_whose_text_slack_refuses_blocks_no_other(database: Database, s
 def test_an_alert_that_slack_always_refuses_stays_and_stops_no_other(database: Database, slack: Slack):
     with database.transaction(SELLER) as tx:
         for number in range(3):
-            raise_alert(
-                tx, key=f"order.refused:{number}", severity="error",
-                message="It broke badly.", what_to_do="Mend it.",
-            )  # fmt: skip
-    _raise(database, "order.refused:3")
+            set_alert(tx, f"order.refused:{number}", message="It broke badly.")
+    _open(database, "order.refused:3")
     slack.fails_at = "badly"
     for _ in range(3):
         with pytest.raises(AlertNotDelivered, match="500"):
             deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert slack.told == ["[error] It broke. What to do: Mend it."]
-    _raise(database, "order.refused:4")
+    _open(database, "order.refused:4")
     with pytest.raises(AlertNotDelivered):
         deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     assert len(slack.told) == 2, "a new one goes first"
@@ -137,7 +127,7 @@ def test_an_alert_that_slack_always_refuses_stays_and_stops_no_other(database: D
 
 def test_a_slack_that_is_away_is_asked_twice_a_call(database: Database, slack: Slack):
     for number in range(5):
-        _raise(database, f"order.refused:{number}")
+        _open(database, f"order.refused:{number}")
     slack.status = 503
     with pytest.raises(AlertNotDelivered):
         deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
@@ -145,20 +135,20 @@ def test_a_slack_that_is_away_is_asked_twice_a_call(database: Database, slack: S
 
 
 def test_what_became_worse_while_it_was_delivered_is_delivered_again(database: Database):
-    _raise(database)
+    _open(database)
     with database.transaction(SELLER) as tx:
         tx.execute(text("update pipeline.alerts set severity = 'warning'"))
         claimed = claim_undelivered_alert(tx, lease=timedelta(minutes=1))
         assert claimed is not None
         assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is None, "it is leased"
-    _raise(database)
+    _open(database)
     with database.transaction(SELLER) as tx:
         mark_alert_delivered(tx.connection, claimed)
         assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is not None
 
 
 def test_the_alert_of_a_process_that_died_is_delivered_when_its_lease_is_over(database: Database):
-    _raise(database)
+    _open(database)
     with database.transaction(SELLER) as tx:
         assert claim_undelivered_alert(tx, lease=timedelta(minutes=1)) is not None
     assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=None) == 0
@@ -172,7 +162,7 @@ def test_the_alert_of_a_process_that_died_is_delivered_when_its_lease_is_over(da
 
 def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(database: Database, slack: Slack):
     for number in range(5):
-        _raise(database, f"order.refused:{number}")
+        _open(database, f"order.refused:{number}")
     # Each message takes ten seconds of this clock, as a Slack that hangs would.
     ticks = iter(range(0, 1000, 10))
     counts = [
@@ -186,7 +176,7 @@ def test_one_call_begins_no_message_after_its_budget_and_the_next_goes_on(databa
 
 
 def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.LogCaptureFixture):
-    _raise(database)
+    _open(database)
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
         assert deliver_alerts(database, account_id=SELLER, slack_webhook_url=None) == 1
     assert caplog.records[0].levelno == logging.ERROR
@@ -194,13 +184,11 @@ def test_without_slack_alerts_go_to_the_log(database: Database, caplog: pytest.L
 
 def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(database: Database, slack: Slack):
     with database.transaction(SELLER) as tx:
-        raise_alert(
+        set_alert(
             tx,
-            key="package.refused:1",
-            severity="error",
+            "package.refused:1",
             message="Carrier '<!channel> <http://evil.example|track> & co\x1b[2J\u202e' "
             "see https://evil.example/x or mailto:a@b.example" + "x" * 9_000,
-            what_to_do="Mend it.",
         )
     deliver_alerts(database, account_id=SELLER, slack_webhook_url=slack.url)
     (told,) = slack.told
@@ -211,16 +199,3 @@ def test_what_others_wrote_into_an_alert_is_neither_obeyed_nor_linked_by_slack(d
     assert slack.bodies[0] | {"text": ""} == {
         "text": "", "mrkdwn": False, "link_names": False, "unfurl_links": False, "unfurl_media": False,
     }  # fmt: skip
-
-
-def test_a_long_alert_key_is_shortened_and_closes_the_alert(database: Database):
-    chance = random.Random(3)
-    key = "package.held:" + "".join(chance.choice(string.ascii_letters) for _ in range(9_000))
-    assert _raise(database, key)
-    assert not _raise(database, key)
-    assert _raise(database, key + "x"), "another subject"
-    with database.transaction(SELLER) as tx:
-        (first, second) = open_alerts(tx)
-        assert {len(first.key), len(second.key)} == {len("package.held:") + 32}
-        assert close_alerts(tx, keys=[key]) == 1
-        assert close_alert(tx, key=key + "x")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.alerts.reconcile import evaluate
-from orders_pipeline.alerts.rows import open_alert_keys
+from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.operations.overdue import OVERDUE, SCHEDULED, watch_scheduled_work, work_is_done
@@ -22,7 +22,7 @@ def look(database: Database) -> list[str]:
         watch_scheduled_work(tx)
     assert evaluate(database, SELLER, [OVERDUE]).failed == {}
     with database.transaction(SELLER) as tx:
-        keys = open_alert_keys(tx, prefix="work.overdue:")
+        keys = [alert.key for alert in open_alerts(tx)]
     return sorted(key.removeprefix("work.overdue:") for key in keys)
 
 

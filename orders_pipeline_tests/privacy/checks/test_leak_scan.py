@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from orders_pipeline.alerts.rows import raise_alert
 from orders_pipeline.audit.log import PERSON_TAG, AuditLog, person_actor
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
@@ -27,6 +26,7 @@ from orders_pipeline.privacy.checks.leak_shapes import identifying_words, shapes
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.rows import StoredRecord
+from orders_pipeline_tests.alerts.opened import set_alert
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.privacy.access.test_database_privileges import AsRole
 from orders_pipeline_tests.privacy.conftest import NAME, PHONE, STREET, PutOrder
@@ -96,9 +96,7 @@ def test_a_planted_value_is_reported_by_place_and_never_repeated(
 ):
     put_order("111-1", name="José Dvořák", stored=0)
     with database.transaction(SELLER) as tx:
-        raise_alert(
-            tx, key="x", severity="error", message=f"cannot deliver to {STREET.upper()}, ok",
-            what_to_do="x")  # fmt: skip
+        set_alert(tx, "x", message=f"cannot deliver to {STREET.upper()}, ok")
         tx.execute(
             text(
                 "insert into pipeline.order_events (account_id, order_id, source, deduplication_key, published_at, "
