@@ -39,6 +39,8 @@ class ParkedStage(Enum):
     DECIDE = "decide"
     PUSH = "push"
     CONFIRM = "confirm"
+    ERASE = "erase"
+    DELIVERY = "delivery"
 
 
 class ReplayConfig(dg.Config):

@@ -243,7 +243,11 @@ def _wait_before_push(
     if fetch is not None or undecided is not None:
         # Set aside until a person has acted.
         return LONGEST_RECHECK_DELAY
-    if decide(order_facts(tx, row, work.marketplace_ids)).wanted is not Wanted.SHIP:
+    wanted = decide(order_facts(tx, row, work.marketplace_ids)).wanted
+    if wanted is Wanted.NOTHING:
+        # Deciding again changes nothing. A change at Amazon is decided about, and makes the push due at once.
+        return LONGEST_RECHECK_DELAY
+    if wanted is not Wanted.SHIP:
         enqueue(tx, Queue.DECIDE, [order_id])
         return RECHECK_DELAY
     if row.fetched_at is None or database_now(tx.connection) - row.fetched_at > FRESH_FOR:

@@ -14,7 +14,7 @@ _PARKED = text("""
 select case queue when 'verify' then 'confirm' else queue end as stage, split_part(subject, ':', 1) as order_id,
   last_error as reason, parked_at
 from pipeline.jobs
-where account_id = :account_id and queue in ('fetch', 'decide', 'push', 'confirm', 'verify') and parked_at is not null
+where account_id = :account_id and parked_at is not null
 union all
 select 'events', order_id, park_reason, parked_at from pipeline.order_events
 where account_id = :account_id and parked_at is not null
@@ -37,7 +37,7 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
 
 def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None = None) -> list[str]:
     """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
-    (events, fetch, decide, push, confirm), only what that stage set aside."""
+    (events, fetch, decide, push, confirm, erase, delivery), only what that stage set aside."""
     return sorted(
         {
             row.order_id

@@ -18,7 +18,6 @@ from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rechecks import believe_amazon
 from orders_pipeline.orders.rows import insert_new_order
 from orders_pipeline.shipments.replay import replay_packages
-from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import unpark
 from orders_pipeline.work.tally import Tally
 
@@ -77,7 +76,7 @@ def recover_order(database: Database, audit: AuditLog, *, account_id: str, order
         request_fetch(tx, order_id=order_id)
         replay_events(tx, order_id)
         entries: list[AuditEntry] = []
-        unpark(tx, queue=Queue.DECIDE, subjects=[order_id])
+        unpark(tx, subjects=[order_id])
         state = replay_fulfillment(tx, order_id, entries)
         packages = replay_packages(tx, order_id)
         entries.append(

@@ -27,9 +27,9 @@ from orders_pipeline.shipments.quantities import quantity_by_line
 from orders_pipeline.shipments.rows import Package, change_package, lock_packages
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.shipments.verify import VERIFY_AFTER, verify_order
-from orders_pipeline.work.jobs import AMAZON, Job, Queue
+from orders_pipeline.work.jobs import AMAZON, Job, Queue, quota_of
 from orders_pipeline.work.queue import complete, renew
-from orders_pipeline.work.runner import LEASE_LOST, run_queue
+from orders_pipeline.work.runner import LEASE_LOST, NotBefore, run_queue
 from orders_pipeline.work.tally import Tally
 
 # Amazon answered: the account is not refused.
@@ -68,7 +68,11 @@ def _confirm(work: Confirming, job: Job, seconds: float) -> str:
     prepared = _prepare(work, job)
     if prepared == PackageState.SENDING:
         # A call of before was begun, and what came of it is not known.
-        verify_order(work, job.order_id, seconds, only=job.package_id)
+        try:
+            verify_order(work, job.order_id, seconds, only=job.package_id)
+        except NotBefore as wait:
+            # The quota of reading is spent: packages that need no reading are confirmed all the same.
+            raise NotBefore(wait.at, quota_of(Queue.VERIFY)) from wait
         prepared = _prepare(work, job)
     if not isinstance(prepared, _Call):
         return prepared
@@ -93,6 +97,9 @@ def _prepare(work: Confirming, job: Job) -> _Call | str:
         order = order_row(tx, job.order_id)
         if package is None or order is None:
             return "nothing"
+        if not renew(tx, job, lease=LEASE):
+            # Lost, or withdrawn by what was verified: no call is begun that no job would bring to its end.
+            return LEASE_LOST
         if package.state == PackageState.CONFIRMED and package.carrier_mapped is False:
             if not edit_if_mapped(tx, work, package, order):
                 return "watched"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
 from orders_pipeline.fulfillment.alerts import ALERTS
 from orders_pipeline.wms.port import PushResult, WarehouseRefused, WarehouseUnavailable
+from orders_pipeline.work.jobs import Queue
 from orders_pipeline_tests.world import World
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
@@ -97,6 +99,28 @@ def test_an_order_that_was_cancelled_while_it_was_queued_is_never_pushed(world: 
     world.sync()
     assert world.state(order_id) == "cancelled"
     assert world.calls(order_id) == {}
+
+
+def test_an_order_of_which_nothing_is_to_be_shipped_waits_without_asking_for_runs(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.decide()
+    world.fewer_pieces(order_id, 0)
+    world.request_fetch(order_id)
+    for _ in range(2):
+        world.sync()
+        world.make_due()
+    world.sync()
+    assert (world.state(order_id), world.calls(order_id)) == ("queued", {})
+    assert world.jobs(Queue.DECIDE) == []
+    (job,) = world.jobs(Queue.PUSH)
+    assert job.due_at - world.database.now() > timedelta(minutes=5)
+    world.fewer_pieces(order_id, 1)
+    world.request_fetch(order_id)
+    world.sync()
+    assert world.state(order_id) == "accepted", "at once, not after the wait"
 
 
 def test_a_cancellation_that_comes_between_two_looks_wins(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -292,6 +292,38 @@ def test_a_quota_that_has_run_out_leaves_the_packages_as_they_were(world: World)
         assert next_due(tx, [Queue.CONFIRM]) == back
 
 
+def test_a_spent_quota_of_reading_holds_up_only_the_package_that_must_be_read_first(world: World):
+    _, unknown = _shipped(world)
+    world.faults.fail("confirm", RESET)
+    world.confirm_and_verify()
+    assert world.package(unknown).state == "sending"
+    order_id = world.accepted()
+    back = world.database.now() + timedelta(minutes=3)
+    world.faults.fail("get_order", LimitNotBefore("no token", operation="getOrder", not_before=back), times=100)
+    world.make_due()
+    world.confirm()
+    other = world.ship(order_id)
+    world.poll()
+    world.confirm()
+    assert world.package(other).state == "accepted"
+    assert (_job(world, unknown).due_at, _job(world, unknown).attempts) == (back, 1), "a wait is no failure"
+
+
+def test_a_package_that_is_verified_is_edited_by_a_job_of_its_own(world: World):
+    _, package_id = _shipped(world, carrier="Bluefin Couriers")
+    world.faults.fail("confirm", RESET, after=True)
+    world.confirm_and_verify()
+    assert world.package(package_id).state == "sending"
+    # Its carrier gets a code while what came of the call is not known.
+    world.carriers = _mapped("Bluefin Couriers,*,*,OnTrac,")
+    world.make_due()
+    world.confirm()
+    assert world.package(package_id).state != "sending", "no call is begun that no job would bring to its end"
+    world.confirm_and_verify()
+    assert [one.carrier_code for one in world.ports.told] == ["Other", "OnTrac"]
+    assert world.package(package_id).state == "confirmed"
+
+
 def test_v0_counts_each_piece_for_one_package_only(database: Database, tmp_path: Path):
     world = open_world(database, tmp_path, api_version="v0")
     order_id = world.accepted(quantities=(2,))
