@@ -30,7 +30,7 @@ from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
 from orders_pipeline.fulfillment.rows import begin_push, lock_fulfillment_order, record_answer, wms_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
 from orders_pipeline.model.states import FulfillmentState
-from orders_pipeline.orders.event_rows import has_pending_event
+from orders_pipeline.orders.event_rows import pending_event
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rows import clear_address, item_rows, order_row
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
@@ -238,9 +238,10 @@ def _wait_before_push(
         # The push comes after the fetch; the decision about its answer makes the push due at once.
         due_at = max(fetch.due_at, next_due(tx, [Queue.FETCH]) or fetch.due_at)
         return min(max(due_at - database_now(tx.connection) + RECHECK_DELAY, RECHECK_DELAY), LONGEST_RECHECK_DELAY)
-    if has_pending_event(tx, order_id) or (undecided is not None and undecided.parked_at is None):
+    event = pending_event(tx, order_id)
+    if any(waits is not None and waits.parked_at is None for waits in (event, undecided)):
         return RECHECK_DELAY
-    if fetch is not None or undecided is not None:
+    if any(waits is not None for waits in (fetch, undecided, event)):
         # Set aside until a person has acted.
         return LONGEST_RECHECK_DELAY
     wanted = decide(order_facts(tx, row, work.marketplace_ids)).wanted

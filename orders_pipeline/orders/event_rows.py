@@ -127,18 +127,22 @@ def replay_events(tx: AccountTransaction, order_id: str) -> int:
     return tx.execute(statement).rowcount
 
 
-def has_pending_event(tx: AccountTransaction, order_id: str) -> bool:
-    """Whether Amazon told something about this order that its state does not hold yet."""
+def pending_event(tx: AccountTransaction, order_id: str) -> AnyRow | None:
+    """(parked_at) of something that Amazon told about this order and its state does not hold yet.
+
+    One that will be applied before one that was set aside.
+    """
     statement = (
-        select(order_events.c.event_id)
+        select(order_events.c.parked_at)
         .where(
             order_events.c.account_id == tx.account_id,
             order_events.c.order_id == order_id,
             order_events.c.processed_at.is_(None),
         )
+        .order_by(order_events.c.parked_at.asc().nulls_first())
         .limit(1)
     )
-    return tx.execute(statement).first() is not None
+    return tx.execute(statement).first()
 
 
 def insert_parked_message(

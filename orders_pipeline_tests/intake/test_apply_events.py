@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.intake import apply_events
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.operations.replay import replay_parked
+from orders_pipeline.work.jobs import Queue
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -59,6 +61,12 @@ def test_an_order_whose_cancellation_could_not_be_applied_is_not_pushed(world: W
     world.hear()
     world.sync()
     assert world.calls(order_id) == {}
+    (job,) = world.jobs(Queue.PUSH)
+    assert job.due_at - world.database.now() > timedelta(minutes=5), "no run is asked for until a person has acted"
+    broken.clear()
+    replay_parked(world.database, world.vault.audit, account_id=SELLER, stage="events")
+    world.sync()
+    assert world.state(order_id) == "cancelled"
 
 
 def test_a_replay_applies_what_was_set_aside(world: World, broken: set[str]):
