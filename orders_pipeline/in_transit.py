@@ -81,7 +81,7 @@ def database_address(
             )
             return None
         warnings.append(f"{name}: {weakness}: encrypted, but nothing proves that the server is yours")
-    # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql:// (facts/dagster §0.2).
+    # The driver is named because SQLAlchemy 2.1 would take psycopg 3 for a bare postgresql://.
     return SecretStr(f"postgresql+psycopg2://{rest}")
 
 

@@ -1,4 +1,4 @@
-"""A queue at its worst changes nothing (promises 1 to 3, 10): all of it five times, shuffled, with junk in between."""
+"""A queue at its worst changes nothing: all of it five times, shuffled, with junk in between."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ PERSON_TAG = "orders_pipeline/person"
 DETAIL_TEXT_CHARACTERS = 120
 DETAIL_FIELDS = 12
 PURPOSE_CHARACTERS = 300
-# Each step of a purge holds the chain lock, and writers wait for 10 seconds at most (store.database).
+# Each step of a purge holds the chain lock, and writers wait for 10 seconds at most (`database/engine.py`).
 PURGE_STEP = 20_000
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")

@@ -1,7 +1,7 @@
 """What starts by the clock: conditions of the slow assets and checks, under two sensors that run from the first start.
 
-A condition asks for its asset once its time has come; for none while the asset is being made, or after it was. What a
-condition cannot know (which day the audit log's copies miss, whether an erasure is due) is a schedule beside its asset.
+A condition asks for its asset once after each of its times, and not while the asset is being made. What a condition
+cannot know (which day the audit log's copies miss, whether an erasure is due) is a schedule beside its asset.
 
 https://docs.dagster.io/guides/automate/declarative-automation
 """

@@ -7,7 +7,7 @@ import dagster as dg
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_accounts
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.operations.sync import derive_fulfillment, push_orders
+from orders_pipeline.operations.sync import decide_fulfillment, push_orders
 
 
 @dg.asset(deps=["orders", "shipping_details"])
@@ -17,7 +17,7 @@ def fulfillment_queue(context: dg.AssetExecutionContext, store: StoreResource) -
     Only merchant-fulfilled orders that are Unshipped or PartiallyShipped, with an address, and with nothing that says
     wait. What waits is listed with its reason and its deadline on `order_board`.
     """
-    return dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), derive_fulfillment)))
+    return dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), decide_fulfillment)))
 
 
 @dg.asset(deps=[fulfillment_queue])

@@ -1,7 +1,7 @@
 """Asking for runs: one at a time of a kind, and never for nothing.
 
-A run carries no configuration, no key and no cursor: what is to be done is in the store (store.pending), and so is
-which process works on it (store.run_workers).
+A run carries no configuration, no key and no cursor: what is to be done is in the store
+(`operations/pending_work.py`), and so is which process works on it (`work/run_workers.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Store the warehouse's answer and the fulfillment order's next state.
 
-Every transaction here locks the order before its queue entry, as every other one does.
+Every transaction here locks the order before its fulfillment order, as every other one does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Pushing:
 
 
 def lock_order_and_fulfillment(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
-    """Lock both, the order first: deriving the queue does so too, and two orders of locking make a deadlock."""
+    """Lock both, the order first: `fulfillment/decide.py` does so too, and two orders of locking make a deadlock."""
     lock_orders(tx, [order_id])
     return lock_fulfillment_order(tx, order_id)
 

@@ -252,7 +252,7 @@ def _what_left(tx: AccountTransaction, entry: FulfillmentRow) -> list[Event]:
 
 def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: list[AuditEntry]) -> str | None:
     if decision.wanted not in (Wanted.SHIP, Wanted.HOLD):
-        # Cancelled or shipped before it ever was in the queue: nothing for the warehouse.
+        # Cancelled or shipped before it ever was a fulfillment order: nothing for the warehouse.
         return None
     state = FulfillmentState.QUEUED if decision.wanted is Wanted.SHIP else FulfillmentState.HELD
     insert_fulfillment_order(

@@ -1,4 +1,4 @@
-"""A person says: try again."""
+"""Give an order another chance because a person says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orders_pipeline.work.queue import enqueue
 
 
 def replay_fulfillment(tx: AccountTransaction, order_id: str, entries: list[AuditEntry]) -> FulfillmentState | None:
-    """Give one fulfillment order another chance; its state after that, or None if it is not in the queue."""
+    """Give one fulfillment order another chance; its state after that, or None if the order has none."""
     entry = lock_fulfillment_order(tx, order_id)
     if entry is None:
         return None

@@ -1,4 +1,4 @@
-"""Queries of the fulfillment stage: the queue and what the warehouse said."""
+"""Queries of fulfillment orders and of the warehouse's answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WAITS_FOR_SOMETHING = [
 
 @dataclass(frozen=True, slots=True)
 class FulfillmentRow:
-    """One fulfillment order in the queue. `state` is a word of fulfillment.states."""
+    """One fulfillment order. `state` is a word of fulfillment.states."""
 
     order_id: str
     state: str
@@ -37,7 +37,7 @@ class FulfillmentRow:
 
 
 def lock_fulfillment_order(tx: AccountTransaction, order_id: str) -> FulfillmentRow | None:
-    """Lock one entry until the transaction ends: every change of a state goes through this."""
+    """Lock one fulfillment order until the transaction ends: every change of a state goes through this."""
     row = tx.execute(
         select(fulfillment_orders)
         .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)
@@ -57,7 +57,7 @@ def insert_fulfillment_order(
 
 
 def update_fulfillment_order(tx: AccountTransaction, *, order_id: str, **values: object) -> None:
-    """Set columns of an entry whose lock this transaction holds; `changed_at` is the database's now."""
+    """Set columns of a fulfillment order whose lock this transaction holds; `changed_at` is the database's now."""
     tx.execute(
         update(fulfillment_orders)
         .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)
@@ -66,7 +66,7 @@ def update_fulfillment_order(tx: AccountTransaction, *, order_id: str, **values:
 
 
 def set_ship_by(tx: AccountTransaction, *, order_id: str, ship_by: datetime | None) -> None:
-    """The deadline may move (Amazon extends it); the queue is worked by it."""
+    """The deadline may move (Amazon extends it); pushes go out by it."""
     tx.execute(
         update(fulfillment_orders)
         .where(fulfillment_orders.c.account_id == tx.account_id, fulfillment_orders.c.order_id == order_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-# An address can lag minutes behind the status, and was blank for days in 2021 (facts/peers.md §2, 23, 28).
+# An address can lag minutes behind the status, and was blank for days in 2021 (amzn/selling-partner-api-docs#1275).
 ADDRESS_RETRY, LONGEST_ADDRESS_RETRY = timedelta(seconds=30), timedelta(hours=2)
 # Addresses that are late come within minutes; a person who is told four hours before can still act.
 PATIENCE, BEFORE_SHIP_BY = timedelta(hours=1), timedelta(hours=4)

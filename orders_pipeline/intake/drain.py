@@ -1,7 +1,7 @@
-"""Take notifications off the queue: record, commit, and only then delete.
+"""Take notifications off the queue as order events: record, commit, and only then delete.
 
 Every call does a bounded amount of work, and any number of calls may overlap: a sensor tick that runs past its
-time-out goes on while the next one starts (facts/dagster.md §2), and SQS delivers at least once, in no order.
+time-out goes on while the next one starts, and SQS delivers at least once, in no order.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from enum import Enum
 
 from orders_pipeline.model.order import AMAZON, MERCHANT, UNKNOWN_FULFILLER, OrderStatus, canonical_status
 
-# In which direction an order moves. A status told late never takes an order backwards (promise 3).
+# In which direction an order moves. A status told late never takes an order backwards.
 _RANK = {
     OrderStatus.PENDING_AVAILABILITY: 0,
     OrderStatus.PENDING: 1,

@@ -1,7 +1,7 @@
 """Read what SQS delivers: one message body in, one typed notification out.
 
-Sources: schemas/notifications/OrderChangeNotification.json; facts/sp-api.md §5. `DestinationPostalCode` is on Amazon's
-list of PII, so what is kept is built from named fields, never by copying a message.
+Source: schemas/notifications/OrderChangeNotification.json of amzn/selling-partner-api-models. `DestinationPostalCode`
+is on Amazon's list of PII, so what is kept is built from named fields, never by copying a message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decide whether Amazon's answer is accepted, or the order is fetched again.
+"""When Amazon's answer is in doubt (older than a message, or without who ships): ask again, or accept it.
 
 An answer can be older than the change that an event announced, and can leave out who ships the order. Both usually
 correct themselves within minutes. After four rechecks Amazon's answer is accepted, and a person is told.

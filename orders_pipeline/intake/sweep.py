@@ -1,4 +1,4 @@
-"""The hourly search for what notifications missed (promise 1: notifications are not promised by Amazon)."""
+"""The hourly search for what notifications missed (Amazon does not promise notifications)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from orders_pipeline.orders.other_marketplaces import take_in
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 SWEEP = "sweep"
-# Lists miss orders for minutes up to half a day (facts/peers.md §2, 16): each sweep looks back over the one before, and
-# the one after midnight over a whole day.
+# Lists miss orders for minutes up to half a day (amzn/selling-partner-api-models#3945): each sweep looks
+# back over the one before, and the one after midnight over a whole day.
 OVERLAP = timedelta(hours=1)
 LONG_OVERLAP = timedelta(hours=24)
 FIRST_SWEEP_REACH = timedelta(hours=24)

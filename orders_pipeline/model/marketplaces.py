@@ -1,6 +1,6 @@
 """Amazon's marketplaces and regions: one table.
 
-Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints (facts/sp-api.md §8, 2026-11-20).
+Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints, read on 2026-11-20.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class Address:
     def is_shippable(self) -> bool:
         """Whether a carrier can find it: who, which door, which country, and where in it.
 
-        Amazon has answered blank addresses for days (facts/peers §2, 23). Singapore has no city, the Emirates no
-        postal code.
+        Amazon has answered blank addresses for days (amzn/selling-partner-api-docs#1275). Singapore has no city,
+        the Emirates no postal code.
         """
         recipient = self.name or self.company
         place = self.city or self.postal_code or self.district or self.state_or_region

@@ -16,7 +16,7 @@ from orders_pipeline.orders.account_starts import note_adoption, waiting_for_ado
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rows import insert_new_order
 
-# Amazon's order ids (facts/sp-api.md §10).
+# Amazon's order ids, in its 3-7-7 format.
 _ORDER_ID = re.compile(r"\d{3}-\d{7}-\d{7}")
 
 

@@ -1,6 +1,6 @@
 """Tell people what needs them: once each, in the log, and in Slack where a webhook is set.
 
-An alert holds no buyer's data when it is raised; the log filter looks at it once more.
+An alert holds no buyer's data when it is stored; the log filter looks at it once more.
 """
 
 from __future__ import annotations

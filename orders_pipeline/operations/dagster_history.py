@@ -1,7 +1,7 @@
 """Prune what Dagster remembers of old runs: it grows with every run, and nothing in Dagster itself makes it stop.
 
 Dagster's history holds no buyer's data (the check `no_copies_in_clear` looks); it is pruned all the same, because
-what is not kept cannot leak, and because a busy shop adds half a gigabyte a day (facts/dagster.md §2).
+what is not kept cannot leak, and because a busy shop adds half a gigabyte a day.
 """
 
 from __future__ import annotations

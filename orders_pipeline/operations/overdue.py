@@ -1,8 +1,8 @@
 """Alert on scheduled work that did not run, until it has run.
 
-A failed run is an alert of its own. This one is for the run that never was: a schedule that is switched off, a daemon
-that was down, a code location that did not load. So each work notes itself when it has come to its end, and whoever
-evaluates the alerts looks how long ago that was.
+A failed run is an alert of its own. This one is for the run that never was: a schedule or sensor that is switched off,
+a daemon that was down, a code location that did not load. So each work notes itself when it has come to its end, and
+whoever evaluates the alerts looks how long ago that was.
 """
 
 from __future__ import annotations

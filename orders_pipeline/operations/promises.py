@@ -48,7 +48,8 @@ _DECIDED = (
     "not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
     "and j.subject = o.order_id and j.parked_at is null)"
 )
-# Merchant-fulfilled orders that were read from Amazon. What holds one is in the queue: a missing entry is a defect.
+# Merchant-fulfilled orders that were read from Amazon. One that is held has a fulfillment order too: a missing one is a
+# defect.
 _ELIGIBLE = (
     "o.fulfilled_by = 'MERCHANT' and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.fetched_at is not null "  # noqa: S608  # our own constants
     f"and {_DECIDED} and exists (select 1 from pipeline.order_items i where i.account_id = o.account_id "

@@ -41,7 +41,7 @@ def update_orders(account: ServedAccount) -> Numbers:
     }
 
 
-def derive_fulfillment(account: ServedAccount) -> Numbers:
+def decide_fulfillment(account: ServedAccount) -> Numbers:
     """Decide what the warehouse should do next with every order that changed."""
     tally = decide_orders(
         account.database, account.audit, account_id=account.account_id, marketplace_ids=account.marketplace_ids

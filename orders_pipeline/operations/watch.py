@@ -1,4 +1,4 @@
-"""What the two sensors do at each tick for one account: read the queue, read the warehouse, and see what is due."""
+"""What `drain_notifications_sensor` and `poll_warehouse_sensor` do at each tick for one account."""
 
 from __future__ import annotations
 

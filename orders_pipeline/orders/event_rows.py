@@ -1,4 +1,4 @@
-"""Queries of the intake stage: order events and parked messages."""
+"""Queries of order events and of parked messages."""
 
 from __future__ import annotations
 

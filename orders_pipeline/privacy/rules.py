@@ -1,6 +1,6 @@
-"""The rules of Amazon's policy that this stage keeps, in words, each with where it is written.
+"""The rules of Amazon's policy that `privacy` keeps, in words, each with where it is written.
 
-Read on 2026-11-20 (facts/sp-api.md §9).
+Read on 2026-11-20.
 """
 
 from __future__ import annotations

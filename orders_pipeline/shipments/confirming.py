@@ -1,4 +1,4 @@
-"""What confirming and verifying need."""
+"""The ports and settings that confirming and verifying are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person says: try again."""
+"""Give an order's packages another chance because a person says so."""
 
 from __future__ import annotations
 

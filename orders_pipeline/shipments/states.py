@@ -95,7 +95,7 @@ TRANSITIONS: dict[tuple[PackageState, PackageEvent], PackageState] = {
     (S.ACCEPTED, E.NOT_SHOWN_IN_TIME): S.PENDING,
     (S.ACCEPTED, E.NEVER_SHOWN): S.DROPPED,
     (S.ACCEPTED, E.ORDER_CANCELLED): S.BLOCKED,
-    # "Order already fulfilled" is a refusal too: what Amazon shows decides (facts/peers.md §2, 10).
+    # "Order already fulfilled" is a refusal too: what Amazon shows decides (amzn/selling-partner-api-models#5037).
     (S.REFUSED_UNVERIFIED, E.SHOWN): S.CONFIRMED,
     (S.REFUSED_UNVERIFIED, E.NOT_SHOWN): S.REFUSED,
     (S.REFUSED_UNVERIFIED, E.TAKES_PLACE): S.PENDING,

@@ -1,8 +1,8 @@
-"""Verify confirmed packages against Amazon's own answer (promise 5): one call for all packages of an order.
+"""Verify confirmed packages against Amazon's own answer: one call for all packages of an order.
 
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
-(facts/peers.md §0, 4). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but something. Of an
-edit they prove nothing (`edits.py`).
+(amzn/selling-partner-api-models#5232). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but
+something. Of an edit they prove nothing (`edits.py`).
 """
 
 from __future__ import annotations

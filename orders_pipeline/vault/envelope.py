@@ -5,8 +5,8 @@ No database.
 The key is used once, so a random 96-bit nonce cannot repeat under it. The context (whose, what, of which order) and the
 format's version are authenticated twice, with the record and with its wrapped key: neither can be moved to another
 order. A record of the vault carries its seal's number as well (format 2), which is authenticated with its content: an
-older record that is put back in its place has an older number (store.vault). Format 1 has none: Amazon's tokens, which
-live for an hour, and records from before migration 0008.
+older record that is put back in its place has an older number (`vault/rows.py`). Format 1 has none: Amazon's tokens,
+which live for an hour, and records from before migration 0008.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Changing the key-encryption key: a new one, everything re-wrapped under it, the old ones destroyed.
 
 Data keys are re-wrapped; a record is encrypted again once only, where its format is of before (reseal_older). Whoever
-wraps a key holds the keys' lock (store.vault.hold_keys) until the row is committed; a key is destroyed only with that
-lock held alone, and with no row left under it.
+wraps a key holds the keys' lock (`hold_keys`, `vault/rows.py`) until the row is committed; a key is destroyed only with
+that lock held alone, and with no row left under it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a queue does about a failure, as a table: the handler asks it, its test goes through it, the docs show it.
+"""A table of what a queue does about each failure of a port. The worker asks it, and docs/failures.md is made of it.
 
 The first rule that fits counts, so what is special stands before what is general.
 """

@@ -1,4 +1,4 @@
-"""What work waits for while nobody could do it: an account that is refused, a quota that is spent, a warehouse away.
+"""Dependencies that are paused because nobody could use them now: an account refused, a quota spent, a warehouse away.
 
 One row gates every job that needs the dependency; no job is written. A refusal counts against its own subject, since
 Amazon refuses single orders too; only when a second subject is refused as well, without a success between, is the

@@ -1,4 +1,4 @@
-"""How far long work has come, and when it will be done, in a sentence now and then."""
+"""Reports of a long run: how far it has come and when it will end."""
 
 from __future__ import annotations
 

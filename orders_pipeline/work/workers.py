@@ -1,4 +1,6 @@
-"""Run one function over many items on a bounded pool of threads."""
+"""Which errors are one item's and which everybody's, and how one item's failure leaves the others alone; threads for
+many items.
+"""
 
 from __future__ import annotations
 

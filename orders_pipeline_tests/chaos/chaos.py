@@ -36,7 +36,7 @@ TARGETS = ("run_worker", "code_server", "daemon", "postgres")
 VICTIM_PATIENCE_SECONDS = 60.0
 # How long, before that, half of the kills of a worker wait for the worst moment.
 WORST_MOMENT_PATIENCE_SECONDS = 15.0
-# After the effect, before the answer: what a kill in between leaves is the unknown outcome that promise 2 is about.
+# After the effect, before the answer: what a kill in between leaves is a push whose outcome is not known.
 SLOW_ANSWERS = (("amazon", "getOrder", 0.1), ("amazon", "confirmShipment", 0.3), ("warehouse", "put_order", 0.4))
 
 _console = Console(highlight=False)

@@ -1,4 +1,4 @@
-"""Promises 1, 2 and 5 under SIGKILL: nothing lost, nothing pushed with two contents, every package confirmed once.
+"""The promises under SIGKILL: nothing lost, nothing pushed with two contents, every package confirmed once.
 
 The short form of `make chaos`; it prints how many kills it did and where they hit (pytest -rP shows it).
 """

@@ -1,4 +1,4 @@
-"""Never backwards (promise 3): whatever the order in which events and answers arrive, the newest state is the end."""
+"""Never backwards: whatever the order in which events and answers arrive, the newest state is the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing lost, nothing doubled (promises 1 and 2): record, commit, and only then delete."""
+"""Nothing lost, nothing doubled: record, commit, and only then delete."""
 
 from __future__ import annotations
 

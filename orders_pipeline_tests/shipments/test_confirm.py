@@ -1,4 +1,4 @@
-"""Confirmed means verified (promise 5): what each answer of Amazon's, or its silence, leads to."""
+"""Confirmed means verified: what each answer of Amazon's, or its silence, leads to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An edit counts as confirmed only where it is proven: what Amazon showed before it proves nothing (promise 5)."""
+"""An edit counts as confirmed only where it is proven: what Amazon showed before it proves nothing."""
 
 from __future__ import annotations
 

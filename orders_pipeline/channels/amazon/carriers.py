@@ -26,7 +26,7 @@ from orders_pipeline.model.marketplaces import MARKETPLACES
 from orders_pipeline.model.untrusted_text import LONGEST_TEXT, is_bounded
 
 OTHER = "Other"
-# India took it away in 2021 (facts/peers.md §2, 14).
+# India took it away in 2021.
 REFUSING_OTHER = frozenset({"A21TJRUUN4KGV"})
 TABLE_FILE = "carriers.csv"
 COLUMNS = ("carrier", "service", "country", "code", "method")

@@ -1,7 +1,7 @@
 """How old the Login with Amazon client secret is, and what Amazon has said of its end.
 
-Amazon's notices come at 90, 60, 30, 15, 7 and 1 days; a secret lives for 180 (facts/peers.md §2, 25). So its end is at
-most 180 days after it was first seen here, whatever a notice says.
+Amazon's notices come at 90, 60, 30, 15, 7 and 1 days; a secret lives for 180 (amzn/selling-partner-api-models#4489).
+So its end is at most 180 days after it was first seen here, whatever a notice says.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Queries of what gives power over buyers' data beside a grant: roles, owners, and objects that read past the grants.
 
-All of it is in PostgreSQL's own catalog, readable by every login. compliance.database_rights says what is meant to be.
+All of it is in PostgreSQL's own catalog, readable by every login. `database_rights.py` says what is meant to be.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Forget one order, or a whole seller, because Amazon, a buyer or the seller asked: within the day.
 
 From the moment of the request the order's details are neither stored nor sent: whoever would looks under the order's
-lock whether it is to be forgotten (orders.erasures.erasure_requested), and the queue gives it up. Whatever should come
-back all the same is due at once for every later run (clock: `erasure_requested`).
+lock whether it is to be forgotten (`erasure_requested`, `orders/erasures.py`), and what the warehouse should do is
+decided anew. Whatever should come back all the same is due at once for every later run (`retention/clock.py`).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def carry_out(
 
 
 def _block(database: Database, vault: Vault, account_id: str, order_ids: Sequence[str]) -> None:
-    """From here on nobody stores or sends what is about to be shredded: the queue gives these orders up."""
+    """From here on nobody stores or sends what is about to be shredded; these orders are decided about anew."""
     with database.transaction(account_id) as tx:
         known = lock_orders(tx, order_ids)
         block_orders(tx, order_ids)

@@ -51,7 +51,8 @@ def confirmation_body(confirmation: ShipmentConfirmation, shipped_at: datetime) 
     """The body as Amazon wants it. Raises AmazonBadRequest, nothing sent, for what Amazon would refuse."""
     check_confirmation(confirmation)
     detail: dict[str, Any] = {
-        # A string since January 2026: the integer that was taken for years is refused (facts/peers.md §2, 8).
+        # A string since January 2026: the integer that was taken for years is refused
+        # (amzn/selling-partner-api-models#5094).
         "packageReferenceId": str(confirmation.package_reference_id),
         "carrierCode": confirmation.carrier_code,
         "trackingNumber": confirmation.tracking_number.strip(),

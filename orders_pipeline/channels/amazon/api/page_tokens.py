@@ -1,6 +1,6 @@
 """A page token of ours: Amazon's, with all that the next page needs to be asked for in the same words.
 
-Amazon has answered the same page again and again under new tokens (facts/peers.md §2, 18).
+Amazon has answered the same page again and again under new tokens (amzn/selling-partner-api-docs#2090).
 """
 
 from __future__ import annotations

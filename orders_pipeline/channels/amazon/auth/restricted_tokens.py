@@ -3,7 +3,8 @@
 The API 2026-01-01 has no such token.
 
 The paths are generic: one token serves every order until it expires. One a specific order would cost 21 calls for ten
-orders (facts/peers.md §2, 24). A token lives an hour and is used nearly to its end: one request an hour.
+orders (amzn/selling-partner-api-models#2299). A token lives an hour and is used nearly to its end: one
+request an hour.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every operation of Amazon's that we call: one table of facts.
 
-Source: Amazon's models, commit 34dc93f of 2026-08-05 (facts/sp-api.md §1-3, §5, §6).
+Source: amzn/selling-partner-api-models, commit 34dc93f of 2026-08-05.
 """
 
 from __future__ import annotations
