@@ -34,7 +34,7 @@ WAITS: dict[str, Callable[[Connection], object]] = {
     "ask to forget an order": lambda connection: insert_erasure(AccountTransaction(connection, SELLER), "111-1"),
     "store an order's details": lambda connection: may_be_stored(AccountTransaction(connection, SELLER), "111-1"),
     "obtain a token": lambda connection: lock_token(AccountTransaction(connection, SELLER), "application", "access"),
-    "absorb shipments": lambda connection: lock_shipment_events(AccountTransaction(connection, SELLER)),
+    "apply shipment events": lambda connection: lock_shipment_events(AccountTransaction(connection, SELLER)),
 }
 # What earlier releases locked by number; any session may hold a number.
 NUMBERS = (
