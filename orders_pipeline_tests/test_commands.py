@@ -30,7 +30,7 @@ from orders_pipeline_tests.chaos.chaos import main as chaos_main
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = Path(tempfile.gettempdir()) / f"orders-commands-ready-{os.getpid()}"
-HERE, CLI, STORE = "test_commands.py", "operations/test_cli.py", "operations/test_cli_store.py"
+HERE, CLI, STORE = "test_commands.py", "cli/test_main.py", "cli/test_store.py"
 
 # What one test types on its way.
 PERSON = f"{CLI}::test_a_person_reveals_and_erases_an_address_with_a_reason"
@@ -65,7 +65,7 @@ RUN_BY = {
     "orders-pipeline audit export": EXPORT,
     "orders-pipeline adopt": f"{CLI}::test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id",
     "orders-pipeline web": "web/test_attacks.py::test_no_page_of_somebody_else_and_no_get_changes_anything",
-    "orders-pipeline web-user": "web/test_command.py::test_a_persons_line_holds_no_password_and_opens_the_login",
+    "orders-pipeline web-user": "cli/test_web.py::test_a_persons_line_holds_no_password_and_opens_the_login",
     "dagster-webserver": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
     "dagster-daemon": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
     "dagster code-server": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",

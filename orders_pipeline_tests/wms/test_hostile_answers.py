@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline.wms.rest.adapter import RestWarehouse
 from orders_pipeline_tests.hostile_server import HostileServer, answer, bomb
-from orders_pipeline_tests.wms.test_rest import ORDER, ORDER_ID
+from orders_pipeline_tests.wms.rest.test_adapter import ORDER, ORDER_ID
 
 TOTAL = 0.4
 CALLS: dict[str, Callable[[RestWarehouse], Any]] = {
