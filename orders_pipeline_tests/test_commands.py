@@ -46,7 +46,7 @@ RUN_BY = {
     "make test": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make browser": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "lint-imports": f"{HERE}::test_make_check_lints_types_validates_and_tests",
-    "make docs": f"{HERE}::test_make_docs_writes_the_page_that_is_there",
+    "make docs": f"{HERE}::test_make_docs_writes_the_pages_that_are_there",
     "make bench": "test_bench.py::test_every_benchmark_runs_to_its_end_and_reports_every_row",
     "make chaos": "chaos/test_chaos.py::test_every_order_ends_where_it_belongs_whatever_is_killed",
     "orders-pipeline up": f"{CLI}::test_up_starts_everything_and_on_sigterm_stops_all_that_it_started",
