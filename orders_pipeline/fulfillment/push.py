@@ -55,7 +55,7 @@ LATE_ARRIVAL = timedelta(minutes=1)
 PENDING_POLICY = Policy(first=timedelta(seconds=30), longest=timedelta(minutes=10), attempts=None)
 # Most running fetches end within two seconds.
 RECHECK_DELAY, LONGEST_RECHECK_DELAY = timedelta(seconds=2), timedelta(minutes=10)
-POSTPONED, NOTHING, GONE = "postponed", "nothing", "gone"
+POSTPONED, NOTHING, GONE, FOUND = "postponed", "nothing", "gone", "found"
 # Outcomes for which the warehouse was not called.
 _NOT_CALLED = frozenset({POSTPONED, NOTHING, GONE, LEASE_LOST})
 # Outcomes for which an address was opened with the keys.
@@ -154,7 +154,9 @@ def _push_again(work: Pushing, job: Job) -> str:
     found = work.warehouse.find(order_id)
     if found is not None:
         answer = "cancelled" if found.status == "cancelled" else "accepted"
-        return finish_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
+        finish_push(work, order_id, PushResult(answer, wms_id=found.wms_id))
+        # No address was opened: this proves nothing of the keys.
+        return FOUND
     with work.database.transaction(work.account_id) as tx:
         wait = _wait_before_push(tx, work, order_id)
     if wait is None:

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from datetime import datetime, timedelta
 from threading import Event
 
-from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.work.jobs import DEPENDENCIES, Job, Queue, dependencies_of, quota_of
 from orders_pipeline.work.pauses import PauseKind, note_refusal, note_success, pause_until, paused
 from orders_pipeline.work.queue import (
@@ -36,6 +36,7 @@ POLL_SECONDS = 0.25
 RENEW_AFTER = 0.1
 # This share of a lease is left for the answer to be stored.
 RESERVE = 0.1
+AFTER_INFRASTRUCTURE_ERROR = timedelta(seconds=10)
 RELEASED, LEASE_LOST = "released", "lease_lost"
 
 Handler = Callable[[Job, float], str]
@@ -204,7 +205,8 @@ class _Run:
             return self._answer(job, answer)
         except Exception as error:
             if self.ends_run(error):
-                self._give_back(job)
+                # This job alone may meet it (a statement's time-out): the others come before it in the next run.
+                self._give_back(job, AFTER_INFRASTRUCTURE_ERROR)
                 raise
             return self._failed(
                 job, f"a defect of this program: {error_location(error)}", type(error).__name__, DEFECTS
@@ -248,10 +250,10 @@ class _Run:
         was_parked = decision is not None and decision.parked
         return Tally({"parked" if was_parked else "retry": 1}, parked=int(was_parked), errors={name: 1})
 
-    def _give_back(self, job: Job) -> None:
+    def _give_back(self, job: Job, delay: timedelta) -> None:
         try:
             with self._transaction() as tx:
-                release(tx, job)
+                release(tx, job, due_at=database_now(tx.connection) + delay)
         except Exception as error:
             # The database is away: the end of the lease gives it back.
             if not is_infrastructure_error(error):

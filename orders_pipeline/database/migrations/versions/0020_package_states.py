@@ -17,14 +17,14 @@ STATEMENTS = (
     """insert into pipeline.jobs
           (account_id, queue, subject, ship_by, due_at, enqueued_at, attempts, last_error, parked_at)
         select account_id, 'confirm', order_id || ':' || package_id, ship_by,
-               coalesce(action_due_at, clock_timestamp()), reported_at, attempts, last_error, parked_at
+               coalesce(action_due_at, clock_timestamp()), reported_at, least(attempts, 5), last_error, parked_at
         from pipeline.shipment_confirmations
         where state in ('pending', 'sending')
            or state = 'confirmed' and carrier_code = 'Other' and action_due_at is not null
         on conflict do nothing""",
     """insert into pipeline.jobs (account_id, queue, subject, ship_by, due_at, enqueued_at, attempts)
         select account_id, 'verify', order_id, min(ship_by), min(coalesce(action_due_at, clock_timestamp())),
-               min(reported_at), max(attempts)
+               min(reported_at), least(max(attempts), 5)
         from pipeline.shipment_confirmations where state = 'sent' group by account_id, order_id
         on conflict do nothing""",
     # --- the states
