@@ -19,9 +19,10 @@ from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment import states as fulfillment_states
 from orders_pipeline.operations import failures_page
 from orders_pipeline.operations.alerts import ALERTS
+from orders_pipeline.privacy import shred_expired
 from orders_pipeline.privacy.audit_export import copies as audit_copies
 from orders_pipeline.privacy.checks import held_values
-from orders_pipeline.privacy.retention import clock, retention
+from orders_pipeline.privacy.retention import clock
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 from orders_pipeline.shipments import states as package_states
 from orders_pipeline_tests.chaos.chaos import main as chaos
@@ -215,8 +216,8 @@ def test_the_compliance_page_has_the_numbers_of_the_code():
         f"{clock.RETAINED_AT_MOST.days} days after it was first kept",
         f"the day's newest {held_values.RECORDS_AT_MOST:,} orders",
         f"the last {audit_copies.DAYS_ALWAYS_READ} days",
-        f"kept for {round(retention.AUDIT_LIFE.days / 30.4)} months",
-        f"{round(retention.NON_PII_LIFE.days / 30.4)} months at most",
+        f"kept for {round(shred_expired.AUDIT_LIFE.days / 30.4)} months",
+        f"{round(shred_expired.NON_PII_LIFE.days / 30.4)} months at most",
     ):
         assert said in page, said
     assert audit_copies.TURN_DAYS == 28, "a twenty-eighth"

@@ -23,7 +23,7 @@ from orders_pipeline.operations.retention import (
     retain,
     watch_roles,
 )
-from orders_pipeline.privacy.retention.retention import RetentionPlan, RetentionTotals
+from orders_pipeline.privacy.shred_expired import RetentionPlan, RetentionTotals
 from orders_pipeline.settings import SettingsError
 
 # The nightly run may take a while (the leak scan alone ten minutes); the run-monitoring daemon ends it after this.

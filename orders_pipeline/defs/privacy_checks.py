@@ -25,9 +25,9 @@ from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import AUDIT_CHECKS
 from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHECKS_WORK
 from orders_pipeline.privacy.audit_export.copies import Witness, anchor_problem, audit_is_exported, newest_witness
+from orders_pipeline.privacy.check_result import CheckResult, could_not_run, merged
 from orders_pipeline.privacy.checks import checks, leak_scan
 from orders_pipeline.privacy.checks.check_alerts import alert_on
-from orders_pipeline.privacy.checks.check_result import CheckResult, could_not_run, merged
 from orders_pipeline.privacy.checks.leak_files import secret_files
 from orders_pipeline.privacy.retention.database_clock import clocks_are_believable
 from orders_pipeline.work.workers import error_location

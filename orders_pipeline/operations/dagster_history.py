@@ -17,7 +17,7 @@ from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.operations import dagster_history_rows as queries
 from orders_pipeline.operations.dagster_history_rows import TableSize
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 
 KEEP_DAYS = 30
 RUNS_A_BATCH = 200

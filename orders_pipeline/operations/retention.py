@@ -11,7 +11,7 @@ from orders_pipeline.operations.overdue import RETENTION
 from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.delivery import fetch_deliveries
-from orders_pipeline.privacy.retention.retention import (
+from orders_pipeline.privacy.shred_expired import (
     RetentionPlan,
     RetentionTotals,
     apply_retention,

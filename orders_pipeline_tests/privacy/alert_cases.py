@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from orders_pipeline.database.clocks import note_reading
 from orders_pipeline.privacy.access.role_changes import note_role_changes
+from orders_pipeline.privacy.access.secret_rows import note_secret
 from orders_pipeline.privacy.alerts import (
     CLOCK_WRONG,
     ERASED_UNSHIPPED,
@@ -13,9 +14,8 @@ from orders_pipeline.privacy.alerts import (
     ROLES_CHANGED,
     SECRET_ENDS,
 )
+from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.check_alerts import RED_CHECK, alert_on
-from orders_pipeline.privacy.checks.check_result import CheckResult
-from orders_pipeline.privacy.checks.rows import note_secret
 from orders_pipeline.privacy.erasure.erasure import erase_order
 from orders_pipeline.privacy.erasure.rows import ask_warehouse_to_erase
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse

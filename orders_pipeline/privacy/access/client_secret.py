@@ -12,7 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.privacy.checks.rows import mark_parked_used, note_secret, parked_of_types, set_secret_expiry
+from orders_pipeline.privacy.access.secret_rows import (
+    mark_parked_used,
+    note_secret,
+    parked_of_types,
+    set_secret_expiry,
+)
 from orders_pipeline.settings import AmazonSettings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultRecordMissing

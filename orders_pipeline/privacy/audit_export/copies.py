@@ -33,7 +33,7 @@ from orders_pipeline.privacy.audit_export.export import (
     read_manifest,
 )
 from orders_pipeline.privacy.audit_export.targets import ExportTarget, ExportUnavailable
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 
 # The nightly export, and two hours for it to be late.
 EXPORT_PATIENCE = timedelta(hours=26)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from orders_pipeline.alerts.kinds import AlertKind, Found
 from orders_pipeline.alerts.reconcile import reconcile
 from orders_pipeline.database.engine import Database
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 
 RED_CHECK = AlertKind(
     name="check",

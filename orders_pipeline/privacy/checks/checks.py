@@ -22,7 +22,7 @@ from orders_pipeline.privacy.access.client_secret import secret_life, take_expir
 from orders_pipeline.privacy.access.database_rights import powers_found
 from orders_pipeline.privacy.access.roles import differences
 from orders_pipeline.privacy.audit_export.copies import DAYS_NEVER_PURGED, Witness
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.rows import (
     EvidencePage,
     audit_keeping,

@@ -14,7 +14,7 @@ from pathlib import Path
 from orders_pipeline.audit.rows import mail_addresses_of_actors
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.contents import names_beside
 from orders_pipeline.privacy.checks.held_values import HeldValues, hash_held_values
 from orders_pipeline.privacy.checks.leak_files import FileTree, dagster_folders, is_repository, scan_files

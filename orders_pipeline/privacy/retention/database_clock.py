@@ -24,7 +24,7 @@ from orders_pipeline.database.clocks import (
 )
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy import rules
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.work.workers import error_location
 
 log = logging.getLogger(__name__)

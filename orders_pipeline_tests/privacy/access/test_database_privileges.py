@@ -19,7 +19,7 @@ from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.privacy.access.roles import APP, READER, RETENTION
 from orders_pipeline.privacy.checks.checks import roles_are_as_declared
-from orders_pipeline.privacy.retention.retention import apply_retention
+from orders_pipeline.privacy.shred_expired import apply_retention
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring

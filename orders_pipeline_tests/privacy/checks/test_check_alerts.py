@@ -8,8 +8,8 @@ import pytest
 
 from orders_pipeline.alerts.rows import claim_undelivered_alert, mark_alert_delivered, open_alerts
 from orders_pipeline.database.engine import Database
+from orders_pipeline.privacy.check_result import CheckResult, Severity, could_not_run
 from orders_pipeline.privacy.checks.check_alerts import alert_on
-from orders_pipeline.privacy.checks.check_result import CheckResult, Severity, could_not_run
 from orders_pipeline.vault.errors import VaultKeyMissing
 from orders_pipeline_tests.conftest import SELLER
 

@@ -17,7 +17,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.in_transit import is_encrypted
 from orders_pipeline.privacy.alerts import SECRET_ENDS
 from orders_pipeline.privacy.audit_export.copies import Witness
-from orders_pipeline.privacy.checks.check_result import CheckResult
+from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.checks import (
     audit_chain_is_intact,
     audit_log_is_retained,
@@ -27,7 +27,7 @@ from orders_pipeline.privacy.checks.checks import (
     nothing_past_its_time,
     tls_on_every_endpoint,
 )
-from orders_pipeline.privacy.retention.retention import apply_retention
+from orders_pipeline.privacy.shred_expired import apply_retention
 from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.alerts import REFUSED

@@ -18,7 +18,7 @@ from orders_pipeline.orders.erasures import insert_erasure
 from orders_pipeline.privacy.alerts import ERASED_UNSHIPPED
 from orders_pipeline.privacy.checks.checks import erased_within_the_day
 from orders_pipeline.privacy.erasure.erasure import erase, erase_order, erase_seller
-from orders_pipeline.privacy.retention.retention import apply_retention
+from orders_pipeline.privacy.shred_expired import apply_retention
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings

@@ -18,8 +18,8 @@ from orders_pipeline.privacy.erasure.erasure import ErasureTotals, erase_order, 
 from orders_pipeline.privacy.erasure.shredding import ShredTotals, shred_due
 from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
 from orders_pipeline.privacy.retention.retained import next_retained, retained
-from orders_pipeline.privacy.retention.retention import apply_retention
 from orders_pipeline.privacy.rules import Rule
+from orders_pipeline.privacy.shred_expired import apply_retention
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER

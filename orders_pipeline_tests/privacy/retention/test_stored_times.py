@@ -22,7 +22,7 @@ from orders_pipeline.privacy.retention.database_clock import (
     amazon_time_observer,
     clocks_are_believable,
 )
-from orders_pipeline.privacy.retention.retention import apply_retention
+from orders_pipeline.privacy.shred_expired import apply_retention
 from orders_pipeline.vault.access import Vault
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.privacy.checks.test_checks import run

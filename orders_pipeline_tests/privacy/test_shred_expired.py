@@ -22,8 +22,8 @@ from orders_pipeline.privacy.alerts import ALERTS
 from orders_pipeline.privacy.checks.checks import nothing_past_its_time
 from orders_pipeline.privacy.erasure import rows as queries
 from orders_pipeline.privacy.retention.retained import sellers_with_data
-from orders_pipeline.privacy.retention.retention import apply_retention, plan_retention
 from orders_pipeline.privacy.rules import Rule
+from orders_pipeline.privacy.shred_expired import apply_retention, plan_retention
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.alerts import SHREDS_PENDING
 from orders_pipeline.vault.errors import KeyCannotRotate
