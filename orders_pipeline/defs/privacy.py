@@ -143,9 +143,10 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
 )
 def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     try:
-        deployment = store.deployment()
+        # Before the credentials are there every sensor says the same: what is missing.
+        store.accounts()
         with acting_as(f"job:{context.sensor_name}"):
-            changes = watch_roles(deployment)
+            changes = watch_roles(store.deployment())
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     return dg.SkipReason(f"{changes['privileges_granted']} rights given, {changes['privileges_revoked']} taken away.")
