@@ -45,8 +45,10 @@ def old_runs(connection: Connection, cutoff: datetime, after: int, limit: int) -
     """(id, run_id) of the next runs that ended before the cutoff, by id."""
     return _rows(
         connection,
-        f"select r.id, r.run_id from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff "  # noqa: S608
-        "and r.id > :after order by r.id limit :limit",
+        f"""
+            select r.id, r.run_id from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff
+            and r.id > :after order by r.id limit :limit
+        """,  # noqa: S608  # our own constants
         {"cutoff": cutoff, "after": after, "limit": limit},
     )
 
@@ -68,8 +70,10 @@ def old_runless_events(connection: Connection, cutoff: datetime, after: int, lim
     """(id) of the next events from before the cutoff that belong to no run, by id."""
     return _rows(
         connection,
-        "select e.id from event_logs e where e.run_id = :runless and e.id > :after "
-        "and e.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' order by e.id limit :limit",
+        """
+            select e.id from event_logs e where e.run_id = :runless and e.id > :after
+            and e.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' order by e.id limit :limit
+        """,
         {"runless": RUNLESS, "cutoff": cutoff, "after": after, "limit": limit},
     )
 

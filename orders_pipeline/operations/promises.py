@@ -44,25 +44,27 @@ def count_for(promise: Promise) -> Callable[[ServedAccount], int]:
 
 
 # What waits to be decided is on its way; what was set aside is not.
-_DECIDED = (
-    "not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide' "
-    "and j.subject = o.order_id and j.parked_at is null)"
-)
+_DECIDED = """
+    not exists (select from pipeline.jobs j where j.account_id = o.account_id and j.queue = 'decide'
+    and j.subject = o.order_id and j.parked_at is null)
+"""
 # Merchant-fulfilled orders that were read from Amazon. One that is held has a fulfillment order too: a missing one is a
 # defect.
-_ELIGIBLE = (
-    "o.fulfilled_by = 'MERCHANT' and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.fetched_at is not null "  # noqa: S608  # our own constants
-    f"and {_DECIDED} and exists (select 1 from pipeline.order_items i where i.account_id = o.account_id "
-    "and i.order_id = o.order_id and not i.cancelled and i.quantity_ordered > i.quantity_fulfilled)"
-)
+_ELIGIBLE = f"""
+    o.fulfilled_by = 'MERCHANT' and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.fetched_at is not null
+    and {_DECIDED} and exists (select 1 from pipeline.order_items i where i.account_id = o.account_id
+    and i.order_id = o.order_id and not i.cancelled and i.quantity_ordered > i.quantity_fulfilled)
+"""  # noqa: S608  # our own constants
 
 
 def eligible_not_queued(tx: AccountTransaction) -> int:
     """Orders that should be in the fulfillment queue and are not."""
     return _count(
         tx,
-        f"select count(*) from pipeline.orders o where o.account_id = :account_id and {_ELIGIBLE} and not exists "  # noqa: S608
-        "(select 1 from pipeline.fulfillment_orders q where q.account_id = o.account_id and q.order_id = o.order_id)",
+        f"""
+            select count(*) from pipeline.orders o where o.account_id = :account_id and {_ELIGIBLE} and not exists
+            (select 1 from pipeline.fulfillment_orders q where q.account_id = o.account_id and q.order_id = o.order_id)
+        """,  # noqa: S608  # our own constants
     )
 
 
@@ -70,8 +72,10 @@ def cancelled_yet_shipping(tx: AccountTransaction) -> int:
     """Orders that Amazon has cancelled and the queue would still hand to the warehouse."""
     return _count(
         tx,
-        "select count(*) from pipeline.fulfillment_orders q join pipeline.orders o using (account_id, order_id) "  # noqa: S608
-        f"where q.account_id = :account_id and o.status = 'CANCELLED' and {_DECIDED} and q.state = 'queued'",
+        f"""
+            select count(*) from pipeline.fulfillment_orders q join pipeline.orders o using (account_id, order_id)
+            where q.account_id = :account_id and o.status = 'CANCELLED' and {_DECIDED} and q.state = 'queued'
+        """,  # noqa: S608  # our own constants
     )
 
 
@@ -84,9 +88,11 @@ def unconfirmed_near_deadline(tx: AccountTransaction) -> int:
     """Packages that left and that Amazon does not show, with less than DEADLINE_HOURS to the ship-by time."""
     return _count(
         tx,
-        "select count(*) from pipeline.shipment_confirmations where account_id = :account_id "
-        "and state = any(:unconfirmed) and state <> 'blocked' "
-        "and ship_by < clock_timestamp() + make_interval(hours => :hours)",
+        """
+            select count(*) from pipeline.shipment_confirmations where account_id = :account_id
+            and state = any(:unconfirmed) and state <> 'blocked'
+            and ship_by < clock_timestamp() + make_interval(hours => :hours)
+        """,
         hours=DEADLINE_HOURS,
         unconfirmed=[str(state) for state in UNCONFIRMED],
     )
@@ -96,18 +102,21 @@ def unshipped_past_deadline(tx: AccountTransaction) -> int:
     """Orders whose ship-by time has passed with nothing confirmed."""
     return _count(
         tx,
-        "select count(*) from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT' "
-        "and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and ship_by < clock_timestamp()",
+        """
+            select count(*) from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT'
+            and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and ship_by < clock_timestamp()
+        """,
     )
 
 
 def events_not_applied(tx: AccountTransaction) -> int:
-    """Events that no order has taken in for EVENT_PATIENCE_SECONDS."""
+    """Events that no order has taken in for EVENT_PATIENCE_SECONDS; `nothing_is_parked` counts those set aside."""
     return _count(
         tx,
-        "select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null "
-        # Those that were set aside are counted by `nothing_is_parked`.
-        "and parked_at is null and received_at < clock_timestamp() - make_interval(secs => :patience)",
+        """
+            select count(*) from pipeline.order_events where account_id = :account_id and processed_at is null
+            and parked_at is null and received_at < clock_timestamp() - make_interval(secs => :patience)
+        """,
         patience=EVENT_PATIENCE_SECONDS,
     )
 
@@ -116,8 +125,10 @@ def missed_in_a_day(tx: AccountTransaction) -> int:
     """Changes of the last day that a sweep found and no notification had announced."""
     return _count(
         tx,
-        "select count(*) from pipeline.order_events where account_id = :account_id and source = 'sweep' "
-        "and received_at > clock_timestamp() - interval '1 day'",
+        """
+            select count(*) from pipeline.order_events where account_id = :account_id and source = 'sweep'
+            and received_at > clock_timestamp() - interval '1 day'
+        """,
     )
 
 
@@ -125,9 +136,11 @@ def found_in_silence(tx: AccountTransaction) -> int:
     """What sweeps found within SILENCE_SECONDS in which not one notification came."""
     return _count(
         tx,
-        "select case when count(*) filter (where source = 'notification') > 0 then 0 "
-        "else count(*) filter (where source = 'sweep') end from pipeline.order_events "
-        "where account_id = :account_id and received_at > clock_timestamp() - make_interval(secs => :silence)",
+        """
+            select case when count(*) filter (where source = 'notification') > 0 then 0
+            else count(*) filter (where source = 'sweep') end from pipeline.order_events
+            where account_id = :account_id and received_at > clock_timestamp() - make_interval(secs => :silence)
+        """,
         silence=SILENCE_SECONDS,
     )
 

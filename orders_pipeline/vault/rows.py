@@ -123,12 +123,12 @@ def value_hashes(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) 
     return {row[0]: frozenset(row[1]) for row in rows}
 
 
-_RECORD = (
-    "select r.account_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key, "
-    "r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false) "
-    "from vault.records r left join vault_keys.data_keys k using (key_reference) "
-    "left join pipeline.seals s on s.account_id = r.account_id and s.kind = r.kind and s.subject_id = r.subject_id "
-)
+_RECORD = """
+        select r.account_id, r.kind, r.subject_id, r.aad_version, r.nonce, r.ciphertext, k.key_id, k.wrapped_key,
+        r.seal_number, coalesce(s.seal_number = r.seal_number and s.aad_version = r.aad_version, false)
+        from vault.records r left join vault_keys.data_keys k using (key_reference)
+        left join pipeline.seals s on s.account_id = r.account_id and s.kind = r.kind and s.subject_id = r.subject_id
+    """
 
 
 def records(tx: AccountTransaction, kind: str, subject_ids: Sequence[str]) -> dict[str, StoredRecord]:
