@@ -12,13 +12,16 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.intake.alerts import ALERTS
 from orders_pipeline.intake.drain import PARKED_MESSAGE
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.queue import LARGE_BODY_BYTES, QueueOptions, large_body, sns_envelope, unknown_type_body
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
 PATIENCE_SECONDS = 120
@@ -96,6 +99,7 @@ def test_repeated_shuffled_messages_end_as_if_once_and_in_order(
         ]
         assert set(JUNK) <= set(bodies)
         assert max(row.body_bytes for row in parked) > LARGE_BODY_BYTES
+        evaluate(database, SELLER, ALERTS)
         alerts = _rows(database, "select key from pipeline.alerts where closed_at is null")
         assert any(row.key.startswith("message.parked") for row in alerts), alerts
         # None of it is anywhere in clear.

@@ -106,7 +106,7 @@ def test_a_report_by_token_is_told_of_before_it_counts(journal: MemoryJournal):
 def test_a_report_is_one_audit_entry_with_its_path():
     written: list[dict[str, Any]] = []
     audit = SimpleNamespace(record=lambda connection, **entry: written.append(entry))
-    AuditJournal(cast(Any, SimpleNamespace(audit=audit, account_id="A1"))).reported(
+    AuditJournal(cast(Any, SimpleNamespace(audit=audit, account_ids=lambda: ["A1"]))).reported(
         "/report_asset_check/a\x00" + "b" * 999
     )
     (entry,) = written

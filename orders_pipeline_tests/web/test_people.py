@@ -121,7 +121,7 @@ def test_made_up_names_lock_nobody_out_and_tell_nothing(journal: MemoryJournal):
 def test_a_stranger_cannot_fill_the_audit_log():
     written: list[dict[str, Any]] = []
     audit = SimpleNamespace(record=lambda connection, **entry: written.append(entry))
-    journal = AuditJournal(cast(Any, SimpleNamespace(audit=audit, account_id="A1")))
+    journal = AuditJournal(cast(Any, SimpleNamespace(audit=audit, account_ids=lambda: ["A1"])))
     for _ in range(1000):
         journal.login_refused(None, "locked")
     assert [(entry["actor"], entry["outcome"]) for entry in written] == [("job:web", "unknown_or_locked")]
