@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,9 @@ class SourceReport:
 class Source(PydanticBaseSettingsSource):
     """Gives all of its variables at once, and a report."""
 
+    @abstractmethod
     def read(self) -> tuple[Mapping[str, str | None], SourceReport]:
-        raise NotImplementedError
+        """The variables that this source names, and what is to be said of it."""
 
     def __call__(self) -> dict[str, Any]:
         values, report = self.read()
@@ -50,8 +52,8 @@ class Source(PydanticBaseSettingsSource):
         return {**given, REPORTS: {id(self): report}}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Never asked for one field: groups of fields share the variables."""
-        raise NotImplementedError
+        """No value for one field alone: groups of fields share the variables, which come all at once."""
+        return None, field_name, False
 
     @property
     def nearer(self) -> dict[str, str]:
