@@ -22,8 +22,8 @@ from orders_pipeline.database.embedded import start_embedded
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited, every_record_opens, nothing_past_its_time
-from orders_pipeline.privacy.checks.held_values import HeldValues
 from orders_pipeline.privacy.checks.leak_scan import scan_for_leaks
+from orders_pipeline.privacy.checks.stored_values import StoredValues
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.envelope import record_context, seal
 from orders_pipeline.vault.providers.keyring import LocalKeyring
@@ -85,7 +85,7 @@ def _measure(check: str, url: str, keyring: str) -> None:
     elif check == "every_reading_is_audited":
         assert every_reading_is_audited(database, account_id=SELLER).passed
     else:
-        held = HeldValues(vault)
+        held = StoredValues(vault)
         held.add("Canary Quillfeather")
         assert not scan_for_leaks(database, held, budget_seconds=3600).places
     seconds = time.perf_counter() - started

@@ -21,7 +21,7 @@ from orders_pipeline.operations import failures_page
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy import shred_expired
 from orders_pipeline.privacy.audit_export import copies as audit_copies
-from orders_pipeline.privacy.checks import held_values
+from orders_pipeline.privacy.checks import stored_values
 from orders_pipeline.privacy.retention import clock
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
 from orders_pipeline.shipments import states as package_states
@@ -214,7 +214,7 @@ def test_the_compliance_page_has_the_numbers_of_the_code():
         f"{clock.AFTER_DELIVERY.days} days after delivery",
         f"{(clock.LIMIT - clock.LIMIT_MARGIN).days} days after",
         f"{clock.RETAINED_AT_MOST.days} days after it was first kept",
-        f"the day's newest {held_values.RECORDS_AT_MOST:,} orders",
+        f"the day's newest {stored_values.RECORDS_AT_MOST:,} orders",
         f"the last {audit_copies.DAYS_ALWAYS_READ} days",
         f"kept for {round(shred_expired.AUDIT_LIFE.days / 30.4)} months",
         f"{round(shred_expired.NON_PII_LIFE.days / 30.4)} months at most",

@@ -71,7 +71,7 @@ def _masked(work: Pushing, order_id: str, result: PushResult) -> PushResult:
     """The warehouse's text, with the buyer's data masked."""
     if result.code is None and result.wms_id is None:
         return result
-    mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    mask = work.vault.buyer_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
     return replace(result, code=mask.text(order_id, result.code), wms_id=mask.id(order_id, result.wms_id))
 
 
@@ -79,7 +79,7 @@ def masked_error(work: Pushing, order_id: str, error: WarehouseError) -> Warehou
     """The error as it may be stored and shown: our sentence and the warehouse's code, with the buyer's data masked."""
     if error.code is None:
         return error
-    mask = work.vault.held_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
+    mask = work.vault.buyer_mask(account_id=work.account_id, kind=SHIPPING_DETAILS, subject_ids=[order_id])
     return type(error)(mask.text(order_id, str(error), longest=LONGEST_ERROR) or "", status=error.status)
 
 

@@ -26,7 +26,7 @@ from orders_pipeline.orders.rows import (
     save_fetched_order,
 )
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_to_bytes
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, identifying_values, shipping_details_to_bytes
 from orders_pipeline.work.queue import complete
 
 SHIPPABLE = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
@@ -93,7 +93,7 @@ def save_answer(
             subject_id=order.order_id,
             plaintext=shipping_details_to_bytes(details),
             expires_at=order.deliver_by,
-            values=held_values(details),
+            values=identifying_values(details),
         )
         return True
     # Before it was to ship, or known here, nobody waited for its address.

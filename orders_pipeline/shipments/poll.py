@@ -12,7 +12,7 @@ from orders_pipeline.orders.owners import orders_of_others
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.event_rows import insert_shipment_events, note_unread, save_page, warehouse_cursor
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.held_words import HeldMask
+from orders_pipeline.vault.identifying_words import BuyerMask
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
 from orders_pipeline.work.tally import Tally
@@ -103,11 +103,11 @@ def masked_rows(vault: Vault, account_id: str, events: Sequence[ShipmentEvent]) 
     if not events:
         return []
     orders = sorted({event.order_ref for event in events})
-    mask = vault.held_mask(account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=orders)
+    mask = vault.buyer_mask(account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=orders)
     return [_row(account_id, event, mask) for event in events]
 
 
-def _row(account_id: str, event: ShipmentEvent, mask: HeldMask) -> dict[str, object]:
+def _row(account_id: str, event: ShipmentEvent, mask: BuyerMask) -> dict[str, object]:
     order_id = event.order_ref
     return {
         "account_id": account_id,

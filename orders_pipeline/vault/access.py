@@ -29,7 +29,7 @@ from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.envelope import NUMBERED, SealedRecord, open_sealed, record_context, seal
 from orders_pipeline.vault.errors import VaultError, VaultIntegrityError, VaultKeyMissing, VaultRecordMissing
-from orders_pipeline.vault.held_words import HeldMask, HeldValues, hashes_of
+from orders_pipeline.vault.identifying_words import BuyerMask, IdentifyingValues, hashes_of
 from orders_pipeline.vault.key_rows import KeyUse, key_uses
 from orders_pipeline.vault.keys import KeyProvider
 from orders_pipeline.vault.rows import RecordId, StoredRecord
@@ -99,11 +99,11 @@ class Vault:
         subject_id: str,
         plaintext: bytes,
         expires_at: datetime | None,
-        values: HeldValues | None = None,
+        values: IdentifyingValues | None = None,
     ) -> None:
         """Seal and store in the caller's transaction; replaces what is there, with its key.
 
-        `values`: what of it is to be recognised in the texts of others; kept as keyed hashes (`held_mask`).
+        `values`: what of it is to be recognised in the texts of others; kept as keyed hashes (`buyer_mask`).
         """
         queries.hold_keys(tx.connection)
         context = record_context(account_id=tx.account_id, kind=kind, subject_id=subject_id)
@@ -124,12 +124,14 @@ class Vault:
         if values is not None:
             self.put_value_hashes(tx, kind=kind, subject_id=subject_id, values=values)
 
-    def put_value_hashes(self, tx: AccountTransaction, *, kind: str, subject_id: str, values: HeldValues) -> None:
+    def put_value_hashes(
+        self, tx: AccountTransaction, *, kind: str, subject_id: str, values: IdentifyingValues
+    ) -> None:
         """Keep keyed hashes of a record's values, in place of those that are there. Call `prepare` before."""
         hashes = hashes_of(values, partial(self._value_hash, tx.account_id, subject_id))
         queries.put_value_hashes(tx, kind, subject_id, hashes)
 
-    def held_mask(self, *, account_id: str, kind: str, subject_ids: Sequence[str]) -> HeldMask:
+    def buyer_mask(self, *, account_id: str, kind: str, subject_ids: Sequence[str]) -> BuyerMask:
         """What masks the values of these records in the texts of others. Opens no record, and shows none.
 
         Not within a transaction. Where the fingerprint key cannot be opened, all that could be a name is masked.
@@ -137,10 +139,10 @@ class Vault:
         try:
             self.prepare()
         except VaultError:
-            return HeldMask({}, None)
+            return BuyerMask({}, None)
         with self._database.transaction(account_id) as tx:
             held = queries.value_hashes(tx, kind, subject_ids)
-        return HeldMask(held, partial(self._value_hash, account_id))
+        return BuyerMask(held, partial(self._value_hash, account_id))
 
     def _value_hash(self, account_id: str, subject_id: str, words: str) -> str:
         """Another hash of the same words for each subject: equal names are not seen to be equal."""

@@ -27,7 +27,7 @@ from orders_pipeline.vault.errors import KeyInUse, VaultError, VaultIntegrityErr
 from orders_pipeline.vault.key_rows import KeyUse, PendingShred
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
 from orders_pipeline.vault.rows import RecordId, StoredRecord
-from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, held_values, shipping_details_from_bytes
+from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, identifying_values, shipping_details_from_bytes
 from orders_pipeline.work.progress import Notify, Progress, silent
 
 REWRAP_BATCH = 2_000
@@ -222,7 +222,7 @@ def reseal_older(
 
 def _hash_words(vault: Vault, tx: AccountTransaction, subject_id: str, plaintext: bytes) -> None:
     try:
-        values = held_values(shipping_details_from_bytes(plaintext))
+        values = identifying_values(shipping_details_from_bytes(plaintext))
     except (ValueError, TypeError, AttributeError):
         log.warning("The words of %s were not hashed: its details are not as we store them", subject_id)
         return

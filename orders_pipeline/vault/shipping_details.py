@@ -8,7 +8,7 @@ from typing import Any
 
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.model.shipping_details import Address, ItemDetails, ShippingDetails
-from orders_pipeline.vault.held_words import HeldValues
+from orders_pipeline.vault.identifying_words import IdentifyingValues
 
 # The vault's name for this kind of record.
 SHIPPING_DETAILS = "shipping_details"
@@ -45,11 +45,11 @@ def shipping_details_from_bytes(content: bytes) -> ShippingDetails:
     return ShippingDetails(Address(**address), items)
 
 
-def held_values(details: ShippingDetails) -> HeldValues:
+def identifying_values(details: ShippingDetails) -> IdentifyingValues:
     """The values that would give the buyer away, in clear: hand the result to the vault and to nothing else."""
     address = details.address
     texts = [*address.lines, address.company, *(item.gift_message for item in details.items.values())]
-    return HeldValues(names=_plain(address.name), phones=_plain(address.phone), texts=_plain(*texts))
+    return IdentifyingValues(names=_plain(address.name), phones=_plain(address.phone), texts=_plain(*texts))
 
 
 def _plain(*values: PersonalText | None) -> tuple[str, ...]:

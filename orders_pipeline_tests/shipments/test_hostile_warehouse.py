@@ -122,10 +122,10 @@ def test_value_hashes_are_shredded_with_the_record_and_differ_by_order(world: Wo
     hashes = {row.subject_id: set(row.value_hashes) for row in rows}
     assert hashes.keys() == {first, second}
     assert all(hashes.values())
-    mask = world.vault.held_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first, second])
+    mask = world.vault.buyer_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first, second])
     name = str(world.amazon.orders[first].address.name)
     assert mask.text(first, name) == "•••"
     with world.database.transaction(SELLER) as tx:
         world.vault.shred(tx, kind=SHIPPING_DETAILS, subject_id=first, reason="a test")
-    mask = world.vault.held_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first])
+    mask = world.vault.buyer_mask(account_id=SELLER, kind=SHIPPING_DETAILS, subject_ids=[first])
     assert mask.text(first, name) == name

@@ -140,7 +140,7 @@ def test_details_from_before_their_words_were_hashed_get_their_hashes_with_the_n
     said = "left with Canary Quillfeather"
 
     def masked() -> str:
-        return vault.held_mask(account_id=SELLER, kind=KIND, subject_ids=["111-1"]).text("111-1", said) or ""
+        return vault.buyer_mask(account_id=SELLER, kind=KIND, subject_ids=["111-1"]).text("111-1", said) or ""
 
     assert masked() == said
     finish_rotation(database, keyring, audit, purpose="test")

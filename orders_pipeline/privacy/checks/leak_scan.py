@@ -16,10 +16,10 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy import rules
 from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.contents import names_beside
-from orders_pipeline.privacy.checks.held_values import HeldValues, hash_held_values
 from orders_pipeline.privacy.checks.leak_files import FileTree, dagster_folders, is_repository, scan_files
 from orders_pipeline.privacy.checks.leak_scanner import LeakScan, LeakScanner
 from orders_pipeline.privacy.checks.leak_tables import scan_database
+from orders_pipeline.privacy.checks.stored_values import StoredValues, hash_stored_values
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.work.progress import Notify, silent
 
@@ -48,7 +48,7 @@ def no_copies_in_clear(
 
     By shape, by value, and in every encoding. `secret_files` are where the keys and the credentials are kept.
     """
-    held = hash_held_values(database, vault, account_id=account_id, since=database.now() - since)
+    held = hash_stored_values(database, vault, account_id=account_id, since=database.now() - since)
     scan = scan_for_leaks(
         database,
         held,
@@ -89,7 +89,7 @@ def no_copies_in_clear(
 
 def scan_for_leaks(
     database: Database,
-    held: HeldValues,
+    held: StoredValues,
     *,
     dagster_url: str | None = None,
     folders: Sequence[Path] = (),

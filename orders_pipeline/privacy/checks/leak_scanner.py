@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from orders_pipeline.privacy.checks.held_values import HeldValues
 from orders_pipeline.privacy.checks.leak_decoding import Decoder
 from orders_pipeline.privacy.checks.leak_shapes import shapes_in, words_of
+from orders_pipeline.privacy.checks.stored_values import StoredValues
 
 HELD_VALUE = "held value"
 MAY_NOT_BE_READ = "it may not be read"
@@ -76,7 +76,7 @@ class LeakScan:
 class LeakScanner:
     """Looks at one value after another, in every encoding, remembering short ones that were clean."""
 
-    def __init__(self, held: HeldValues, scan: LeakScan, staff: Set[str] = frozenset()) -> None:
+    def __init__(self, held: StoredValues, scan: LeakScan, staff: Set[str] = frozenset()) -> None:
         self._held = held
         self._staff = staff
         self._scan = scan

@@ -29,9 +29,9 @@ from sqlalchemy import text
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.checks import leak_decoding, leak_files
 from orders_pipeline.privacy.checks.contents import SLICE, SLICE_OVERLAP
-from orders_pipeline.privacy.checks.held_values import HeldValues
 from orders_pipeline.privacy.checks.leak_scan import scan_for_leaks
 from orders_pipeline.privacy.checks.leak_scanner import HELD_VALUE
+from orders_pipeline.privacy.checks.stored_values import StoredValues
 from orders_pipeline.vault.access import Vault
 
 NAME = "José Dvořák"
@@ -138,8 +138,8 @@ BYTES: dict[str, bytes] = {
 
 
 @pytest.fixture
-def held(vault: Vault) -> HeldValues:
-    values = HeldValues(vault)
+def held(vault: Vault) -> StoredValues:
+    values = StoredValues(vault)
     values.add(NAME)
     return values
 
@@ -158,19 +158,21 @@ def _found(places: Iterator[tuple[str, str]], prefix: str) -> set[str]:
     return {where.removeprefix(prefix) for where, kind in places if where.startswith(prefix) and kind == HELD_VALUE}
 
 
-def test_in_every_encoding_a_name_in_a_text_column_is_found(database: Database, held: HeldValues):
+def test_in_every_encoding_a_name_in_a_text_column_is_found(database: Database, held: StoredValues):
     _plant(database, "public.corpus", "text", TEXTS)
     scan = scan_for_leaks(database, held)
     assert set(TEXTS) - _found(iter(scan.found), "table public.corpus.") == set()
 
 
-def test_in_every_encoding_a_name_in_a_bytea_column_is_found(database: Database, held: HeldValues):
+def test_in_every_encoding_a_name_in_a_bytea_column_is_found(database: Database, held: StoredValues):
     _plant(database, "public.corpus", "bytea", BYTES)
     scan = scan_for_leaks(database, held)
     assert set(BYTES) - _found(iter(scan.found), "table public.corpus.") == set()
 
 
-def test_in_every_encoding_a_name_in_dagsters_storage_is_found(database: Database, held: HeldValues, dagster_url: str):
+def test_in_every_encoding_a_name_in_dagsters_storage_is_found(
+    database: Database, held: StoredValues, dagster_url: str
+):
     dagster = Database(dagster_url)
     # As Dagster keeps its snapshots: JSON, compressed; and its events: JSON.
     _plant(dagster, "public.snapshots", "bytea", {n: zlib.compress(json.dumps(v).encode()) for n, v in TEXTS.items()})
@@ -182,7 +184,7 @@ def test_in_every_encoding_a_name_in_dagsters_storage_is_found(database: Databas
 
 
 def test_in_every_encoding_a_name_in_a_file_is_found_also_across_two_pieces_of_it(
-    database: Database, held: HeldValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, held: StoredValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(leak_files, "CHUNK_BYTES", 1 << 15)
     monkeypatch.setattr(leak_files, "OVERLAP_BYTES", 1 << 12)
@@ -195,7 +197,9 @@ def test_in_every_encoding_a_name_in_a_file_is_found_also_across_two_pieces_of_i
     assert {*BYTES, *(f"{name}, far in" for name in BYTES)} - _found(iter(scan.found), "file ") == set()
 
 
-def test_in_every_encoding_a_name_in_postgresqls_own_log_is_found(database: Database, held: HeldValues, tmp_path: Path):
+def test_in_every_encoding_a_name_in_postgresqls_own_log_is_found(
+    database: Database, held: StoredValues, tmp_path: Path
+):
     server = tmp_path / "postgres"
     server.mkdir()
     (server / "PG_VERSION").write_text("18\n")
@@ -207,7 +211,7 @@ def test_in_every_encoding_a_name_in_postgresqls_own_log_is_found(database: Data
         assert _found(iter(scan.found), "file ") == {"postgres/log"}, name
 
 
-def test_random_bytes_in_any_encoding_look_like_nobody(database: Database, held: HeldValues, tmp_path: Path):
+def test_random_bytes_in_any_encoding_look_like_nobody(database: Database, held: StoredValues, tmp_path: Path):
     chance = random.Random(7)
     for word in ("Ada Lovelace-Byron", "+44 20 7946 0958", "Happy birthday to you, and many more"):
         held.add(word)
@@ -225,7 +229,7 @@ def test_random_bytes_in_any_encoding_look_like_nobody(database: Database, held:
 
 
 def test_what_unpacks_without_end_is_cut_off_and_said_to_be(
-    database: Database, held: HeldValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, held: StoredValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(leak_decoding, "MOST_UNPACKED_BYTES", 1 << 18)
     monkeypatch.setattr(leak_decoding, "BLOCK_BYTES", 1 << 16)
@@ -248,7 +252,7 @@ def test_what_unpacks_without_end_is_cut_off_and_said_to_be(
 
 
 def test_a_large_compressed_file_is_looked_through_to_its_end(
-    database: Database, held: HeldValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, held: StoredValues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(leak_files, "CHUNK_BYTES", 1 << 14)
     chance = random.Random(3)
@@ -265,7 +269,7 @@ def test_a_large_compressed_file_is_looked_through_to_its_end(
 
 
 @pytest.mark.parametrize("at", [0, SLICE - 8, SLICE - SLICE_OVERLAP - 4, 3 * SLICE + 17, 10 * SLICE])
-def test_a_name_anywhere_in_a_value_of_megabytes_is_found(database: Database, held: HeldValues, at: int):
+def test_a_name_anywhere_in_a_value_of_megabytes_is_found(database: Database, held: StoredValues, at: int):
     value = f"{'all is well, ' * (at // 13)}{' ' * (at % 13)}{NAME}{', all is well' * 9_000}"
     with database.begin() as connection:
         connection.execute(text('create table public.long ("a:b %s" text, packed bytea)'))

@@ -18,11 +18,11 @@ from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.access.roles import APP
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
-from orders_pipeline.privacy.checks.held_values import HeldValues, hash_held_values
 from orders_pipeline.privacy.checks.leak_files import dagster_folders, secret_files
 from orders_pipeline.privacy.checks.leak_scan import no_copies_in_clear, scan_for_leaks
 from orders_pipeline.privacy.checks.leak_scanner import HELD_VALUE, MAY_NOT_BE_READ, LeakScan
 from orders_pipeline.privacy.checks.leak_shapes import identifying_words, shapes_in
+from orders_pipeline.privacy.checks.stored_values import StoredValues, hash_stored_values
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.rows import StoredRecord
@@ -55,8 +55,8 @@ def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[
         connection.execute(text(f"drop database {name} with (force)"))
 
 
-def held(database: Database, vault: Vault) -> HeldValues:
-    return hash_held_values(database, vault, account_id=SELLER, since=database.now().replace(year=2025))
+def held(database: Database, vault: Vault) -> StoredValues:
+    return hash_stored_values(database, vault, account_id=SELLER, since=database.now().replace(year=2025))
 
 
 def found(scan: LeakScan) -> set[tuple[str, str]]:
@@ -308,7 +308,7 @@ def test_a_table_that_may_not_be_read_is_not_said_to_be_clean(database: Database
     try:
         with reader.engine.connect() as connection:
             connection.execute(text("select 1"))
-        scan = scan_for_leaks(_as(reader), HeldValues(vault))
+        scan = scan_for_leaks(_as(reader), StoredValues(vault))
     finally:
         reader.close()
     assert scan.not_scanned["table public.somebodys", MAY_NOT_BE_READ] == 1
@@ -359,7 +359,7 @@ def test_it_says_what_it_did_not_look_at_and_what_it_never_looks_at(
 
 def test_the_embedded_servers_own_log_is_looked_at(database: Database, vault: Vault, postgres: EmbeddedPostgres):
     leaked = f"Quentin Quiverwood {uuid.uuid4().hex[:8]}"
-    values = HeldValues(vault)
+    values = StoredValues(vault)
     values.add(leaked)
     with database.begin() as connection:
         connection.execute(text(f"do $$ begin raise log 'cannot deliver to {leaked}'; end $$"))
@@ -368,7 +368,7 @@ def test_the_embedded_servers_own_log_is_looked_at(database: Database, vault: Va
 
 
 def test_a_buyers_name_as_a_files_name_is_found_and_not_shown(database: Database, vault: Vault, tmp_path: Path):
-    values = HeldValues(vault)
+    values = StoredValues(vault)
     values.add(NAME)
     (tmp_path / "label for Canary%20Quillfeather.pdf").write_bytes(b"")
     scan = scan_for_leaks(database, values, folders=[tmp_path])
@@ -377,7 +377,7 @@ def test_a_buyers_name_as_a_files_name_is_found_and_not_shown(database: Database
 
 
 def test_one_table_that_cannot_be_looked_at_stops_no_other(database: Database, vault: Vault):
-    values = HeldValues(vault)
+    values = StoredValues(vault)
     values.add(NAME)
     with database.begin() as connection:
         connection.execute(text("create table public.a_broken (x int, note text generated always as (x::text) stored)"))

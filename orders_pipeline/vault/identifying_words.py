@@ -78,7 +78,7 @@ _UNITS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class HeldValues:
+class IdentifyingValues:
     """A buyer's values in clear, for hashing and nothing else."""
 
     names: tuple[str, ...] = field(default=(), repr=False)
@@ -86,7 +86,7 @@ class HeldValues:
     texts: tuple[str, ...] = field(default=(), repr=False)
 
 
-def hashes_of(values: HeldValues, hashed: Hash) -> list[str]:
+def hashes_of(values: IdentifyingValues, hashed: Hash) -> list[str]:
     """The keyed hashes of what would give the buyer away; sorted, so that their order tells nothing."""
     identifying = dict.fromkeys(_identifying(values))
     return sorted({hashed(words) for words in list(identifying)[:MOST_HASHES]})
@@ -102,7 +102,7 @@ def masked(text: str, held: Set[str], hashed: Hash, *, is_number: bool = False) 
     return text if is_number else _PHONE_SHAPE.sub(MASK, text)
 
 
-def _identifying(values: HeldValues) -> Iterator[str]:
+def _identifying(values: IdentifyingValues) -> Iterator[str]:
     for name in values.names:
         yield from _of_name(name)
     for phone in values.phones:
@@ -241,8 +241,8 @@ def _cover(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return covered + text[at:]
 
 
-class HeldMask:
-    """Masks what holds a value of the buyers of some orders. Holds hashes only; made by `Vault.held_mask`.
+class BuyerMask:
+    """Masks what holds a value of the buyers of some orders. Holds hashes only; made by `Vault.buyer_mask`.
 
     Without a key (`hashed` is None) nothing can be compared: only numbers and everyday words are left as they are.
     """

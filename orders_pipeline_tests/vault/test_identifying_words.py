@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders_pipeline.vault.held_words import MOST_HASHES, HeldMask, HeldValues, hashes_of, masked
+from orders_pipeline.vault.identifying_words import MOST_HASHES, BuyerMask, IdentifyingValues, hashes_of, masked
 
-BUYER = HeldValues(
+BUYER = IdentifyingValues(
     names=("Zoë Quillfeather",),
     phones=("+1 (218) 555-0134",),
     texts=("7 Nightingale Row", "Löwen & Söhne GmbH", "Happy birthday from all your friends in the old town"),
 )
-JAPANESE = HeldValues(names=("山田太郎",), phones=("03-1234-5678",), texts=("東京都千代田区丸の内一丁目",))
+JAPANESE = IdentifyingValues(names=("山田太郎",), phones=("03-1234-5678",), texts=("東京都千代田区丸の内一丁目",))
 
 
 def _hashed(words: str) -> str:
     return hmac.new(b"key", words.encode(), hashlib.sha256).hexdigest()
 
 
-def _masked(text: str, buyer: HeldValues = BUYER, *, is_number: bool = False) -> str:
+def _masked(text: str, buyer: IdentifyingValues = BUYER, *, is_number: bool = False) -> str:
     return masked(text, frozenset(hashes_of(buyer, _hashed)), _hashed, is_number=is_number)
 
 
@@ -82,7 +82,7 @@ def test_what_is_the_buyers_is_masked_and_the_rest_stays(text: str, expected: st
     ],
 )
 def test_a_whole_name_is_masked_however_short_it_is(name: str, text: str, expected: str):
-    assert _masked(text, HeldValues(names=(name,))) == expected
+    assert _masked(text, IdentifyingValues(names=(name,))) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_whole_name_is_masked_however_short_it_is(name: str, text: str, expect
     ],
 )
 def test_a_short_street_is_masked_as_a_whole_line_and_without_its_number(line: str, text: str, expected: str):
-    assert _masked(text, HeldValues(texts=(line,))) == expected
+    assert _masked(text, IdentifyingValues(texts=(line,))) == expected
 
 
 def test_what_the_release_before_sealed_is_recognised_as_before():
@@ -134,13 +134,13 @@ def test_a_tracking_number_that_looks_like_a_phone_stays_unless_it_is_the_buyers
 
 
 def test_a_buyer_with_an_everyday_name_keeps_no_carrier_from_being_told():
-    buyer = HeldValues(names=("Royal Mail", "Express Ground"), texts=("Priority Mail",))
+    buyer = IdentifyingValues(names=("Royal Mail", "Express Ground"), texts=("Priority Mail",))
     for text in ("Royal Mail", "UPS Ground", "Priority Mail Express"):
         assert _masked(text, buyer) == text
 
 
 def test_hashes_tell_nothing_by_their_order_and_are_never_without_end():
-    endless = HeldValues(names=("Zoë Quillfeather",), texts=(" ".join(f"word{n}" for n in range(5_000)),))
+    endless = IdentifyingValues(names=("Zoë Quillfeather",), texts=(" ".join(f"word{n}" for n in range(5_000)),))
     hashes = hashes_of(endless, _hashed)
     assert len(hashes) == MOST_HASHES
     assert hashes == sorted(hashes)
@@ -154,7 +154,7 @@ def test_masking_any_text_succeeds_and_is_idempotent(text: str):
 
 
 def test_without_a_key_only_numbers_and_everyday_words_are_left():
-    mask = HeldMask({}, None)
+    mask = BuyerMask({}, None)
     assert [mask.text("1", text) for text in ("UPS Ground", "Van of Zoë", None)] == ["UPS Ground", "•••", None]
     assert mask.text("1", "1Z999AA10123456784", is_number=True) == "1Z999AA10123456784"
     assert mask.text("1", "Zoe Quillfeather", is_number=True) == "•••"

@@ -23,7 +23,7 @@ _IDENTIFIES_NOBODY = frozenset({"country_code", "address_type", "state_or_region
 
 
 @dataclass(slots=True)
-class HeldValues:
+class StoredValues:
     """Keyed hashes of the values of some records. Holds no value and no word of one."""
 
     vault: Vault = field(repr=False)
@@ -60,11 +60,11 @@ class HeldValues:
         return self.vault.fingerprint(words.encode()) in self.fingerprints
 
 
-def hash_held_values(
+def hash_stored_values(
     database: Database, vault: Vault, *, account_id: str, since: datetime, limit: int = RECORDS_AT_MOST
-) -> HeldValues:
+) -> StoredValues:
     """Hash what was stored since then, newest first. Each order's audit entry is committed before it is opened."""
-    held = HeldValues(vault)
+    held = StoredValues(vault)
     vault.prepare()
     with database.transaction(account_id) as tx:
         order_ids = newest_records(tx, SHIPPING_DETAILS, since=since, limit=limit)
