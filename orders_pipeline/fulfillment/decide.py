@@ -29,9 +29,8 @@ from orders_pipeline.fulfillment.rows import (
 from orders_pipeline.fulfillment.states import ACTIONABLE, STOPPING, Event, IllegalTransition, next_state
 from orders_pipeline.model.order import AMAZON
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
-from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import erasure_requested
-from orders_pipeline.orders.other_marketplaces import set_other_marketplace
+from orders_pipeline.orders.ownership import awaits_adoption, set_other_marketplace
 from orders_pipeline.orders.rows import item_rows, lock_orders, order_row
 from orders_pipeline.work.jobs import STOP_FIRST, Job, Queue
 from orders_pipeline.work.queue import claim, complete, enqueue, find, park, release, withdraw

@@ -13,7 +13,7 @@ from orders_pipeline.model.order import (
     REGULATED_PROGRAM,
     OrderStatus,
 )
-from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START
+from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START
 
 # Why an order waits. Each is shown in the UI, with its age; docs/runbook.md says what ends it.
 BUYER_ASKS_TO_CANCEL = "buyer_asks_to_cancel"

@@ -12,9 +12,8 @@ from orders_pipeline.intake.event_decision import EventAction, EventFacts, Store
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
 from orders_pipeline.model.states import LEFT
 from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed, park_events
-from orders_pipeline.orders.fetches import awaiting_fetch, request_fetch
-from orders_pipeline.orders.other_marketplaces import take_in
-from orders_pipeline.orders.rechecks import record_announced_cancellation
+from orders_pipeline.orders.fetches import awaiting_fetch, record_announced_cancellation, request_fetch
+from orders_pipeline.orders.ownership import take_in
 from orders_pipeline.orders.rows import (
     insert_new_order,
     lock_orders,

@@ -16,12 +16,12 @@ from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.event_decision import FINAL
-from orders_pipeline.intake.order_before import OrderBefore, order_before
+from orders_pipeline.intake.rechecks import OrderBefore, order_before
 from orders_pipeline.intake.save import NEEDS_DETAILS, Answer, details_are_of_use, save_answer
 from orders_pipeline.intake.verification import Verifier, mark_regulated, verify
 from orders_pipeline.model.order import AMAZON, OrderParts, OrdersPort
-from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import erasure_requested
+from orders_pipeline.orders.ownership import awaits_adoption
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError

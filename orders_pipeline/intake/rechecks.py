@@ -1,19 +1,20 @@
 """When Amazon's answer is in doubt (older than a message, or without who ships): ask again, or accept it.
 
 An answer can be older than the change that an event announced, and can leave out who ships the order. Both usually
-correct themselves within minutes. After four rechecks Amazon's answer is accepted, and a person is told.
+correct themselves within minutes. After four rechecks Amazon's answer is accepted, and a person is told. Each answer is
+compared with what was stored when its fetch began (`OrderBefore`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
-from orders_pipeline.intake.order_before import OrderBefore
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
-from orders_pipeline.orders.rechecks import finish_rechecks, request_recheck
-from orders_pipeline.orders.rows import order_row
-from orders_pipeline.work.jobs import Queue
+from orders_pipeline.orders.fetches import finish_rechecks, request_recheck
+from orders_pipeline.orders.rows import order_row, queue_states
+from orders_pipeline.work.jobs import Job, Queue
 from orders_pipeline.work.queue import find
 
 # Counted from the first doubtful answer. Then Amazon's answer is accepted, whatever messages say: forged messages can
@@ -21,6 +22,43 @@ from orders_pipeline.work.queue import find
 RECHECK_DELAYS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=3), timedelta(minutes=5))
 LONGEST_DELAY = sum(RECHECK_DELAYS, timedelta())
 _OPEN = frozenset({OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBefore:
+    """`job` is the fetch; `read_at` the database's time of this reading (UTC); the rest as the tables have it."""
+
+    job: Job
+    read_at: datetime
+    status: str
+    fulfilled_by: str
+    programs: frozenset[str]
+    deliver_by: datetime | None
+    queue_state: str | None
+    marketplace_id: str | None
+    verification: str | None
+    verified_at: datetime | None
+    last_updated_at: datetime | None
+
+
+def order_before(tx: AccountTransaction, job: Job) -> OrderBefore | None:
+    """None for an order that is not known (any more)."""
+    row = order_row(tx, job.order_id)
+    if row is None:
+        return None
+    return OrderBefore(
+        job=job,
+        read_at=database_now(tx.connection),
+        status=row.status,
+        fulfilled_by=row.fulfilled_by,
+        programs=frozenset(row.programs),
+        deliver_by=row.deliver_by,
+        queue_state=queue_states(tx, [job.order_id]).get(job.order_id),
+        marketplace_id=row.marketplace_id,
+        verification=row.verification,
+        verified_at=row.verified_at,
+        last_updated_at=row.last_updated_at,
+    )
 
 
 def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> None:

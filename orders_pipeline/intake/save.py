@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from orders_pipeline.database.engine import AccountTransaction, database_now
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.addresses import address_retry
-from orders_pipeline.intake.order_before import OrderBefore
-from orders_pipeline.intake.order_rows import item_values, order_values, to_ship_by_item
-from orders_pipeline.intake.rechecks import review_answer
+from orders_pipeline.intake.rechecks import OrderBefore, review_answer
 from orders_pipeline.intake.verification import Verified, keep_verification
 from orders_pipeline.model.order import MERCHANT, NOT_FOR_THE_WAREHOUSE, Order, OrderStatus
 from orders_pipeline.model.shipping_details import ShippingDetails
 from orders_pipeline.model.states import AT_THE_WAREHOUSE, NOT_AT_THE_WAREHOUSE, FulfillmentState
-from orders_pipeline.orders.account_starts import awaits_adoption
 from orders_pipeline.orders.erasures import may_be_stored
 from orders_pipeline.orders.fetches import request_fetch
+from orders_pipeline.orders.ownership import awaits_adoption
 from orders_pipeline.orders.rows import (
     clear_address,
     item_rows,
@@ -116,3 +115,52 @@ def _note_reduced_items(tx: AccountTransaction, order: Order, before: dict[str, 
     fewer = sorted(item_id for item_id, quantities in before.items() if now.get(item_id, 0) < quantities)
     if fewer and order.status != OrderStatus.CANCELLED:
         note_reduced_items(tx, order_id=order.order_id, item_ids=fewer)
+
+
+def order_values(account_id: str, order: Order) -> dict[str, Any]:
+    """The columns of `orders` that an answer of Amazon's sets."""
+    return {
+        "account_id": account_id,
+        "order_id": order.order_id,
+        "marketplace_id": order.marketplace_id,
+        "status": order.status,
+        "fulfilled_by": order.fulfilled_by,
+        "service_level": order.service_level,
+        "programs": sorted(order.programs),
+        "total_amount": order.total.amount if order.total else None,
+        "total_currency": order.total.currency if order.total else None,
+        "purchased_at": order.purchased_at,
+        "last_updated_at": order.last_updated_at,
+        "earliest_ship_at": order.earliest_ship_at,
+        "ship_by": order.ship_by,
+        "deliver_by": order.deliver_by,
+        "cancellation_requested": order.cancellation_requested,
+    }
+
+
+def item_values(account_id: str, order: Order) -> list[dict[str, Any]]:
+    """The rows of `order_items` for an answer of Amazon's."""
+    return [
+        {
+            "account_id": account_id,
+            "order_id": order.order_id,
+            "order_item_id": item.order_item_id,
+            "position": position,
+            "sku": item.sku,
+            "asin": item.asin,
+            "title": item.title,
+            "quantity_ordered": item.quantity_ordered,
+            "quantity_fulfilled": item.quantity_fulfilled,
+            "unit_price": item.unit_price.amount if item.unit_price else None,
+            "currency": item.unit_price.currency if item.unit_price else None,
+            "programs": sorted(item.programs),
+            "cancellation_requested": item.cancellation_requested,
+            "cancelled": item.cancelled,
+        }
+        for position, item in enumerate(order.items)
+    ]
+
+
+def to_ship_by_item(items: Sequence[AnyRow]) -> dict[str, int]:
+    """How many pieces of each line are ordered, as our rows have it; none of a cancelled line."""
+    return {item.order_item_id: 0 if item.cancelled else item.quantity_ordered for item in items}

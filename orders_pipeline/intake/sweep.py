@@ -28,10 +28,9 @@ from orders_pipeline.model.order import (
     SearchWindow,
     canonical_status,
 )
-from orders_pipeline.orders.account_starts import account_start
 from orders_pipeline.orders.event_rows import settle_search_entries
 from orders_pipeline.orders.known_orders import KnownOrder, known_orders
-from orders_pipeline.orders.other_marketplaces import take_in
+from orders_pipeline.orders.ownership import account_start, take_in
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 SWEEP = "sweep"

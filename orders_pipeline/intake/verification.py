@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.intake.order_before import OrderBefore
+from orders_pipeline.intake.rechecks import OrderBefore
 from orders_pipeline.model.order import (
     AMAZON,
     REGULATED_PROGRAM,
@@ -22,8 +22,7 @@ from orders_pipeline.model.order import (
     VerificationsPort,
 )
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE
-from orders_pipeline.orders.fetches import request_fetch
-from orders_pipeline.orders.rechecks import save_verification, save_verification_problem
+from orders_pipeline.orders.fetches import request_fetch, save_verification, save_verification_problem
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.work.jobs import REGULATED_INFO
 from orders_pipeline.work.pauses import note_refusal, note_success

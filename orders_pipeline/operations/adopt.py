@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.operations.deployment import Deployment
-from orders_pipeline.orders.account_starts import note_adoption, waiting_for_adoption
 from orders_pipeline.orders.fetches import request_fetch
+from orders_pipeline.orders.ownership import note_adoption, waiting_for_adoption
 from orders_pipeline.orders.rows import insert_new_order
 
 # Amazon's order ids, in its 3-7-7 format.

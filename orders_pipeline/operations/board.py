@@ -18,7 +18,7 @@ from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.orders.event_rows import parked_messages_by_reason
-from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
+from orders_pipeline.orders.ownership import other_marketplace_orders
 from orders_pipeline.orders.rows import count_by_status
 from orders_pipeline.privacy.retention.rows import count_by_action
 from orders_pipeline.shipments.event_rows import shipments_by_kind

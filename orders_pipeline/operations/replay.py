@@ -14,8 +14,7 @@ from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_orders
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day, replay_events
-from orders_pipeline.orders.fetches import request_fetch
-from orders_pipeline.orders.rechecks import believe_amazon
+from orders_pipeline.orders.fetches import believe_amazon, request_fetch
 from orders_pipeline.orders.rows import insert_new_order
 from orders_pipeline.shipments.replay import replay_packages
 from orders_pipeline.work.queue import unpark

@@ -12,7 +12,7 @@ from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
-from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.ownership import note_start
 
 _BACKFILL = "backfill"
 

@@ -13,7 +13,7 @@ from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.verification import Verifier
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
-from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.ownership import note_start
 
 # Of each step. All of a run's steps together end well before it is taken for one that hangs (defs.runs).
 DEADLINE_SECONDS = 45.0

@@ -10,7 +10,7 @@ from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, QueueDepth, Queue
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
 from orders_pipeline.operations.pending_work import pending_work
-from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.ownership import note_start
 from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.work.work_done import note_done
 

@@ -1,4 +1,7 @@
-"""Fetches: asking Amazon about an order is a job of the queue FETCH, with the order as its subject."""
+"""Asking Amazon about an order, and asking again while its answer does not show what a message announced.
+
+A fetch is a job of the queue FETCH, with the order as its subject.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,11 @@ from typing import Any
 from sqlalchemy import case, func, select, text, update
 
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.model.order import OrderStatus
+from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
-from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.jobs import STOP_FIRST, Queue
 from orders_pipeline.work.queue import ZERO, enqueue
-
-# Whether to stop an order cannot wait for the others.
-STOP_FIRST = 1
 
 
 def request_fetch(
@@ -59,3 +61,96 @@ def awaiting_fetch(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]
         {"account_id": tx.account_id, "queue": Queue.FETCH, "order_ids": list(order_ids)},
     )
     return set(rows.scalars())
+
+
+def record_announced_cancellation(
+    tx: AccountTransaction, *, order_id: str, told_at: datetime | None, over: bool
+) -> None:
+    """Record an announced cancellation: the order does not ship until Amazon's answer denies it.
+
+    `over`: there is nothing to stop yet, so the order counts as cancelled without a call.
+    """
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(
+            cancellation_told_at=func.clock_timestamp(),
+            told_at=func.greatest(orders.c.told_at, told_at),
+            **({"status": OrderStatus.CANCELLED} if over else {}),
+        )
+    )
+    enqueue(tx, Queue.DECIDE, [order_id], priority=STOP_FIRST)
+
+
+def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
+    """Request another fetch, because the answer was doubtful, and count it."""
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(
+            rechecks=orders.c.rechecks + 1,
+            # Not later than now: a clock that was ahead must not hold the order.
+            questioned_since=func.least(orders.c.questioned_since, func.clock_timestamp()),
+        )
+    )
+    request_fetch(tx, order_id=order_id, delay=delay)
+
+
+def finish_rechecks(
+    tx: AccountTransaction, *, order_id: str, older: bool, answered: bool, status: str | None = None
+) -> None:
+    """Accept Amazon's answer and clear what earlier messages announced. `status`: as the answer has it.
+
+    `older`: the answer is older than what was announced, which a person sees until one is `answered`: until it shows
+    what was asked for. After the last recheck the time is not reset: otherwise endless
+    messages would delay the order for ever.
+    """
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(
+            told_at=None,
+            cancellation_told_at=None,
+            rechecks=0,
+            **({"answer_older_at": func.clock_timestamp()} if older else {}),
+            **({"questioned_since": None, "answer_older_at": None} if answered else {}),
+            **({"status": status} if status is not None else {}),
+        )
+    )
+    enqueue(tx, Queue.DECIDE, [order_id])
+
+
+def believe_amazon(tx: AccountTransaction, *, order_id: str) -> None:
+    """A person recovers this order: the next answer of Amazon's is accepted, whatever messages announced."""
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(told_at=None, cancellation_told_at=None, last_updated_at=None, rechecks=0, questioned_since=None)
+    )
+
+
+def save_verification(
+    tx: AccountTransaction, *, order_id: str, status: str | None, dosage_label: bool, needs_review: bool = False
+) -> None:
+    """Store the verification of a regulated order; a `status` of None clears it."""
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(
+            verification=status,
+            verified_at=func.clock_timestamp(),
+            dosage_label=dosage_label,
+            needs_review=needs_review,
+            verification_problem=None,
+        )
+    )
+    enqueue(tx, Queue.DECIDE, [order_id])
+
+
+def save_verification_problem(tx: AccountTransaction, *, order_id: str, problem: str) -> None:
+    """Store why Amazon gave no verification of this order; the one that it gave before stays."""
+    tx.execute(
+        update(orders)
+        .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
+        .values(verification_problem=bounded_text(problem, LONGEST_ERROR) or "no reason given")
+    )

@@ -9,7 +9,7 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow, database
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.shipments.confirming import Confirming
-from orders_pipeline.shipments.edits import Edited
+from orders_pipeline.shipments.replacements import Edited
 from orders_pipeline.shipments.rows import Package, change_package, unmapped_packages, update_package
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.work.jobs import Queue, package_subject

@@ -23,7 +23,7 @@ from orders_pipeline.shipments.carrier_watch import (
 )
 from orders_pipeline.shipments.confirming import LEASE, WORKERS, Confirming
 from orders_pipeline.shipments.failures import CONFIRM_FAILURES, CONFIRM_POLICY, event_of
-from orders_pipeline.shipments.quantities import quantity_by_line
+from orders_pipeline.shipments.replacements import quantity_by_line
 from orders_pipeline.shipments.rows import Package, change_package, lock_packages
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.shipments.verify import VERIFY_AFTER, verify_order

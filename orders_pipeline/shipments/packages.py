@@ -10,10 +10,8 @@ from functools import partial
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.model.states import SUPERSEDED, PackageState
-from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
+from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START, awaits_adoption, shipped_before_start
 from orders_pipeline.orders.rows import lock_orders, order_row
-from orders_pipeline.shipments.confirmable import correction_needed
-from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.event_rows import (
     claim_shipment_events,
     lock_shipment_events,
@@ -23,7 +21,7 @@ from orders_pipeline.shipments.event_rows import (
     reopen_failed_events,
 )
 from orders_pipeline.shipments.labels import read_labels
-from orders_pipeline.shipments.replacements import next_reference, voided_twin
+from orders_pipeline.shipments.replacements import correction_needed, edit_of, next_reference, voided_twin
 from orders_pipeline.shipments.rows import Package, change_package, insert_package, lock_packages
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.shipments.voids import take_new_label, take_void

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.orders.owners import orders_of_others
+from orders_pipeline.orders.ownership import orders_of_others
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.event_rows import insert_shipment_events, note_unread, save_page, warehouse_cursor
 from orders_pipeline.vault.access import Vault

@@ -1,19 +1,91 @@
-"""Which package takes the place at Amazon of one that will not travel.
+"""Edits and replacements: Amazon is told of other facts, or of another package, under a reference id that it knows.
 
-A place is a `package_reference_id`: telling Amazon of another package under the same one edits what Amazon shows.
+What Amazon showed before an edit, it shows after one that it refused or never got. So neither quantities shipped (all
+that v0 shows) nor, where the number is the same, the package itself prove an edit: only Amazon's 204 does, or the new
+tracking number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.states import PackageState
-from orders_pipeline.shipments.edits import edit_of
-from orders_pipeline.shipments.quantities import same_lines, share_an_item
+from orders_pipeline.orders.rows import item_rows
 from orders_pipeline.shipments.rows import Package, change_package
 from orders_pipeline.shipments.states import PackageEvent
+
+
+class Edited(StrEnum):
+    """What an edit changes under this reference id. The values are stored."""
+
+    LABEL = "label"  # the tracking number, and perhaps more
+    FACTS = "facts"  # not the tracking number: the carrier, the service or the items
+
+
+def quantity_by_line(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many pieces of each item; a warehouse may list one item twice."""
+    quantities: dict[str, int] = {}
+    for line in lines:
+        quantities[line["line_ref"]] = quantities.get(line["line_ref"], 0) + int(line["quantity"])
+    return quantities
+
+
+def same_lines(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two packages hold the same pieces of the same items."""
+    return quantity_by_line(one) == quantity_by_line(other)
+
+
+def share_an_item(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two packages hold pieces of one item."""
+    return bool(quantity_by_line(one).keys() & quantity_by_line(other).keys())
+
+
+def correction_needed(
+    tx: AccountTransaction, order_id: str, lines: Sequence[Mapping[str, Any]], tracking_number: str | None
+) -> str | None:
+    """Why Amazon cannot be told of such a package; None if it can."""
+    items = {item.order_item_id for item in item_rows(tx, order_id)}
+    if not lines or not {line["line_ref"] for line in lines} <= items:
+        return "it names items that are not in the order"
+    if not (tracking_number or "").strip():
+        return "it has no tracking number, which Amazon requires"
+    return None
+
+
+def edit_of(
+    sent: Package,
+    *,
+    tracking_number: str | None,
+    carrier: str | None,
+    service: str | None,
+    lines: Sequence[Mapping[str, Any]],
+) -> str | None:
+    """Which kind of edit these facts are for the package as last sent; None if Amazon was never told of it."""
+    if not sent.known_to_amazon:
+        return None
+    if tracking_number != sent.tracking_number:
+        return Edited.LABEL.value
+    if (carrier, service) == (sent.carrier, sent.service) and same_lines(lines, sent.lines):
+        return sent.edited
+    return Edited.FACTS.value
+
+
+def is_accepted(package: Package) -> bool:
+    """Whether Amazon answered the last call with 204."""
+    return package.state == PackageState.ACCEPTED
+
+
+def quantities_may_prove(package: Package) -> bool:
+    """Whether a quantity shipped can be this package's, and not that of what it replaces."""
+    return package.edited is None or is_accepted(package)
+
+
+def number_may_prove(package: Package) -> bool:
+    """Whether a package under this tracking number shows that Amazon has the facts as they are now."""
+    return package.edited != Edited.FACTS or is_accepted(package)
 
 
 def voided_twin(lines: Sequence[Mapping[str, Any]], packages: Sequence[Package]) -> Package | None:

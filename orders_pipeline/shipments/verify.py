@@ -2,7 +2,7 @@
 
 A 204 can be a package that silently is not there, for instance under a carrier code that Amazon does not know
 (amzn/selling-partner-api-models#5232). 2026-01-01 shows packages; v0 shows quantities shipped, which prove less, but
-something. Of an edit they prove nothing (`edits.py`).
+something. Of an edit they prove nothing (`replacements.py`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from orders_pipeline.model.states import TO_VERIFY, PackageState
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.shipments.carrier_watch import watch_carrier
 from orders_pipeline.shipments.confirming import LEASE, WORKERS, Confirming
-from orders_pipeline.shipments.edits import number_may_prove, quantities_may_prove
-from orders_pipeline.shipments.quantities import quantity_by_line
-from orders_pipeline.shipments.replacements import take_over, voided_twin
+from orders_pipeline.shipments.replacements import (
+    number_may_prove,
+    quantities_may_prove,
+    quantity_by_line,
+    take_over,
+    voided_twin,
+)
 from orders_pipeline.shipments.rows import Package, change_package, lock_packages
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.work.jobs import AMAZON, Job, Queue

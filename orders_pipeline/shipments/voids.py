@@ -10,11 +10,16 @@ from collections.abc import Sequence
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.states import SUPERSEDED, PackageState
-from orders_pipeline.shipments.confirmable import correction_needed
-from orders_pipeline.shipments.edits import edit_of
 from orders_pipeline.shipments.event_rows import package_events
 from orders_pipeline.shipments.labels import label_to_go_back_to, read_labels
-from orders_pipeline.shipments.replacements import next_reference, take_over, voided_twin, waiting_twin
+from orders_pipeline.shipments.replacements import (
+    correction_needed,
+    edit_of,
+    next_reference,
+    take_over,
+    voided_twin,
+    waiting_twin,
+)
 from orders_pipeline.shipments.rows import Package, change_package, insert_package, lock_packages, update_package
 from orders_pipeline.shipments.states import PackageEvent
 

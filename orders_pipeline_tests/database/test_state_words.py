@@ -24,9 +24,9 @@ from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.model.order import Priority
 from orders_pipeline.model.states import FulfillmentState, PackageState
-from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START
+from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START
 from orders_pipeline.privacy.rules import Rule
-from orders_pipeline.shipments.edits import Edited
+from orders_pipeline.shipments.replacements import Edited
 from orders_pipeline.wms.port import CancelAnswer, HoldAnswer, PushAnswer
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.pauses import PauseKind

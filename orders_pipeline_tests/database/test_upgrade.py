@@ -33,7 +33,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.intake.search import resumed_window, search_events
 from orders_pipeline.model.order import Priority, SearchWindow
-from orders_pipeline.orders.account_starts import account_start
+from orders_pipeline.orders.ownership import account_start
 from orders_pipeline.orders.rows import item_rows, order_row, queue_states
 from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.checks.checks import (

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.orders.account_starts import note_start
+from orders_pipeline.orders.ownership import note_start
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions

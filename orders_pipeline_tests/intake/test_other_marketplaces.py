@@ -8,7 +8,7 @@ from orders_pipeline.channels.amazon.errors import AmazonUnavailable
 from orders_pipeline.intake.sweep import sweep_orders
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.operations.replay import recover_order
-from orders_pipeline.orders.other_marketplaces import other_marketplace_orders
+from orders_pipeline.orders.ownership import other_marketplace_orders
 from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World

@@ -9,7 +9,7 @@ import pytest
 from orders_pipeline.fulfillment.eligibility import MERCHANT, ItemFacts, OrderFacts, Wanted, decide
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.replay import recover_order
-from orders_pipeline.orders.account_starts import PURCHASED_BEFORE_START, note_start
+from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START, note_start
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
