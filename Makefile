@@ -62,9 +62,9 @@ chaos: $(READY)
 
 # The pages that are generated from the code; a test holds that they are true.
 docs: $(READY)
-	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import as_markdown as page; print(page(), end='')" > docs/order-states.md
+	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import ORDER_STATES as page; print(page.as_markdown(), end='')" > docs/order-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
-	@$(BIN)/python -c "from orders_pipeline.shipments.states import as_markdown as page; print(page(), end='')" > docs/package-states.md
+	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
 
 # The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
 pins:

@@ -16,7 +16,7 @@ from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs import privacy_checks
 from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
-from orders_pipeline.fulfillment import states as fulfillment_states
+from orders_pipeline.fulfillment.states import ORDER_STATES
 from orders_pipeline.operations import failures_page
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy import shred_expired
@@ -24,7 +24,7 @@ from orders_pipeline.privacy.audit_export import copies as audit_copies
 from orders_pipeline.privacy.checks import stored_values
 from orders_pipeline.privacy.retention import clock
 from orders_pipeline.settings import AMAZON_REQUIRED, WAREHOUSE_REQUIRED
-from orders_pipeline.shipments import states as package_states
+from orders_pipeline.shipments.states import PACKAGE_STATES
 from orders_pipeline_tests.chaos.chaos import main as chaos
 from orders_pipeline_tests.read_source import PACKAGE, ROOT, environment_variables
 
@@ -88,7 +88,7 @@ def _definitions() -> dict[str, set[str]]:
 
 
 def test_the_pages_of_states_are_the_machines():
-    for name, machine in (("order-states.md", fulfillment_states), ("package-states.md", package_states)):
+    for name, machine in (("order-states.md", ORDER_STATES), ("package-states.md", PACKAGE_STATES)):
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == machine.as_markdown(), "run `make docs`"
 
 

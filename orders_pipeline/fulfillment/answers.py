@@ -100,7 +100,7 @@ def apply_answer(
 
 
 def _reasons_after(entry: FulfillmentRow, event: Event) -> tuple[str, ...]:
-    return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.GONE) else ()
+    return entry.hold_reasons if event in (Event.HOLD_DONE, Event.HOLD_TOO_LATE, Event.NOT_FOUND) else ()
 
 
 def push_audit_entry(account_id: str, order_id: str, outcome: str, code: str | None = None) -> AuditEntry:

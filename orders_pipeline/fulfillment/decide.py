@@ -26,8 +26,9 @@ from orders_pipeline.fulfillment.rows import (
     update_fulfillment_order,
     warehouse_report,
 )
-from orders_pipeline.fulfillment.states import ACTIONABLE, STOPPING, Event, IllegalTransition, next_state
+from orders_pipeline.fulfillment.states import ACTIONABLE, ORDER_STATES, STOPPING, Event
 from orders_pipeline.model.order import AMAZON
+from orders_pipeline.model.state_machine import IllegalTransition
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.ownership import awaits_adoption, set_other_marketplace
@@ -145,7 +146,7 @@ def change_state(
     The caller writes `entries` as the transaction's last act.
     """
     before = FulfillmentState(entry.state)
-    after = next_state(before, event)
+    after = ORDER_STATES.next_state(before, event)
     if after is not before or set(reasons) != set(entry.hold_reasons):
         update_fulfillment_order(tx, order_id=entry.order_id, state=after.value, hold_reasons=list(reasons))
     if after is not before:
@@ -243,10 +244,10 @@ def _what_left(tx: AccountTransaction, entry: FulfillmentRow) -> list[Event]:
         # A partly shipped order is not cancelled: its package is in transit.
         # v0 shows no quantities for a cancelled order: ask the warehouse what it can still stop.
         all_left = report.units_left >= report.units_ordered > 0
-        return [Event.ALL_LEFT if all_left else Event.PACKAGE_LEFT]
+        return [Event.ALL_SHIPPED if all_left else Event.PARTLY_SHIPPED]
     if report.cancelled_by_warehouse:
         return [Event.WAREHOUSE_CANCELLED]
-    return [Event.NOTHING_LEFT] if FulfillmentState(entry.state) is FulfillmentState.SHIPPED else []
+    return [Event.ALL_VOIDED] if FulfillmentState(entry.state) is FulfillmentState.SHIPPED else []
 
 
 def _enter(tx: AccountTransaction, row: AnyRow, decision: Decision, entries: list[AuditEntry]) -> str | None:

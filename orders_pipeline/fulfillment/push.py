@@ -112,11 +112,11 @@ def _act(work: Pushing, job: Job, state: FulfillmentState, reasons: tuple[str, .
             return _push_again(work, job)
         case FulfillmentState.HOLD_ASKED:
             answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
-            event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.GONE}.get(answer, Event.HOLD_DONE)
+            event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.NOT_FOUND}.get(answer, Event.HOLD_DONE)
             return apply_answer(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
         case FulfillmentState.RELEASE:
             answer = work.warehouse.release(order_id, "the reason to wait is gone")
-            event = Event.GONE if answer == "not_found" else Event.RELEASE_DONE
+            event = Event.NOT_FOUND if answer == "not_found" else Event.RELEASE_DONE
             return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
         case FulfillmentState.CANCEL_ASKED:
             return _cancel(work, job)

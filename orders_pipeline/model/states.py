@@ -5,44 +5,25 @@ Every domain reads them, so they stand below all domains. The words are the ones
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+from orders_pipeline.model.state_machine import DescribedWord
 
 
-class FulfillmentState(StrEnum):
+class FulfillmentState(DescribedWord):
     """Where a fulfillment order is."""
 
-    QUEUED = "queued"
-    PUSHING = "pushing"
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    HELD = "held"
-    HOLD_ASKED = "hold_asked"
-    HOLDING = "holding"
-    RELEASE = "release"
-    CANCEL_ASKED = "cancel_asked"
-    CANCELLED = "cancelled"
-    TOO_LATE = "too_late"
-    SHIPPED = "shipped"
-    CLOSED = "closed"
-
-
-# What each state means; docs/order-states.md shows it.
-FULFILLMENT_STATE_MEANINGS: Mapping[FulfillmentState, str] = {
-    FulfillmentState.QUEUED: "to be pushed",
-    FulfillmentState.PUSHING: "a push was begun; what came of it is not known until the warehouse answers",
-    FulfillmentState.ACCEPTED: "the warehouse has it",
-    FulfillmentState.REFUSED: "the warehouse will not take it: a person must act",
-    FulfillmentState.HELD: "not at the warehouse, and not to be pushed while a reason stands",
-    FulfillmentState.HOLD_ASKED: "at the warehouse; it is being told to wait",
-    FulfillmentState.HOLDING: "at the warehouse, which waits",
-    FulfillmentState.RELEASE: "the reason is gone; the warehouse is being told to go on",
-    FulfillmentState.CANCEL_ASKED: "cancelled at Amazon; the warehouse is being told, or has not decided",
-    FulfillmentState.CANCELLED: "it never left",
-    FulfillmentState.TOO_LATE: "the warehouse could not stop it: a person must act",
-    FulfillmentState.SHIPPED: "every unit has left, says the warehouse",
-    FulfillmentState.CLOSED: "Amazon shows it shipped; nothing is left to do",
-}
+    QUEUED = "queued", "to be pushed to the warehouse"
+    PUSHING = "pushing", "a push was begun; its outcome is not known until the warehouse answers, or shows the order"
+    ACCEPTED = "accepted", "the warehouse has it, and has not shipped all of it"
+    REFUSED = "refused", "the warehouse refused it, or cancelled it by itself: a person must act"
+    HELD = "held", "not at the warehouse, and not pushed while a reason to hold it stands"
+    HOLD_ASKED = "hold_asked", "at the warehouse, which is asked to hold it"
+    HOLDING = "holding", "at the warehouse, which holds it"
+    RELEASE = "release", "no reason to hold it is left; the warehouse is asked to release it"
+    CANCEL_ASKED = "cancel_asked", "cancelled at Amazon; the warehouse is asked to cancel it, or has not decided yet"
+    CANCELLED = "cancelled", "nothing of it has left the warehouse, and nothing will"
+    TOO_LATE = "too_late", "it should not ship, and the warehouse could not stop it: a person must act"
+    SHIPPED = "shipped", "the warehouse reports that every unit has left"
+    CLOSED = "closed", "Amazon shows it as shipped; nothing is left to do"
 
 
 # The warehouse has not got the order: `fulfillment` may still decide otherwise by itself.
@@ -61,46 +42,31 @@ AT_THE_WAREHOUSE = frozenset(
 LEFT = frozenset({FulfillmentState.SHIPPED, FulfillmentState.CLOSED})
 
 
-class PackageState(StrEnum):
+class PackageState(DescribedWord):
     """Where a package is between the warehouse and Amazon. `shipments/states.py` says what leads where."""
 
-    PENDING = "pending"
-    AWAITS_CARRIER = "awaits_carrier"
-    SENDING = "sending"
-    ACCEPTED = "accepted"
-    REFUSED_UNVERIFIED = "refused_unverified"
-    PRESUMED = "presumed"
-    CONFIRMED = "confirmed"
-    NEEDS_CORRECTION = "needs_correction"
-    REFUSED = "refused"
-    DROPPED = "dropped"
-    BLOCKED = "blocked"
-    NOT_NEEDED = "not_needed"
-    BY_HAND = "by_hand"
-    VOIDED = "voided"
-    AWAITS_REPLACEMENT = "awaits_replacement"
-    REPLACED = "replaced"
-
-
-# What each state means; docs/package-states.md shows it.
-PACKAGE_STATE_MEANINGS: Mapping[PackageState, str] = {
-    PackageState.PENDING: "Amazon is to be told of it, or told again",
-    PackageState.AWAITS_CARRIER: "as pending; its carrier has no code, and the marketplace refuses `Other`",
-    PackageState.SENDING: "a call was begun, and what came of it is not known: verify before repeating",
-    PackageState.ACCEPTED: "Amazon answered 204, and has not shown it yet",
-    PackageState.REFUSED_UNVERIFIED: "Amazon refused it, and may show it all the same",
-    PackageState.PRESUMED: "never sent: Amazon shows the order as shipped, so somebody else may have confirmed it",
-    PackageState.CONFIRMED: "seen in Amazon's own answer",
-    PackageState.NEEDS_CORRECTION: "Amazon cannot be told of it as it is: a person must act",
-    PackageState.REFUSED: "Amazon refuses it, and does not show it: a person must act",
-    PackageState.DROPPED: "Amazon accepted it again and again and never shows it: a person must act",
-    PackageState.BLOCKED: "its order is cancelled at Amazon: a person must act",
-    PackageState.NOT_NEEDED: "Amazon knows the package by itself (label bought there)",
-    PackageState.BY_HAND: "someone confirmed the order elsewhere; Amazon shows it shipped",
-    PackageState.VOIDED: "it will not travel, and Amazon was not told of it",
-    PackageState.AWAITS_REPLACEMENT: "it will not travel, and Amazon was told: another takes its place there",
-    PackageState.REPLACED: "another package has taken over its reference id",
-}
+    PENDING = "pending", "to be confirmed to Amazon, or to be confirmed again"
+    AWAITS_CARRIER = (
+        "awaits_carrier",
+        "as pending; its carrier has no code, and the marketplace refuses `Other`",
+    )
+    SENDING = "sending", "a call was begun, and its outcome is not known: verified before it is repeated"
+    ACCEPTED = "accepted", "Amazon answered 204, and does not show the package yet"
+    REFUSED_UNVERIFIED = "refused_unverified", "Amazon refused the call, and may show the package all the same"
+    PRESUMED = "presumed", "never sent: Amazon shows the order as shipped, so somebody else may have confirmed it"
+    CONFIRMED = "confirmed", "Amazon's own answer shows the package"
+    NEEDS_CORRECTION = "needs_correction", "Amazon cannot be told of it as it is: a person must act"
+    REFUSED = "refused", "Amazon refused the call, and does not show the package: a person must act"
+    DROPPED = "dropped", "Amazon answered 204 again and again, and never showed the package: a person must act"
+    BLOCKED = "blocked", "its order is cancelled at Amazon: a person must act"
+    NOT_NEEDED = "not_needed", "its label was bought at Amazon, which knows the package by itself"
+    BY_HAND = "by_hand", "Amazon shows the order as shipped, and not this package: somebody else confirmed the order"
+    VOIDED = "voided", "it will not travel, and Amazon was never told of it"
+    AWAITS_REPLACEMENT = (
+        "awaits_replacement",
+        "it will not travel, and Amazon was told: another takes its place there",
+    )
+    REPLACED = "replaced", "another package has taken over its reference id"
 
 
 TO_CONFIRM = (PackageState.PENDING, PackageState.AWAITS_CARRIER, PackageState.SENDING)

@@ -66,7 +66,7 @@ def confirm_due_packages(
 def _confirm(work: Confirming, job: Job, seconds: float) -> str:
     ends = time.monotonic() + seconds
     prepared = _prepare(work, job)
-    if prepared == PackageState.SENDING:
+    if prepared is PackageState.SENDING:
         # A call of before was begun, and what came of it is not known.
         try:
             verify_order(work, job.order_id, seconds, only=job.package_id)
@@ -87,7 +87,7 @@ def _confirm(work: Confirming, job: Job, seconds: float) -> str:
     return _save_result(work, job, prepared, PackageEvent.CALL_ACCEPTED)
 
 
-def _prepare(work: Confirming, job: Job) -> _Call | str:
+def _prepare(work: Confirming, job: Job) -> _Call | PackageState | str:
     """Under the order's lock, build the confirmation and store that a call begins; or say why none is made.
 
     The answer is `sending` where an earlier call has to be verified first.
@@ -106,7 +106,7 @@ def _prepare(work: Confirming, job: Job) -> _Call | str:
             package = _locked(tx, job)
             assert package is not None, "its order is locked"
         if package.state not in (PackageState.PENDING, PackageState.AWAITS_CARRIER):
-            return package.state if package.state == PackageState.SENDING else "nothing"
+            return PackageState.SENDING if package.state == PackageState.SENDING else "nothing"
         return _begin_call(tx, work, package, order)
 
 

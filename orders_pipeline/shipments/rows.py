@@ -12,7 +12,7 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.states import TO_CONFIRM, TO_VERIFY, PackageState
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import orders
-from orders_pipeline.shipments.states import PackageEvent, next_state
+from orders_pipeline.shipments.states import PACKAGE_STATES, PackageEvent
 from orders_pipeline.shipments.tables import shipment_confirmations
 from orders_pipeline.work.jobs import Queue, package_subject
 from orders_pipeline.work.queue import ZERO, enqueue, withdraw
@@ -64,7 +64,7 @@ def change_package(
     What is to be done next becomes due after `due_in`. Raises IllegalTransition.
     """
     before = PackageState(package.state)
-    after = next_state(before, event)
+    after = PACKAGE_STATES.next_state(before, event)
     update_package(tx, package, state=str(after), **values)
     is_in_hand = event in _BY_CONFIRM or (before, event) == (PackageState.SENDING, PackageEvent.NOT_SHOWN)
     subject = package_subject(package.order_id, package.package_id)

@@ -5,71 +5,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-
-from orders_pipeline.model.states import PACKAGE_STATE_MEANINGS, SUPERSEDED, PackageState
+from orders_pipeline.model.state_machine import DescribedWord, StateMachine
+from orders_pipeline.model.states import SUPERSEDED, PackageState
 
 
-class PackageEvent(StrEnum):
+class PackageEvent(DescribedWord):
     """What can happen to a package."""
 
-    REPORTED = "reported"
-    REPORTED_INCOMPLETE = "reported incomplete"
-    VOIDED_UNTOLD = "voided before Amazon was told"
-    VOIDED_TOLD = "voided after Amazon was told"
-    TAKES_PLACE = "takes a place"
-    PLACE_TAKEN = "place taken"
-    CALL_BEGUN = "call begun"
-    CALL_NOT_MADE = "call not made"
-    CALL_ACCEPTED = "call accepted"
-    CALL_REFUSED = "call refused"
-    CALL_UNKNOWN = "call unknown"
-    ORDER_SHIPPED = "order shown as shipped"
-    ORDER_CANCELLED = "order cancelled"
-    LABEL_BOUGHT = "label bought at Amazon"
-    CARRIER_UNKNOWN = "carrier unknown"
-    CARRIER_MAPPED = "carrier mapped"
-    SHOWN = "shown"
-    NOT_SHOWN = "not shown"
-    NOT_SHOWN_IN_TIME = "not shown in time"
-    NEVER_SHOWN = "never shown"
-    CONFIRMED_ELSEWHERE = "confirmed elsewhere"
-    REPLAY_UNTOLD = "replay"
-    REPLAY_TOLD = "replay after Amazon was told"
-
-
-# What has happened, for docs/package-states.md.
-EVENT_MEANINGS: Mapping[PackageEvent, str] = {
-    PackageEvent.REPORTED: "the warehouse reports it, with facts that Amazon can be told",
-    PackageEvent.REPORTED_INCOMPLETE: "the warehouse reports it, with facts that Amazon cannot be told",
-    PackageEvent.VOIDED_UNTOLD: "the warehouse says that it will not travel, and Amazon was not told of it",
-    PackageEvent.VOIDED_TOLD: "the warehouse says that it will not travel, and Amazon was told of it",
-    PackageEvent.TAKES_PLACE: "it gets the reference id of a package that will not travel",
-    PackageEvent.PLACE_TAKEN: "another package got its reference id",
-    PackageEvent.CALL_BEGUN: "Amazon is about to be told",
-    PackageEvent.CALL_NOT_MADE: "nothing reached Amazon: no quota, or the account is refused",
-    PackageEvent.CALL_ACCEPTED: "Amazon answered 204",
-    PackageEvent.CALL_REFUSED: "Amazon refused the call",
-    PackageEvent.CALL_UNKNOWN: "the answer was lost, or was none",
-    PackageEvent.ORDER_SHIPPED: "Amazon shows the order as shipped, before anything was sent",
-    PackageEvent.ORDER_CANCELLED: "Amazon shows the order as cancelled",
-    PackageEvent.LABEL_BOUGHT: "Amazon knows the package by itself",
-    PackageEvent.CARRIER_UNKNOWN: "the carrier has no code, and the marketplace refuses `Other`",
-    PackageEvent.CARRIER_MAPPED: "the carrier has a code by now: a package that went out as `Other` is edited",
-    PackageEvent.SHOWN: "Amazon's answer shows it",
-    PackageEvent.NOT_SHOWN: "Amazon's answer does not show it",
-    PackageEvent.NOT_SHOWN_IN_TIME: "accepted, and still missing after the last verification",
-    PackageEvent.NEVER_SHOWN: "accepted too often",
-    PackageEvent.CONFIRMED_ELSEWHERE: "Amazon shows the order as shipped, and not this package",
-    PackageEvent.REPLAY_UNTOLD: "a person says: try again; Amazon was not told of it",
-    PackageEvent.REPLAY_TOLD: "a person says: try again; Amazon was told of it",
-}
+    REPORTED = "reported", "the warehouse reports it, with facts that Amazon can be told"
+    REPORTED_INCOMPLETE = "reported incomplete", "the warehouse reports it, with facts that Amazon cannot be told"
+    VOIDED_UNTOLD = (
+        "voided before Amazon was told",
+        "the warehouse says that it will not travel",
+    )
+    VOIDED_TOLD = (
+        "voided after Amazon was told",
+        "the warehouse says that it will not travel",
+    )
+    TAKES_PLACE = "takes a place", "it gets the reference id of a package that will not travel"
+    PLACE_TAKEN = "place taken", "another package got its reference id"
+    CALL_BEGUN = "call begun", "confirmShipment is about to be called"
+    CALL_NOT_MADE = "call not made", "nothing reached Amazon: no quota, or the account is refused"
+    CALL_ACCEPTED = "call accepted", "Amazon answered the call with 204"
+    CALL_REFUSED = "call refused", "Amazon refused the call"
+    CALL_UNKNOWN = "call unknown", "no answer came, or none that can be read: Amazon may have it"
+    ORDER_SHIPPED = "order shown as shipped", "Amazon shows the order as shipped, and this package was never sent"
+    ORDER_CANCELLED = "order cancelled", "Amazon shows the order as cancelled"
+    LABEL_BOUGHT = "label bought at Amazon", "its label was bought at Amazon, which knows the package by itself"
+    CARRIER_UNKNOWN = "carrier unknown", "the carrier has no code, and the marketplace refuses `Other`"
+    CARRIER_MAPPED = "carrier mapped", "its carrier has a code by now: a package that was sent as `Other` is edited"
+    SHOWN = "shown", "Amazon's own answer shows the package"
+    NOT_SHOWN = "not shown", "Amazon's own answer does not show the package"
+    NOT_SHOWN_IN_TIME = "not shown in time", "Amazon answered 204, and still does not show it at the last verification"
+    NEVER_SHOWN = "never shown", "as not shown in time, and it was sent too often by now"
+    CONFIRMED_ELSEWHERE = "confirmed elsewhere", "Amazon shows the order as shipped, and not this package"
+    REPLAY_UNTOLD = "replay before Amazon was told", "a person asks for another try; Amazon was not told of it"
+    REPLAY_TOLD = "replay after Amazon was told", "a person asks for another try; Amazon was told of it"
 
 
 S, E = PackageState, PackageEvent
 
-TRANSITIONS: dict[tuple[PackageState, PackageEvent], PackageState] = {
+_TRANSITIONS: dict[tuple[PackageState, PackageEvent], PackageState] = {
     (S.PENDING, E.TAKES_PLACE): S.PENDING,
     (S.PENDING, E.CALL_BEGUN): S.SENDING,
     (S.PENDING, E.ORDER_SHIPPED): S.PRESUMED,
@@ -117,46 +93,9 @@ TRANSITIONS: dict[tuple[PackageState, PackageEvent], PackageState] = {
     (S.AWAITS_REPLACEMENT, E.PLACE_TAKEN): S.REPLACED,
 }
 # The warehouse's word counts in every state: the same box may leave after all, under another label.
-TRANSITIONS.update({(state, E.REPORTED): S.PENDING for state in S})
-TRANSITIONS.update({(state, E.REPORTED_INCOMPLETE): S.NEEDS_CORRECTION for state in S})
-TRANSITIONS.update({(state, E.VOIDED_UNTOLD): S.VOIDED for state in S if state not in SUPERSEDED})
-TRANSITIONS.update({(state, E.VOIDED_TOLD): S.AWAITS_REPLACEMENT for state in S if state not in SUPERSEDED})
+_TRANSITIONS.update({(state, E.REPORTED): S.PENDING for state in S})
+_TRANSITIONS.update({(state, E.REPORTED_INCOMPLETE): S.NEEDS_CORRECTION for state in S})
+_TRANSITIONS.update({(state, E.VOIDED_UNTOLD): S.VOIDED for state in S if state not in SUPERSEDED})
+_TRANSITIONS.update({(state, E.VOIDED_TOLD): S.AWAITS_REPLACEMENT for state in S if state not in SUPERSEDED})
 
-
-class IllegalTransition(Exception):
-    """The event makes no sense in this state. It names both; the package stays as it was."""
-
-    def __init__(self, state: PackageState, event: PackageEvent) -> None:
-        super().__init__(f"A package that is {state} cannot take the event '{event}'")
-
-
-def next_state(state: PackageState, event: PackageEvent) -> PackageState:
-    """The state after the event. Raises IllegalTransition; staying in the same state is legal."""
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise IllegalTransition(state, event) from None
-
-
-def as_markdown() -> str:
-    """The machine as the table of docs/package-states.md: what each event does in each state."""
-    lines = [
-        "# The life of a package",
-        "",
-        "Generated from `orders_pipeline/shipments/states.py` (`make docs`): what each event makes of each state.",
-        "An event that is not in a state's row is refused as a defect: the state stays, and the work is tried again",
-        "or parked.",
-        "",
-        "| state | what it means | event → next state |",
-        "| --- | --- | --- |",
-    ]
-    for state in PackageState:
-        steps = [
-            f"{event} → {'stays' if after is state else f'**{after}**'}"
-            for (before, event), after in TRANSITIONS.items()
-            if before is state
-        ]
-        lines.append(f"| **{state}** | {PACKAGE_STATE_MEANINGS[state]} | {'; '.join(steps)} |")
-    lines += ["", "## Events", "", "| event | what has happened |", "| --- | --- |"]
-    lines += [f"| {event} | {EVENT_MEANINGS[event]} |" for event in PackageEvent]
-    return "\n".join(lines) + "\n"
+PACKAGE_STATES = StateMachine("a package", "shipments/states.py", PackageState, PackageEvent, _TRANSITIONS)

@@ -78,10 +78,12 @@ NOT_STORED = {
     "defs/one_off_jobs.py:HoldReason", "defs/one_off_jobs.py:ParkedStage", "defs/one_off_jobs.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "shipments/states.py:PackageEvent",
     "intake/event_decision.py:EventAction",
+    "model/state_machine.py:DescribedWord",
     "model/order.py:OrderParts", "model/order.py:Priority", "web/visitor.py:Role",
     "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip
 
+_ENUMS = {"Enum", "StrEnum", "IntEnum", "Flag", "DescribedWord"}
 _WORD = r"'([A-Za-z_]+)'"
 _COMPARED = re.compile(rf"\b(\w+)(?:::text)? (?:=|<>|!=|(?:not )?in)\s*\(?({_WORD}(?:,\s*{_WORD})*)")
 _TESTS = ("in_", "not_in", "contains", "any")
@@ -182,8 +184,7 @@ def test_every_enum_says_where_it_is_stored_or_that_it_is_not():
         f"{name}:{node.name}"
         for name, tree in _trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-        and {"Enum", "StrEnum", "IntEnum", "Flag"} & {ast.unparse(base).split(".")[-1] for base in node.bases}
+        if isinstance(node, ast.ClassDef) and _ENUMS & {ast.unparse(base).split(".")[-1] for base in node.bases}
     }
     stored = {
         f"{one.__module__.removeprefix('orders_pipeline.').replace('.', '/')}.py:{one.__name__}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from orders_pipeline.fulfillment import states
+from orders_pipeline.fulfillment import decide
 from orders_pipeline.fulfillment.alerts import ALERTS
-from orders_pipeline.fulfillment.states import TRANSITIONS, Event
+from orders_pipeline.fulfillment.states import ORDER_STATES, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders
 from orders_pipeline.work.backlog import parked
@@ -128,8 +129,9 @@ def test_an_impossible_step_is_that_orders_alone(world: World, monkeypatch: pyte
     world.absorb()
     world.fetch()
     world.decide()
-    without = {step: after for step, after in TRANSITIONS.items() if step != (FulfillmentState.QUEUED, Event.CANCEL)}
-    monkeypatch.setattr(states, "TRANSITIONS", without)
+    step = (FulfillmentState.QUEUED, Event.CANCEL)
+    without = {known: after for known, after in ORDER_STATES.transitions.items() if known != step}
+    monkeypatch.setattr(decide, "ORDER_STATES", replace(ORDER_STATES, transitions=without))
     world.amazon.cancel(stuck)
     world.hear()
     world.sync()

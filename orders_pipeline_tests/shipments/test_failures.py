@@ -10,7 +10,7 @@ from orders_pipeline.channels.amazon import errors
 from orders_pipeline.channels.amazon.auth.login import OPERATION as LOGIN
 from orders_pipeline.model.states import PackageState
 from orders_pipeline.shipments.failures import CONFIRM_FAILURES, CONFIRM_RULES, event_of
-from orders_pipeline.shipments.states import next_state
+from orders_pipeline.shipments.states import PACKAGE_STATES
 from orders_pipeline.work.failures import Does
 from orders_pipeline.work.runner import NotBefore, Refused, Retry
 
@@ -45,7 +45,7 @@ def test_what_a_failed_confirmation_leads_to(error: errors.AmazonError, does: Do
     rule = CONFIRM_FAILURES.rule_of(error)
     assert rule is not None
     assert rule.does is does
-    assert next_state(S.SENDING, event_of(error)) is state
+    assert PACKAGE_STATES.next_state(S.SENDING, event_of(error)) is state
     if does is Does.DONE:
         return
     answer = CONFIRM_FAILURES.answer(error)

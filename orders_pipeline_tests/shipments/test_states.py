@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders_pipeline.model.state_machine import IllegalTransition
 from orders_pipeline.model.states import NEEDS_A_PERSON, SUPERSEDED, TO_CONFIRM, TO_VERIFY, PackageState
-from orders_pipeline.shipments.states import TRANSITIONS, IllegalTransition, PackageEvent, next_state
+from orders_pipeline.shipments.states import PACKAGE_STATES, PackageEvent
 
 S, E = PackageState, PackageEvent
 TRAVELS = {E.REPORTED, E.REPORTED_INCOMPLETE}
@@ -24,7 +25,7 @@ def _lives(events: Sequence[PackageEvent]) -> list[tuple[PackageState, PackageEv
     state = S.PENDING
     for event in events:
         try:
-            after = next_state(state, event)
+            after = PACKAGE_STATES.next_state(state, event)
         except IllegalTransition:
             continue
         steps.append((state, event, after))
@@ -67,12 +68,12 @@ def test_only_amazons_answer_or_a_persons_confirms(events: list[PackageEvent]):
 def test_from_the_first_report_every_state_is_reached_and_no_state_is_a_trap():
     reached, more = {S.PENDING}, True
     while more:
-        found = {after for (before, _), after in TRANSITIONS.items() if before in reached}
+        found = {after for (before, _), after in PACKAGE_STATES.transitions.items() if before in reached}
         more = not found <= reached
         reached |= found
     assert reached == set(S)
     for state in S:
-        assert next_state(state, E.REPORTED) is S.PENDING
+        assert PACKAGE_STATES.next_state(state, E.REPORTED) is S.PENDING
 
 
 def test_each_state_says_what_is_to_be_done():
