@@ -12,6 +12,7 @@ from orders_pipeline.sandbox.amazon.login import Login
 from orders_pipeline.sandbox.amazon.notifications_api import NotificationsApi
 from orders_pipeline.sandbox.amazon.orders_v0 import OrdersV0
 from orders_pipeline.sandbox.amazon.orders_v2026 import OrdersV2026
+from orders_pipeline.sandbox.amazon.reports_api import DOCUMENTS, ReportsApi
 from orders_pipeline.sandbox.amazon.restricted_tokens import RestrictedTokens
 from orders_pipeline.sandbox.amazon.sellers import Sellers
 from orders_pipeline.sandbox.amazon.shipments import Shipments
@@ -28,6 +29,7 @@ def amazon_application(state: AmazonState, queue: Queue, control_routes: list[Ba
             Route("/auth/o2/token", Login(state).endpoint, methods=["POST"]),
             *_orders(gate),
             *_notifications(gate, queue),
+            *_reports(gate),
             *control_routes,
         ],
         exception_handlers={404: _no_such_path, 405: _no_such_path},
@@ -98,6 +100,21 @@ def _notifications(gate: Gate, queue: Queue) -> list[Route]:
             gate.endpoint("deleteSubscriptionById", api.delete_subscription_by_id, grantless_scope=scope),
             methods=["DELETE"],
         ),
+    ]
+
+
+def _reports(gate: Gate) -> list[Route]:
+    api = ReportsApi(gate.state)
+    reports, documents = "/reports/2021-06-30/reports", "/reports/2021-06-30/documents"
+    one = f"{reports}/{{report_id}}"
+    return [
+        Route(reports, gate.endpoint("createReport", api.create_report), methods=["POST"]),
+        Route(reports, gate.endpoint("getReports", api.get_reports)),
+        Route(one, gate.endpoint("getReport", api.get_report)),
+        Route(one, gate.endpoint("cancelReport", api.cancel_report), methods=["DELETE"]),
+        Route(f"{documents}/{{document_id}}", gate.endpoint("getReportDocument", api.get_report_document)),
+        # Amazon's storage, which is none of the API's: no token, no quota.
+        Route(f"{DOCUMENTS}/{{document_id}}", api.download),
     ]
 
 

@@ -35,6 +35,11 @@ USAGE_PLANS: dict[str, tuple[float, int]] = {
     "getSubscriptionById": (1, 5),
     "deleteSubscriptionById": (1, 5),
     "getMarketplaceParticipations": (0.016, 15),
+    "createReport": (0.0167, 15),
+    "getReports": (0.0222, 10),
+    "getReport": (2, 15),
+    "cancelReport": (0.0222, 10),
+    "getReportDocument": (0.0167, 15),
 }
 
 

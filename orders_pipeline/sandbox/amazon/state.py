@@ -14,6 +14,7 @@ from orders_pipeline.sandbox.amazon.accounts import Accounts
 from orders_pipeline.sandbox.amazon.ledger import AmazonLedger
 from orders_pipeline.sandbox.amazon.limits import UsagePlans
 from orders_pipeline.sandbox.amazon.order import CANCELLED, PARTIALLY_SHIPPED, SHIPPED, Order, Package
+from orders_pipeline.sandbox.amazon.reports import Reports
 from orders_pipeline.sandbox.amazon.subscriptions import Subscriptions
 from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.faults import Faults
@@ -35,6 +36,12 @@ class AmazonOptions:
     blank_address_as_empty_strings: bool = False
     item_level_share: float = 0.0  # the share of changes sent as one message for each item
     loss_share: float = 0.0  # the share of messages that Amazon never sends
+    # How long a report waits, how long it is made, and how late its data are (Amazon: up to half an hour).
+    report_queue_seconds: float = 0.0
+    report_work_seconds: float = 0.0
+    report_delay_seconds: float = 0.0
+    report_gzip: bool = True
+    report_charset: str = "UTF-8"  # or Cp1252, Shift_JIS, Windows-31J, ISO-8859-1: as the document's header names it
 
 
 class AmazonState:
@@ -56,6 +63,7 @@ class AmazonState:
         self.ledger = AmazonLedger()
         self.faults = Faults(seed)
         self.subscriptions = subscriptions
+        self.reports = Reports(clock)
         self.lock = threading.RLock()
         self.orders: dict[str, Order] = {}
         self._publish = publish
@@ -149,6 +157,10 @@ class AmazonState:
         order.status = SHIPPED if order.all_shipped else PARTIALLY_SHIPPED
         self._touch(order)
         self._notify(order, order_change.STATUS_CHANGE, "Shipment confirmed")
+
+    def report_horizon(self) -> datetime:
+        """Up to when a report that is made now knows of changes."""
+        return self.clock.now() - timedelta(seconds=self.options.report_delay_seconds)
 
     def next_update_time(self, order: Order) -> datetime:
         """Later than the one before, whatever the clock's resolution."""
