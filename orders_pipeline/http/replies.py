@@ -114,7 +114,7 @@ def _reply(response: requests.Response, largest_bytes: int) -> Reply:
         return Reply(status, headers, problem="its content encoding is not one that was asked for")
     received: Iterable[bytes] = response.raw.stream(_CHUNK_BYTES, decode_content=False)
     try:
-        content = _collected(_unzipped(received) if "gzip" in encoding else received, largest_bytes)
+        content = _collected(unzipped(received) if "gzip" in encoding else received, largest_bytes)
     except TooLarge:
         return Reply(status, headers, problem=too_large)
     except zlib.error:
@@ -131,7 +131,7 @@ def _collected(parts: Iterable[bytes], largest_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _unzipped(received: Iterable[bytes]) -> Iterator[bytes]:
+def unzipped(received: Iterable[bytes]) -> Iterator[bytes]:
     """What the gzip holds, in pieces of a bounded size. Raises zlib.error, also if it is cut off."""
     member = zlib.decompressobj(_GZIP)
     begun = False

@@ -15,6 +15,8 @@ from orders_pipeline.channels.amazon.api.notifications import NotificationsV1, S
 from orders_pipeline.channels.amazon.api.orders_v0 import OrdersV0
 from orders_pipeline.channels.amazon.api.orders_v2026 import OrdersV2026
 from orders_pipeline.channels.amazon.api.regulated_v0 import RegulatedV0
+from orders_pipeline.channels.amazon.api.report_documents import DocumentStorage
+from orders_pipeline.channels.amazon.api.reports import ReportsV2021
 from orders_pipeline.channels.amazon.api.sellers import SellersV1
 from orders_pipeline.channels.amazon.audit import AuditSink, NoAudit
 from orders_pipeline.channels.amazon.auth.login import LOGIN_SECONDS, Login
@@ -27,6 +29,7 @@ from orders_pipeline.channels.amazon.quota.operations import NOTIFICATIONS_SCOPE
 from orders_pipeline.channels.amazon.timing import AmazonClock, Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrdersPort, VerificationsPort
+from orders_pipeline.model.report import ReportsPort
 from orders_pipeline.model.shipment import ShipmentsPort
 from orders_pipeline.settings import AmazonSettings
 from orders_pipeline.vault.keys import KeyProvider
@@ -43,6 +46,7 @@ class AmazonClient:
     shipments: ShipmentsPort
     notifications: NotificationsV1
     sellers: SellersV1
+    reports: ReportsPort
     limits: Limits
     clock: AmazonClock
     transport: Transport
@@ -112,6 +116,9 @@ def open_amazon(
         )
     else:
         orders = OrdersV2026(transport, tokens, sink)
+    storage = DocumentStorage(
+        session, endpoint=settings.spapi_endpoint, seller_id=settings.seller_id, timeouts=timeouts
+    )
     return AmazonClient(
         seller_id=settings.seller_id,
         region=settings.region,
@@ -120,6 +127,7 @@ def open_amazon(
         shipments=ShipmentsV0(transport, tokens),
         notifications=NotificationsV1(transport, tokens, application_tokens),
         sellers=SellersV1(transport, tokens),
+        reports=ReportsV2021(transport, tokens, storage),
         limits=limits,
         clock=amazon_clock,
         transport=transport,

@@ -24,6 +24,7 @@ from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.channels.amazon.quota.operations import OPERATIONS
 from orders_pipeline.channels.amazon.timing import Timing
 from orders_pipeline.model.order import AMAZON, MERCHANT, OrderParts, OrderStatus, SearchWindow
+from orders_pipeline.model.report import ReportSpecification, ReportState
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon, errors
 from orders_pipeline_tests.channels.amazon.conftest import OpenCanned
@@ -54,9 +55,12 @@ JAPANESE = replace(
     shipping_method=None,
     cash_on_delivery=True,
 )
+ORDERS_REPORT = "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL"
+WANTED = ReportSpecification(ORDERS_REPORT, NOW - timedelta(days=30), NOW, (MARKETPLACE, "A2EUQ1WTGCTBG2"))
 RDT = Canned(body={"restrictedDataToken": "Atz.sprdt|one", "expiresIn": 3600})
 PAGE_2026 = Canned(body={"orders": [], "pagination": {"nextToken": "page-two"}})
 PAGE_V0 = Canned(body={"payload": {"Orders": [], "NextToken": "page-two"}})
+PAGE_OF_REPORTS = Canned(body={"reports": [], "nextToken": "page-two"})
 
 
 def v0(client: AmazonClient) -> OrdersV0:
@@ -112,6 +116,16 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
     ),
     "deleteSubscription": ("2026-01-01", lambda client: client.notifications.delete_subscription("s1"), []),
     "participations": ("2026-01-01", lambda client: client.sellers.marketplace_participations(), []),
+    "createReport": ("2026-01-01", lambda client: client.reports.create_report(WANTED), []),
+    "getReports": (
+        "2026-01-01",
+        lambda client: client.reports.find_reports(
+            ORDERS_REPORT, created_since=NOW, states=(ReportState.DONE, ReportState.IN_QUEUE)
+        ),
+        [PAGE_OF_REPORTS],
+    ),
+    "getReport": ("2026-01-01", lambda client: client.reports.get_report("ID323"), []),
+    "getReportDocument": ("2026-01-01", lambda client: client.reports.read_document("amzn1.spdoc.1"), []),
 }
 
 
@@ -149,6 +163,8 @@ def test_every_operation_that_the_client_knows_is_among_the_requests_above(
             operation.path.replace("{order_id}", "{orderId}")
             .replace("{notification_type}", "{notificationType}")
             .replace("{subscription_id}", "{subscriptionId}")
+            .replace("{report_id}", "{reportId}")
+            .replace("{document_id}", "{reportDocumentId}")
         )
         assert (operation.method, path) in known, operation.name
     for orders_api, call, answers in CALLS.values():
@@ -159,8 +175,13 @@ def test_every_operation_that_the_client_knows_is_among_the_requests_above(
             continue
     sent = {(asked.method, asked.path) for asked in amazon.asked}
     for operation in OPERATIONS:
-        filled = operation.url_path(order_id=ORDER_ID, notification_type="ORDER_CHANGE", subscription_id="s1")
-        paths = {filled, operation.url_path(order_id="902-1845936-5435065", notification_type="", subscription_id="")}
+        values = {
+            "notification_type": "ORDER_CHANGE",
+            "subscription_id": "s1",
+            "report_id": "ID323",
+            "document_id": "amzn1.spdoc.1",
+        }
+        paths = {operation.url_path(order_id=one, **values) for one in (ORDER_ID, "902-1845936-5435065")}
         assert any((operation.method, path) in sent for path in paths), operation.name
 
 
@@ -303,3 +324,20 @@ def test_the_examples_of_participations_and_subscriptions_are_understood(
     assert subscription.subscription_id
     amazon.answers = [Canned(body=examples("notifications:getDestinations")[-1])]
     assert all(one.destination_id for one in client.notifications.get_destinations())
+
+
+def test_the_examples_of_reports_are_understood(open_canned: OpenCanned, amazon: CannedAmazon) -> None:
+    client = open_canned()
+    [report] = examples("reports_2021-06-30:getReport")
+    amazon.answers = [Canned(body=report)]
+    read = client.reports.get_report(report["reportId"])
+    assert (read.report_id, read.report_type, read.state) == (
+        report["reportId"],
+        report["reportType"],
+        ReportState(report["processingStatus"].lower()),
+    )
+    assert read.data_start is not None
+    [listed] = examples("reports_2021-06-30:getReports")
+    amazon.answers = [Canned(body={"reports": listed["reports"]})]
+    found = client.reports.find_reports(ORDERS_REPORT, created_since=NOW)
+    assert [one.report_id for one in found] == [one["reportId"] for one in listed["reports"]]

@@ -220,6 +220,8 @@ def _role(operation: Operation) -> str:
         return '"Inventory and Order Tracking" or "Direct-to-Consumer Shipping"'
     if operation.path.startswith("/sellers"):
         return "any selling partner role"
+    if operation.path.startswith("/reports"):
+        return '"Inventory and Order Tracking", or the role of this type of report'
     return '"Direct-to-Consumer Shipping" (and "Inventory and Order Tracking")'
 
 

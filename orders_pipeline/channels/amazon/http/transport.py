@@ -3,6 +3,7 @@
 | answer | tried again |
 | --- | --- |
 | 429, 500 and above, no answer | up to 4 times in all, capped exponential backoff, full jitter, within the deadline |
+| 500 and above, no answer, to a request that may not be repeated | never |
 | 401, 403 | once, at once, with another access token |
 | everything else | never |
 
@@ -59,12 +60,16 @@ class AccessTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, ready but for its tokens."""
+    """One request, ready but for its tokens.
+
+    `repeatable`: whether it may be sent again when it is not known whether it had its effect.
+    """
 
     operation: Operation
     path: str
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Mapping[str, Any] | None = None
+    repeatable: bool = True
 
 
 class Transport:
@@ -97,7 +102,9 @@ class Transport:
     def call(self, request: Request, tokens: AccessTokens, *, priority: Priority, deadline: Deadline) -> Answer:
         """The answer. Raises AmazonError and nothing else."""
         retrying = Retrying(
-            retry=retry_if_exception_type((AmazonThrottled, AmazonUnavailable)),
+            retry=retry_if_exception_type(
+                (AmazonThrottled, AmazonUnavailable) if request.repeatable else AmazonThrottled
+            ),
             wait=wait_random_exponential(multiplier=FIRST_BACKOFF_SECONDS, max=LONGEST_BACKOFF_SECONDS),
             stop=stop_at(deadline, attempts=ATTEMPTS),
             sleep=self._timing.sleep,

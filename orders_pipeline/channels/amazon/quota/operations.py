@@ -93,6 +93,11 @@ GET_MARKETPLACE_PARTICIPATIONS = Operation(
     "getMarketplaceParticipations", "GET", "/sellers/v1/marketplaceParticipations", 0.016, 15
 )
 
+CREATE_REPORT = Operation("createReport", "POST", "/reports/2021-06-30/reports", 0.0167, 15)
+GET_REPORTS = Operation("getReports", "GET", "/reports/2021-06-30/reports", 0.0222, 10)
+GET_REPORT = Operation("getReport", "GET", "/reports/2021-06-30/reports/{report_id}", 2, 15)
+GET_REPORT_DOCUMENT = Operation("getReportDocument", "GET", "/reports/2021-06-30/documents/{document_id}", 0.0167, 15)
+
 OPERATIONS: tuple[Operation, ...] = (
     SEARCH_ORDERS,
     GET_ORDER,
@@ -110,4 +115,8 @@ OPERATIONS: tuple[Operation, ...] = (
     GET_SUBSCRIPTION,
     DELETE_SUBSCRIPTION,
     GET_MARKETPLACE_PARTICIPATIONS,
+    CREATE_REPORT,
+    GET_REPORTS,
+    GET_REPORT,
+    GET_REPORT_DOCUMENT,
 )
