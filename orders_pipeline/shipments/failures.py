@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orders_pipeline.channels.amazon.auth.login import OPERATION as LOGIN
-from orders_pipeline.channels.amazon.errors import (
-    AmazonAuthError,
-    AmazonBadRequest,
-    AmazonError,
-    AmazonNotFound,
-    AmazonRevoked,
-    AmazonThrottled,
-    AmazonTokenExpired,
-    LimitNotBefore,
-)
-from orders_pipeline.channels.amazon.failures import THROTTLED_POLICY
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound
+from orders_pipeline.channels.amazon.failures import CALL_RULES
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.work.failures import Does, FailureRule, FailureTable
 from orders_pipeline.work.jobs import AMAZON
@@ -28,46 +18,13 @@ CONFIRM_POLICY = Policy(first=timedelta(seconds=10), longest=timedelta(minutes=1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmRule(FailureRule):
-    """As a rule of any port; `event`: what happens to the package."""
+    """A call that reached Amazon, or may have; `event`: what happens to the package."""
 
-    event: PackageEvent = PackageEvent.CALL_NOT_MADE
+    event: PackageEvent
 
 
 CONFIRM_RULES = (
-    ConfirmRule(
-        LimitNotBefore,
-        Does.NOT_BEFORE,
-        "no quota is left within the deadline, or the breaker is open; nothing was sent",
-        until=lambda error: error.not_before,
-    ),
-    ConfirmRule(
-        AmazonError,
-        Does.REFUSED_WHOLE,
-        "nothing can be confirmed without a token; nothing was sent",
-        when="of Login with Amazon",
-        applies=lambda error: error.operation == LOGIN,
-    ),
-    ConfirmRule(AmazonRevoked, Does.REFUSED_WHOLE, "the token itself is refused: the seller took it back"),
-    ConfirmRule(AmazonTokenExpired, Does.REFUSED_WHOLE, "the token itself is refused, whatever it is used for"),
-    ConfirmRule(
-        AmazonAuthError,
-        Does.REFUSED_WHOLE,
-        "401 is about the token",
-        when="401",
-        applies=lambda error: error.status == 401,
-    ),
-    ConfirmRule(
-        AmazonAuthError,
-        Does.REFUSED,
-        "403: a role is missing, or this one order is refused; only another order tells which",
-        when="any other: `AmazonRoleMissing`, `AmazonWrongRegion`, 403",
-    ),
-    ConfirmRule(
-        AmazonThrottled,
-        Does.RETRY,
-        "429 although our bucket allowed it, after 4 tries within the call; the bucket was emptied and rests",
-        policy=THROTTLED_POLICY,
-    ),
+    *CALL_RULES,
     ConfirmRule(
         AmazonBadRequest,
         Does.DONE,
@@ -94,4 +51,5 @@ CONFIRM_FAILURES = FailureTable("Confirming a package at Amazon", AMAZON, CONFIR
 
 def event_of(error: AmazonError) -> PackageEvent:
     """What happens to the package whose call failed so."""
-    return next(rule.event for rule in CONFIRM_RULES if rule is CONFIRM_FAILURES.rule_of(error))
+    rule = CONFIRM_FAILURES.rule_of(error)
+    return rule.event if isinstance(rule, ConfirmRule) else PackageEvent.CALL_NOT_MADE

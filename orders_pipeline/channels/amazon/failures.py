@@ -1,4 +1,4 @@
-"""What each failure of a reading call means for the order that was asked for, and for the others."""
+"""What each failure of a call means for the order that it is about, and for the others."""
 
 from __future__ import annotations
 
@@ -35,45 +35,50 @@ def _is_login(error: AmazonError) -> bool:
     return error.operation == LOGIN
 
 
+# What any call can meet, and what it is then sure not to have done.
+CALL_RULES = (
+    FailureRule(
+        LimitNotBefore,
+        Does.NOT_BEFORE,
+        "no quota is left within the deadline, or the breaker is open; nothing was sent",
+        until=lambda error: error.not_before,
+    ),
+    FailureRule(
+        AmazonError,
+        Does.REFUSED_WHOLE,
+        "no call can be made without a token; nothing was sent",
+        when="of Login with Amazon",
+        applies=_is_login,
+    ),
+    FailureRule(AmazonRevoked, Does.REFUSED_WHOLE, "the token itself is refused: the seller took it back"),
+    FailureRule(AmazonTokenExpired, Does.REFUSED_WHOLE, "the token itself is refused, whatever it is used for"),
+    FailureRule(
+        AmazonAuthError,
+        Does.REFUSED_WHOLE,
+        "401 is about the token",
+        when="401",
+        applies=lambda error: error.status == 401,
+    ),
+    FailureRule(
+        AmazonAuthError,
+        Does.REFUSED,
+        "403: a role is missing, or this one order is refused; only another order tells which",
+        when="any other: `AmazonRoleMissing`, `AmazonWrongRegion`, 403",
+    ),
+    FailureRule(
+        AmazonThrottled,
+        Does.RETRY,
+        "429 although our bucket allowed it, after 4 tries within the call; the bucket was emptied and rests",
+        policy=THROTTLED_POLICY,
+    ),
+)
+
 READ_FAILURES = FailureTable(
     heading="Reading an order at Amazon (to fetch it, or to verify its packages)",
     dependency=AMAZON,
     policy=READ_POLICY,
     rules=(
-        FailureRule(
-            LimitNotBefore,
-            Does.NOT_BEFORE,
-            "no quota is left within the deadline, or the breaker is open; nothing was sent",
-            until=lambda error: error.not_before,
-        ),
-        FailureRule(
-            AmazonError,
-            Does.REFUSED_WHOLE,
-            "no order can be read without a token",
-            when="of Login with Amazon",
-            applies=_is_login,
-        ),
-        FailureRule(AmazonRevoked, Does.REFUSED_WHOLE, "the token itself is refused: the seller took it back"),
-        FailureRule(AmazonTokenExpired, Does.REFUSED_WHOLE, "the token itself is refused, whatever it is used for"),
-        FailureRule(
-            AmazonAuthError,
-            Does.REFUSED_WHOLE,
-            "401 is about the token",
-            when="401",
-            applies=lambda error: error.status == 401,
-        ),
-        FailureRule(
-            AmazonAuthError,
-            Does.REFUSED,
-            "403: a role is missing, or this one order is refused; only another order tells which",
-            when="any other: `AmazonRoleMissing`, `AmazonWrongRegion`, 403",
-        ),
-        FailureRule(
-            AmazonThrottled,
-            Does.RETRY,
-            "429 although our bucket allowed it, after 4 tries within the call; the bucket was emptied and rests",
-            policy=THROTTLED_POLICY,
-        ),
+        *CALL_RULES,
         FailureRule(
             AmazonUnavailable,
             Does.REFUSED,
