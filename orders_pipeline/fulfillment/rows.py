@@ -152,12 +152,12 @@ def warehouse_report(tx: AccountTransaction, order_id: str) -> WarehouseReport:
 
 
 def queue_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
-    """(state, orders, next_ship_by, oldest_change_seconds), in order of state."""
+    """(state, orders, next_ship_by, oldest), in order of state."""
     return list(
         tx.execute(
             text("""
                 select state, count(*) as orders, min(ship_by) as next_ship_by,
-                extract(epoch from clock_timestamp() - min(changed_at)) as oldest_change_seconds
+                clock_timestamp() - min(changed_at) as oldest
                 from pipeline.fulfillment_orders where account_id = :account_id group by state order by state
             """),
             {"account_id": tx.account_id},

@@ -5,9 +5,11 @@ It counts whole tables, so it is for an hourly asset, and for no step that ships
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
+from operator import attrgetter
 
 from sqlalchemy import text
 
@@ -39,52 +41,31 @@ class Report:
     read: Callable[[ServedAccount], Rows]
 
 
-def _query(rows: Callable[[AccountTransaction], Rows]) -> Callable[[ServedAccount], Rows]:
-    """Read in a transaction of its own, within LONGEST_QUERY."""
+def _report(name: str, columns: Sequence[str], query: Callable[[AccountTransaction], Iterable[AnyRow]]) -> Report:
+    """Of the query's rows, read within LONGEST_QUERY. A column is one of the query's, or `that one as this heading`."""
+    cells = attrgetter(*(column.split(" as ")[0] for column in columns))
 
     def read(account: ServedAccount) -> Rows:
-        with account.transaction() as tx:
-            tx.connection.execute(text(f"set local statement_timeout = '{LONGEST_QUERY}'"))
-            return list(rows(tx))
+        with _reading(account) as tx:
+            return [cells(row) for row in query(tx)]
 
-    return read
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """Orders that are still to ship, by deadline, and packages that Amazon has not shown yet."""
-
-    to_ship: int
-    overdue: int
-    due_soon: int
-    unconfirmed_packages: int
+    return Report(name, [column.split(" as ")[-1] for column in columns], read)
 
 
-def board(tx: AccountTransaction) -> Board:
-    """Counts at the database's now; "soon" is within four hours."""
-    row = tx.execute(
-        text("""
-            select count(*) as to_ship,
-            count(*) filter (where ship_by < clock_timestamp()) as overdue,
-            count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours')
-            as due_soon,
-            (select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state =
-            any(:unconfirmed)) as unconfirmed_packages
-            from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT'
-            and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
-        """),
-        {"account_id": tx.account_id, "unconfirmed": [str(state) for state in UNCONFIRMED]},
-    ).one()
-    return Board(int(row.to_ship), int(row.overdue), int(row.due_soon), int(row.unconfirmed_packages))
+@contextmanager
+def _reading(account: ServedAccount) -> Generator[AccountTransaction]:
+    with account.transaction() as tx:
+        tx.connection.execute(text(f"set local statement_timeout = '{LONGEST_QUERY}'"))
+        yield tx
 
 
 def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequence[AnyRow]:
-    """(status, state, orders, next_ship_by, oldest_seconds), most first."""
+    """(status, state, orders, next_ship_by, oldest), most first."""
     return list(
         tx.execute(
             text("""
                 select o.status, coalesce(q.state, '-') as state, count(*) as orders, min(o.ship_by) as next_ship_by,
-                extract(epoch from clock_timestamp() - min(o.first_seen_at)) as oldest_seconds
+                clock_timestamp() - min(o.first_seen_at) as oldest
                 from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id)
                 where o.account_id = :account_id and o.fulfilled_by = :fulfilled_by
                 group by o.status, coalesce(q.state, '-') order by orders desc
@@ -95,101 +76,60 @@ def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequen
 
 
 def board_numbers(account: ServedAccount) -> Numbers:
-    """What is to ship, by deadline, and what needs a person."""
-    with account.transaction() as tx:
-        tx.connection.execute(text(f"set local statement_timeout = '{LONGEST_QUERY}'"))
-        numbers = board(tx)
-        alerts = open_alerts(tx)
-    return {
-        "to_ship": numbers.to_ship,
-        "overdue": numbers.overdue,
-        "due_within_4_hours": numbers.due_soon,
-        "unconfirmed_packages": numbers.unconfirmed_packages,
-        "open_alerts": len(alerts),
-    }
+    """What is to ship, by deadline, which packages Amazon has not shown yet, and what needs a person."""
+    with _reading(account) as tx:
+        numbers = (
+            tx.execute(
+                text("""
+                select count(*) as to_ship, count(*) filter (where ship_by < clock_timestamp()) as overdue,
+                count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours')
+                as due_within_4_hours,
+                (select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state =
+                any(:unconfirmed)) as unconfirmed_packages
+                from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT'
+                and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
+            """),
+                {"account_id": tx.account_id, "unconfirmed": [str(state) for state in UNCONFIRMED]},
+            )
+            .mappings()
+            .one()
+        )
+        return {**numbers, "open_alerts": len(open_alerts(tx))}
 
 
-def _seconds(value: float | None) -> timedelta | None:
-    return None if value is None else timedelta(seconds=float(value))
-
-
-BOARD = Report(
+BOARD = _report(
     "board",
-    ["amazon_status", "fulfillment_state", "orders", "next_ship_by", "oldest"],
-    _query(
-        lambda tx: [(r.status, r.state, r.orders, r.next_ship_by, _seconds(r.oldest_seconds)) for r in board_rows(tx)]
-    ),
+    ["status as amazon_status", "state as fulfillment_state", "orders", "next_ship_by", "oldest"],
+    board_rows,
 )
-ALERTS_OPEN = Report(
+ALERTS_OPEN = _report(
     "alerts",
-    ["severity", "what", "what_to_do", "since", "times"],
-    _query(lambda tx: [(a.severity, a.message, a.what_to_do, a.opened_at, a.times_seen) for a in open_alerts(tx)]),
+    ["severity", "message as what", "what_to_do", "opened_at as since", "times_seen as times"],
+    open_alerts,
 )
-OTHER_MARKETPLACES = Report(
+OTHER_MARKETPLACES = _report(
     "marketplaces_not_configured",
-    ["marketplace", "fulfilled_by", "status", "orders", "newest"],
-    _query(
-        lambda tx: [
-            (r.marketplace_id, r.fulfilled_by, r.status, r.orders, r.newest) for r in other_marketplace_orders(tx)
-        ]
-    ),
+    ["marketplace_id as marketplace", "fulfilled_by", "status", "orders", "newest"],
+    other_marketplace_orders,
 )
-PARKED_MESSAGES = Report(
-    "parked_messages",
-    ["type", "reason", "messages", "newest"],
-    _query(lambda tx: [(r.notification_type, r.reason, r.messages, r.newest) for r in parked_messages_by_reason(tx)]),
+PARKED_MESSAGES = _report(
+    "parked_messages", ["notification_type as type", "reason", "messages", "newest"], parked_messages_by_reason
 )
-ORDERS = Report(
-    "orders_by_status",
-    ["fulfilled_by", "status", "orders", "oldest_purchase", "next_ship_by"],
-    _query(
-        lambda tx: [
-            (r.fulfilled_by, r.status, r.orders, r.oldest_purchase, r.next_ship_by) for r in count_by_status(tx)
-        ]
-    ),
+ORDERS = _report(
+    "orders_by_status", ["fulfilled_by", "status", "orders", "oldest_purchase", "next_ship_by"], count_by_status
 )
-FULFILLMENT = Report(
-    "fulfillment_by_state",
-    ["state", "orders", "next_ship_by", "oldest"],
-    _query(
-        lambda tx: [(r.state, r.orders, r.next_ship_by, _seconds(r.oldest_change_seconds)) for r in queue_by_state(tx)]
-    ),
-)
-WAITING = Report(
+FULFILLMENT = _report("fulfillment_by_state", ["state", "orders", "next_ship_by", "oldest"], queue_by_state)
+WAITING = _report(
     "waiting",
-    ["order", "state", "reasons", "ship_by", "since"],
-    _query(
-        lambda tx: [
-            (r.order_id, r.state, r.hold_reasons, r.ship_by, r.changed_at) for r in held_orders(tx, ROWS_OF_A_REPORT)
-        ]
-    ),
+    ["order_id as order", "state", "hold_reasons as reasons", "ship_by", "changed_at as since"],
+    partial(held_orders, limit=ROWS_OF_A_REPORT),
 )
-ANSWERS = Report(
-    "warehouse_answers",
-    ["answer", "code", "orders", "newest"],
-    _query(lambda tx: [(r.answer, r.answer_code, r.orders, r.newest) for r in answers_by_kind(tx)]),
-)
-SHIPMENTS = Report(
-    "shipments_by_kind",
-    ["kind", "result", "events", "newest"],
-    _query(lambda tx: [(r.kind, r.result, r.events, r.newest) for r in shipments_by_kind(tx)]),
-)
-CONFIRMATIONS = Report(
-    "confirmations_by_state",
-    ["state", "packages", "next_ship_by", "oldest"],
-    _query(
-        lambda tx: [(r.state, r.packages, r.next_ship_by, _seconds(r.oldest_seconds)) for r in packages_by_state(tx)]
-    ),
-)
-AMAZON_SHIPS = Report(
-    "by_status",
-    ["status", "orders"],
-    _query(lambda tx: [(r.status, r.orders) for r in board_rows(tx, fulfilled_by="AMAZON")]),
-)
-ACTIONS_OF_THE_LAST_DAY = Report(
-    "by_action",
-    ["action", "outcome", "entries", "orders", "newest"],
-    _query(lambda tx: [(r.action, r.outcome, r.entries, r.orders, r.newest) for r in count_by_action(tx, hours=24)]),
+ANSWERS = _report("warehouse_answers", ["answer", "answer_code as code", "orders", "newest"], answers_by_kind)
+SHIPMENTS = _report("shipments_by_kind", ["kind", "result", "events", "newest"], shipments_by_kind)
+CONFIRMATIONS = _report("confirmations_by_state", ["state", "packages", "next_ship_by", "oldest"], packages_by_state)
+AMAZON_SHIPS = _report("by_status", ["status", "orders"], partial(board_rows, fulfilled_by="AMAZON"))
+ACTIONS_OF_THE_LAST_DAY = _report(
+    "by_action", ["action", "outcome", "entries", "orders", "newest"], partial(count_by_action, hours=24)
 )
 # Amazon's limits as they stand, a row an operation.
 LIMITS = Report(

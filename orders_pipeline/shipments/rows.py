@@ -109,12 +109,12 @@ def unmapped_packages(tx: AccountTransaction, *, days: int, limit: int) -> Seque
 
 
 def packages_by_state(tx: AccountTransaction) -> Sequence[AnyRow]:
-    """(state, packages, next_ship_by, oldest_seconds), in order of state."""
+    """(state, packages, next_ship_by, oldest), in order of state."""
     return list(
         tx.execute(
             text("""
                 select state, count(*) as packages, min(ship_by) as next_ship_by,
-                extract(epoch from clock_timestamp() - min(reported_at)) as oldest_seconds
+                clock_timestamp() - min(reported_at) as oldest
                 from pipeline.shipment_confirmations where account_id = :account_id group by state order by state
             """),
             {"account_id": tx.account_id},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -224,7 +225,13 @@ def test_a_report_that_cannot_be_read_is_shown_as_such_and_fails_no_run(
     assert record.asset_materialization is not None
     shown = record.asset_materialization.metadata
     assert "ProgrammingError" in str(shown["parked_messages_could_not_be_read"].value)
+    assert [name for name in shown if name.endswith("_could_not_be_read")] == ["parked_messages_could_not_be_read"]
     assert shown["to_ship"].value == 1
+    board = shown["board"]
+    assert isinstance(board, dg.TableMetadataValue)
+    (waits,) = board.records
+    assert waits.data.items() >= {"amazon_status": "UNSHIPPED", "fulfillment_state": "accepted", "orders": 1}.items()
+    assert re.fullmatch(r"\d+ s", str(waits.data["oldest"]))
 
 
 def test_what_a_run_that_ships_shows_is_its_own_work_alone(sandbox: Sandbox, pipeline: Pipeline):
