@@ -1,14 +1,19 @@
 """Fixtures that every test may use: a real PostgreSQL, one server a session, one fresh database a test.
 
-A template database is migrated once; each test gets a copy of it, which costs some 30 ms.
+A template database is migrated once; each test gets a copy of it, which costs some 30 ms. So it is with Dagster's own
+tables. The server lies in memory where there is room, and never waits for a disk: its data end with the session, and
+what must outlive a crash is tested on servers of its own (test_embedded, chaos).
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -26,13 +31,24 @@ settings.load_profile("busy")
 SELLER = "A3TH9S8BH6GOGM"
 MARKETPLACE = "ATVPDKIKX0DER"
 
+# Linux's folder in memory. A worker's server needs some 300 MB there; a container has often 64 MB in all.
+_MEMORY, _MEMORY_NEEDED_BYTES = Path("/dev/shm"), 4 * 1024**3
+# Copies by files: the write-ahead log would hold each page of each test's database once more.
+_COPY = "create database {name} template {template} strategy file_copy"
+
+
+def _folder_for_servers() -> str | None:
+    is_usable = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK)
+    return str(_MEMORY) if is_usable and shutil.disk_usage(_MEMORY).free > _MEMORY_NEEDED_BYTES else None
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server of this session's own, with a migrated database named `template`; stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="orders-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=_folder_for_servers()) as folder:
         server = start_embedded(Path(folder))
         try:
+            _wait_for_no_disk(server)
             url = server.url("template")
             ensure_database_exists(url)
             template = Database(url)
@@ -41,6 +57,15 @@ def postgres() -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             server.stop()
+
+
+def _wait_for_no_disk(server: EmbeddedPostgres) -> None:
+    engine = create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '128MB'"):
+            connection.execute(text(f"alter system set {setting}"))
+        connection.execute(text("select pg_reload_conf()"))
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +80,7 @@ def database_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator
     """The URL of a fresh, migrated database; dropped after the test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with postgres_admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template"))
+        connection.execute(text(_COPY.format(name=name, template="template")))
     yield postgres.url(name)
     with postgres_admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
@@ -68,12 +93,23 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def dagster_template(postgres: EmbeddedPostgres, postgres_admin: Engine) -> str:
+    """The name of a database with Dagster's own tables, as it makes them at its first start."""
+    name = "template_dagster"
+    with postgres_admin.connect() as connection:
+        connection.execute(text(_COPY.format(name=name, template="template0")))
+    with dg.instance_for_test(overrides=_storage(postgres.url(name))) as first:
+        first.get_runs_count()
+    return name
+
+
 @pytest.fixture
-def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
-    """The URL of an empty database for Dagster's own storage; dropped after the test."""
+def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine, dagster_template: str) -> Iterator[str]:
+    """The URL of a database with Dagster's tables and nothing in them; dropped after the test."""
     name = f"test_dagster_{uuid.uuid4().hex[:12]}"
     with postgres_admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template0"))
+        connection.execute(text(_COPY.format(name=name, template=dagster_template)))
     yield postgres.url(name)
     with postgres_admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
@@ -83,6 +119,9 @@ def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[
 def instance(dagster_url: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster with its storage in PostgreSQL, as in a deployment; DAGSTER_HOME is `home`."""
     (tmp_path / "home").mkdir()
-    storage = {"postgres": {"postgres_url": dagster_url}}
-    with dg.instance_for_test(overrides={"storage": storage}, temp_dir=str(tmp_path / "home")) as running:
+    with dg.instance_for_test(overrides=_storage(dagster_url), temp_dir=str(tmp_path / "home")) as running:
         yield running
+
+
+def _storage(url: str) -> dict[str, Any]:
+    return {"storage": {"postgres": {"postgres_url": url}}}
