@@ -78,9 +78,9 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
     try:
         is_erased = warehouse.erase_pii(job.order_id)
     except (WarehouseUnauthorized, WarehouseForbidden, WarehouseUnavailable) as error:
-        raise _failed(audit, account_id, job, Refused(WAREHOUSE_ERASURES, error)) from error
+        raise _failed(audit, account_id, job, Refused(WAREHOUSE_ERASURES, _in_our_words(error))) from error
     except WarehouseError as error:
-        raise _failed(audit, account_id, job, Retry(error)) from error
+        raise _failed(audit, account_id, job, Retry(_in_our_words(error))) from error
     except Exception as error:
         if is_infrastructure_error(error):
             raise
@@ -100,10 +100,14 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
 
 
 def _failed(audit: AuditLog, account_id: str, job: Job, answer: Answer) -> Answer:
-    error = answer.error
-    word = error.code or type(error).__name__ if isinstance(error, WarehouseError) else str(error)
     audit.record(
         None, action="warehouse_erase", account_id=account_id, order_id=job.order_id, purpose="retention",
-        outcome="failed", detail={"error": word[:100], "attempts": job.attempts + 1},
+        outcome="failed", detail={"error": str(answer.error)[:100], "attempts": job.attempts + 1},
     )  # fmt: skip
     return answer
+
+
+def _in_our_words(error: WarehouseError) -> WarehouseError:
+    """The error without the warehouse's code, which may name the buyer: what would mask it is shredded by now."""
+    answered = "without an answer" if error.status is None else f"HTTP {error.status}"
+    return type(error)(f"The warehouse did not erase it ({type(error).__name__}, {answered}).", status=error.status)

@@ -26,10 +26,16 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultRecordMissing
 from orders_pipeline.vault.providers.choice import open_key_provider
 from orders_pipeline.wms.connect import open_warehouse
-from orders_pipeline.wms.port import WarehouseUnavailable
+from orders_pipeline.wms.port import (
+    WarehouseError,
+    WarehouseForbidden,
+    WarehouseRefused,
+    WarehouseUnauthorized,
+    WarehouseUnavailable,
+)
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
-from orders_pipeline_tests.privacy.conftest import KIND, PutOrder, WarehouseInMemory, kept_ids
+from orders_pipeline_tests.privacy.conftest import KIND, NAME, PutOrder, WarehouseInMemory, kept_ids
 
 
 def one(database: Database, statement: str) -> Any:
@@ -71,6 +77,21 @@ def test_one_order_is_erased_here_and_at_the_warehouse_and_audited(
     assert erased_within_the_day(database, account_id=SELLER).numbers["open"] == 0
     with pytest.raises(VaultRecordMissing):
         vault.reveal(account_id=SELLER, kind=KIND, subject_id="111-1", purpose="test")
+
+
+@pytest.mark.parametrize("refused", [WarehouseRefused, WarehouseUnauthorized, WarehouseForbidden, WarehouseUnavailable])
+def test_what_the_warehouse_says_of_an_erasure_is_not_stored(
+    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder, refused: type[WarehouseError]
+):
+    for order_id in ("111-1", "111-2"):
+        put_order(order_id, queue="accepted", sent=True)
+        # Its code is free text, and may name the buyer. The hashes that would mask it went with the details.
+        warehouse.answers[order_id] = refused(f"422 no_order_of_{NAME}", status=422, code=f"no_order_of_{NAME}")
+        erase_order(database, vault, warehouse, account_id=SELLER, order_id=order_id, reason="buyer")
+    tables = ("pipeline.jobs", "pipeline.paused_dependencies", "audit.entries")
+    stored = " ".join(str(one(database, f"select string_agg(t::text, ' ') from {table} t")) for table in tables)
+    assert [word for word in NAME.split() if word in stored] == []
+    assert (refused.__name__ in stored, "422" in stored) == (True, True)
 
 
 def test_retention_finishes_an_open_erasure_which_is_red_after_a_day(
