@@ -190,9 +190,12 @@ def _database_rights(given: Any) -> Any:
 
 def _folder_or_bucket(place: str) -> str:
     parts = urlsplit(place)
-    if "://" in place and (parts.scheme != "s3" or not parts.netloc):
+    # A colon in the first part of a path is a slip of a URL, not a folder's name.
+    if ":" not in place.partition("/")[0]:
+        return place
+    if parts.scheme != "s3" or not parts.netloc or "://" not in place:
         raise ValueError("must be a folder or s3://bucket/prefix")
-    return place
+    return f"s3://{parts.netloc}{parts.path}"
 
 
 def _only_one_provider(file: Path, info: ValidationInfo) -> Path:
@@ -299,6 +302,10 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
     def accounts(self) -> tuple[Account, ...]:
         """Every account that is served, without secrets. Raises SettingsError while it is not whole."""
         return tuple(one.account for one in self.amazon_accounts())
+
+    def problem_of(self, variable: str) -> str | None:
+        """What is wrong with the value that this variable was given; None if nothing is, or it was given none."""
+        return next((problem for problem in self.problems if problem.startswith(f"{variable} ")), None)
 
     def require_amazon(self) -> AmazonSettings:
         """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""

@@ -266,6 +266,18 @@ def test_an_exported_day_is_kept_once_and_verified_without_database_or_settings(
     assert "incident" in again.output
 
 
+def test_a_wrong_place_for_the_audit_exports_is_named_and_stops_nothing_else(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    point_environment_at(sandbox, database_url, tmp_path, monkeypatch, ORDERS_AUDIT_EXPORT="s3:/no-bucket")
+    for command in (["doctor"], ["audit", "verify"], ["audit", "export", "--keep", "2026-11-01"]):
+        refused = CliRunner().invoke(main, command)
+        assert refused.exit_code == 2, command
+        assert "ORDERS_AUDIT_EXPORT must be a folder or s3://bucket/prefix" in refused.output
+    assert CliRunner().invoke(main, ["recover", "111-0000000-0000001"]).exit_code == 0
+    assert not (tmp_path / "audit_export").exists()
+
+
 def test_what_is_no_order_id_goes_nowhere(
     sandbox: Sandbox, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -160,7 +160,15 @@ class S3Target:
 
 
 def open_export_target(settings: Settings, s3_client: Callable[[], Any]) -> ExportTarget:
-    """What ORDERS_AUDIT_EXPORT names, else a folder in the data folder. `s3_client` is called for S3 only."""
+    """What ORDERS_AUDIT_EXPORT names; without it, a folder in the data folder. `s3_client` is called for S3 only.
+
+    Raises ExportUnavailable where what it names is neither: a copy in another place would be one that nobody knows of.
+    """
+    problem = settings.problem_of("ORDERS_AUDIT_EXPORT")
+    if problem is not None:
+        raise ExportUnavailable(
+            f"{problem}. Set it right: until then no copy of the audit log is made, and none is held against the log."
+        )
     named = settings.audit_export
     if named is None:
         return FolderTarget(settings.data_dir / FOLDER_NAME)

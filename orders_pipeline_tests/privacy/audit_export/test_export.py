@@ -277,7 +277,17 @@ def test_a_bucket_that_is_not_there_is_named(endpoint: str, monkeypatch: pytest.
         target.get("x")
 
 
-@pytest.mark.parametrize("named", ["https://bucket", "s3://", "ftp://x"])
-def test_a_target_of_another_kind_is_a_problem_of_the_settings(named: str):
+@pytest.mark.parametrize("named", ["https://bucket", "s3://", "ftp://x", "s3:/bucket", "s3:bucket"])
+def test_a_wrong_target_is_refused_and_nothing_takes_its_place(named: str, tmp_path: Path):
+    settings = load_settings({"ORDERS_AUDIT_EXPORT": named, "ORDERS_DATA_DIR": str(tmp_path)})
     with pytest.raises(SettingsError, match="ORDERS_AUDIT_EXPORT"):
-        load_settings({"ORDERS_AUDIT_EXPORT": named}).require_complete()
+        settings.require_complete()
+    with pytest.raises(ExportUnavailable, match="ORDERS_AUDIT_EXPORT must be .* Set it right"):
+        open_export_target(settings, s3_client)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", ["S3://bucket/logs", "s3://bucket/logs/"])
+def test_a_bucket_is_a_bucket_however_it_is_written(named: str):
+    target = open_export_target(load_settings({"ORDERS_AUDIT_EXPORT": named}), lambda: None)
+    assert target.where == "s3://bucket/logs/"
