@@ -77,8 +77,11 @@ _NEXT_DUE = text("""
             order by coalesce(leased_until, due_at) limit 1) as next_at
         from (select key as queue, value as dependencies from jsonb_each(cast(:needs as jsonb))) as need) as j
     cross join lateral (
-        select max(until) as until from pipeline.paused_dependencies
-        where account_id = :account_id and j.dependencies ? dependency) as p
+        select max(greatest(d.until, probe.leased_until)) as until from pipeline.paused_dependencies d
+        -- While one job tries whether the dependency is mended, no other is claimed.
+        left join pipeline.jobs probe on probe.account_id = d.account_id and probe.queue = d.probe_queue
+          and probe.subject = d.probe_subject and probe.lease_id = d.probe_lease_id
+        where d.account_id = :account_id and j.dependencies ? d.dependency) as p
     where j.next_at is not null
 """)
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.work.backlog import Backlog, backlog, next_due, parked
 from orders_pipeline.work.jobs import Job, Queue, package_subject
-from orders_pipeline.work.pauses import pause_until
+from orders_pipeline.work.pauses import note_refusal, note_success, pause_until
 from orders_pipeline.work.queue import (
     LEASES_LOST,
     MOST_LOST_LEASES,
@@ -336,8 +336,28 @@ def test_the_next_due_time_minds_leases_and_pauses(database: Database):
         assert next_due(tx) == find_due(tx, Queue.PUSH)
 
 
-def find_due(tx: AccountTransaction, queue: Queue) -> datetime:
-    job = find(tx, queue, "A")
+def test_while_one_job_probes_a_dependency_nothing_else_is_due(database: Database):
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.FETCH, ["A"], priority=9)
+        enqueue(tx, Queue.FETCH, ["B"])
+        enqueue(tx, Queue.CONFIRM, ["A:1"])
+        note_refusal(tx, "amazon", None, "403")
+        tx.execute(text("update pipeline.paused_dependencies set until = clock_timestamp()"))
+        (probe,) = take(tx, queue=Queue.FETCH)
+        assert probe.leased_until is not None
+        assert next_due(tx) == probe.leased_until, "a run that is started now would find nothing"
+        assert next_due(tx, [Queue.CONFIRM]) == probe.leased_until, "what needs the same waits too"
+        assert release(tx, probe)
+        next_at = next_due(tx)
+        assert next_at is not None
+        assert next_at < database.now(), "it gave no answer: another may try"
+        (probe,) = take(tx, queue=Queue.FETCH)
+        note_success(tx, "amazon")
+        assert next_due(tx) == find_due(tx, Queue.FETCH, "B")
+
+
+def find_due(tx: AccountTransaction, queue: Queue, subject: str = "A") -> datetime:
+    job = find(tx, queue, subject)
     assert job is not None
     return job.due_at
 
