@@ -12,8 +12,12 @@ from orders_pipeline.work.failures import Does, FailureRule, FailureTable
 from orders_pipeline.work.jobs import AMAZON
 from orders_pipeline.work.retry import Policy
 
-# An hour and a half until a person is asked: the ship-by time goes on.
-CONFIRM_POLICY = Policy(first=timedelta(seconds=10), longest=timedelta(minutes=10), attempts=14)
+# Decision: a confirmation is tried every ten minutes until a day after the ship-by time, since late is better than
+# never, and only then parked; a person hears of it four hours before that time, by `package.late`. A package that is
+# reported later than that, or whose order has no ship-by time, is parked after an hour and a half.
+CONFIRM_POLICY = Policy(
+    first=timedelta(seconds=10), longest=timedelta(minutes=10), attempts=14, kept_after_ship_by=timedelta(days=1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ def update_package(tx: AccountTransaction, package: Package, **values: Any) -> N
 def unmapped_packages(tx: AccountTransaction, *, days: int, limit: int) -> Sequence[AnyRow]:
     """(order_id, package_id, carrier, service, marketplace_id) of those whose carrier had no code when last seen.
 
-    Confirmed ones are watched for so many days.
+    Confirmed ones are watched for so many days. Not those whose work failed and waits, is parked, or is in hand.
     """
     return tx.execute(
         text("""
@@ -103,6 +103,10 @@ def unmapped_packages(tx: AccountTransaction, *, days: int, limit: int) -> Seque
             where c.account_id = :account_id and c.carrier_mapped is false
               and (c.state = 'awaits_carrier'
                 or c.state = 'confirmed' and c.confirmed_at > clock_timestamp() - make_interval(days => :days))
+              and not exists (
+                select from pipeline.jobs j where j.account_id = c.account_id and j.queue = 'confirm'
+                  and j.subject = c.order_id || ':' || c.package_id
+                  and (j.attempts > 0 or j.lost_leases > 0 or j.parked_at is not null or j.leased_until is not null))
             order by c.confirmed_at desc nulls first limit :limit"""),
         {"account_id": tx.account_id, "days": days, "limit": limit},
     ).all()

@@ -83,7 +83,11 @@ class FailureTable:
 
 def _in_words(policy: Policy) -> str:
     pauses = f" (after {_time(policy.first)}, then twice as long each time, up to {_time(policy.longest)}"
-    return pauses + (f"; parked at failure {policy.attempts})" if policy.attempts else "; never parked)")
+    if policy.attempts is None:
+        return f"{pauses}; never parked)"
+    kept = policy.kept_after_ship_by
+    not_before = f", but not until {_time(kept)} after the ship-by time" if kept is not None else ""
+    return f"{pauses}; parked at failure {policy.attempts}{not_before})"
 
 
 def _time(length: timedelta) -> str:

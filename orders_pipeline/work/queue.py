@@ -28,7 +28,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, null, select, text, tuple_, update
 
-from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
 from orders_pipeline.work.pauses import Gate, gate, mark_probe
@@ -183,7 +183,8 @@ def retry(
 
     `error` holds no buyer's data: it is stored and shown. `after`: not earlier, whatever the policy says.
     """
-    decision = decide_retry(policy, job.attempts, after=after)
+    past_ship_by = None if job.ship_by is None else database_now(tx.connection) - job.ship_by
+    decision = decide_retry(policy, job.attempts, after=after, past_ship_by=past_ship_by)
     if decision.delay is None:
         return decision if park(tx, job, _error_text(error)) else None
     due_at = func.clock_timestamp() + decision.delay

@@ -17,12 +17,14 @@ _MOST_DOUBLINGS = 60
 class Policy:
     """How failures of one job are answered: pauses double from `first` to `longest`.
 
-    `attempts`: so many failures park the job; None never does.
+    `attempts`: so many failures park the job; None never does. `kept_after_ship_by`: a job that has a ship-by time is
+    not parked until so long after it, however often it failed.
     """
 
     first: timedelta
     longest: timedelta
     attempts: int | None
+    kept_after_ship_by: timedelta | None = None
 
 
 # An error that nobody expected is tried a few times: it may be the order's state of the moment.
@@ -47,15 +49,22 @@ def decide_retry(
     random: Callable[[], float] = _random.random,
     *,
     after: timedelta | None = None,
+    past_ship_by: timedelta | None = None,
 ) -> RetryDecision:
     """What follows the failure of a job that had failed `attempts` times before.
 
     `random` gives a number from 0 to 1. `after` is the other side's word: the job is not tried earlier, whatever the
-    policy says.
+    policy says. `past_ship_by`: how long ago its ship-by time was (negative: it is still to come); None: it has none.
     """
     failures = attempts + 1
-    if policy.attempts is not None and failures >= policy.attempts:
+    if policy.attempts is not None and failures >= policy.attempts and not _is_kept(policy, past_ship_by):
         return RetryDecision(failures, None)
     doubled = policy.first.total_seconds() * 2.0 ** min(attempts, _MOST_DOUBLINGS)
     pause = min(doubled, policy.longest.total_seconds()) * (1 - JITTER * random())
     return RetryDecision(failures, max(timedelta(seconds=pause), after or timedelta()))
+
+
+def _is_kept(policy: Policy, past_ship_by: timedelta | None) -> bool:
+    return (
+        policy.kept_after_ship_by is not None and past_ship_by is not None and past_ship_by < policy.kept_after_ship_by
+    )

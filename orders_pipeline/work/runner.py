@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event
 
@@ -214,7 +215,7 @@ class _Run:
 
     def _answer(self, job: Job, answer: Retry | Refused | NotBefore | Park) -> Tally:
         if isinstance(answer, Retry):
-            policy = answer.policy or self.policy
+            policy = self._policy_of(answer)
             return self._failed(job, answer.error, _name(answer.error), policy, after=answer.after)
         if isinstance(answer, Refused):
             return self._refused(job, answer)
@@ -239,8 +240,14 @@ class _Run:
                 gated = answer.dependency in self.needed
                 release_refused(tx, job, answer.error, due_at=None if gated else pause.until)
                 return Tally({"refused": 1}, errors=errors, paused={answer.dependency: pause.until})
-            decision = retry(tx, job, answer.error, answer.policy or self.policy)
+            decision = retry(tx, job, answer.error, self._policy_of(answer))
         return Tally({"refused": 1}, parked=int(decision is not None and decision.parked), errors=errors)
+
+    def _policy_of(self, answer: Retry | Refused) -> Policy:
+        """The answer's own pauses and tries, if it has any; until when a job is kept is for its queue to say."""
+        if answer.policy is None:
+            return self.policy
+        return replace(answer.policy, kept_after_ship_by=self.policy.kept_after_ship_by)
 
     def _failed(
         self, job: Job, error: Exception | str, name: str, policy: Policy, *, after: timedelta | None = None

@@ -23,7 +23,7 @@ from orders_pipeline.shipments.failures import CONFIRM_POLICY
 from orders_pipeline.work.alerts import ALERTS as WORK_ALERTS
 from orders_pipeline.work.backlog import next_due
 from orders_pipeline.work.jobs import AMAZON, Job, Queue, package_subject
-from orders_pipeline.work.queue import enqueue, find
+from orders_pipeline.work.queue import claim, enqueue, find, park, retry
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World, open_world
 
@@ -44,6 +44,14 @@ def _job(world: World, package_id: str) -> Job:
         job = find(tx, Queue.CONFIRM, package_subject(world.package(package_id).order_id, package_id))
     assert job is not None
     return job
+
+
+def _pass_ship_by(world: World, by: timedelta) -> None:
+    """Every package's ship-by time was so long ago, and its work is due."""
+    passed = world.database.now() - by
+    world.sql("update pipeline.shipment_confirmations set ship_by = :passed", passed=passed)
+    world.sql("update pipeline.jobs set ship_by = :passed where queue = 'confirm'", passed=passed)
+    world.make_due()
 
 
 def _mapped(line: str) -> CarrierTable:
@@ -190,6 +198,26 @@ def test_an_unknown_carrier_is_sent_as_other_and_edited_once_mapped(world: World
     assert "carrier.unknown" not in world.alerts()
 
 
+def test_a_carriers_code_makes_no_package_due_whose_backoff_runs_or_that_was_parked(world: World):
+    _, package_id = _shipped(world, carrier="Bluefin Couriers")
+    world.confirm_and_verify()
+    world.carriers = _mapped("Bluefin Couriers,*,*,OnTrac,")
+    world.make_due()
+    with world.database.transaction(SELLER) as tx:
+        (job,) = claim(tx, Queue.CONFIRM, limit=1, lease=timedelta(minutes=1))
+        assert retry(tx, job, "a defect", CONFIRM_POLICY)
+    failed = _job(world, package_id)
+    assert "mapped" not in world.confirm().outcomes
+    assert _job(world, package_id) == failed
+    world.make_due()
+    with world.database.transaction(SELLER) as tx:
+        (job,) = claim(tx, Queue.CONFIRM, limit=1, lease=timedelta(minutes=1))
+        assert park(tx, job, "a defect")
+    assert "mapped" not in world.confirm().outcomes
+    assert _job(world, package_id).parked_at is not None, "a person is still asked"
+    assert len(world.ports.told) == 1
+
+
 def test_where_other_is_refused_a_package_waits_for_its_carriers_code(world: World):
     world.marketplace_ids = (INDIA,)
     _, package_id = _shipped(world, carrier="Bluefin Couriers", marketplace_id=INDIA)
@@ -266,6 +294,14 @@ def test_one_order_that_amazon_always_refuses_stops_itself_and_nobody_else(world
         world.verify()
         assert world.package(package_id).state == "confirmed"
     assert world.package(first).state != "confirmed"
+    assert "work.parked" not in world.alerts(WORK_ALERTS), "its ship-by time is still to come"
+    _pass_ship_by(world, timedelta(hours=23))
+    world.confirm()
+    told = world.alerts(WORK_ALERTS).keys()
+    assert "work.parked" not in told, "late is better than never"
+    assert {"package.late", "package.refused"} & told, "a person hears of it meanwhile"
+    _pass_ship_by(world, timedelta(hours=25))
+    world.confirm()
     stopped = {"work.parked", "package.refused"} & world.alerts(WORK_ALERTS).keys()
     assert len(stopped) == 1, "a person is asked"
     calls = len(world.ports.told)

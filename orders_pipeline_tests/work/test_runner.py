@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,6 +70,20 @@ def end_pauses(database: Database) -> None:
 
 
 # --- outcomes
+
+
+@pytest.mark.parametrize("answer", [Retry("404", policy=ONE_TRY), Refused("amazon", "403", policy=ONE_TRY)])
+def test_the_queue_alone_says_how_long_a_job_is_kept(database: Database, answer: Exception):
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.FETCH, ["A"], ship_by=database.now() - timedelta(hours=1))
+
+    def handle(job: Job, _: float) -> str:
+        raise answer
+
+    for kept, state in ((timedelta(hours=2), "waiting"), (timedelta(minutes=59), "parked")):
+        run(database, handle, policy=replace(POLICY, kept_after_ship_by=kept))
+        assert left(database) == {state: 1}
+        make_due(database)
 
 
 def test_every_job_is_done_once_and_counted_by_its_outcome(database: Database):

@@ -282,7 +282,7 @@ def test_a_wrong_target_is_refused_and_nothing_takes_its_place(named: str, tmp_p
     settings = load_settings({"ORDERS_AUDIT_EXPORT": named, "ORDERS_DATA_DIR": str(tmp_path)})
     with pytest.raises(SettingsError, match="ORDERS_AUDIT_EXPORT"):
         settings.require_complete()
-    with pytest.raises(ExportUnavailable, match="ORDERS_AUDIT_EXPORT must be .* Set it right"):
+    with pytest.raises(ExportUnavailable, match=r"ORDERS_AUDIT_EXPORT must be .* Set it right"):
         open_export_target(settings, s3_client)
     assert list(tmp_path.iterdir()) == []
 
