@@ -83,11 +83,15 @@ def enqueue(
     tx.execute(_ENQUEUE, {"account_id": tx.account_id, "queue": queue, **values})
 
 
-# A job that lost leases is suspected of killing its workers. Two suspects never run at once: one would be blamed for
-# the other's deaths.
+# The gate was looked at a moment before: a pause that began since is seen together with the jobs that it gave back.
 _READY = """
     account_id = :account_id and queue = :queue and parked_at is null
-    and coalesce(leased_until, due_at) <= (select now from moment)"""
+    and coalesce(leased_until, due_at) <= (select now from moment)
+    and not exists (
+        select from pipeline.paused_dependencies p
+        where p.account_id = :account_id and p.dependency = any(:needed) and p.until > (select now from moment))"""
+# A job that lost leases is suspected of killing its workers. Two suspects never run at once: one would be blamed for
+# the other's deaths.
 _SUSPECT = "(lost_leases > 0 and lost_leases + (leased_until is not null)::int >= :suspect_at)"
 _KILLER = "j.lost_leases + (j.leased_until is not null)::int >= :most_lost_leases"
 _IN_TURN = "priority desc, ship_by, due_at"
@@ -142,6 +146,7 @@ def claim(
     values = {
         "account_id": tx.account_id,
         "queue": queue,
+        "needed": sorted(needed),
         "limit": 1 if probes else limit,
         "lease": lease,
         "suspect_at": SUSPECT_AT,

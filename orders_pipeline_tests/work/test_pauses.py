@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.work import queue
 from orders_pipeline.work.jobs import Queue, quota_of
 from orders_pipeline.work.pauses import (
     LONGEST_PAUSE,
@@ -88,6 +90,22 @@ def test_a_second_subject_pauses_for_seconds_and_its_account_alone(database: Dat
         assert gate(tx, ["warehouse"]) is Gate.OPEN
     with database.transaction(OTHER_ACCOUNT) as tx:
         assert (gate(tx, ["amazon"]), paused(tx)) == (Gate.OPEN, [])
+
+
+def test_a_pause_that_begins_while_a_worker_looks_for_jobs_keeps_it_from_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    def gate_and_then_a_refusal(tx: AccountTransaction, dependencies: Collection[str]) -> Gate:
+        found = gate(tx, dependencies)
+        with database.transaction(ACCOUNT) as beside:
+            note_refusal(beside, "amazon", None, "403")
+        return found
+
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.FETCH, ["A", "B"])
+    monkeypatch.setattr(queue, "gate", gate_and_then_a_refusal)
+    with database.transaction(ACCOUNT) as tx:
+        assert claim(tx, Queue.FETCH, limit=10, lease=LEASE) == []
 
 
 def test_a_refusal_that_is_nobodys_own_pauses_at_once(database: Database):
