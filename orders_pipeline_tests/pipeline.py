@@ -9,7 +9,11 @@ import dagster as dg
 import pytest
 
 from orders_pipeline.definitions import build_defs, default_resources
+from orders_pipeline.operations import watch
 from orders_pipeline.sandbox.sandbox import Sandbox
+
+# A tick at an empty queue waits so long for a message, in a deployment for ten seconds.
+POLL_SECONDS = 2
 
 
 class Pipeline:
@@ -61,3 +65,4 @@ def point_environment_at(
     values = {**sandbox.environment(), "ORDERS_DATABASE_URL": database_url, "ORDERS_DATA_DIR": str(data_dir), **more}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(watch, "LONGEST_POLL_SECONDS", POLL_SECONDS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.database import engine
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment.rows import begin_push, record_answer
 from orders_pipeline.intake.fetch import fetch_due_orders
@@ -295,16 +296,25 @@ def test_a_request_to_erase_is_done_as_soon_as_the_warehouse_is(
 
 
 def test_a_request_that_meets_a_lock_holds_up_nobody_elses_data(
-    database: Database, vault: Vault, warehouse: WarehouseInMemory, put_order: PutOrder
+    database: Database,
+    database_url: str,
+    vault: Vault,
+    warehouse: WarehouseInMemory,
+    put_order: PutOrder,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    # It waits for the lock twice, in a deployment for ten seconds each time.
+    monkeypatch.setattr(engine, "LOCK_TIMEOUT_MILLISECONDS", 500)
+    impatient = Database(database_url)
     put_order("held")
     put_order("free", status="CANCELLED", queue="cancelled")
     with database.transaction(SELLER) as tx:
         insert_erasure(tx, "held")
     with database.begin() as connection:
         connection.execute(text("select from pipeline.orders where order_id = 'held' for update"))
-        totals = apply_retention(database, vault, warehouse, account_id=SELLER)
+        totals = apply_retention(impatient, Vault(impatient, vault.keys, vault.audit), warehouse, account_id=SELLER)
         assert totals.failed
+    impatient.close()
     assert kept_ids(database) == {"held"}
     apply_retention(database, vault, warehouse, account_id=SELLER)
     assert kept_ids(database) == set()
