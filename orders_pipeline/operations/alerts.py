@@ -17,6 +17,7 @@ from orders_pipeline.privacy import alerts as privacy
 from orders_pipeline.shipments import alerts as shipments
 from orders_pipeline.vault import alerts as vault
 from orders_pipeline.work import alerts as work
+from orders_pipeline.work.backlog import parked_of_others
 
 FAILED_RUN = AlertKind(
     name="run.failed",
@@ -29,6 +30,18 @@ FAILED_RUN = AlertKind(
     per_account=False,
 )
 
+# Its work is not withdrawn: an account may be missing from the settings by mistake.
+FORMER_ACCOUNT_PARKED = AlertKind(
+    name="account.parked",
+    severity="warning",
+    query=None,
+    message="{parked} pieces of work ({queues}) of account {account}, which is no longer configured, were set aside.",
+    action="Configure the account again: replay_parked takes its work up, and `orders-pipeline erase --seller "
+    "--everything` ends it with all that is stored of the account.",
+    runbook="Work that waits",
+    per_account=False,
+)
+
 ALERTS: tuple[AlertKind, ...] = (
     *intake.ALERTS,
     *fulfillment.ALERTS,
@@ -37,6 +50,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *vault.ALERTS,
     *work.ALERTS,
     OVERDUE,
+    FORMER_ACCOUNT_PARKED,
     FAILED_RUN,
     NOT_EVALUATED,
 )
@@ -45,9 +59,15 @@ ALERTS: tuple[AlertKind, ...] = (
 def evaluate_alerts(
     database: Database, account_ids: Sequence[str], failed_runs: Sequence[Found], *, budget_seconds: float
 ) -> list[EvaluationResult]:
-    """Evaluate every kind for each account and for none, and take in the failed runs. Errors as in `evaluate`."""
+    """Evaluate every kind for each account and for none, and take in the failed runs. Errors as in `evaluate`.
+
+    `account_ids`: those that are served; of every other one, what was set aside is told.
+    """
     with database.transaction(NOBODY) as tx:
         reconcile(tx, FAILED_RUN, failed_runs)
+        parked = parked_of_others(tx.connection, account_ids)
+        values = [{"account": row.account_id, "parked": row.parked, "queues": row.queues} for row in parked]
+        reconcile(tx, FORMER_ACCOUNT_PARKED, [Found(each["account"], each) for each in values])
     for account_id in account_ids:
         with database.transaction(account_id) as tx:
             watch_scheduled_work(tx)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
-from orders_pipeline.work.jobs import KEYS, NOTIFICATIONS, REGULATED_INFO
+from orders_pipeline.work.jobs import DEPENDENCIES, KEYS, NOTIFICATIONS, REGULATED_INFO
 from orders_pipeline.work.pauses import PauseKind
 
 PARKED = AlertKind(
@@ -21,17 +23,27 @@ order by parked_at
     runbook="Work that waits",
 )
 
-# The first pauses last seconds, and most end by themselves. A spent quota ends at a known time, and is no alert.
+# The first pauses last seconds, and most end by themselves. A spent quota ends at a known time, and is no alert. Nor is
+# a pause whose last job was withdrawn: nothing tries whether it is over, and nobody waits for it.
 PAUSED = AlertKind(
     name="dependency.paused",
     severity="error",
     query=text("""
 select dependency as subject, dependency, reason, to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as since
-from pipeline.paused_dependencies
+from pipeline.paused_dependencies p
 where account_id = :account_id and kind = :refusal and until is not null
   -- These have alerts of their own (vault, intake).
   and dependency <> all(:others) and since < clock_timestamp() - interval '5 minutes'
-""").bindparams(refusal=str(PauseKind.REFUSAL), others=[KEYS, NOTIFICATIONS, REGULATED_INFO]),
+  and exists (
+    select from jsonb_each(cast(:needs as jsonb)) as need(queue, dependencies)
+    join pipeline.jobs j on j.account_id = p.account_id and j.queue = need.queue
+    where need.dependencies ? p.dependency and j.parked_at is null
+      and j.due_at < clock_timestamp() - interval '5 minutes')
+""").bindparams(
+        refusal=str(PauseKind.REFUSAL),
+        others=[KEYS, NOTIFICATIONS, REGULATED_INFO],
+        needs=json.dumps({queue: sorted(needed) for queue, needed in DEPENDENCIES.items()}),
+    ),
     message="{dependency} has refused everything since {since} UTC, and what needs it waits: {reason}",
     action="Mend what it says; orders-pipeline doctor tells more. It is tried again by itself, and the first success "
     "lets all of it go on.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
-from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
 from orders_pipeline.work.tables import jobs
 
@@ -67,6 +67,15 @@ def accounts_with_due(connection: Connection, queue: Queue) -> list[str]:
         and coalesce(leased_until, due_at) <= clock_timestamp() order by 1
     """)
     return list(connection.execute(statement, {"queue": queue}).scalars())
+
+
+def parked_of_others(connection: Connection, account_ids: Collection[str]) -> Sequence[AnyRow]:
+    """(account_id, parked, queues) of every account but these that has parked jobs."""
+    statement = text("""
+        select account_id, count(*) as parked, string_agg(distinct queue, ', ' order by queue) as queues
+        from pipeline.jobs where parked_at is not null and account_id <> all(:account_ids) group by 1 order by 1
+    """)
+    return connection.execute(statement, {"account_ids": list(account_ids)}).all()
 
 
 _NEXT_DUE = text("""

@@ -36,7 +36,14 @@ RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 
 @pytest.mark.parametrize("name", [kind.name for kind in ALERTS])
 def test_every_kind_opens_with_its_state_and_closes_with_it(world: World, name: str):
-    case = CASES[name]
+    _opens_and_closes(world, CASES[name])
+
+
+def test_a_pause_behind_which_nothing_waits_any_more_is_not_shown(world: World):
+    _opens_and_closes(world, work.NOTHING_WAITS)
+
+
+def _opens_and_closes(world: World, case: Case) -> None:
     assert _evaluated(world, case) == []
     case.begin(world)
     opened = _evaluated(world, case)

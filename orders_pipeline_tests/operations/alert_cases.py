@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
 from orders_pipeline.alerts.reconcile import NOT_EVALUATED, evaluate, reconcile
-from orders_pipeline.operations.alerts import FAILED_RUN
+from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.operations.alerts import FAILED_RUN, FORMER_ACCOUNT_PARKED, evaluate_alerts
 from orders_pipeline.operations.overdue import OVERDUE, SWEEP, watch_scheduled_work, work_is_done
+from orders_pipeline.work.jobs import Job, Queue
+from orders_pipeline.work.queue import claim, enqueue, park
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
@@ -30,7 +35,36 @@ def _evaluate(world: World, sql: str) -> None:
     evaluate(world.database, SELLER, [kind])
 
 
+def _park_work_of_a_former_account(world: World) -> None:
+    with world.database.transaction("FORMER") as tx:
+        enqueue(tx, Queue.FETCH, ["111-1", "111-2"])
+        enqueue(tx, Queue.PUSH, ["111-3"])
+        for job in (*_taken(tx, Queue.FETCH), *_taken(tx, Queue.PUSH)):
+            assert park(tx, job, "404")
+    with world.database.transaction(SELLER) as tx:
+        enqueue(tx, Queue.FETCH, ["111-4"])
+        (ours,) = _taken(tx, Queue.FETCH)
+        assert park(tx, ours, "404")
+    _evaluate_all(world, SELLER)
+    (told,) = world.rows("pipeline.alerts", where="key like 'account.parked%'")
+    assert told.message.startswith("3 pieces of work (fetch, push) of account FORMER, which is no longer configured")
+
+
+def _taken(tx: AccountTransaction, queue: Queue) -> list[Job]:
+    return claim(tx, queue, limit=10, lease=timedelta(minutes=1))
+
+
+def _evaluate_all(world: World, *served: str) -> None:
+    evaluate_alerts(world.database, served, [], budget_seconds=60)
+
+
 CASES = (
+    Case(
+        FORMER_ACCOUNT_PARKED,
+        begin=_park_work_of_a_former_account,
+        # Configured again, its work has alerts of its own.
+        end=lambda world: _evaluate_all(world, SELLER, "FORMER"),
+    ),
     Case(
         OVERDUE,
         begin=_nothing_was_done_for_a_day,
