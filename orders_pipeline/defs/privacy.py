@@ -14,6 +14,7 @@ from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.operations.accounts import Served, add_up
 from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY
+from orders_pipeline.operations.examination import examine_for_checks
 from orders_pipeline.operations.overdue import WAREHOUSE_ERASURES
 from orders_pipeline.operations.retention import (
     Retained,
@@ -64,7 +65,9 @@ def pii_retention(
         yield dg.MaterializeResult(metadata=_planned(serve_accounts(context, everybody, plan)))
     else:
         served = serve_accounts(context, everybody, lambda one: retain(one, context.log.info))
-        yield dg.MaterializeResult(metadata=_retained(served))
+        # Before the step ends: its checks read what is found now.
+        examined = examine_for_checks(store.deployment(), context.log.info)
+        yield dg.MaterializeResult(metadata={**_retained(served), **examined})
     fail_on_defects(context)
 
 

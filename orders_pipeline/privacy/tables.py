@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from orders_pipeline.database.metadata import metadata, time_column, time_now_column
 
@@ -26,5 +27,15 @@ database_privileges = Table(
     Column("what", Text, primary_key=True),
     time_now_column("seen_at"),
     Column("entry_id", BigInteger, comment="the audit entry that told of it"),
+    schema="pipeline",
+)
+
+# What was found for the checks that cannot look without writing (privacy.checks.stored_results).
+check_results = Table(
+    "check_results",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("result", JSONB, nullable=False),
+    time_now_column("found_at"),
     schema="pipeline",
 )

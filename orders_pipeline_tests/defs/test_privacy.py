@@ -16,6 +16,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs, default_resources
 from orders_pipeline.defs.privacy_checks import EXPORT_CHECKS, HISTORY_CHECKS, LOG_CHECKS, RETENTION_CHECKS
 from orders_pipeline.operations.overdue import SCHEDULED
+from orders_pipeline.privacy.access.client_secret import EXPIRY_NOTICE
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline_tests.audit.tampering import as_superuser, recompute_everything, write_days_ago
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
@@ -132,9 +133,54 @@ def test_an_auditor_evaluates_one_check_without_anything_being_shredded(pipeline
     chosen = build_defs().resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
     assert chosen.execute_in_process(instance=pipeline.instance).success
     assert {name for name, passed in _checks(pipeline).items() if passed is not None} == {"every_record_opens"}
+    evaluation = _evaluation(pipeline, "pii_retention", "every_record_opens")
+    assert evaluation is not None
+    assert "has looked at it not yet. Run the job shred_expired_pii" in (evaluation.description or "")
     with database.begin() as connection:
         kept = "select count(*) from vault.records where kind = 'shipping_details'"
         assert connection.execute(text(kept)).scalar_one() == 3
+
+
+# What a check says is written, and nothing else: its alert (under the alerts' lock), and that a night's checks were
+# evaluated. Every run notes its process.
+SAID = {"pipeline.alerts", "pipeline.locks", "pipeline.work_done", "pipeline.run_workers"}
+
+
+def test_no_check_of_the_definitions_writes(pipeline: Pipeline, database: Database):
+    with database.begin() as connection:
+        # A record that does not open, and a notice that nobody has read.
+        connection.execute(text("update vault.records set nonce = ciphertext where kind = 'shipping_details'"))
+        connection.execute(
+            text(
+                "insert into pipeline.parked_messages (parked_id, account_id, message_id, notification_type, reason, "
+                "body_bytes) select gen_random_uuid(), account_id, 'm', :kind, 'x', 1 from pipeline.orders limit 1"
+            ),
+            {"kind": EXPIRY_NOTICE},
+        )
+    before = _tables(database)
+    every = pipeline.repository.asset_graph.asset_check_keys
+    chosen = build_defs().resolve_implicit_global_asset_job_def().get_subset(asset_check_selection=set(every))
+    evaluated = chosen.execute_in_process(instance=pipeline.instance).get_asset_check_evaluations()
+    assert {one.asset_check_key for one in evaluated} == every
+    after = _tables(database)
+    assert {name for name in before if before[name] != after[name]} <= SAID
+
+
+def _tables(database: Database) -> dict[str, str]:
+    """A hash of everything that each of our tables holds."""
+    with database.begin() as connection:
+        names = connection.execute(
+            text(
+                "select format('%I.%I', schemaname, tablename) from pg_tables "
+                "where schemaname in ('pipeline', 'vault', 'vault_keys', 'audit')"
+            )
+        ).scalars()
+        return {
+            name: connection.execute(
+                text(f"select md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {name} t")
+            ).scalar_one()
+            for name in names.all()
+        }
 
 
 def test_a_check_that_cannot_look_is_red_and_the_others_are_evaluated(

@@ -100,6 +100,9 @@ begin
     if to_regclass('pipeline.refused_records') is not null then
       grant insert, update on pipeline.refused_records to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.check_results') is not null then
+      grant insert, update on pipeline.check_results to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to complete its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
