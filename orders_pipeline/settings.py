@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 
 from orders_pipeline.http.hosts import has_one_reading
 from orders_pipeline.in_transit import database_address, unsafe_endpoints
-from orders_pipeline.model.account import Account, OrdersApi
+from orders_pipeline.model.account import Account, HistorySource, OrdersApi
 from orders_pipeline.model.marketplaces import LWA_ENDPOINT, MARKETPLACES, SPAPI_ENDPOINTS, Marketplace, Region
 from orders_pipeline.secret_files import exposure
 from orders_pipeline.settings_group import (
@@ -113,6 +113,8 @@ class AmazonSettings(Group):
     )
     queue_url: Annotated[str, AfterValidator(_queue_url)] = Field(validation_alias="AMAZON_SQS_QUEUE_URL")
     orders_api: OrdersApi = Field(default="2026-01-01", validation_alias="AMAZON_ORDERS_API")
+    # What a backfill reads: operations.history tells what each costs.
+    history_source: HistorySource = Field(default="auto", validation_alias="ORDERS_HISTORY_SOURCE")
     # SKUs, or patterns (RX-*), whose orders must be verified before they ship; 2026-01-01 does not say which.
     regulated_skus: Parts = Field(default=(), validation_alias="AMAZON_REGULATED_SKUS")
     # Orders purchased before are pushed only when a person adopts them; None: see orders.account_starts.

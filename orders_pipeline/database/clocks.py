@@ -53,6 +53,7 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
     "pipeline.wms_shipments": {"received_at": _NOW},
     "pipeline.parked_messages": {"parked_at": _NOW, "replayed_at": _NOW},
     "pipeline.search_windows": {"started_at": _NOW},
+    "pipeline.report_requests": {"requested_at": _NOW},
     "pipeline.alerts": {"opened_at": _NOW, "last_seen_at": _NOW},
     "pipeline.client_secrets": {"first_seen_at": _NOW},
 }

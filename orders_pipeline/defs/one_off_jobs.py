@@ -41,6 +41,7 @@ class ParkedStage(Enum):
     CONFIRM = "confirm"
     ERASE = "erase"
     DELIVERY = "delivery"
+    REPORT = "report"
 
 
 class ReplayConfig(dg.Config):

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.intake.tables import search_windows
+from orders_pipeline.model.order import SearchWindow
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
 
@@ -85,6 +86,21 @@ def unfinished_search(
     if row is None:
         return None
     return open_search(tx, purpose, row.updated_after, row.updated_before, row.parameters)
+
+
+def is_searched(tx: AccountTransaction, purpose: str, window: SearchWindow) -> bool:
+    """Whether exactly this window was read to its end."""
+    return (
+        tx.execute(
+            select(search_windows.c.finished_at.is_not(None)).where(
+                search_windows.c.account_id == tx.account_id,
+                search_windows.c.purpose == purpose,
+                search_windows.c.updated_after == window.updated_after,
+                search_windows.c.updated_before == window.updated_before,
+            )
+        ).scalar_one_or_none()
+        or False
+    )
 
 
 def latest_finished_until(tx: AccountTransaction, purpose: str) -> datetime | None:

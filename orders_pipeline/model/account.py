@@ -9,6 +9,8 @@ from typing import Literal
 from orders_pipeline.model.marketplaces import Region
 
 OrdersApi = Literal["2026-01-01", "v0"]
+# Where the orders of past days are read from: searches, reports, or whichever costs less.
+HistorySource = Literal["search", "report", "auto"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,24 @@ MARKETPLACES: dict[str, Marketplace] = {
     for country_code, marketplace_id in (pair.split(":") for pair in pairs.split())
 }
 
+# What reports call a marketplace ("sales-channel"), by its country.
+_DOMAINS = (
+    "CA:ca US:com MX:com.mx BR:com.br IE:ie ES:es GB:co.uk FR:fr BE:com.be NL:nl DE:de IT:it SE:se ZA:co.za PL:pl "
+    "EG:eg TR:com.tr SA:sa AE:ae IN:in SG:sg AU:com.au JP:co.jp JP:jp"
+)
+_BY_SALES_CHANNEL = {
+    f"amazon.{domain}": marketplace.marketplace_id
+    for country_code, domain in (pair.split(":") for pair in _DOMAINS.split())
+    for marketplace in MARKETPLACES.values()
+    if marketplace.country_code == country_code
+}
+
+
+def marketplace_of_sales_channel(sales_channel: str | None) -> str | None:
+    """The id of the marketplace that a report names so; None for orders of other shops, and names we do not know."""
+    return _BY_SALES_CHANNEL.get((sales_channel or "").strip().lower())
+
+
 SPAPI_ENDPOINTS: dict[Region, str] = {
     "na": "https://sellingpartnerapi-na.amazon.com",
     "eu": "https://sellingpartnerapi-eu.amazon.com",

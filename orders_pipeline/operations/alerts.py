@@ -14,6 +14,7 @@ from orders_pipeline.fulfillment import alerts as fulfillment
 from orders_pipeline.intake import alerts as intake
 from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
 from orders_pipeline.privacy import alerts as privacy
+from orders_pipeline.reports import alerts as reports
 from orders_pipeline.shipments import alerts as shipments
 from orders_pipeline.vault import alerts as vault
 from orders_pipeline.work import alerts as work
@@ -46,6 +47,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *intake.ALERTS,
     *fulfillment.ALERTS,
     *shipments.ALERTS,
+    *reports.ALERTS,
     *privacy.ALERTS,
     *vault.ALERTS,
     *work.ALERTS,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
+from orders_pipeline.reports.failures import REPORT_FAILURES
 from orders_pipeline.shipments.failures import CONFIRM_FAILURES
 from orders_pipeline.wms.failures import WAREHOUSE_FAILURES
 from orders_pipeline.work.failures import FailureTable
 
 # A port's table, in the order of the page.
-TABLES: tuple[FailureTable, ...] = (READ_FAILURES, WAREHOUSE_FAILURES, CONFIRM_FAILURES)
+TABLES: tuple[FailureTable, ...] = (READ_FAILURES, WAREHOUSE_FAILURES, CONFIRM_FAILURES, REPORT_FAILURES)
 
 _TOP = """# Failures
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.states import NEEDS_A_PERSON
+from orders_pipeline.work.jobs import Queue
 
 # By the stage that a replay may be narrowed to: verifying is a part of confirming.
 _PARKED = text("""
@@ -37,11 +38,13 @@ def parked_work(tx: AccountTransaction) -> Sequence[AnyRow]:
 
 def parked_orders(tx: AccountTransaction, reason: str | None, stage: str | None = None) -> list[str]:
     """The orders that have something set aside; with `reason`, only where the reason holds this text; with `stage`
-    (events, fetch, decide, push, confirm, erase, delivery), only what that stage set aside."""
+    (events, fetch, decide, push, confirm, erase, delivery), only what that stage set aside. A report is no order."""
     return sorted(
         {
             row.order_id
             for row in parked_work(tx)
-            if (reason is None or reason.lower() in (row.reason or "").lower()) and stage in (None, row.stage)
+            if row.stage != Queue.REPORT
+            and (reason is None or reason.lower() in (row.reason or "").lower())
+            and stage in (None, row.stage)
         }
     )

@@ -17,6 +17,7 @@ from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline.orders.fetches import believe_amazon, request_fetch
 from orders_pipeline.orders.rows import insert_new_order
 from orders_pipeline.shipments.replay import replay_packages
+from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import unpark
 from orders_pipeline.work.tally import Tally
 
@@ -32,14 +33,17 @@ def replay_parked(
 ) -> Tally:
     """Replay the named orders, or, without names, all that are parked (in this stage, for a reason with this text).
 
-    Outcomes: `orders` and `packages` that are due again.
+    Outcomes: `orders`, `packages` and `reports` that are due again.
     """
     chosen = list(order_ids)
+    reports = 0
     if not chosen:
         with database.transaction(account_id) as tx:
             chosen = parked_orders(tx, reason, stage)
+            if reason is None and stage in (None, Queue.REPORT):
+                reports = unpark(tx, queue=Queue.REPORT)
     packages = sum(recover_order(database, audit, account_id=account_id, order_id=order_id) for order_id in chosen)
-    return Tally({"orders": len(chosen), "packages": packages})
+    return Tally({"orders": len(chosen), "packages": packages, "reports": reports})
 
 
 def replay_account(account: ServedAccount, order_ids: Sequence[str], stage: str | None) -> Numbers:

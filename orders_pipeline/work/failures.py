@@ -24,6 +24,7 @@ class Does(Enum):
     NOT_BEFORE = "the queue waits until the time that is known"
     PARK = "the job is parked"
     DONE = "the job is done; what Amazon shows is verified at once"
+    GIVE_UP = "the job is done: what was asked for is given up, and an alert says so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class FailureTable:
         rule = self.rule_of(error)
         if rule is None:
             return error
-        assert rule.does is not Does.DONE, "the handler itself goes on"
+        assert rule.does not in (Does.DONE, Does.GIVE_UP), "the handler itself goes on"
         if rule.does is Does.PARK:
             return Park(str(error))
         if rule.does is Does.NOT_BEFORE:

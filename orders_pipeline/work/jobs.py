@@ -12,7 +12,7 @@ from orders_pipeline.database.engine import AnyRow
 
 
 class Queue(StrEnum):
-    """What is to be done with a subject: an order id; in CONFIRM `<order id>:<package id>`."""
+    """What is to be done with a subject: an order id; in CONFIRM `<order id>:<package id>`, in REPORT a request's."""
 
     FETCH = "fetch"
     DECIDE = "decide"
@@ -21,6 +21,7 @@ class Queue(StrEnum):
     VERIFY = "verify"
     ERASE = "erase"
     DELIVERY = "delivery"
+    REPORT = "report"
 
 
 AMAZON, WAREHOUSE = "amazon", "warehouse"
@@ -30,8 +31,9 @@ KEYS = "keys"
 NOTIFICATIONS = "notifications"
 # What one role shows of regulated orders: these alone wait, each by itself.
 REGULATED_INFO = "amazon.regulated_info"
-# What one role or one endpoint refuses must not hold up orders: these two pause by themselves.
+# What one role or one endpoint refuses must not hold up orders: these pause by themselves.
 WAREHOUSE_ERASURES, AMAZON_DELIVERIES = "warehouse.erasures", "amazon.deliveries"
+AMAZON_REPORTS = "amazon.reports"
 
 # Of a job that may have to stop an order: it goes before those that ship, whatever their ship-by time.
 STOP_FIRST = 100
@@ -45,6 +47,7 @@ DEPENDENCIES: Mapping[Queue, frozenset[str]] = {
     Queue.VERIFY: frozenset({AMAZON}),
     Queue.ERASE: frozenset({WAREHOUSE, WAREHOUSE_ERASURES}),
     Queue.DELIVERY: frozenset({AMAZON, AMAZON_DELIVERIES}),
+    Queue.REPORT: frozenset({AMAZON_REPORTS}),
 }
 
 

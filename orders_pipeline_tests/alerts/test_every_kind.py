@@ -21,6 +21,7 @@ from orders_pipeline_tests.intake import alert_cases as intake
 from orders_pipeline_tests.operations import alert_cases as operations
 from orders_pipeline_tests.privacy import alert_cases as privacy
 from orders_pipeline_tests.read_source import ROOT
+from orders_pipeline_tests.reports import alert_cases as reports
 from orders_pipeline_tests.shipments import alert_cases as shipments
 from orders_pipeline_tests.vault import alert_cases as vault
 from orders_pipeline_tests.work import alert_cases as work
@@ -28,7 +29,7 @@ from orders_pipeline_tests.world import World
 
 CASES: dict[str, Case] = {
     case.kind.name: case
-    for domain in (intake, fulfillment, shipments, privacy, vault, work, operations)
+    for domain in (intake, fulfillment, shipments, reports, privacy, vault, work, operations)
     for case in domain.CASES
 }
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")

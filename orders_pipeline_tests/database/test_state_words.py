@@ -23,6 +23,7 @@ from orders_pipeline.database.locks import Lock
 from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.model.order import Priority
+from orders_pipeline.model.report import ReportState
 from orders_pipeline.model.states import FulfillmentState, PackageState
 from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START
 from orders_pipeline.privacy.rules import Rule
@@ -56,6 +57,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.alerts.severity": frozenset(SEVERITIES),
     "pipeline.search_windows.purpose": PURPOSES,
     "pipeline.order_events.source": PURPOSES | {"notification", "recovery"},
+    "pipeline.report_requests.state": ReportState,
     "pipeline.seals.kind": VAULT_KINDS,
     "vault.records.kind": VAULT_KINDS,
     "pipeline.refused_records.kind": VAULT_KINDS,

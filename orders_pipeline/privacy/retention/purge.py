@@ -18,6 +18,7 @@ BY_AGE = {
     "wms_shipments": "received_at",
     "parked_messages": "parked_at",
     "search_windows": "started_at",
+    "report_requests": "requested_at",
     "alerts": "last_seen_at",
     "erasures": "finished_at",
 }
