@@ -64,8 +64,8 @@ def adopt(order_ids: tuple[str, ...], everything: bool, account: str | None) -> 
             say(f"{row.order_id}: {row.status}, purchased {row.purchased_at:%Y-%m-%d %H:%MZ}{ship_by}")
         say(f"{len(waiting)} orders from before the start wait to be adopted.")
         return
-    totals = adopt_in_accounts(deployment, order_ids, everything=everything, account_id=account)
-    say(f"{totals.adopted} orders are ours from now on; {totals.already} were already.")
+    counts = adopt_in_accounts(deployment, order_ids, everything=everything, account_id=account)
+    say(f"{counts['adopted']} orders are ours from now on; {counts['adopted_before']} were already.")
 
 
 @click.command()

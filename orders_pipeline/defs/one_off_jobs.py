@@ -241,7 +241,7 @@ def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, stor
             adopted = adopt_in_accounts(store.deployment(), config.order_ids, everything=config.everything)
     except (OrdersNotAdopted, UnknownAccount) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-    context.add_output_metadata({"adopted": adopted.adopted, "adopted_before": adopted.already})
+    context.add_output_metadata(adopted)
 
 
 @dg.op(out=dg.Out(dg.Nothing))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
+from orders_pipeline.operations.accounts import Numbers, add_up
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.ownership import note_adoption, waiting_for_adoption
@@ -24,14 +24,6 @@ class OrdersNotAdopted(Exception):
     """Nothing was adopted; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptTotals:
-    """`adopted`: made ours now. `already`: adopted before; nothing was changed."""
-
-    adopted: int
-    already: int
-
-
 def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait for it, nearest ship-by first."""
     with database.transaction(account_id) as tx:
@@ -40,24 +32,28 @@ def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
 
 def adopt_in_accounts(
     deployment: Deployment, order_ids: Sequence[str], *, everything: bool, account_id: str | None = None
-) -> AdoptTotals:
-    """Adopt the orders of each account, or of the one named. All or none of each account's.
+) -> Numbers:
+    """Adopt the orders of each account, or of the one named; counts as `adopt_orders` has them, of all accounts.
+
+    All or none of each account's.
 
     Raises OrdersNotAdopted, UnknownAccount.
     """
-    adopted = already = 0
+    counts: dict[str, Numbers] = {}
     for account, named in deployment.by_account(order_ids, account_id):
-        totals = adopt_orders(
+        counts[account.account_id] = adopt_orders(
             account.database, account.audit, account_id=account.account_id, order_ids=named, everything=everything
         )
-        adopted, already = adopted + totals.adopted, already + totals.already
-    return AdoptTotals(adopted, already)
+    return add_up(counts)
 
 
 def adopt_orders(
     database: Database, audit: AuditLog, *, account_id: str, order_ids: Sequence[str] = (), everything: bool = False
-) -> AdoptTotals:
-    """Adopt the named orders, known or not, or everything that waits for it. All or none. Raises OrdersNotAdopted."""
+) -> Numbers:
+    """Adopt the named orders, known or not, or everything that waits for it. All or none. Raises OrdersNotAdopted.
+
+    How many are `adopted` now, and how many were `adopted_before`: there nothing was changed.
+    """
     named = sorted({order_id.strip() for order_id in order_ids})
     if bool(named) == everything:
         raise OrdersNotAdopted("Name the orders to adopt, or ask for everything that waits: one of the two.")
@@ -82,7 +78,7 @@ def adopt_orders(
                 for order_id in adopted
             ],
         )
-    return AdoptTotals(adopted=len(adopted), already=len(chosen) - len(adopted))
+    return {"adopted": len(adopted), "adopted_before": len(chosen) - len(adopted)}
 
 
 def _adopt(tx: AccountTransaction, order_id: str) -> bool:

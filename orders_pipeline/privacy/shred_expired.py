@@ -33,6 +33,7 @@ from orders_pipeline.vault.rotation import pending_shreds
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import WarehousePort
 from orders_pipeline.work.progress import Notify, Progress, silent
+from orders_pipeline.work.tally import Totals
 
 # 18 months of 30.4 days, as the policy has it for what identifies nobody.
 NON_PII_LIFE = timedelta(days=548)
@@ -77,56 +78,26 @@ class RetentionPlan:
 
 
 @dataclass(slots=True)
-class RetentionTotals:
+class RetentionTotals(ShredTotals):
     """What a run did. `unfinished`: the deadline came; the next run goes on. Nothing here identifies anybody."""
 
-    shredded: Counter[Rule] = field(default_factory=Counter[Rule])
-    warehouse_asked: int = 0
     warehouse_erased: int = 0
     warehouse_failed: int = 0
     warehouse_waiting: int = 0
     purged: Counter[str] = field(default_factory=Counter[str])
-    failed: int = 0
     times_mended: int = 0
-    completed_shreds: int = 0
-    pending: int = 0
+    shreds_completed: int = 0
+    shreds_pending: int = 0
     erasures_finished: int = 0
     # This login is no member of orders_pipeline_retention: what is too old of the audit log stays, and a check says so.
     audit_purge_refused: bool = False
     unfinished: bool = False
 
-    def add(self, other: RetentionTotals) -> None:
-        """Take another seller's run into these totals."""
-        self.shredded.update(other.shredded)
-        self.purged.update(other.purged)
-        self.warehouse_asked += other.warehouse_asked
-        self.warehouse_erased += other.warehouse_erased
-        self.warehouse_failed += other.warehouse_failed
-        self.warehouse_waiting += other.warehouse_waiting
-        self.failed += other.failed
-        self.times_mended += other.times_mended
-        self.completed_shreds += other.completed_shreds
-        self.pending = other.pending  # of all sellers, as it is now
-        self.erasures_finished += other.erasures_finished
-        self.audit_purge_refused |= other.audit_purge_refused
-        self.unfinished |= other.unfinished
-
-    def as_metadata(self) -> dict[str, int | bool]:
-        return {
-            "shredded": sum(self.shredded.values()),
-            "warehouse_asked": self.warehouse_asked,
-            "warehouse_erased": self.warehouse_erased,
-            "warehouse_failed": self.warehouse_failed,
-            "warehouse_waiting": self.warehouse_waiting,
-            "purged": sum(self.purged.values()),
-            "failed": self.failed,
-            "times_mended": self.times_mended,
-            "shreds_completed": self.completed_shreds,
-            "shreds_pending": self.pending,
-            "erasures_finished": self.erasures_finished,
-            "audit_purge_refused": self.audit_purge_refused,
-            "unfinished": self.unfinished,
-        }
+    def add(self, other: Totals) -> None:
+        """As any totals; but what is pending is every account's, as it is now."""
+        Totals.add(self, other)
+        if isinstance(other, RetentionTotals):
+            self.shreds_pending = other.shreds_pending
 
     def by_rule(self) -> list[tuple[str, str, int, str, str]]:
         """(what, rule, how many, why, source), for a table."""
@@ -210,10 +181,8 @@ def apply_retention(
     _purge_orders(database, vault, account_id, totals, lambda: clock() < ends)
     if complete_shreds:
         # Before the audit log is purged: nothing that can be refused may come between a shred and its settlement.
-        completion = complete_pending_shreds(database, vault, notify=notify)
-        totals.completed_shreds, totals.pending = completion.completed_shreds, completion.pending
-    else:
-        totals.pending = pending_shreds(database).records
+        totals.shreds_completed = complete_pending_shreds(database, vault, notify=notify)
+    totals.shreds_pending = pending_shreds(database).records
     _purge_audit_log(database, vault, totals, lambda: clock() < ends)
     with database.transaction(account_id) as tx:
         totals.warehouse_waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
@@ -227,10 +196,7 @@ def _go_on_with_erasures(database: Database, vault: Vault, account_id: str, tota
 
     def go_on(requests: Sequence[Erasure]) -> None:
         for one in requests:
-            shreds = carry_out(database, vault, account_id, one)
-            totals.shredded.update(shreds.shredded)
-            totals.warehouse_asked += shreds.warehouse_asked
-            totals.failed += shreds.failed
+            totals.add(carry_out(database, vault, account_id, one))
 
     # One that meets a lock stays open for the next run, and holds up nobody else's.
     totals.failed += sum(each_alone_if_need_be(go_on, [one]) for one in left_open)
@@ -247,7 +213,6 @@ def _shred_orders(
     with database.transaction(account_id) as tx:
         progress = Progress("orders examined", count_retained(tx, SHIPPING_DETAILS), notify)
     at = now_for_retention(database)
-    shreds = ShredTotals()
     after = ""
     while True:
         with database.transaction(account_id) as tx:
@@ -257,12 +222,9 @@ def _shred_orders(
         if not goes_on():
             totals.unfinished = True
             break
-        shred_due(database, vault, account_id=account_id, orders=page, at=at, totals=shreds)
+        shred_due(database, vault, account_id=account_id, orders=page, at=at, totals=totals)
         progress.advance(len(page))
         after = page[-1].order_id
-    totals.shredded.update(shreds.shredded)
-    totals.warehouse_asked += shreds.warehouse_asked
-    totals.failed += shreds.failed
 
 
 def _shred_others(

@@ -1,11 +1,12 @@
-"""What a run of a queue did, as one value that adds up."""
+"""What a run did, as one value that adds up: of a queue (Tally), or of any other work (Totals)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,22 @@ class Tally:
         if self.not_before is not None:
             found["quota_next_at"] = self.not_before.isoformat()
         return found
+
+
+@dataclass(slots=True)
+class Totals:
+    """A base for dataclasses of counts, counts by word (Counter) and flags, under the names that are shown."""
+
+    def add(self, other: Totals) -> None:
+        """Take what another run, or a part of this one, did into these totals."""
+        for one in fields(other):
+            mine, theirs = getattr(self, one.name), getattr(other, one.name)
+            setattr(self, one.name, mine or theirs if isinstance(mine, bool) else mine + theirs)
+
+    def as_metadata(self) -> dict[str, int | bool]:
+        """Flat values for people: of counts by word, the sum."""
+        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value.total() if isinstance(value, Counter) else value for name, value in values.items()}
 
 
 def _sum(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:

@@ -28,10 +28,10 @@ def _reasons(world: World, order_id: str) -> list[str]:
 
 
 def _adopt(world: World, *order_ids: str, everything: bool = False) -> tuple[int, int]:
-    totals = adopt_orders(
+    counts = adopt_orders(
         world.database, world.vault.audit, account_id=SELLER, order_ids=order_ids, everything=everything
     )
-    return totals.adopted, totals.already
+    return int(counts["adopted"]), int(counts["adopted_before"])
 
 
 def _old_process_ships(world: World, order_id: str, shipped_at: datetime) -> None:

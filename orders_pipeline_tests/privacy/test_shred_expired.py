@@ -103,8 +103,8 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
     # Whoever could still be shipped is seen to wait for an address.
     assert one(database, "select has_address from pipeline.orders where order_id = '07-never-pushed'") is False
     assert one(database, "select has_address from pipeline.orders where order_id = '08-to-push'") is True
-    assert totals.pending == 0
-    assert totals.completed_shreds == 6
+    assert totals.shreds_pending == 0
+    assert totals.shreds_completed == 6
     outcome = nothing_past_its_time(database, account_id=SELLER)
     assert (outcome.passed, outcome.numbers["retained_in_vault"], outcome.numbers["retained_at_warehouse"]) == (
         True,
@@ -113,7 +113,7 @@ def test_each_order_goes_by_its_rule_and_the_others_stay(
     )
     # Again: nothing is left to do.
     again = run(database, vault, warehouse)
-    assert sum(again.shredded.values()) == again.warehouse_asked == again.completed_shreds == 0
+    assert sum(again.shredded.values()) == again.warehouse_asked == again.shreds_completed == 0
 
 
 def test_the_dry_run_changes_nothing_and_looks_ahead(database: Database, put_order: PutOrder):
@@ -464,13 +464,13 @@ def test_a_key_that_cannot_be_rotated_does_not_stop_the_shredding(
     put_order("c-1", status="CANCELLED", queue="cancelled", sent=True)
     monkeypatch.setattr(LocalKeyring, "add_key", refuses)
     totals = run(database, vault, warehouse)
-    assert (sum(totals.shredded.values()), totals.completed_shreds, totals.pending) == (1, 0, 1)
+    assert (sum(totals.shredded.values()), totals.shreds_completed, totals.shreds_pending) == (1, 0, 1)
     assert warehouse.erased == ["c-1"]
     told = "select message from pipeline.alerts where key = 'shreds.pending' and closed_at is null"
     evaluate(database, NOBODY, [SHREDS_PENDING])
     assert "make an alias" in one(database, told)
     monkeypatch.undo()
-    assert run(database, vault, warehouse).completed_shreds == 1
+    assert run(database, vault, warehouse).shreds_completed == 1
     evaluate(database, NOBODY, [SHREDS_PENDING])
     assert one(database, told) is None
 

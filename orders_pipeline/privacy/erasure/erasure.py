@@ -35,14 +35,16 @@ from orders_pipeline.privacy.retention.retained import next_retained, retained
 from orders_pipeline.privacy.retention.rows import other_records_by
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.vault.access import SHRED_BATCH, Vault
+from orders_pipeline.vault.rotation import pending_shreds
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
 from orders_pipeline.wms.port import WarehousePort
+from orders_pipeline.work.tally import Totals
 
 BLOCKED_A_BATCH = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class ErasureTotals:
+@dataclass(slots=True)
+class ErasureTotals(Totals):
     """What became of a request. Complete: nothing of it is left here, at the warehouse, or in a backup's reach.
 
     `warehouse_waiting` counts all that the warehouse still owes, also of others' requests.
@@ -51,19 +53,9 @@ class ErasureTotals:
     shredded: int
     warehouse_erased: int
     warehouse_waiting: int
-    completed_shreds: int
+    shreds_completed: int
     failed: int
     complete: bool
-
-    def as_metadata(self) -> dict[str, int | bool]:
-        return {
-            "shredded": self.shredded,
-            "warehouse_erased": self.warehouse_erased,
-            "warehouse_waiting": self.warehouse_waiting,
-            "shreds_completed": self.completed_shreds,
-            "failed": self.failed,
-            "complete": self.complete,
-        }
 
 
 def erase(
@@ -237,8 +229,8 @@ def _finish(
         finish_erasures(tx)  # where there is no warehouse
         finished = is_finished(tx.connection, asked.erasure_id)
         waiting, _ = warehouse_erasures_waiting(tx, older_than=timedelta())
-    completion = complete_pending_shreds(database, vault)
-    complete = finished and not completion.pending
+    shreds_completed = complete_pending_shreds(database, vault)
+    complete = finished and not pending_shreds(database).records
     shredded = sum(shreds.shredded.values())
     vault.audit.record(
         None,
@@ -253,7 +245,7 @@ def _finish(
         shredded=shredded,
         warehouse_erased=erased.outcomes.get(ERASED, 0) if erased else 0,
         warehouse_waiting=waiting,
-        completed_shreds=completion.completed_shreds,
+        shreds_completed=shreds_completed,
         failed=shreds.failed,
         complete=complete,
     )

@@ -5,26 +5,19 @@ A key that cannot be rotated stops neither shredding nor checks: the shreds stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.vault.key_rows import note_shreds_pending
-from orders_pipeline.vault.rotation import complete_shreds, pending_shreds
+from orders_pipeline.vault.rotation import complete_shreds
 from orders_pipeline.work.progress import Notify, silent
 
 
-@dataclass(frozen=True, slots=True)
-class ShredCompletion:
-    """How many shredded records were put beyond reach, and how many an old backup could still bring back."""
+def complete_pending_shreds(database: Database, vault: Vault, *, notify: Notify = silent) -> int:
+    """Destroy the keys that could restore shredded records from a backup; what keeps one from it is noted.
 
-    completed_shreds: int
-    pending: int
-
-
-def complete_pending_shreds(database: Database, vault: Vault, *, notify: Notify = silent) -> ShredCompletion:
-    """Destroy the keys that could restore shredded records from a backup; what keeps one from it is noted."""
+    How many shredded records no old backup can bring back any more.
+    """
     completed_shreds, why = 0, "a key-encryption key is not ours to destroy, or still in use"
     try:
         rotation = complete_shreds(database, vault.keys, vault.audit, notify=notify)
@@ -33,4 +26,4 @@ def complete_pending_shreds(database: Database, vault: Vault, *, notify: Notify 
         why = str(error)
     with database.begin() as connection:
         note_shreds_pending(connection, why)
-    return ShredCompletion(completed_shreds, pending_shreds(database).records)
+    return completed_shreds

@@ -26,6 +26,7 @@ from orders_pipeline.privacy.retention.rows import clear_addresses
 from orders_pipeline.privacy.rules import WORDS, Rule
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
+from orders_pipeline.work.tally import Totals
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _UNSHIPPED_NEEDS_A_PERSON = frozenset({*_STILL_TO_SHIP, Rule.HARD_LIMIT, Rule.ER
 
 
 @dataclass(slots=True)
-class ShredTotals:
+class ShredTotals(Totals):
     """How many records went, by rule; how many erasures the warehouse owes more; how many orders failed."""
 
     shredded: Counter[Rule] = field(default_factory=Counter[Rule])

@@ -145,7 +145,7 @@ def test_the_retention_role_runs_the_whole_retention_and_stores_nothing(
     retention = AsRole(database_url, RETENTION)
     own = Vault(retention, LocalKeyring(tmp_path / "keyring.json"), AuditLog(retention))
     totals = apply_retention(retention, own, None, account_id=SELLER)
-    assert (sum(totals.shredded.values()), totals.purged["orders"], totals.completed_shreds) == (2, 1, 2)
+    assert (sum(totals.shredded.values()), totals.purged["orders"], totals.shreds_completed) == (2, 1, 2)
     retention.close()
     for statement in (
         "insert into vault.records values ('x', 'x', 'x', gen_random_uuid(), 1, '', '')",
