@@ -114,10 +114,10 @@ def _act(work: Pushing, job: Job, state: FulfillmentState, reasons: tuple[str, .
             answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
             event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.NOT_FOUND}.get(answer, Event.HOLD_DONE)
             return apply_answer(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
-        case FulfillmentState.RELEASE:
+        case FulfillmentState.RELEASE_ASKED:
             answer = work.warehouse.release(order_id, "the reason to wait is gone")
             event = Event.NOT_FOUND if answer == "not_found" else Event.RELEASE_DONE
-            return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE,))
+            return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE_ASKED,))
         case FulfillmentState.CANCEL_ASKED:
             return _cancel(work, job)
         case _:

@@ -18,7 +18,7 @@ class FulfillmentState(DescribedWord):
     HELD = "held", "not at the warehouse, and not pushed while a reason to hold it stands"
     HOLD_ASKED = "hold_asked", "at the warehouse, which is asked to hold it"
     HOLDING = "holding", "at the warehouse, which holds it"
-    RELEASE = "release", "no reason to hold it is left; the warehouse is asked to release it"
+    RELEASE_ASKED = "release_asked", "no reason to hold it is left; the warehouse is asked to release it"
     CANCEL_ASKED = "cancel_asked", "cancelled at Amazon; the warehouse is asked to cancel it, or has not decided yet"
     CANCELLED = "cancelled", "nothing of it has left the warehouse, and nothing will"
     TOO_LATE = "too_late", "it should not ship, and the warehouse could not stop it: a person must act"
@@ -35,7 +35,7 @@ AT_THE_WAREHOUSE = frozenset(
         FulfillmentState.ACCEPTED,
         FulfillmentState.HOLD_ASKED,
         FulfillmentState.HOLDING,
-        FulfillmentState.RELEASE,
+        FulfillmentState.RELEASE_ASKED,
     }
 )
 # All of the order left, or nothing of it will.

@@ -33,6 +33,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import upgrade
 from orders_pipeline.intake.search import resumed_window, search_events
 from orders_pipeline.model.order import Priority, SearchWindow
+from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.ownership import account_start
 from orders_pipeline.orders.rows import item_rows, order_row, queue_states
 from orders_pipeline.privacy.access.role_changes import note_role_changes
@@ -364,6 +365,15 @@ def test_what_was_to_be_asked_of_the_warehouse_is_a_job(filled: Database):
         kept = (job.ship_by, job.attempts, job.last_error, job.parked_at)
         assert kept == tuple(before[order_id][name] for name in ("ship_by", "attempts", "last_error", "parked_at"))
         assert job.priority == (100 if before[order_id]["state"] in ("hold_asked", "cancel_asked") else 0)
+
+
+def test_an_order_that_the_warehouse_is_asked_to_release_is_so_under_the_word_of_today(filled: Database):
+    with filled.begin() as connection:
+        statement = "update pipeline.fulfillment_queue set state = 'release' where order_id = :id"
+        assert connection.execute(text(statement), {"id": QUEUED}).rowcount == 1
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        assert queue_states(tx, [QUEUED]) == {QUEUED: FulfillmentState.RELEASE_ASKED}
 
 
 def test_what_the_warehouse_owes_and_which_deliveries_are_asked_about_are_jobs(filled: Database):
