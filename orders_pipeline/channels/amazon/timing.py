@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -36,6 +38,31 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self.at - self.timing.monotonic())
+
+
+def retrying(
+    deadline: Deadline,
+    errors: type[Exception] | tuple[type[Exception], ...],
+    *,
+    attempts: int,
+    first_seconds: float,
+    longest_seconds: float,
+) -> Retrying:
+    """Calls again after these errors, after random waits that grow; then raises the last one.
+
+    It stops after so many attempts, or when the next wait would end after the deadline.
+    """
+
+    def stop(state: RetryCallState) -> bool:
+        return state.attempt_number >= attempts or state.upcoming_sleep >= deadline.remaining
+
+    return Retrying(
+        retry=retry_if_exception_type(errors),
+        wait=wait_random_exponential(multiplier=first_seconds, max=longest_seconds),
+        stop=stop,
+        sleep=deadline.timing.sleep,
+        reraise=True,
+    )
 
 
 # The Date header has whole seconds, and an answer takes a while to come.

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from orders_pipeline.channels.amazon.auth.tokens import Issued, life_of
 from orders_pipeline.channels.amazon.errors import (
@@ -29,9 +28,8 @@ from orders_pipeline.channels.amazon.errors import (
     AmazonRoleMissing,
     AmazonUnavailable,
 )
-from orders_pipeline.channels.amazon.http.retrying import stop_at
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, check_endpoint
-from orders_pipeline.channels.amazon.timing import Deadline, Timing
+from orders_pipeline.channels.amazon.timing import Deadline, Timing, retrying
 from orders_pipeline.http.replies import BadBody, NoReply, Reply, exchange
 from orders_pipeline.settings import AmazonSettings
 
@@ -141,14 +139,10 @@ class Login:
         refusal = self._refusals.get(what)
         if refusal is not None and self._timing.monotonic() < refusal.until:
             raise refusal.kind(refusal.message, operation=OPERATION, status=refusal.status, code=refusal.code)
-        retrying = Retrying(
-            retry=retry_if_exception_type(AmazonUnavailable),
-            wait=wait_random_exponential(multiplier=0.3, max=LONGEST_BACKOFF_SECONDS),
-            stop=stop_at(deadline, attempts=ATTEMPTS),
-            sleep=self._timing.sleep,
-            reraise=True,
+        retries = retrying(
+            deadline, AmazonUnavailable, attempts=ATTEMPTS, first_seconds=0.3, longest_seconds=LONGEST_BACKOFF_SECONDS
         )
-        return retrying(self._with_any_secret, what, form)
+        return retries(self._with_any_secret, what, form)
 
     def _with_any_secret(self, what: str, form: dict[str, str]) -> Issued:
         status = 401

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
@@ -30,7 +29,6 @@ from orders_pipeline.channels.amazon.errors import (
     LimitNotBefore,
 )
 from orders_pipeline.channels.amazon.http.answers import RATE_LIMIT, Answer, no_answer, read_answer
-from orders_pipeline.channels.amazon.http.retrying import stop_at
 from orders_pipeline.channels.amazon.http.sessions import (
     CONNECT_SECONDS,
     LARGEST_ANSWER_BYTES,
@@ -39,7 +37,7 @@ from orders_pipeline.channels.amazon.http.sessions import (
 )
 from orders_pipeline.channels.amazon.quota.limits import Limits, Permit
 from orders_pipeline.channels.amazon.quota.operations import Operation
-from orders_pipeline.channels.amazon.timing import AmazonClock, Deadline, Timing
+from orders_pipeline.channels.amazon.timing import AmazonClock, Deadline, Timing, retrying
 from orders_pipeline.http.replies import NoReply, Reply, exchange
 from orders_pipeline.model.order import Priority
 
@@ -101,15 +99,6 @@ class Transport:
 
     def call(self, request: Request, tokens: AccessTokens, *, priority: Priority, deadline: Deadline) -> Answer:
         """The answer. Raises AmazonError and nothing else."""
-        retrying = Retrying(
-            retry=retry_if_exception_type(
-                (AmazonThrottled, AmazonUnavailable) if request.repeatable else AmazonThrottled
-            ),
-            wait=wait_random_exponential(multiplier=FIRST_BACKOFF_SECONDS, max=LONGEST_BACKOFF_SECONDS),
-            stop=stop_at(deadline, attempts=ATTEMPTS),
-            sleep=self._timing.sleep,
-            reraise=True,
-        )
         failures: list[AmazonError] = []
 
         def attempt() -> Answer:
@@ -123,7 +112,11 @@ class Transport:
                 failures.append(error)
                 raise
 
-        return retrying(attempt)
+        retries = retrying(
+            deadline, (AmazonThrottled, AmazonUnavailable) if request.repeatable else AmazonThrottled,
+            attempts=ATTEMPTS, first_seconds=FIRST_BACKOFF_SECONDS, longest_seconds=LONGEST_BACKOFF_SECONDS,
+        )  # fmt: skip
+        return retries(attempt)
 
     def _with_fresh_token(
         self, request: Request, tokens: AccessTokens, priority: Priority, deadline: Deadline

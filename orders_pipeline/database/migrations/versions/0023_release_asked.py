@@ -1,4 +1,4 @@
-"""The state `release` is `release_asked`, as `hold_asked` and `cancel_asked` are: the warehouse has not answered yet."""
+"""The state `release` is `release_asked`, as `hold_asked` and `cancel_asked` are: the warehouse has yet to answer."""
 
 from alembic import op
 
