@@ -6,10 +6,9 @@ Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints, read on 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Region = Literal["na", "eu", "fe"]
-REGIONS: tuple[Region, ...] = get_args(Region)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,7 @@ class Package:
 
     package_reference_id: str
     status: str | None = None
-    detailed_status: str | None = None
     carrier: str | None = None
-    shipping_service: str | None = None
     tracking_number: str | None = None
     shipped_at: datetime | None = None
     items: tuple[tuple[str, int], ...] = ()

@@ -72,11 +72,6 @@ def is_bounded(text: str, longest: int = LONGEST_TEXT) -> bool:
     return len(text) <= longest and not any(is_forbidden(character) for character in text)
 
 
-def was_changed(text: str | None) -> bool:
-    """Whether a text bears the mark of having been cut or cleaned."""
-    return text is not None and (CUT in text or REPLACED in text)
-
-
 def escaped(text: str) -> str:
     """Text for a terminal: what would move the cursor, colour, hide or reorder is shown as an escape instead."""
     return "".join(_escape(character) if is_forbidden(character) else character for character in text)

@@ -197,23 +197,6 @@ def settle_search_entries(tx: AccountTransaction) -> None:
     )
 
 
-def count_by_day(tx: AccountTransaction, days: Sequence[date]) -> Sequence[AnyRow]:
-    """(partition_day, source, events, orders, newest_received_at) for the given UTC days."""
-    statement = (
-        select(
-            order_events.c.partition_day,
-            order_events.c.source,
-            func.count().label("events"),
-            func.count(order_events.c.order_id.distinct()).label("orders"),
-            func.max(order_events.c.received_at).label("newest"),
-        )
-        .where(order_events.c.account_id == tx.account_id, order_events.c.partition_day.in_(days))
-        .group_by(order_events.c.partition_day, order_events.c.source)
-        .order_by(order_events.c.partition_day, order_events.c.source)
-    )
-    return list(tx.execute(statement))
-
-
 def parked_messages_by_reason(tx: AccountTransaction, limit: int = 20) -> Sequence[AnyRow]:
     """(notification_type, reason, messages, newest) of what was set aside in the last two weeks, most first."""
     statement = (

@@ -4,9 +4,7 @@ many items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
+from collections.abc import Callable
 from pathlib import Path
 from traceback import extract_tb
 from typing import TypeVar
@@ -43,20 +41,6 @@ _STATES_OF_ALL = frozenset(
         errorcodes.UNDEFINED_COLUMN,
     }
 )
-
-
-def over_each(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results, in the items' order. Waits for all; then raises the first exception that one raised, if any."""
-
-    def run(pair: tuple[Context, Item]) -> Result:
-        context, item = pair
-        return context.run(function, item)
-
-    futures = [pool.submit(run, (copy_context(), item)) for item in items]
-    # Every item is finished before the first failure is raised: none is left half done by another's error.
-    for future in futures:
-        future.exception()
-    return [future.result() for future in futures]
 
 
 def is_infrastructure_error(error: Exception) -> bool:

@@ -36,20 +36,6 @@ _SEPARATORS = (",", ";", "\t")
 # Excel's own first line, which says what separates the columns.
 _EXCELS_OWN_LINE = re.compile(r"sep=.", re.IGNORECASE)
 
-# Shapes of tracking numbers, where a carrier has few of them. A mismatch is a warning: carriers add shapes.
-_TRACKING: dict[str, re.Pattern[str]] = {
-    "UPS": re.compile(r"1Z[0-9A-Z]{16}|T\d{10}|\d{9}|\d{12}"),
-    "USPS": re.compile(r"\d{20,22}|\d{26}|\d{30}|\d{34}|[A-Z]{2}\d{9}US"),
-    "FedEx": re.compile(r"\d{12}|\d{15}|\d{20}|\d{22}"),
-    "DHL": re.compile(r"\d{10,12}|\d{20}|JJD\w{10,25}|[A-Z]{2}\d{9}DE|00340\d{15}"),
-    "AMZL": re.compile(r"TBA\d{9,14}"),
-    "Royal Mail": re.compile(r"[A-Z]{2}\d{9}GB|[0-9A-F]{21,28}"),
-    "Canada Post": re.compile(r"\d{16}|[A-Z]{2}\d{9}CA"),
-    "Japan Post": re.compile(r"\d{11,12}|[A-Z]{2}\d{9}JP"),
-    "YamatoTransport": re.compile(r"\d{12}"),
-    "SagawaExpress": re.compile(r"\d{12}"),
-}
-
 
 class CarrierTableError(Exception):
     """The user's carrier table cannot be read; the message names the line and what is wrong with it."""
@@ -122,17 +108,6 @@ def resolve_carrier(
 def refuses_other(marketplace_id: str) -> bool:
     """Whether this marketplace takes no `Other`."""
     return marketplace_id in REFUSING_OTHER
-
-
-def tracking_warning(code: str, tracking_number: str) -> str | None:
-    """What looks wrong with a tracking number, or None. Never a reason not to send it."""
-    compact = re.sub(r"[\s\-.]", "", tracking_number).upper()
-    shape = _TRACKING.get(code)
-    if not compact:
-        return "there is no tracking number"
-    if shape is not None and not shape.fullmatch(compact):
-        return f"the tracking number does not look like one of {code}: Amazon may not count it as valid"
-    return None
 
 
 def read_overrides(data_dir: Path) -> str | None:

@@ -20,7 +20,7 @@ from orders_pipeline.channels.amazon.api.reports import ReportsV2021
 from orders_pipeline.channels.amazon.api.sellers import SellersV1
 from orders_pipeline.channels.amazon.audit import AuditSink, NoAudit
 from orders_pipeline.channels.amazon.auth.login import LOGIN_SECONDS, Login
-from orders_pipeline.channels.amazon.auth.restricted_tokens import BUYER, REGULATED, TO_SHIP, restricted_data_tokens
+from orders_pipeline.channels.amazon.auth.restricted_tokens import REGULATED, TO_SHIP, restricted_data_tokens
 from orders_pipeline.channels.amazon.auth.tokens import TokenCache, TokenSource
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_amazon_session
 from orders_pipeline.channels.amazon.http.transport import Transport
@@ -110,7 +110,6 @@ def open_amazon(
             transport,
             tokens,
             restricted,
-            restricted_data_tokens(cache, transport, tokens, sink, BUYER),
             sink,
             settings.marketplace_ids,
         )

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from orders_pipeline.database.clocks import RETENTION_NOW
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.orders.erasures import NOT_ERASED, known_by
 from orders_pipeline.orders.event_rows import PARKED_MESSAGE_LIFE
-from orders_pipeline.vault.tables import vault_records
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
-
-
-def count_records(tx: AccountTransaction, kind: str) -> int:
-    """How many records of this kind the vault holds for the seller."""
-    statement = (
-        select(func.count())
-        .select_from(vault_records)
-        .where(vault_records.c.account_id == tx.account_id, vault_records.c.kind == kind)
-    )
-    return tx.execute(statement).scalar_one()
 
 
 def sellers(connection: Connection) -> list[str]:

@@ -16,7 +16,6 @@ from orders_pipeline.channels.amazon.carriers import (
     read_overrides,
     resolve_carrier,
     shipped_table,
-    tracking_warning,
 )
 from orders_pipeline.sandbox.amazon.carriers import CARRIER_CODES
 
@@ -151,21 +150,3 @@ def test_any_carrier_text_becomes_a_valid_carrier_or_a_hold(
     assert choice.code in CARRIER_CODES
     assert choice.needs_correction or choice.code != OTHER or choice.name
     assert bool(choice.reason) == (not choice.known)
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "fine"),
-    [
-        ("UPS", "1Z999AA10123456784", True),
-        ("UPS", "1Z 999 AA1 01 2345 6784", True),
-        ("UPS", "9400111899223197428490", False),
-        ("USPS", "9400111899223197428490", True),
-        ("FedEx", "123456789012", True),
-        ("FedEx", "FX-1", False),
-        ("AMZL", "TBA123456789000", True),
-        ("Nacex", "anything", True),
-        ("Nacex", " ", False),
-    ],
-)
-def test_a_tracking_number_of_another_shape_is_a_warning(code: str, number: str, fine: bool) -> None:
-    assert (tracking_warning(code, number) is None) == fine

@@ -100,8 +100,6 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
             Canned(body={"payload": {"AmazonOrderId": "902-1845936-5435065", "OrderItems": [], "NextToken": "more"}}),
         ],
     ),
-    "v0 getOrderAddress": ("v0", lambda client: v0(client).get_order_address(ORDER_ID), [RDT]),
-    "v0 getOrderBuyerInfo": ("v0", lambda client: v0(client).has_buyer_info(ORDER_ID), [RDT]),
     "getOrderRegulatedInfo": ("2026-01-01", lambda client: client.verifications.get_verification(ORDER_ID), [RDT]),
     "confirmShipment": ("2026-01-01", lambda client: client.shipments.confirm_shipment(CONFIRMATION), []),
     "confirmShipment in Japan": ("2026-01-01", lambda client: client.shipments.confirm_shipment(JAPANESE), []),

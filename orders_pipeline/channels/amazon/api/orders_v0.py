@@ -29,8 +29,6 @@ from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
 from orders_pipeline.channels.amazon.quota.operations import (
     V0_GET_ORDER,
-    V0_GET_ORDER_ADDRESS,
-    V0_GET_ORDER_BUYER_INFO,
     V0_GET_ORDER_ITEMS,
     V0_GET_ORDERS,
     Operation,
@@ -46,7 +44,6 @@ from orders_pipeline.model.order import (
     SearchPage,
     SearchWindow,
 )
-from orders_pipeline.model.shipping_details import ShippingDetails
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +66,12 @@ class OrdersV0:
         transport: Transport,
         tokens: AccessTokens,
         restricted: AccessTokens,
-        buyer: AccessTokens,
         audit: AuditSink,
         marketplace_ids: tuple[str, ...],
     ) -> None:
         self._transport = transport
         self._tokens = tokens
         self._restricted = restricted
-        self._buyer = buyer
         self._audit = audit
         self._marketplace_ids = marketplace_ids
         warn_of_removal(datetime.now(UTC).date())
@@ -147,28 +142,6 @@ class OrdersV0:
             if knew_the_time or earlier >= before or earlier <= window.updated_after:
                 raise
             return self._search(window, earlier, None, priority, deadline)
-
-    def get_order_address(self, order_id: str, *, deadline_seconds: float = 20.0) -> ShippingDetails | None:
-        """The address alone, with the RDT. `get_order` answers the same and the state in one call."""
-        deadline = self._transport.deadline(deadline_seconds)
-        body = restricted_call(
-            self._audit,
-            V0_GET_ORDER_ADDRESS,
-            order_id,
-            lambda: self._payload(V0_GET_ORDER_ADDRESS, order_id, self._restricted, Priority.EVENT, deadline),
-        )
-        return read_shipping_details(body.part("ShippingAddress"), [])
-
-    def has_buyer_info(self, order_id: str, *, deadline_seconds: float = 20.0) -> bool:
-        """Whether getOrderBuyerInfo tells anything of the buyer: to check roles. What it tells is not kept."""
-        deadline = self._transport.deadline(deadline_seconds)
-        body = restricted_call(
-            self._audit,
-            V0_GET_ORDER_BUYER_INFO,
-            order_id,
-            lambda: self._payload(V0_GET_ORDER_BUYER_INFO, order_id, self._buyer, Priority.EVENT, deadline),
-        )
-        return body.has("BuyerEmail") or body.has("BuyerName")
 
     def _items(self, order_id: str, tokens: AccessTokens, priority: Priority, deadline: Deadline) -> list[Fields]:
         path = V0_GET_ORDER_ITEMS.url_path(order_id=order_id)

@@ -114,9 +114,7 @@ def _package(package: Fields) -> Package:
     return Package(
         package_reference_id=package.required_text("packageReferenceId"),
         status=status.text("status"),
-        detailed_status=status.text("detailedStatus"),
         carrier=package.text("carrier"),
-        shipping_service=package.text("shippingService"),
         tracking_number=package.text("trackingNumber"),
         shipped_at=package.time("shipTime"),
         items=tuple(

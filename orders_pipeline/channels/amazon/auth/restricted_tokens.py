@@ -23,7 +23,6 @@ from orders_pipeline.channels.amazon.quota.operations import (
     GET_ORDER_REGULATED_INFO,
     V0_GET_ORDER,
     V0_GET_ORDER_ADDRESS,
-    V0_GET_ORDER_BUYER_INFO,
     V0_GET_ORDER_ITEMS,
     Operation,
 )
@@ -52,9 +51,6 @@ TO_SHIP = Restricted(
         (V0_GET_ORDER_ADDRESS, ()),
     ),
 )
-# Asked for by nobody who ships: its own token, so that the other one stays as small as it is.
-BUYER = Restricted("buyer", ((V0_GET_ORDER_BUYER_INFO, ()),))
-
 # For both API versions; whoever sells nothing regulated never asks for it.
 REGULATED = Restricted("regulated", ((GET_ORDER_REGULATED_INFO, ()),))
 

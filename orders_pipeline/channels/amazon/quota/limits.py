@@ -72,20 +72,6 @@ class LimitState:
     breaker_open_until: datetime | None
     consecutive_failures: int
 
-    def as_metadata(self) -> dict[str, float | int | str | None]:
-        """The same as plain values, one row of a table."""
-        return {
-            "operation": self.operation,
-            "rate": round(self.rate, 4),
-            "burst": self.burst,
-            "tokens": round(self.tokens, 2),
-            "granted": self.granted,
-            "throttled": self.throttled,
-            "waited_seconds": round(self.waited_seconds, 1),
-            "blocked_until": self.blocked_until.isoformat() if self.blocked_until else None,
-            "breaker": self.breaker,
-        }
-
 
 class Limits:
     """The buckets of one application and seller in one region. Thread-safe; all processes share the same rows."""

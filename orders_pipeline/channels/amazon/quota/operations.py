@@ -54,10 +54,6 @@ V0_GET_ORDER_ITEMS = Operation("v0.getOrderItems", "GET", "/orders/v0/orders/{or
 V0_GET_ORDER_ADDRESS = Operation(
     "v0.getOrderAddress", "GET", "/orders/v0/orders/{order_id}/address", 0.5, 30, reserve=5
 )
-V0_GET_ORDER_BUYER_INFO = Operation(
-    "v0.getOrderBuyerInfo", "GET", "/orders/v0/orders/{order_id}/buyerInfo", 0.5, 30, reserve=5
-)
-
 # Stays on v0 too: no other operation tells whether a regulated order may be shipped.
 GET_ORDER_REGULATED_INFO = Operation(
     "getOrderRegulatedInfo", "GET", "/orders/v0/orders/{order_id}/regulatedInfo", 0.5, 30, reserve=5
@@ -105,7 +101,6 @@ OPERATIONS: tuple[Operation, ...] = (
     V0_GET_ORDER,
     V0_GET_ORDER_ITEMS,
     V0_GET_ORDER_ADDRESS,
-    V0_GET_ORDER_BUYER_INFO,
     GET_ORDER_REGULATED_INFO,
     CONFIRM_SHIPMENT,
     CREATE_RESTRICTED_DATA_TOKEN,
