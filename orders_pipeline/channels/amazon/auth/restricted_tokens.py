@@ -22,7 +22,6 @@ from orders_pipeline.channels.amazon.quota.operations import (
     CREATE_RESTRICTED_DATA_TOKEN,
     GET_ORDER_REGULATED_INFO,
     V0_GET_ORDER,
-    V0_GET_ORDER_ADDRESS,
     V0_GET_ORDER_ITEMS,
     Operation,
 )
@@ -48,7 +47,6 @@ TO_SHIP = Restricted(
     (
         (V0_GET_ORDER, ("shippingAddress",)),
         (V0_GET_ORDER_ITEMS, ("buyerInfo",)),
-        (V0_GET_ORDER_ADDRESS, ()),
     ),
 )
 # For both API versions; whoever sells nothing regulated never asks for it.

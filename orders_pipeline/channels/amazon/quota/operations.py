@@ -51,9 +51,6 @@ GET_ORDER = Operation("getOrder", "GET", "/orders/2026-01-01/orders/{order_id}",
 V0_GET_ORDERS = Operation("v0.getOrders", "GET", "/orders/v0/orders", 0.0167, 20, reserve=2)
 V0_GET_ORDER = Operation("v0.getOrder", "GET", "/orders/v0/orders/{order_id}", 0.5, 30, reserve=5)
 V0_GET_ORDER_ITEMS = Operation("v0.getOrderItems", "GET", "/orders/v0/orders/{order_id}/orderItems", 0.5, 30, reserve=5)
-V0_GET_ORDER_ADDRESS = Operation(
-    "v0.getOrderAddress", "GET", "/orders/v0/orders/{order_id}/address", 0.5, 30, reserve=5
-)
 # Stays on v0 too: no other operation tells whether a regulated order may be shipped.
 GET_ORDER_REGULATED_INFO = Operation(
     "getOrderRegulatedInfo", "GET", "/orders/v0/orders/{order_id}/regulatedInfo", 0.5, 30, reserve=5
@@ -100,7 +97,6 @@ OPERATIONS: tuple[Operation, ...] = (
     V0_GET_ORDERS,
     V0_GET_ORDER,
     V0_GET_ORDER_ITEMS,
-    V0_GET_ORDER_ADDRESS,
     GET_ORDER_REGULATED_INFO,
     CONFIRM_SHIPMENT,
     CREATE_RESTRICTED_DATA_TOKEN,

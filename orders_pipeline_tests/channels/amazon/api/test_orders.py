@@ -205,7 +205,6 @@ def test_v0_asks_for_one_restricted_token_for_many_orders_and_none_for_states(
     assert grants[0].resources == (
         ("GET", "/orders/v0/orders/{orderId}", ("shippingAddress",)),
         ("GET", "/orders/v0/orders/{orderId}/orderItems", ("buyerInfo",)),
-        ("GET", "/orders/v0/orders/{orderId}/address", ()),
     )
     actions = [action for action, *_ in audit.entries]
     assert actions.count("amazon_restricted_token") == 1
