@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,7 +77,8 @@ def save_report(tx: AccountTransaction, request_id: int, report: Report, *, crea
 
 def want_again(tx: AccountTransaction, request_id: int, *, due_in: timedelta = ZERO, after_failure: bool) -> None:
     """Begin anew, with another report: this one failed, or a person wants to see the data as they are now."""
-    values: dict[str, Any] = {} if after_failure else {"attempts": 0}
+    # Whoever asks anew waits from now on.
+    values: dict[str, Any] = {} if after_failure else {"attempts": 0, "requested_at": func.clock_timestamp()}
     values |= {"report_id": None, "document_id": None, "rows_read": 0, "rows_unreadable": 0, "events_new": 0}
     _change(tx, request_id, {**values, "state": ReportState.WANTED, "settled_at": None, "problem": None})
     enqueue(tx, Queue.REPORT, [str(request_id)], due_in=due_in)
@@ -107,21 +107,6 @@ def settle_report(tx: AccountTransaction, request_id: int) -> None:
     """Its data are recorded, from its document or in another way: nothing more is to be done about it."""
     _change(tx, request_id, {"settled_at": func.clock_timestamp()})
     withdraw(tx, Queue.REPORT, [str(request_id)])
-
-
-def recent_requests(tx: AccountTransaction, limit: int = 20) -> Sequence[AnyRow]:
-    """(report_type, data_start, data_end, state, rows_read, events_new, settled_at, problem), the newest first."""
-    columns = report_requests.c
-    statement = (
-        select(
-            columns.report_type, columns.data_start, columns.data_end, columns.state, columns.rows_read,
-            columns.events_new, columns.settled_at, columns.problem,
-        )
-        .where(columns.account_id == tx.account_id)
-        .order_by(columns.requested_at.desc())
-        .limit(limit)
-    )  # fmt: skip
-    return list(tx.execute(statement))
 
 
 def _change(tx: AccountTransaction, request_id: int, values: dict[str, Any]) -> None:

@@ -215,7 +215,14 @@ def test_what_was_read_is_read_again_when_it_is_asked_for_anew(history: History)
     history.read(account=account)
     with account.database.begin() as connection:
         connection.exec_driver_sql("delete from pipeline.order_events")
-    assert not read_history(account, history.first, history.last, pause=lambda _: timedelta(), anew=True).problem
+        connection.exec_driver_sql("update pipeline.report_requests set requested_at = requested_at - interval '1 day'")
+    # Without it the report that is there would be read again at once.
+    history.sandbox.amazon.reports.by_id.clear()
+    history.sandbox.amazon.options.report_queue_seconds = 3600
+    begun = read_history(account, history.first, history.last, anew=True)
+    assert (begun.finished, begun.replaced_by_search) == (False, 0), "it is awaited from now on"
+    history.sandbox.clock.advance(timedelta(hours=1))
+    history.make_due(account)
     assert history.read(account=account).finished
     assert [event[0] for event in history.events(account)] == [order_id]
 
