@@ -19,6 +19,7 @@ from orders_pipeline.http.hosts import has_one_reading
 from orders_pipeline.in_transit import database_address, unsafe_endpoints
 from orders_pipeline.model.account import Account, HistorySource, OrdersApi
 from orders_pipeline.model.marketplaces import LWA_ENDPOINT, MARKETPLACES, SPAPI_ENDPOINTS, Marketplace, Region
+from orders_pipeline.model.order import MERCHANT
 from orders_pipeline.secret_files import exposure
 from orders_pipeline.settings_group import (
     BaseUrl,
@@ -121,6 +122,8 @@ class AmazonSettings(Group):
     start_at: Annotated[datetime | None, BeforeValidator(_moment)] = Field(
         default=None, validation_alias="ORDERS_START_AT"
     )
+    # False: the orders that Amazon ships itself are not searched for. Their notifications are recorded all the same.
+    watch_fba: bool = Field(default=True, validation_alias="ORDERS_WATCH_FBA")
     spapi_endpoint: BaseUrl = Field(
         default_factory=lambda validated: SPAPI_ENDPOINTS[_region_of(validated)],
         validation_alias="AMAZON_SPAPI_ENDPOINT",
@@ -135,6 +138,11 @@ class AmazonSettings(Group):
     @property
     def marketplace_ids(self) -> tuple[str, ...]:
         return tuple(marketplace.marketplace_id for marketplace in self.marketplaces)
+
+    @property
+    def searched_fulfillers(self) -> tuple[str, ...]:
+        """Whose orders a search asks for; empty for everybody's."""
+        return () if self.watch_fba else (MERCHANT,)
 
     @property
     def account(self) -> Account:

@@ -1,7 +1,7 @@
 """Intake in Dagster: the queue, the events that came from it, and the search that finds what it missed."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -12,13 +12,14 @@ from orders_pipeline.defs.accounts import (
     serve_accounts,
     serve_in_tick,
 )
+from orders_pipeline.defs.backfill import read_days_of_run
 from orders_pipeline.defs.metadata import duration
-from orders_pipeline.defs.partitions import daily
+from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import request_unless_active
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.accounts import Served, add_up
-from orders_pipeline.operations.search import DaySearch, search_day, sweep
+from orders_pipeline.operations.search import sweep
 from orders_pipeline.operations.watch import QueueWatch, watch_queue
 
 QUEUE_OBSERVED_EVERY = timedelta(minutes=1)
@@ -30,28 +31,22 @@ order_notifications = dg.AssetSpec(
 )
 
 
-@dg.asset(deps=[order_notifications], partitions_def=daily, pool="amazon_search", op_tags={"dagster/priority": "-1"})
+@dg.asset(
+    deps=[order_notifications],
+    partitions_def=ended_days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="order_backfill",
+    output_required=False,
+)
 def order_events(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
-    """What Amazon told us, once each, without buyers' data; a partition is a UTC day.
+    """What Amazon told us, once each, without buyers' data; a partition is a UTC day that is over.
 
-    The sensor `drain_notifications_sensor` records notifications as they come. Materializing a past day searches Amazon
-    for every order that changed on it; a page costs three minutes of quota, so a long backfill waits and resumes.
+    `drain_notifications_sensor` records notifications as they come, and observes the asset. A day is materialized when
+    a search has read all of it: pick days, and materialize them. A page costs three minutes of quota, so the run waits,
+    and says until when. See the runbook, "Backfill".
     """
-    day = date.fromisoformat(context.partition_key)
-    served = serve_accounts(context, store.accounts(), lambda account: search_day(account, day))
-    _wait_for_the_quota(context, served, store.database().now())
-    yield dg.MaterializeResult(metadata=as_metadata(served.map(lambda search: search.numbers)))
-    fail_on_defects(context)
-
-
-def _wait_for_the_quota(context: dg.AssetExecutionContext, served: Served[DaySearch], now: datetime) -> None:
-    """Have Dagster try the step again once the earliest account may read its next page."""
-    resume_at = [search.resume_at for search in served.results.values() if search.resume_at is not None]
-    if resume_at:
-        wait = max((min(resume_at) - now).total_seconds(), 1.0)
-        pages = sum(search.pages for search in served.results.values())
-        context.log.info("%s pages read; the quota allows the next in %s.", pages, duration(wait))
-        raise dg.RetryRequested(max_retries=1000, seconds_to_wait=wait)
+    read_days_of_run(context, store)
+    yield from ()
 
 
 @dg.asset(pool="amazon_search")
@@ -99,13 +94,13 @@ def drain_notifications_sensor(
     )
 
 
-def _recorded(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.AssetMaterialization]:
-    """One materialization for each day that got an event."""
+def _recorded(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.AssetObservation]:
+    """One observation for each day that got an event. No materialization: it would show the day as complete."""
     for day in sorted({day for watch in seen.values() for day in watch.drained.days}):
         got = {one: watch for one, watch in seen.items() if day in watch.drained.days}
         counts = add_up({one: watch.drained.as_metadata() for one, watch in got.items()})
         oldest = {"oldest_message": duration(_age(got, now))}
-        yield dg.AssetMaterialization("order_events", partition=day.isoformat(), metadata={**counts, **oldest})
+        yield dg.AssetObservation("order_events", partition=day.isoformat(), metadata={**counts, **oldest})
 
 
 def _observed(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.AssetObservation]:

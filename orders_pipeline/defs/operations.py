@@ -8,6 +8,7 @@ from orders_pipeline.alerts.kinds import Found
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_accounts
 from orders_pipeline.defs.automation import CONDITION_SENSORS, JOBS
+from orders_pipeline.defs.backfill_watch import end_lost_backfills, failed_backfills
 from orders_pipeline.defs.checks import FLOW_CHECKS
 from orders_pipeline.defs.metadata import tables_of
 from orders_pipeline.defs.resources import StoreResource
@@ -69,7 +70,9 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     repository = context.repository_def
     assert repository is not None, "a sensor that Dagster evaluates has its repository"
     failed = failed_runs(context.instance, repository.job_names)
-    evaluate_alerts(database, account_ids, failed, budget_seconds=_EVALUATION_SECONDS)
+    end_lost_backfills(context.instance, database)
+    days_failed = failed_backfills(context.instance)
+    evaluate_alerts(database, account_ids, failed, days_failed, budget_seconds=_EVALUATION_SECONDS)
     slack = store.settings().slack_webhook_url
     # Those of all accounts, in turn.
     delivered = deliver_alerts(

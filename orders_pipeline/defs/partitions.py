@@ -1,4 +1,4 @@
-"""Partitions: one UTC day.
+"""Partitions: one UTC day that is over, so that what is shown of it as made is all of it.
 
 Never one an order: keys are shown and stored everywhere.
 """
@@ -9,8 +9,4 @@ import dagster as dg
 
 from orders_pipeline.orders.event_rows import EARLIEST_PARTITION_DAY
 
-# `end_offset=1` makes today a partition: events arrive all day.
-daily = dg.DailyPartitionsDefinition(start_date=EARLIEST_PARTITION_DAY.isoformat(), timezone="UTC", end_offset=1)
-
-# Days that are over: what is written of them is written once.
 ended_days = dg.DailyPartitionsDefinition(start_date=EARLIEST_PARTITION_DAY.isoformat(), timezone="UTC")

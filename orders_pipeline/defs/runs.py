@@ -42,13 +42,19 @@ def active_run(
     records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=_ACTIVE), limit=20)
     active = None
     for record in records:
-        if _is_too_old(record, now):
-            continue
-        if (why := _why_lost(instance, record, database, now)) is None:
+        if not _is_too_old(record, now) and not end_if_lost(instance, record, database, now=now):
             active = record.dagster_run.run_id
-        else:
-            instance.report_run_failed(record.dagster_run, f"{why} What it has not done is asked for again.")
     return active
+
+
+def end_if_lost(
+    instance: dg.DagsterInstance, record: dg.RunRecord, database: Database, *, now: datetime | None = None
+) -> bool:
+    """Whether nobody works on this run any more; then it is failed."""
+    if (why := _why_lost(instance, record, database, now or datetime.now(UTC))) is None:
+        return False
+    instance.report_run_failed(record.dagster_run, f"{why} What it has not done is asked for again.")
+    return True
 
 
 def request_unless_active(instance: dg.DagsterInstance, database: Database, job_name: str) -> list[dg.RunRequest]:

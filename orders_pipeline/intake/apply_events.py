@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
-from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, canonical_status
+from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
 from orders_pipeline.model.states import LEFT
 from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed, park_events
 from orders_pipeline.orders.fetches import awaiting_fetch, record_announced_cancellation, request_fetch
@@ -20,6 +20,7 @@ from orders_pipeline.orders.rows import (
     queue_states,
     record_announced_status,
 )
+from orders_pipeline.work.jobs import BACKFILLED
 from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import apart, error_location
 
@@ -131,7 +132,9 @@ class _Batch:
                 marketplace_id = event.marketplace_id or marketplace_id
             actions[action.value] += 1
         if fetch:
-            request_fetch(tx, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id)
+            # What happens now goes before what happened on a day that somebody asked for.
+            priority = BACKFILLED if all(event.source == Priority.BACKFILL.value for event in events) else 0
+            request_fetch(tx, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id, priority=priority)
         return actions
 
     def _event_facts(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> EventFacts:

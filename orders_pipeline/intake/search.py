@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
@@ -44,13 +44,6 @@ class SearchTotals:
             "finished": self.finished,
             "resume_at": self.resume_at.isoformat() if self.resume_at else "",
         }
-
-
-def day_window(day: date, now: datetime, marketplace_ids: tuple[str, ...]) -> SearchWindow | None:
-    """All that changed on one UTC day, as far as Amazon lists it by now; None for a day that has not begun."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    end = min(start + timedelta(days=1), now - SEARCH_HOLDBACK)
-    return SearchWindow(start, end, marketplace_ids) if end > start else None
 
 
 def resumed_window(tx: AccountTransaction, purpose: str, window: SearchWindow) -> SearchWindow:
@@ -91,12 +84,7 @@ def search_events(
         # A finished window that is asked for again is read again: a person who re-runs a day wants to see it anew.
         if search.finished or token_age > PAGE_TOKEN_LIFE:
             search = restart_search(tx.connection, search)
-    window = SearchWindow(
-        search.updated_after,
-        search.updated_before,
-        tuple(search.parameters["marketplace_ids"]),
-        tuple(search.parameters["fulfilled_by"]),
-    )
+    window = search.window
     restarted = False
     while not search.finished and totals.pages < max_pages:
         try:

@@ -28,7 +28,17 @@ class StoredSearch:
     page_token_at: datetime | None
     finished: bool
     pages: int
+    orders_seen: int
     events_new: int
+
+    @property
+    def window(self) -> SearchWindow:
+        return SearchWindow(
+            self.updated_after,
+            self.updated_before,
+            tuple(self.parameters["marketplace_ids"]),
+            tuple(self.parameters["fulfilled_by"]),
+        )
 
 
 def open_search(
@@ -54,6 +64,11 @@ def open_search(
             search_windows.c.updated_before == updated_before,
         )
     ).one()
+    return stored_search(row)
+
+
+def stored_search(row: AnyRow) -> StoredSearch:
+    """A row of `search_windows` as a value."""
     return StoredSearch(
         window_id=row.window_id,
         updated_after=row.updated_after,
@@ -63,6 +78,7 @@ def open_search(
         page_token_at=row.page_token_at,
         finished=row.finished_at is not None,
         pages=row.pages,
+        orders_seen=row.orders_seen,
         events_new=row.events_new,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
@@ -98,7 +98,12 @@ def first_sweep_from(tx: AccountTransaction) -> datetime | None:
 
 
 def sweep_orders(
-    orders: OrdersPort, database: Database, *, account_id: str, marketplace_ids: tuple[str, ...]
+    orders: OrdersPort,
+    database: Database,
+    *,
+    account_id: str,
+    marketplace_ids: tuple[str, ...],
+    fulfilled_by: tuple[str, ...] = (),
 ) -> SweepTotals:
     """Search, and feed what was missed as order events; an unfinished sweep goes on first. Raises AmazonError.
 
@@ -110,14 +115,14 @@ def sweep_orders(
     with database.transaction(account_id) as tx:
         unfinished = unfinished_search(tx, SWEEP)
     try:
-        swept = _sweep(orders, database, account_id, marketplace_ids)
+        swept = _sweep(orders, database, account_id, marketplace_ids, fulfilled_by)
     except (LimitNotBefore, AmazonAuthError):
         # The account's trouble, not the window's.
         raise
     except Exception as error:
         if is_infrastructure_error(error) or not _give_up(database, account_id, error):
             raise
-        swept = _sweep(orders, database, account_id, marketplace_ids)
+        swept = _sweep(orders, database, account_id, marketplace_ids, fulfilled_by)
     with database.transaction(account_id) as tx:
         finish_given_up(tx)
         if swept.search.finished and not swept.search.unreadable and unfinished is None:
@@ -126,7 +131,13 @@ def sweep_orders(
     return swept
 
 
-def _sweep(orders: OrdersPort, database: Database, account_id: str, marketplace_ids: tuple[str, ...]) -> SweepTotals:
+def _sweep(
+    orders: OrdersPort,
+    database: Database,
+    account_id: str,
+    marketplace_ids: tuple[str, ...],
+    fulfilled_by: tuple[str, ...],
+) -> SweepTotals:
     with database.transaction(account_id) as tx:
         unfinished = unfinished_search(tx, SWEEP)
         last_until = latest_finished_until(tx, SWEEP)
@@ -135,13 +146,12 @@ def _sweep(orders: OrdersPort, database: Database, account_id: str, marketplace_
         now = database_now(tx.connection)
         first_gap = given_up_since(tx, SWEEP, now - GIVEN_UP_REACH)
     if unfinished is not None:
-        window = SearchWindow(
-            unfinished.updated_after, unfinished.updated_before, tuple(unfinished.parameters["marketplace_ids"])
-        )
+        window = unfinished.window
     else:
         window = sweep_window(last_until, now, marketplace_ids, not_before, after_gap=gap, first_gap=first_gap)
         if window is None:
             return SweepTotals(SearchTotals(finished=True), None)
+        window = replace(window, fulfilled_by=fulfilled_by)
     missed: set[str] = set()
 
     def record(tx: AccountTransaction, found: Sequence[Order]) -> int:

@@ -32,6 +32,8 @@ search_windows = Table(
     count_column("outages"),
     Column("last_error", Text),
     time_column("given_up_at"),
+    Column("request", Text, comment="of a backfill: the run, or the first of its retries; null once its days are read"),
+    Index("ix_search_windows_request", "account_id", "request", postgresql_where=text("request is not null")),
     Index(
         "ix_search_windows_open",
         "account_id",

@@ -43,6 +43,17 @@ FORMER_ACCOUNT_PARKED = AlertKind(
     per_account=False,
 )
 
+FAILED_BACKFILL = AlertKind(
+    name="backfill.failed",
+    severity="error",
+    query=None,
+    message="The backfill {backfill_id} of order_events failed: not all of its days were read.",
+    action="Open it in the Dagster UI: the log of its run says why. Mend that, and launch it again for the days that "
+    "are missing; pages that were read are not read again for a day.",
+    runbook="Backfill",
+    per_account=False,
+)
+
 ALERTS: tuple[AlertKind, ...] = (
     *intake.ALERTS,
     *fulfillment.ALERTS,
@@ -54,19 +65,26 @@ ALERTS: tuple[AlertKind, ...] = (
     OVERDUE,
     FORMER_ACCOUNT_PARKED,
     FAILED_RUN,
+    FAILED_BACKFILL,
     NOT_EVALUATED,
 )
 
 
 def evaluate_alerts(
-    database: Database, account_ids: Sequence[str], failed_runs: Sequence[Found], *, budget_seconds: float
+    database: Database,
+    account_ids: Sequence[str],
+    failed_runs: Sequence[Found],
+    failed_backfills: Sequence[Found],
+    *,
+    budget_seconds: float,
 ) -> list[EvaluationResult]:
-    """Evaluate every kind for each account and for none, and take in the failed runs. Errors as in `evaluate`.
+    """Evaluate every kind for each account and for none, and take in what failed in Dagster. Errors as in `evaluate`.
 
     `account_ids`: those that are served; of every other one, what was set aside is told.
     """
     with database.transaction(NOBODY) as tx:
         reconcile(tx, FAILED_RUN, failed_runs)
+        reconcile(tx, FAILED_BACKFILL, failed_backfills)
         parked = parked_of_others(tx.connection, account_ids)
         values = [{"account": row.account_id, "parked": row.parked, "queues": row.queues} for row in parked]
         reconcile(tx, FORMER_ACCOUNT_PARKED, [Found(each["account"], each) for each in values])

@@ -1,29 +1,20 @@
-"""Search Amazon for one account: the hourly sweep, and a day that a person asks for."""
+"""Search Amazon for one account: the hourly sweep, and the days that a person asks for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
-
-from orders_pipeline.intake.search import SearchTotals, day_window, resumed_window, search_events
+from orders_pipeline.channels.amazon.quota.operations import SEARCH_ORDERS, V0_GET_ORDERS
+from orders_pipeline.intake.backfill import BackfillProgress, read_days
+from orders_pipeline.intake.backfill_plan import Days
+from orders_pipeline.intake.backfill_windows import end_request
+from orders_pipeline.intake.search import SearchTotals
 from orders_pipeline.intake.search_windows import finish_given_up, given_up_searches
 from orders_pipeline.intake.sweep import first_sweep_from, sweep_orders
-from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.orders.ownership import note_start
 
-_BACKFILL = "backfill"
-
-
-@dataclass(frozen=True, slots=True)
-class DaySearch:
-    """How far the search of a day came. `resume_at`: when the quota allows the next page, if it is not finished."""
-
-    numbers: Numbers
-    pages: int
-    resume_at: datetime | None
+_SEARCHES = frozenset({SEARCH_ORDERS.name, V0_GET_ORDERS.name})
 
 
 def sweep(account: ServedAccount) -> Numbers:
@@ -35,6 +26,7 @@ def sweep(account: ServedAccount) -> Numbers:
         account.database,
         account_id=account.account_id,
         marketplace_ids=account.marketplace_ids,
+        fulfilled_by=account.settings.searched_fulfillers,
     )
     with account.transaction() as tx:
         given_up = given_up_searches(tx)
@@ -52,27 +44,40 @@ def sweep(account: ServedAccount) -> Numbers:
     return numbers
 
 
-def search_day(account: ServedAccount, day: date) -> DaySearch:
-    """Record every order that changed on this UTC day, as far as the quota allows now. Raises AmazonError."""
-    now = account.database.now()
-    window = day_window(day, now, account.marketplace_ids)
-    totals = SearchTotals(finished=True)
-    if window is not None:
-        with account.transaction() as tx:
-            note_start(tx, account.settings.start_at)
-            window = resumed_window(tx, _BACKFILL, window)
-        totals = search_events(
-            account.amazon.orders,
-            account.database,
-            window,
-            account_id=account.account_id,
-            purpose=_BACKFILL,
-            priority=Priority.BACKFILL,
-        )
-    if totals.finished:
+def read_span(account: ServedAccount, days: Days, request: str) -> BackfillProgress:
+    """Record every order that changed on these days, as far as the quota allows now. Raises AmazonError.
+
+    `request`: what asked for them. The one place where a source of past days is chosen: today the search.
+    """
+    with account.transaction() as tx:
+        note_start(tx, account.settings.start_at)
+    progress = read_days(
+        account.amazon.orders,
+        account.database,
+        days,
+        account_id=account.account_id,
+        request=request,
+        marketplace_ids=account.marketplace_ids,
+        fulfilled_by=account.settings.searched_fulfillers,
+    )
+    if progress.complete:
         with account.transaction() as tx:
             finish_given_up(tx)
-    return DaySearch(_numbers(totals), totals.pages, None if totals.finished else totals.resume_at or now)
+    return progress
+
+
+def search_quota(account: ServedAccount) -> tuple[float, float]:
+    """(calls that Amazon would take now, calls a second) of the searches."""
+    for bucket in account.amazon.limits.report():
+        if bucket.operation in _SEARCHES:
+            return bucket.tokens, bucket.rate
+    return float(SEARCH_ORDERS.burst), SEARCH_ORDERS.rate
+
+
+def end_span(account: ServedAccount, request: str) -> None:
+    """All of its days are read and shown."""
+    with account.transaction() as tx:
+        end_request(tx, request)
 
 
 def _numbers(totals: SearchTotals) -> dict[str, int | str]:

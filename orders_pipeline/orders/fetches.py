@@ -26,11 +26,12 @@ def request_fetch(
     delay: timedelta = ZERO,
     told_at: datetime | None = None,
     marketplace_id: str | None = None,
+    priority: int = 0,
 ) -> None:
     """Have Amazon asked about a known order. One that was parked gets another chance: something about it has changed.
 
     A fetch that is due earlier stays so. `told_at`: the change that the answer has to show; `marketplace_id`: as a
-    message has it, for an order that Amazon was never asked about.
+    message has it, for an order that Amazon was never asked about; `priority`: BACKFILLED, or the usual.
     """
     values: dict[str, Any] = {} if told_at is None else {"told_at": func.greatest(orders.c.told_at, told_at)}
     if marketplace_id is not None:
@@ -42,13 +43,13 @@ def request_fetch(
     known = select(orders.c.ship_by, orders.c.cancellation_told_at).where(*is_it).with_for_update()
     row = tx.execute(known).one_or_none()
     if row is not None:
-        priority = STOP_FIRST if row.cancellation_told_at is not None else None
+        priority = STOP_FIRST if row.cancellation_told_at is not None else priority
         enqueue(tx, Queue.FETCH, [order_id], due_in=delay, priority=priority, ship_by=row.ship_by)
 
 
 def request_fetches(tx: AccountTransaction, ship_by: Mapping[str, datetime | None]) -> None:
     """Have Amazon asked about these orders, whose rows the caller has locked, by their ship-by times."""
-    enqueue(tx, Queue.FETCH, ship_by, ship_by=ship_by)
+    enqueue(tx, Queue.FETCH, ship_by, priority=0, ship_by=ship_by)
 
 
 def awaiting_fetch(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:

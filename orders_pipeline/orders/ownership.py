@@ -89,7 +89,7 @@ def awaits_adoption(tx: AccountTransaction, order: AnyRow) -> bool:
     if order.purchased_at is None or order.adopted_at is not None:
         return False
     start = account_start(tx)
-    if start is None or order.purchased_at >= (start.start_at or start.first_started_at):
+    if start is None or not bought_before_start(start, order.purchased_at):
         return False
     ours = tx.execute(
         text("""
@@ -100,6 +100,11 @@ def awaits_adoption(tx: AccountTransaction, order: AnyRow) -> bool:
         {"account_id": tx.account_id, "order_id": order.order_id, "by_date": start.start_at is not None},
     ).scalar_one()
     return not ours
+
+
+def bought_before_start(start: AccountStart | None, purchased_at: datetime) -> bool:
+    """Whether an old process may be shipping an order of which nothing else is known."""
+    return start is not None and purchased_at < (start.start_at or start.first_started_at)
 
 
 def shipped_before_start(tx: AccountTransaction, shipped_at: datetime | None) -> bool:

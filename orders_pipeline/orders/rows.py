@@ -74,8 +74,13 @@ def record_announced_status(tx: AccountTransaction, *, order_id: str, status: st
     enqueue(tx, Queue.DECIDE, [order_id])
 
 
-def save_fetched_order(tx: AccountTransaction, values: dict[str, Any], items: Sequence[dict[str, Any]]) -> bool:
-    """Store an answer of Amazon's unless a newer one is there; True if it was taken. `values`: columns of orders."""
+def save_fetched_order(
+    tx: AccountTransaction, values: dict[str, Any], items: Sequence[dict[str, Any]], *, priority: int = 0
+) -> bool:
+    """Store an answer of Amazon's unless a newer one is there; True if it was taken.
+
+    `values`: columns of orders. `priority`: of the decision about it; BACKFILLED, or the usual.
+    """
     statement = insert(orders).values(**values, fetched_at=func.clock_timestamp())
     new = statement.excluded
     changed: dict[str, Any] = {name: getattr(new, name) for name in values if name not in ("account_id", "order_id")}
@@ -117,7 +122,7 @@ def save_fetched_order(tx: AccountTransaction, values: dict[str, Any], items: Se
     )
     if items:
         tx.connection.execute(insert(order_items), list(items))
-    enqueue(tx, Queue.DECIDE, [values["order_id"]])
+    enqueue(tx, Queue.DECIDE, [values["order_id"]], priority=priority)
     return True
 
 

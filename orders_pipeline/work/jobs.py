@@ -37,6 +37,8 @@ AMAZON_REPORTS = "amazon.reports"
 
 # Of a job that may have to stop an order: it goes before those that ship, whatever their ship-by time.
 STOP_FIRST = 100
+# Of a job that only a backfill asks for: after everything that happens now. What happens now asks with 0.
+BACKFILLED = -100
 
 # What a queue can do nothing without. Its own quota (`quota_of`) joins them.
 DEPENDENCIES: Mapping[Queue, frozenset[str]] = {

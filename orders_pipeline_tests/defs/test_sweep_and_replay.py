@@ -42,6 +42,10 @@ def _long_ago(sandbox: Sandbox, order_id: str) -> None:
     order.last_updated -= timedelta(minutes=30)
 
 
+def _two_days_ago(sandbox: Sandbox, order_id: str) -> None:
+    sandbox.amazon.orders[order_id].last_updated -= timedelta(days=2)
+
+
 def _started_yesterday(database: Database) -> None:
     with database.transaction(SELLER) as tx:
         note_start(tx, None)
@@ -67,8 +71,8 @@ def test_the_first_start_pushes_nothing_that_an_old_process_ships(
 
 def test_a_backfilled_order_from_before_the_start_waits_for_adoption(sandbox: Sandbox, pipeline: Pipeline):
     old = sandbox.add_order(status="UNSHIPPED", notify=False)
-    _long_ago(sandbox, old.order_id)
-    sandbox.amazon.orders[old.order_id].created -= timedelta(hours=1)
+    _two_days_ago(sandbox, old.order_id)
+    sandbox.amazon.orders[old.order_id].created -= timedelta(days=3)
     # The very first thing that anybody does here: no sensor has ticked yet.
     _materialize_day_of(sandbox, pipeline, old.order_id)
     pipeline.run("sync_orders")
@@ -122,7 +126,7 @@ def test_a_sweep_after_a_sweep_tells_nothing_new(sandbox: Sandbox, pipeline: Pip
 def test_materializing_a_past_day_fetches_its_orders(sandbox: Sandbox, pipeline: Pipeline, database: Database):
     _started_yesterday(database)
     lost = sandbox.add_order(status="UNSHIPPED", notify=False)
-    _long_ago(sandbox, lost.order_id)
+    _two_days_ago(sandbox, lost.order_id)
     _materialize_day_of(sandbox, pipeline, lost.order_id)
     pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[lost.order_id].status == "accepted"

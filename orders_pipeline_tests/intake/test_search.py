@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonPageTokenInvalid, LimitNotBefore
-from orders_pipeline.intake.search import SearchTotals, day_window, search_events
+from orders_pipeline.intake.search import SearchTotals, search_events
 from orders_pipeline.model.order import Priority, SearchWindow
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -87,16 +87,3 @@ def test_what_a_notification_told_already_is_not_fetched_again(world: World, win
     world.fetch()
     assert order_id not in [asked for asked, _ in world.ports.asked]
     assert len(world.ports.asked) == 5
-
-
-@pytest.mark.parametrize(
-    ("day", "expected"),
-    [
-        (date(2026, 11, 20), (datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC))),
-        (date(2026, 11, 21), (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 21, 11, 57, tzinfo=UTC))),
-        (date(2026, 11, 22), None),
-    ],
-)
-def test_a_day_is_searched_as_far_as_amazon_lists_it(day: date, expected: tuple[datetime, datetime] | None):
-    window = day_window(day, NOON, (MARKETPLACE,))
-    assert (None if window is None else (window.updated_after, window.updated_before)) == expected

@@ -10,7 +10,7 @@ import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonUnavailable
 from orders_pipeline.fulfillment.alerts import FEWER_PIECES
-from orders_pipeline.intake.search import day_window, search_events
+from orders_pipeline.intake.search import search_events
 from orders_pipeline.intake.sweep import (
     OUTAGE_ATTEMPTS,
     WINDOW_ATTEMPTS,
@@ -19,7 +19,7 @@ from orders_pipeline.intake.sweep import (
     sweep_orders,
     sweep_window,
 )
-from orders_pipeline.model.order import Order, OrderItem, Priority
+from orders_pipeline.model.order import Order, OrderItem, Priority, SearchWindow
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.orders.known_orders import KnownOrder
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
@@ -169,12 +169,10 @@ def test_a_window_that_always_fails_is_given_up_told_and_the_next_begins_after_i
     assert "order_events" in alert.what_to_do
     # A person has the days searched again: then it is made good.
     end = datetime.now(UTC) + timedelta(minutes=10)
-    for day in (end - timedelta(days=1), end):
-        window = day_window(day.date(), end + timedelta(days=1), (MARKETPLACE,))
-        assert window is not None
-        search_events(
-            world.ports, world.database, window, account_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
-        )
+    window = SearchWindow(end - timedelta(days=2), end, (MARKETPLACE,))
+    search_events(
+        world.ports, world.database, window, account_id=SELLER, purpose="backfill", priority=Priority.BACKFILL
+    )
     _sweep(world)
     assert "search.given_up" not in world.alerts()
 

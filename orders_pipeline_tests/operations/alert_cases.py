@@ -9,7 +9,7 @@ from sqlalchemy import text
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
 from orders_pipeline.alerts.reconcile import NOT_EVALUATED, evaluate, reconcile
 from orders_pipeline.database.engine import AccountTransaction
-from orders_pipeline.operations.alerts import FAILED_RUN, FORMER_ACCOUNT_PARKED, evaluate_alerts
+from orders_pipeline.operations.alerts import FAILED_BACKFILL, FAILED_RUN, FORMER_ACCOUNT_PARKED, evaluate_alerts
 from orders_pipeline.operations.overdue import OVERDUE, SWEEP, watch_scheduled_work, work_is_done
 from orders_pipeline.work.jobs import Job, Queue
 from orders_pipeline.work.queue import claim, enqueue, park
@@ -28,6 +28,11 @@ def _nothing_was_done_for_a_day(world: World) -> None:
 def _runs_failed(world: World, *jobs: str) -> None:
     with world.database.transaction(NOBODY) as tx:
         reconcile(tx, FAILED_RUN, [Found(job, {"job": job, "run_id": "0b1c"}) for job in jobs])
+
+
+def _backfills_failed(world: World, *backfills: str) -> None:
+    with world.database.transaction(NOBODY) as tx:
+        reconcile(tx, FAILED_BACKFILL, [Found(one, {"backfill_id": one}) for one in backfills])
 
 
 def _evaluate(world: World, sql: str) -> None:
@@ -55,7 +60,7 @@ def _taken(tx: AccountTransaction, queue: Queue) -> list[Job]:
 
 
 def _evaluate_all(world: World, *served: str) -> None:
-    evaluate_alerts(world.database, served, [], budget_seconds=60)
+    evaluate_alerts(world.database, served, [], [], budget_seconds=60)
 
 
 CASES = (
@@ -71,6 +76,7 @@ CASES = (
         end=lambda world: work_is_done(world.database, account_id=SELLER, work=SWEEP),
     ),
     Case(FAILED_RUN, begin=lambda world: _runs_failed(world, "doctor"), end=_runs_failed),
+    Case(FAILED_BACKFILL, begin=lambda world: _backfills_failed(world, "xkcdabcd"), end=_backfills_failed),
     Case(
         NOT_EVALUATED,
         begin=lambda world: _evaluate(world, "select 1 / 0 as subject"),

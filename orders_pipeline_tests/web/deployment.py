@@ -51,7 +51,7 @@ class Up:
     def query(self, statement: str) -> list[Any]:
         server = find_embedded(self.folder / "data")
         assert server is not None
-        engine = create_engine(server.url(ORDERS_DATABASE))
+        engine = create_engine(server.url(ORDERS_DATABASE), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
                 return list(connection.execute(text(statement)).all())

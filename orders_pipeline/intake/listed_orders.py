@@ -1,0 +1,50 @@
+"""What a listing of past days tells of an order is stored as it is: a call of its own is for what must still ship."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
+from orders_pipeline.intake.save import SHIPPABLE, details_are_of_use, item_values, order_values
+from orders_pipeline.intake.search import record_orders
+from orders_pipeline.model.order import MERCHANT, Order
+from orders_pipeline.orders.fetches import awaiting_fetch
+from orders_pipeline.orders.ownership import AccountStart, account_start, awaits_adoption, bought_before_start
+from orders_pipeline.orders.rows import lock_orders, queue_states, save_fetched_order
+from orders_pipeline.work.jobs import BACKFILLED
+
+
+def record_backfilled(
+    tx: AccountTransaction, source: str, found: Sequence[Order], marketplace_ids: Collection[str]
+) -> int:
+    """Record an event for each order, and take over the state of those that need no call; how many events were new.
+
+    An order that is known by an answer of its own, or is on its way to the warehouse, is left to its event.
+    """
+    order_ids = sorted(order.order_id for order in found)
+    rows = lock_orders(tx, order_ids)
+    left_to_events = awaiting_fetch(tx, order_ids) | queue_states(tx, order_ids).keys()
+    start, now = account_start(tx), database_now(tx.connection)
+    for order in sorted(found, key=lambda order: order.order_id):
+        row = rows.get(order.order_id)
+        if order.order_id in left_to_events or not _is_unread(row) or order.marketplace_id not in marketplace_ids:
+            continue
+        if not _must_ship(order, now) or _is_an_old_process_s(tx, row, order, start):
+            items = item_values(tx.account_id, order)
+            save_fetched_order(tx, order_values(tx.account_id, order), items, priority=BACKFILLED)
+    return record_orders(tx, source, found)
+
+
+def _is_unread(row: AnyRow | None) -> bool:
+    """Amazon has answered nothing about it yet, and no message questions what it will."""
+    return row is None or (row.fetched_at is None and row.told_at is None and row.cancellation_told_at is None)
+
+
+def _must_ship(order: Order, now: datetime) -> bool:
+    to_ship = order.status in SHIPPABLE and order.fulfilled_by == MERCHANT
+    return to_ship and details_are_of_use(order.programs, order.deliver_by, now)
+
+
+def _is_an_old_process_s(tx: AccountTransaction, row: AnyRow | None, order: Order, start: AccountStart | None) -> bool:
+    return bought_before_start(start, order.purchased_at) if row is None else awaits_adoption(tx, row)
