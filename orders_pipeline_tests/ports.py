@@ -15,15 +15,18 @@ from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonNotFo
 from orders_pipeline.channels.amazon.fields import Fields
 from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
 from orders_pipeline.model.order import (
+    Bucket,
     FetchedOrder,
     Order,
     OrderParts,
     Priority,
+    ReadQuota,
     SearchPage,
     SearchWindow,
     Verification,
 )
 from orders_pipeline.model.shipment import ShipmentConfirmation
+from orders_pipeline.model.shipping_details import ShippingDetails
 from orders_pipeline.sandbox.amazon.accounts import DIRECT_TO_CONSUMER
 from orders_pipeline.sandbox.amazon.gate import ApiError
 from orders_pipeline.sandbox.amazon.order import Order as SandboxOrder
@@ -120,6 +123,11 @@ class AmazonPorts:
         self.alter: Callable[[dict[str, Any]], None] | None = None
         self.page_size = 100
         self.searched: list[tuple[SearchWindow, str | None]] = []
+        # As both limits are after a quiet hour.
+        self.quota = ReadQuota(single=Bucket(29, 0.5, 30), listing=Bucket(19, 0.0056, 20))
+
+    def read_quota(self) -> ReadQuota:
+        return self.quota
 
     def get_order(
         self,
@@ -157,6 +165,7 @@ class AmazonPorts:
         self,
         window: SearchWindow,
         *,
+        parts: OrderParts | None = None,
         page_token: str | None = None,
         priority: Priority = Priority.SWEEP,
         deadline_seconds: float = 20.0,
@@ -173,10 +182,17 @@ class AmazonPorts:
                 ),
                 key=lambda order: order.last_updated,
             )
-            entries = [self._rendered(order, (*STATE_DATA,)) for order in found[start : start + self.page_size]]
-        page, unreadable = read_entries(entries, "orderId", lambda entry: read_order(entry, with_packages=False))
+            included = _included(parts or OrderParts.STATE, self.api_version)
+            entries = [self._rendered(order, included) for order in found[start : start + self.page_size]]
+        page, unreadable = read_entries(
+            entries, "orderId", lambda entry: read_order(entry, with_packages="PACKAGES" in included)
+        )
         end = start + self.page_size
-        return SearchPage(page, str(end) if end < len(found) else None, window.updated_before, unreadable)
+        details: dict[str, ShippingDetails] = {}
+        for order, entry in zip(found[start:end], entries, strict=True):
+            if "RECIPIENT" in included and (shown := read_shipping_details(entry)) is not None:
+                details[order.order_id] = shown
+        return SearchPage(page, str(end) if end < len(found) else None, window.updated_before, unreadable, details)
 
     def confirm_shipment(self, confirmation: ShipmentConfirmation, *, deadline_seconds: float = 20.0) -> None:
         self._faults.strike("confirm", confirmation.order_id)
@@ -194,13 +210,10 @@ class AmazonPorts:
         self._faults.strike("confirm", confirmation.order_id, after=True)
 
     def read(self, order: SandboxOrder, parts: OrderParts) -> FetchedOrder:
-        included = [*STATE_DATA]
-        details, packages = OrderParts.SHIPPING_DETAILS in parts, OrderParts.PACKAGES in parts
-        included += ["RECIPIENT"] if details else []
-        included += ["PACKAGES"] if packages and self.api_version != "v0" else []
-        body = self._rendered(order, tuple(included))
+        included = _included(parts, self.api_version)
+        body = self._rendered(order, included)
         read = read_order(body, with_packages="PACKAGES" in included)
-        return FetchedOrder(read, read_shipping_details(body) if details else None)
+        return FetchedOrder(read, read_shipping_details(body) if "RECIPIENT" in included else None)
 
     def _rendered(self, order: SandboxOrder, included: tuple[str, ...]) -> Fields:
         rendered = render_order(order, included, {DIRECT_TO_CONSUMER}, self._state.clock.now())
@@ -208,6 +221,12 @@ class AmazonPorts:
         if self.alter is not None:
             self.alter(answer)
         return Fields(answer, "order")
+
+
+def _included(parts: OrderParts, api_version: str) -> tuple[str, ...]:
+    details = ("RECIPIENT",) if OrderParts.SHIPPING_DETAILS in parts else ()
+    packages = ("PACKAGES",) if OrderParts.PACKAGES in parts and api_version != "v0" else ()
+    return (*STATE_DATA, *details, *packages)
 
 
 class WarehousePorts:

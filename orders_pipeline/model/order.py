@@ -5,8 +5,9 @@ What identifies a buyer is in `ShippingDetails` alone, never in `Order`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, auto
 from typing import Protocol
@@ -175,12 +176,33 @@ class UnreadableEntry:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark."""
+    """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark.
+
+    `shipping_details` by order id, where they were asked for and Amazon gave some.
+    """
 
     orders: tuple[Order, ...]
     next_page_token: str | None
     listed_until: datetime | None
     unreadable: tuple[UnreadableEntry, ...] = ()
+    shipping_details: Mapping[str, ShippingDetails] = field(default_factory=dict[str, ShippingDetails])
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A rate limit as it is now: tokens at hand (negative: that many calls wait already), tokens a second, the most."""
+
+    tokens: float
+    rate: float
+    burst: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuota:
+    """What reading costs: `single` is the bucket of one order's call, `listing` that of a page of many."""
+
+    single: Bucket
+    listing: Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +222,20 @@ class VerificationsPort(Protocol):
         ...
 
 
+# A listing shows most changes after two minutes, and a window that ends later is refused (facts §1, §2); Amazon's clock
+# is known to some seconds. What a listing misses all the same has to be asked for by its id.
+LIST_LAG = timedelta(minutes=2, seconds=5)
+
+
 class OrdersPort(Protocol):
     """Reads orders. Each call spends quota; `deadline_seconds` bounds the wait for it (then comes LimitNotBefore)."""
 
     @property
     def api_version(self) -> str: ...
+
+    def read_quota(self) -> ReadQuota:
+        """What reading costs now. Sends nothing, takes nothing."""
+        ...
 
     def get_order(
         self,
@@ -227,9 +258,14 @@ class OrdersPort(Protocol):
         self,
         window: SearchWindow,
         *,
+        parts: OrderParts | None = None,
         page_token: str | None = None,
         priority: Priority = Priority.SWEEP,
         deadline_seconds: float = 20.0,
     ) -> SearchPage:
-        """One page of the search. With a `page_token`, `window` must be exactly the first page's."""
+        """One page of the search. With a `page_token`, `window` must be exactly the first page's.
+
+        `parts`: each entry is as whole as get_order's answer with these, or unreadable, and the window may end LIST_LAG
+        ago. None: enough to see which orders changed, up to SEARCH_HOLDBACK ago. v0 lists no whole orders.
+        """
         ...

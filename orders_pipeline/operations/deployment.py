@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy.engine import make_url
 
-from orders_pipeline.audit.log import AuditLog, DetailValue
+from orders_pipeline.audit.log import AuditEntry, AuditLog, DetailValue
 from orders_pipeline.audit.redaction import install, register_secret
 from orders_pipeline.database.connect import orders_database_url
 from orders_pipeline.database.engine import AccountTransaction, Database
@@ -265,3 +266,11 @@ class _AmazonAudit:
             # Refused there unless it is numbers, short words and truth values.
             detail=cast(Mapping[str, DetailValue], detail),
         )
+
+    def record_each(
+        self, action: str, order_ids: Sequence[str], purpose: str, outcome: str, detail: Mapping[str, object]
+    ) -> None:
+        # Refused there unless it is numbers, short words and truth values.
+        checked = cast(Mapping[str, DetailValue], detail)
+        entry = AuditEntry(action=action, account_id=self._account_id, purpose=purpose, outcome=outcome, detail=checked)
+        self._audit.record_many(None, [replace(entry, order_id=order_id) for order_id in order_ids])

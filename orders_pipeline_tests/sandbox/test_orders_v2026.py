@@ -197,6 +197,15 @@ def test_a_listing_may_lag_and_may_have_holes_while_get_order_has_all(sandbox: S
     assert client.get_order(hidden.order_id).status_code == 200
     sandbox.amazon.options.listing_delay_seconds = 60
     assert client.amazon("GET", SEARCH, parameters=start).json()["orders"] == []
+    late = full_order(sandbox)
+    sandbox.clock.advance(timedelta(seconds=50))
+    sandbox.amazon.cancel(late.order_id)
+    sandbox.clock.advance(timedelta(seconds=20))
+    shown = {
+        order["orderId"]: order["fulfillment"]["fulfillmentStatus"]
+        for order in client.amazon("GET", SEARCH, parameters={**start, "includedData": "FULFILLMENT"}).json()["orders"]
+    }
+    assert shown[late.order_id] == "UNSHIPPED", "as it was before it was cancelled"
 
 
 def test_the_same_page_may_come_back_for_ever(sandbox: Sandbox, client: HonestClient) -> None:

@@ -73,7 +73,8 @@ class OrdersV0:
         with state.lock:
             order_ids, mark = self._listed(call, query, fingerprint, marketplaces)
             page, rest = order_ids[:page_size], order_ids[page_size:]
-            payload: dict[str, Any] = {"Orders": [self._render(state.orders[one], call) for one in page], **mark}
+            listed = [state.listed(state.orders[one]) for one in page]
+            payload: dict[str, Any] = {"Orders": [self._render(one, call) for one in listed if one is not None], **mark}
             if state.faults.take(("duplicate_page",), call.operation):
                 rest = order_ids
             if rest:
@@ -143,8 +144,9 @@ class OrdersV0:
             window = read_window(query, state.clock, names, delay)
         matching = [
             order
-            for order in state.orders_of(call.seller.seller_id)
-            if (order.order_id in wanted if wanted else is_listed(state, order, call))
+            for known in state.orders_of(call.seller.seller_id)
+            if (order := state.listed(known)) is not None
+            and (order.order_id in wanted if wanted else is_listed(state, known, call))
             and (window is None or window.contains(order.last_updated if window.by_update else order.created))
             and (not statuses or order.status in statuses)
             and (not channels or ("MFN" if order.merchant_fulfilled else "AFN") in channels)

@@ -57,8 +57,9 @@ class OrdersV2026:
             else:
                 matching = [
                     order
-                    for order in state.orders_of(call.seller.seller_id)
-                    if is_listed(state, order, call)
+                    for known in state.orders_of(call.seller.seller_id)
+                    if (order := state.listed(known)) is not None
+                    and is_listed(state, known, call)
                     and window.contains(order.last_updated if window.by_update else order.created)
                     and (not statuses or order.status in statuses)
                     and (not marketplaces or order.marketplace_id in marketplaces)
@@ -67,7 +68,10 @@ class OrdersV2026:
                 matching.sort(key=lambda order: order.last_updated if window.by_update else order.created)
                 remaining = [order.order_id for order in matching]
             page, rest = remaining[:page_size], remaining[page_size:]
-            body: dict[str, Any] = {"orders": [self._render(state.orders[order_id], call) for order_id in page]}
+            listed = [state.listed(state.orders[order_id]) for order_id in page]
+            body: dict[str, Any] = {
+                "orders": [self._listed_entry(order, call) for order in listed if order is not None]
+            }
             if state.faults.take(("duplicate_page",), call.operation):
                 # Sellers saw the same page come back for ever under new tokens (models issue 2297).
                 rest = remaining
@@ -75,6 +79,12 @@ class OrdersV2026:
                 body["pagination"] = {"nextToken": self._pages.put(fingerprint, rest)}
             body["lastUpdatedBefore" if window.by_update else "createdBefore"] = iso(window.before)
             return 200, body
+
+    def _listed_entry(self, order: Order, call: Call) -> dict[str, Any]:
+        entry = self._render(order, call)
+        if self._state.faults.take(("unreadable_entry",), call.operation, order.order_id):
+            entry["lastUpdatedTime"] = "yesterday"
+        return entry
 
     def _render(self, order: Order, call: Call) -> dict[str, Any]:
         state = self._state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import threading
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from orders_pipeline.sandbox.amazon.subscriptions import Subscriptions
 from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.faults import Faults
 
+# Of one order, for a listing that lags behind.
+KEPT_VERSIONS = 10
+
 Publish = Callable[[str, dict[str, Any]], None]
 
 
@@ -26,7 +30,7 @@ Publish = Callable[[str, dict[str, Any]], None]
 class AmazonOptions:
     """How strict and how slow this Amazon is."""
 
-    listing_delay_seconds: float = 0.0  # how late a listing shows a change
+    listing_delay_seconds: float = 0.0  # how late a listing shows a change; until then it shows the order as it was
     package_delay_seconds: float = 0.0  # how late getOrder shows a confirmed package
     items_page_size: int = 50  # of v0 getOrderItems; small values make a client page
     # v0's address and buyerInfo operations without a restricted token: 403, or 200 without PII.
@@ -66,6 +70,7 @@ class AmazonState:
         self.reports = Reports(clock)
         self.lock = threading.RLock()
         self.orders: dict[str, Order] = {}
+        self._versions: dict[str, list[Order]] = {}
         self._publish = publish
         self._random = random.Random(seed)
 
@@ -76,9 +81,18 @@ class AmazonState:
         with self.lock:
             return [order for order in self.orders.values() if order.seller_id == seller_id]
 
+    def listed(self, order: Order) -> Order | None:
+        """The order as listings show it now: as it was before what changed within the delay; None: not yet."""
+        until = self.clock.now() - timedelta(seconds=self.options.listing_delay_seconds)
+        if order.last_updated <= until:
+            return order
+        versions = self._versions.get(order.order_id, [])
+        return next((one for one in reversed(versions) if one.last_updated <= until), None)
+
     def add_order(self, order: Order, *, notify: bool = True) -> Order:
         with self.lock:
             self.orders[order.order_id] = order
+            self._remember(order)
             if notify:
                 self._notify(order, order_change.STATUS_CHANGE, "Order created")
         return order
@@ -173,6 +187,13 @@ class AmazonState:
 
     def _touch(self, order: Order) -> None:
         order.last_updated = self.next_update_time(order)
+        self._remember(order)
+
+    def _remember(self, order: Order) -> None:
+        if self.options.listing_delay_seconds:
+            versions = self._versions.setdefault(order.order_id, [])
+            versions.append(copy.deepcopy(order))
+            del versions[:-KEPT_VERSIONS]
 
     def _notify(self, order: Order, change_type: str, reason: str, *, item_level: bool = False) -> None:
         if self._random.random() < self.options.loss_share:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ class Recorded:
         if self.refuse is not None:
             raise self.refuse
         self.entries.append((action, order_id, purpose, outcome, dict(detail)))
+
+    def record_each(
+        self, action: str, order_ids: Sequence[str], purpose: str, outcome: str, detail: Mapping[str, object]
+    ) -> None:
+        for order_id in order_ids:
+            self.record(action, order_id, purpose, outcome, detail)
 
 
 @dataclass

@@ -41,6 +41,7 @@ from orders_pipeline.model.order import (
     Order,
     OrderParts,
     Priority,
+    ReadQuota,
     SearchPage,
     SearchWindow,
 )
@@ -79,6 +80,9 @@ class OrdersV0:
     @property
     def api_version(self) -> str:
         return API_VERSION
+
+    def read_quota(self) -> ReadQuota:
+        return ReadQuota(single=self._transport.bucket(V0_GET_ORDER), listing=self._transport.bucket(V0_GET_ORDERS))
 
     def get_order(
         self,
@@ -121,11 +125,14 @@ class OrdersV0:
         self,
         window: SearchWindow,
         *,
+        parts: OrderParts | None = None,
         page_token: str | None = None,
         priority: Priority = Priority.SWEEP,
         deadline_seconds: float = 20.0,
     ) -> SearchPage:
         """One page. The orders have no items: a search tells which orders to look at."""
+        if parts is not None:
+            raise ValueError("The Orders API v0 lists no whole orders; ask for them by their ids.")
         clock = self._transport.clock
         deadline = self._transport.deadline(deadline_seconds)
         if page_token is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
@@ -25,7 +25,31 @@ def restricted_call(
 
     Both entries carry the call's number: a failure takes the weight of evidence from its own request and no other's.
     """
-    detail: dict[str, object] = {"operation": operation.name, "call": uuid4().hex}
+    return _accounted(audit, operation, order_id, call, action, _detail(operation))
+
+
+def restricted_listing(
+    audit: AuditSink, operation: Operation, call: Callable[[], Result], shown: Callable[[Result], Sequence[str]]
+) -> Result:
+    """As `restricted_call`, of a page of orders not known before: each that is `shown` is recorded, then given."""
+    detail = _detail(operation)
+    result = _accounted(audit, operation, None, call, ACTION, detail)
+    audit.record_each(ACTION, shown(result), PURPOSE, "requested", detail)
+    return result
+
+
+def _detail(operation: Operation) -> dict[str, object]:
+    return {"operation": operation.name, "call": uuid4().hex}
+
+
+def _accounted(
+    audit: AuditSink,
+    operation: Operation,
+    order_id: str | None,
+    call: Callable[[], Result],
+    action: str,
+    detail: dict[str, object],
+) -> Result:
     audit.record(action, order_id, PURPOSE, "requested", detail)
     try:
         return call()

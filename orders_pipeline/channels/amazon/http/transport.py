@@ -39,7 +39,7 @@ from orders_pipeline.channels.amazon.quota.limits import Limits, Permit
 from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.channels.amazon.timing import AmazonClock, Deadline, Timing, retrying
 from orders_pipeline.http.replies import NoReply, Reply, exchange
-from orders_pipeline.model.order import Priority
+from orders_pipeline.model.order import Bucket, Priority
 
 ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.5
@@ -96,6 +96,10 @@ class Transport:
 
     def deadline(self, seconds: float) -> Deadline:
         return self._timing.deadline(seconds)
+
+    def bucket(self, operation: Operation) -> Bucket:
+        """The operation's rate limit as it is now; nothing is taken."""
+        return self._limits.bucket(operation)
 
     def call(self, request: Request, tokens: AccessTokens, *, priority: Priority, deadline: Deadline) -> Answer:
         """The answer. Raises AmazonError and nothing else."""

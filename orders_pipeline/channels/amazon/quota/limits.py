@@ -24,7 +24,7 @@ from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.channels.amazon.quota.rows import LimitKey, Take
 from orders_pipeline.channels.amazon.timing import Deadline, Timing
 from orders_pipeline.database.engine import Database
-from orders_pipeline.model.order import Priority
+from orders_pipeline.model.order import Bucket, Priority
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +172,14 @@ class Limits:
             )
             for row in rows
         ]
+
+    def bucket(self, operation: Operation) -> Bucket:
+        """This bucket as it is now: full where it was never used, empty while it is blocked or its breaker open."""
+        with self._connection() as connection:
+            row = store.bucket_row(connection, self._key(operation))
+        if row is None:
+            return Bucket(operation.burst - store.HEADROOM, operation.rate, operation.burst)
+        return Bucket(min(row.tokens, 0.0) if row.is_shut else row.tokens, row.rate, row.burst)
 
     def _take(self, operation: Operation, key: LimitKey, *, leave: float, patience: float, waited: float) -> Take:
         with self._connection() as connection:

@@ -197,6 +197,20 @@ _REPORT = text(
 )
 
 
+_BUCKET = text(
+    f"""
+    select {_LEVEL} as tokens, rate, burst,
+        coalesce(greatest(blocked_until, breaker_open_until) > clock_timestamp(), false) as is_shut
+    from pipeline.amazon_rate_limits where {_KEY}
+    """  # noqa: S608 - no value is formatted in
+)
+
+
+def bucket_row(connection: Connection, key: LimitKey) -> AnyRow | None:
+    """(tokens, rate, burst, is_shut) of one bucket now; None for one that was never used."""
+    return connection.execute(_BUCKET, {**key.parameters(), "headroom": HEADROOM}).one_or_none()
+
+
 def ensure_bucket(connection: Connection, key: LimitKey, *, rate: float, burst: float) -> None:
     """Make the bucket, full, unless it is there; a rate that Amazon announced earlier is kept."""
     connection.execute(_ENSURE, {**key.parameters(), "rate": rate, "burst": burst})

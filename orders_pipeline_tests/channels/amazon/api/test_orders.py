@@ -15,8 +15,18 @@ from orders_pipeline.channels.amazon.errors import (
     AmazonProtocolError,
     AmazonRoleMissing,
 )
+from orders_pipeline.channels.amazon.quota.operations import GET_ORDER
 from orders_pipeline.model.account import OrdersApi
-from orders_pipeline.model.order import MERCHANT, OrderParts, OrderStatus, SearchPage, SearchWindow, Verification
+from orders_pipeline.model.order import (
+    MERCHANT,
+    Bucket,
+    OrderParts,
+    OrderStatus,
+    ReadQuota,
+    SearchPage,
+    SearchWindow,
+    Verification,
+)
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon
@@ -321,3 +331,40 @@ def test_v0_says_which_orders_are_regulated_and_which_amazon_picks_up(
     easy = sandbox.add_order(easy_ship_status="PendingSchedule")
     assert client.orders.get_order(regulated.order_id).order.programs == {"REGULATED"}
     assert client.orders.get_order(easy.order_id).order.programs == {"AMAZON_EASY_SHIP"}
+
+
+def test_a_page_of_whole_orders_holds_what_a_call_for_each_would_and_every_reading_is_recorded(
+    open_sandboxed: OpenSandboxed, sandbox: Sandbox, audit: Recorded
+) -> None:
+    client, started = open_sandboxed(), sandbox.clock.now()
+    placed = [sandbox.add_order(items=[GIFT, {}]).order_id for _ in range(3)]
+    broken = sandbox.add_order().order_id
+    sandbox.amazon.faults.add("unreadable_entry", "searchOrders", order_id=broken)
+    sandbox.clock.advance(timedelta(minutes=2, seconds=8))
+    client.sellers.marketplace_participations()
+    parts = OrderParts.SHIPPING_DETAILS | OrderParts.PACKAGES
+    page = client.orders.search_orders(SearchWindow(started, sandbox.clock.now(), (MARKETPLACE,)), parts=parts)
+    recorded = [(order_id, outcome) for _, order_id, _, outcome, _ in audit.entries]
+    assert recorded == [(None, "requested"), *((order_id, "requested") for order_id in placed)]
+    alone = [client.orders.get_order(order_id, parts) for order_id in placed]
+    assert page.orders == tuple(fetched.order for fetched in alone)
+    assert page.shipping_details == {fetched.order.order_id: fetched.shipping_details for fetched in alone}
+    assert [entry.order_id for entry in page.unreadable] == [broken]
+    assert str(sandbox.amazon.orders[placed[0]].address.name) not in repr(page)
+    state = client.orders.search_orders(
+        SearchWindow(started, sandbox.clock.now(), (MARKETPLACE,)), parts=OrderParts.STATE
+    )
+    assert state.shipping_details == {}
+    assert len(audit.entries) == 1 + 3 + 3
+
+
+def test_what_reading_costs_is_known_without_spending_anything(open_sandboxed: OpenSandboxed, sandbox: Sandbox) -> None:
+    client = open_sandboxed()
+    unused = client.orders.read_quota()
+    assert unused == ReadQuota(single=Bucket(29, 0.5, 30), listing=Bucket(19, 0.0056, 20))
+    client.orders.get_order(sandbox.add_order().order_id)
+    used = client.orders.read_quota()
+    assert used.single.rate > unused.single.rate, "as Amazon announces it"
+    assert used.listing == unused.listing
+    client.limits.throttled(GET_ORDER)
+    assert client.orders.read_quota().single.tokens == 0, "at rest after a 429"
