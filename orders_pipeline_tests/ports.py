@@ -126,6 +126,10 @@ class AmazonPorts:
         # As both limits are after a quiet hour.
         self.quota = ReadQuota(single=Bucket(29, 0.5, 30), listing=Bucket(19, 0.0056, 20))
 
+    @property
+    def lists_whole_orders(self) -> bool:
+        return self.api_version != "v0"
+
     def read_quota(self) -> ReadQuota:
         return self.quota
 

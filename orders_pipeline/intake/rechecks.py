@@ -39,6 +39,7 @@ class OrderBefore:
     verification: str | None
     verified_at: datetime | None
     last_updated_at: datetime | None
+    told_at: datetime | None
 
 
 def order_before(tx: AccountTransaction, job: Job) -> OrderBefore | None:
@@ -58,6 +59,7 @@ def order_before(tx: AccountTransaction, job: Job) -> OrderBefore | None:
         verification=row.verification,
         verified_at=row.verified_at,
         last_updated_at=row.last_updated_at,
+        told_at=row.told_at,
     )
 
 
@@ -67,7 +69,7 @@ def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> 
     if row is None or find(tx, Queue.FETCH, order.order_id) is not None:
         # An event came during the fetch, so the next fetch is due already.
         return
-    older = _is_older(order.last_updated_at, row.told_at)
+    older = is_older(order.last_updated_at, row.told_at)
     nobody_ships = row.status in _OPEN and row.fulfilled_by not in (MERCHANT, AMAZON)
     doubtful = older or nobody_ships
     if doubtful:
@@ -102,6 +104,6 @@ def _answers(answered: datetime, row: AnyRow, before: OrderBefore) -> bool:
     return row.rechecks > 0 or before.last_updated_at is None or answered > before.last_updated_at
 
 
-def _is_older(answered: datetime, announced: datetime | None) -> bool:
-    """In whole seconds: v0 writes no more."""
+def is_older(answered: datetime, announced: datetime | None) -> bool:
+    """Whether the answer does not show yet what was announced. In whole seconds: v0 writes no more."""
     return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)

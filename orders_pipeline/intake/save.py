@@ -9,9 +9,10 @@ from typing import Any
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.addresses import address_retry
+from orders_pipeline.intake.event_decision import FINAL
 from orders_pipeline.intake.rechecks import OrderBefore, review_answer
 from orders_pipeline.intake.verification import Verified, keep_verification
-from orders_pipeline.model.order import MERCHANT, NOT_FOR_THE_WAREHOUSE, Order, OrderStatus
+from orders_pipeline.model.order import AMAZON, MERCHANT, NOT_FOR_THE_WAREHOUSE, Order, OrderStatus
 from orders_pipeline.model.shipping_details import ShippingDetails
 from orders_pipeline.model.states import AT_THE_WAREHOUSE, NOT_AT_THE_WAREHOUSE, FulfillmentState
 from orders_pipeline.orders.erasures import may_be_stored
@@ -107,6 +108,26 @@ def details_are_of_use(programs: frozenset[str], deliver_by: datetime | None, no
     if programs & NOT_FOR_THE_WAREHOUSE:
         return False
     return deliver_by is None or now < deliver_by + DETAILS_OF_USE
+
+
+def may_need_details(
+    queue_state: str | None,
+    status: str,
+    fulfilled_by: str,
+    marketplace_id: str | None,
+    programs: frozenset[str],
+    deliver_by: datetime | None,
+    now: datetime,
+    marketplace_ids: Collection[str],
+) -> bool:
+    """Whether the warehouse may still need to know where an order goes, by what is stored of it."""
+    return (
+        queue_state in NEEDS_DETAILS
+        and status not in FINAL
+        and fulfilled_by != AMAZON
+        and (marketplace_id is None or marketplace_id in marketplace_ids)
+        and details_are_of_use(programs, deliver_by, now)
+    )
 
 
 def _note_reduced_items(tx: AccountTransaction, order: Order, before: dict[str, int]) -> None:

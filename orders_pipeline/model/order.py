@@ -233,6 +233,11 @@ class OrdersPort(Protocol):
     @property
     def api_version(self) -> str: ...
 
+    @property
+    def lists_whole_orders(self) -> bool:
+        """Whether `search_orders` takes `parts`: of v0 it does not."""
+        ...
+
     def read_quota(self) -> ReadQuota:
         """What reading costs now. Sends nothing, takes nothing."""
         ...

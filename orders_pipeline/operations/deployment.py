@@ -219,7 +219,7 @@ class ServedAccount(StoredAccount):
             self.settings,
             self.database,
             self.deployment.keys,
-            _AmazonAudit(self.audit, self.account_id),
+            AmazonAudit(self.audit, self.account_id),
             time_observer=amazon_time_observer(self.database),
         )
 
@@ -246,7 +246,7 @@ def _mask_secrets(settings: Settings) -> None:
     install()
 
 
-class _AmazonAudit:
+class AmazonAudit:
     """Hands the Amazon client's audit entries to the audit log."""
 
     def __init__(self, audit: AuditLog, account_id: str) -> None:

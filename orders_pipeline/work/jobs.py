@@ -27,6 +27,8 @@ class Queue(StrEnum):
 AMAZON, WAREHOUSE = "amazon", "warehouse"
 # Of the vault: a job that needs them waits by itself, the rest of its queue goes on.
 KEYS = "keys"
+# Pages of many orders: while they are refused, orders are asked for one by one.
+AMAZON_LISTINGS = "amazon.listings"
 # The queue that Amazon writes to: no job needs it, and what it refuses is noted for those who look.
 NOTIFICATIONS = "notifications"
 # What one role shows of regulated orders: these alone wait, each by itself.

@@ -165,6 +165,48 @@ def claim(
     return sorted(claimed, key=_turn)
 
 
+_CLAIM_THESE = text("""
+    with chosen as (
+        select subject from pipeline.jobs
+        where account_id = :account_id and queue = :queue and subject = any(:subjects) and parked_at is null
+          and leased_until is null and due_at <= clock_timestamp() and lost_leases = 0
+        order by subject collate "C" for update skip locked)
+    update pipeline.jobs j set
+        lease_id = gen_random_uuid(), leased_version = j.version, leased_until = clock_timestamp() + :lease
+    from chosen
+    where j.account_id = :account_id and j.queue = :queue and j.subject = chosen.subject
+    returning j.*
+""")
+
+
+def claim_these(
+    tx: AccountTransaction, queue: Queue, subjects: Collection[str], *, lease: timedelta, dependencies: Collection[str]
+) -> list[Job]:
+    """Take those of these jobs that are due and free, while none of the dependencies is paused or probed.
+
+    The queue's own quota is not asked for: these are answered by calls of another. What lost a lease before is left to
+    `claim`, one at a time: it may kill its worker, and is not to take others with it.
+    """
+    if not subjects or gate(tx, dependencies) is not Gate.OPEN:
+        return []
+    values = {"account_id": tx.account_id, "queue": queue, "subjects": sorted(subjects), "lease": lease}
+    return sorted((job_of(row) for row in tx.execute(_CLAIM_THESE, values)), key=_turn)
+
+
+def renew_all(tx: AccountTransaction, claimed: Collection[Job], *, lease: timedelta) -> None:
+    """Begin the leases anew of those of these jobs of one queue that are still held."""
+    if not claimed:
+        return
+    held = [
+        jobs.c.account_id == tx.account_id,
+        jobs.c.queue == next(iter(claimed)).queue,
+        jobs.c.subject.in_([job.subject for job in claimed]),
+        jobs.c.lease_id.in_([job.lease_id for job in claimed]),
+    ]
+    statement = update(jobs).where(_in_order(held), *held)
+    tx.execute(statement.values(leased_until=func.clock_timestamp() + lease))
+
+
 def renew(tx: AccountTransaction, job: Job, *, lease: timedelta) -> bool:
     """Begin the lease anew; False if it was lost, and the job may be another's."""
     return _change(tx, job, leased_until=func.clock_timestamp() + lease)

@@ -7,7 +7,7 @@ that job's alone; only what every job would meet (the database is away) ends the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -95,6 +95,7 @@ def run_queue(
     proves: Callable[[str], Collection[str]] | None = None,
     ends_run: Callable[[Exception], bool] = is_infrastructure_error,
     most: int | None = None,
+    claimed: Sequence[Job] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tally:
     """Handle every due job, several at a time, and say what became of them.
@@ -106,9 +107,10 @@ def run_queue(
 
     `proves(word)`: the dependencies that answered for this outcome, so that their pause is over; all of the queue's if
     it is not given. `dependencies` are gated on besides the queue's own; `most` jobs are begun at most.
+    `claimed`: these, which the caller has claimed a moment ago, and no others.
     """
     return _Run(database, account_id, queue, handle, workers, lease, policy, deadline_seconds, dependencies, proves,
-                ends_run, most, clock).run()  # fmt: skip
+                ends_run, most, claimed, clock).run()  # fmt: skip
 
 
 class _Run:
@@ -126,6 +128,7 @@ class _Run:
         proves: Callable[[str], Collection[str]] | None,
         ends_run: Callable[[Exception], bool],
         most: int | None,
+        claimed: Sequence[Job] | None,
         clock: Callable[[], float],
     ) -> None:
         self.database, self.account_id, self.queue, self.handle = database, account_id, queue, handle
@@ -134,6 +137,7 @@ class _Run:
         answering = DEPENDENCIES[queue] | set(dependencies)
         self.proves = proves or (lambda _: answering)
         self.ends_run, self.left, self.clock = ends_run, most, clock
+        self.claimed = None if claimed is None else list(claimed)
         self.ends_at = clock() + deadline_seconds
         self.stop = Event()
 
@@ -166,6 +170,10 @@ class _Run:
         return tally + self._pauses()
 
     def _begin(self, pool: ThreadPoolExecutor, free: int, failures: list[Exception]) -> set[Future[Tally]]:
+        if self.claimed is not None:
+            # After the deadline too: each is given back then.
+            begun, self.claimed = self.claimed[:free], self.claimed[free:]
+            return {pool.submit(copy_context().run, self._work, job, self.clock()) for job in begun}
         limit = free if self.left is None else min(free, self.left)
         if limit < 1 or self.clock() >= self.ends_at:
             return set()

@@ -17,7 +17,7 @@ from orders_pipeline.channels.amazon.errors import (
     LimitNotBefore,
 )
 from orders_pipeline.channels.amazon.failures import READ_POLICY
-from orders_pipeline.intake.fetch import FETCHED, WITH_DETAILS, WITHOUT_ADDRESS
+from orders_pipeline.intake.fetch_one import FETCHED, WITH_DETAILS, WITHOUT_ADDRESS
 from orders_pipeline.model.order import OrderParts
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR
 from orders_pipeline.operations.pending_work import has_due_jobs

@@ -20,7 +20,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.work.backlog import backlog, parked
 from orders_pipeline.work.jobs import Job, Queue, quota_of
 from orders_pipeline.work.pauses import PauseKind, note_refusal, paused
-from orders_pipeline.work.queue import claim, complete, enqueue, find
+from orders_pipeline.work.queue import claim, claim_these, complete, enqueue, find
 from orders_pipeline.work.retry import Policy
 from orders_pipeline.work.runner import NotBefore, Park, Refused, Retry, run_queue
 from orders_pipeline.work.tally import Tally
@@ -353,6 +353,31 @@ def test_a_run_begins_as_many_as_it_may(database: Database):
     ask(database, NAMES)
     assert run(database, lambda job, _: "fetched", most=7).outcomes == {"fetched": 7}
     assert left(database) == {"due": 33}
+
+
+def test_jobs_that_the_caller_claimed_are_handled_and_no_others_and_given_back_when_the_time_is_over(
+    database: Database,
+):
+    ask(database, NAMES)
+    with database.transaction(ACCOUNT) as tx:
+        first, second = (
+            claim_these(tx, Queue.FETCH, names, lease=LEASE, dependencies=()) for names in (NAMES[:9], NAMES[5:15])
+        )
+    assert [len(first), len(second)] == [9, 6], "what is in somebody's hand is not taken again"
+    assert run(database, lambda job, _: "fetched", claimed=first).outcomes == {"fetched": 9}
+    assert run(database, lambda job, _: "fetched", claimed=second, deadline_seconds=0).outcomes == {"released": 6}
+    assert left(database) == {"due": 31}
+
+
+def test_a_job_that_lost_its_lease_is_claimed_with_no_others(database: Database):
+    """It may kill its worker, and those that are claimed with it would be blamed too."""
+    ask(database, NAMES[:3])
+    with database.transaction(ACCOUNT) as tx:
+        claim_these(tx, Queue.FETCH, NAMES[:1], lease=timedelta(), dependencies=())
+        assert [job.subject for job in claim_these(tx, Queue.FETCH, NAMES[:3], lease=LEASE, dependencies=())] == NAMES[
+            1:3
+        ]
+        assert [job.subject for job in claim(tx, Queue.FETCH, limit=3, lease=LEASE)] == NAMES[:1]
 
 
 def test_what_every_job_would_meet_ends_the_run_when_those_in_hand_are_done(database: Database):

@@ -81,6 +81,10 @@ class OrdersV0:
     def api_version(self) -> str:
         return API_VERSION
 
+    @property
+    def lists_whole_orders(self) -> bool:
+        return False
+
     def read_quota(self) -> ReadQuota:
         return ReadQuota(single=self._transport.bucket(V0_GET_ORDER), listing=self._transport.bucket(V0_GET_ORDERS))
 

@@ -53,6 +53,10 @@ class OrdersV2026:
     def api_version(self) -> str:
         return API_VERSION
 
+    @property
+    def lists_whole_orders(self) -> bool:
+        return True
+
     def read_quota(self) -> ReadQuota:
         return ReadQuota(single=self._transport.bucket(GET_ORDER), listing=self._transport.bucket(SEARCH_ORDERS))
 

@@ -1,0 +1,147 @@
+"""Choose the cheapest plan of Amazon calls for the orders that wait to be read.
+
+One page of a listing answers for up to a hundred orders, but its bucket refills once in three minutes, and it shows an
+order only two minutes after it changed. A call for one order answers at once, and its bucket refills every two seconds.
+So the few and the urgent are asked one by one, and a crowd by pages. A page never has the last word: an order that it
+does not show is asked for by its id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orders_pipeline.model.order import LIST_LAG, MERCHANT, ReadQuota, SearchWindow
+
+# A page holds so many orders; v0 lists so many ids a call.
+ORDERS_A_PAGE, IDS_A_PAGE = 100, 50
+# With a full listing bucket, whose tokens would be lost, a page is worth it for so many; as the bucket empties, for as
+# many as could be asked one by one while its token comes back (some ninety at Amazon's rates).
+CROWD = 20
+# Sweeps leave two tokens, and the next sweep reads a page or two.
+TOKENS_FOR_SWEEPS = 4
+# So near to its ship-by time an order goes before the crowd, as far as its bucket answers at once.
+URGENT = timedelta(hours=4)
+# A message's time of the change and Amazon's `lastUpdatedTime` are not the same field.
+MARGIN = timedelta(minutes=2)
+# Orders that changed further apart are two crowds: what changed between them would fill the pages.
+GAP = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An order that waits to be read. `changed_at`: its latest change that is known (aware, UTC); None: unknown.
+
+    `alone`: it is asked for by its id, since it may have to be stopped, failed before, or no page showed it.
+    """
+
+    order_id: str
+    changed_at: datetime | None
+    ship_by: datetime | None = None
+    alone: bool = False
+    fulfilled_by: str = MERCHANT
+    marketplace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """How the orders that wait are read. `listed`: by at most `pages` pages, each worth it for `worth` orders.
+
+    `window` is that of the pages; None where the listing is by ids (v0), or there are no pages. `single`: how many are
+    asked one by one; `unlisted`: those of them that no page shows yet.
+    """
+
+    reason: str
+    single: int
+    listed: tuple[str, ...] = ()
+    unlisted: int = 0
+    pages: int = 0
+    worth: int = CROWD
+    window: SearchWindow | None = None
+
+
+def plan_reads(
+    waiting: Sequence[Waiting],
+    quota: ReadQuota,
+    now: datetime,
+    marketplace_ids: Collection[str],
+    *,
+    by_ids: bool = False,
+) -> ReadPlan:
+    """The plan for these orders, in the order in which they would be asked one by one; `now` aware, UTC.
+
+    `by_ids`: the listing takes ids (v0) instead of a window of time.
+    """
+    budget = math.floor(quota.listing.tokens - TOKENS_FOR_SWEEPS)
+    worth = page_worth(quota)
+    at_once = max(0, math.floor(quota.single.tokens))
+    crowd: list[tuple[datetime, Waiting]] = []
+    urgent = unlisted = 0
+    for one in waiting:
+        if one.changed_at is None or not is_listed(one, now, marketplace_ids):
+            unlisted += one.changed_at is not None and one.changed_at > now - LIST_LAG
+        elif one.ship_by is not None and one.ship_by < now + URGENT and urgent < at_once:
+            urgent += 1
+        else:
+            crowd.append((one.changed_at, one))
+    if not by_ids:
+        crowd = _dense(crowd)
+    size = IDS_A_PAGE if by_ids else ORDERS_A_PAGE
+
+    def one_by_one(reason: str) -> ReadPlan:
+        return ReadPlan(reason, len(waiting), unlisted=unlisted, worth=worth)
+
+    if len(crowd) <= at_once:
+        return one_by_one(f"{len(waiting)} one by one: no crowd" + (" is listed yet" if unlisted > at_once else ""))
+    if len(crowd) < worth:
+        return one_by_one(f"{len(waiting)} one by one: a page is worth it for {worth} now")
+    if budget < 1:
+        return one_by_one(f"{len(waiting)} one by one: the listing's last tokens are the sweep's")
+    pages = min(budget, -(-len(crowd) // size))
+    # The longest listed first; what else a page shows of those that wait is answered from it too.
+    crowd = crowd[: pages * size] if by_ids else sorted(crowd, key=lambda entry: entry[0])[: pages * size]
+    single, window = len(waiting) - len(crowd), None
+    if not by_ids:
+        # Orders that nobody waits for may stand between them.
+        pages = min(budget, pages + 1 + pages // 4)
+        only = (MERCHANT,) if all(one.fulfilled_by == MERCHANT for _, one in crowd) else ()
+        window = SearchWindow(crowd[0][0] - MARGIN, now - LIST_LAG, tuple(marketplace_ids), only)
+    return ReadPlan(
+        f"{len(crowd)} by pages, {single} one by one",
+        single,
+        tuple(one.order_id for _, one in crowd),
+        unlisted,
+        pages,
+        worth,
+        window,
+    )
+
+
+def is_listed(one: Waiting, now: datetime, marketplace_ids: Collection[str]) -> bool:
+    """Whether a page may answer this order: Amazon lists its last change, and nothing says to ask for it by its id."""
+    if one.alone or one.changed_at is None or one.changed_at > now - LIST_LAG:
+        return False
+    return one.marketplace_id is None or one.marketplace_id in marketplace_ids
+
+
+def page_worth(quota: ReadQuota) -> int:
+    """For how many orders a page is worth its token, by how full the listing's bucket is."""
+    spare = quota.listing.tokens - TOKENS_FOR_SWEEPS
+    fullness = min(max(spare / max(quota.listing.burst - 1 - TOKENS_FOR_SWEEPS, 1), 0.0), 1.0)
+    while_it_refills = quota.single.rate / quota.listing.rate
+    return max(CROWD, round(while_it_refills - (while_it_refills - CROWD) * fullness))
+
+
+def _dense(crowd: list[tuple[datetime, Waiting]]) -> list[tuple[datetime, Waiting]]:
+    """Without those that changed long before the others and are too few for a page of their own."""
+    latest_first = sorted(crowd, key=lambda entry: entry[0], reverse=True)
+    groups: list[list[tuple[datetime, Waiting]]] = []
+    for entry in latest_first:
+        if groups and groups[-1][-1][0] - entry[0] <= GAP:
+            groups[-1].append(entry)
+        else:
+            groups.append([entry])
+    # The window reaches from the oldest to now: for a few of long ago, all that changed since would be paid for.
+    return [entry for group in groups if len(group) >= CROWD for entry in group]

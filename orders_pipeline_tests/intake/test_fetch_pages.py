@@ -1,0 +1,225 @@
+"""A crowd of orders is answered from pages, over HTTP: what that costs; nothing is lost, nor wrongly believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
+from orders_pipeline.database.engine import Database
+from orders_pipeline.intake.fetch import fetch_due_orders
+from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
+from orders_pipeline.intake.fetch_pages import FetchPages
+from orders_pipeline.operations.deployment import AmazonAudit
+from orders_pipeline.privacy.checks.checks import every_reading_is_audited
+from orders_pipeline.sandbox.amazon.state import AmazonOptions
+from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.warehouse.floor import FloorOptions
+from orders_pipeline.settings import load_settings
+from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.tally import Tally
+from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.world import World, open_world
+
+LISTED, UNLISTED = timedelta(minutes=10), timedelta(seconds=30)
+
+
+@dataclass
+class Crowd:
+    """A world whose Amazon is served over HTTP, at Amazon's own rates, with its list lag."""
+
+    world: World
+    sandbox: Sandbox
+    client: AmazonClient
+
+    def orders(self, count: int, *, ago: timedelta = LISTED) -> list[str]:
+        """New orders that changed so long ago, each told by a message that was applied."""
+        self.world.clock.advance(-ago)
+        made = [self.world.order(hear=False) for _ in range(count)]
+        self.world.clock.advance(ago)
+        self.hear()
+        return made
+
+    def hear(self) -> None:
+        self.world.hear()
+        while self.world.queue.waiting:
+            self.world.drain()
+        self.world.absorb()
+
+    def fetch(self, seconds: float = 300.0) -> Tally:
+        return fetch_due_orders(
+            self.client.orders,
+            self.world.database,
+            self.world.vault,
+            account_id=SELLER,
+            marketplace_ids=(MARKETPLACE,),
+            deadline_seconds=seconds,
+        )
+
+    @property
+    def calls(self) -> dict[str, int]:
+        return dict(self.sandbox.amazon.ledger.requests)
+
+    def statuses(self) -> set[tuple[str, bool]]:
+        return {(row.status, row.has_address) for row in self.world.rows("pipeline.orders", "status, has_address")}
+
+
+@pytest.fixture
+def crowd(database: Database, tmp_path: Path) -> Iterator[Crowd]:
+    lagging = AmazonOptions(listing_delay_seconds=120)
+    with Sandbox(floor=FloorOptions(automatic=False), subscribed=False, amazon=lagging) as sandbox:
+        world = open_world(database, tmp_path)
+        sandbox.amazon.subscriptions = world.amazon.subscriptions
+        sandbox.amazon._publish = world.amazon._publish
+        world.amazon = sandbox.amazon
+        settings = load_settings(sandbox.environment()).require_amazon()
+        keys, audit = LocalKeyring(tmp_path / "client.json"), AmazonAudit(world.vault.audit, SELLER)
+        client = open_amazon(settings, database, keys, audit)
+        yield Crowd(world, sandbox, client)
+        client.close()
+
+
+def test_a_thousand_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
+    crowd.orders(1000)
+    tally = crowd.fetch()
+    assert tally.outcomes == {WITH_DETAILS: 1000}
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert crowd.calls.pop("searchOrders") in (10, 11)
+    assert crowd.calls.get("getOrder", 0) == 0
+    assert crowd.sandbox.amazon.ledger.throttled == {}
+    assert tally.notes["calls_saved"] == 1000 - crowd.calls["searchOrders"]
+    assert crowd.client.orders.read_quota().listing.tokens >= 4, "the sweep's"
+    assert every_reading_is_audited(crowd.world.database, account_id=SELLER).passed
+    assert crowd.world.jobs(Queue.FETCH) == []
+
+
+def test_what_changed_a_moment_ago_is_asked_by_its_id_and_what_is_listed_by_a_page(crowd: Crowd):
+    listed, fresh = crowd.orders(60), crowd.orders(5, ago=UNLISTED)
+    crowd.fetch()
+    assert crowd.calls["searchOrders"] == 1
+    reads = crowd.sandbox.amazon.ledger.reads
+    assert {order_id for order_id in (*listed, *fresh) if reads.get(order_id)} >= set(fresh)
+    assert crowd.calls["getOrder"] == len(fresh)
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+
+
+def test_a_quiet_shop_asks_at_once(crowd: Crowd):
+    crowd.orders(15)
+    crowd.fetch()
+    assert (crowd.calls["getOrder"], crowd.calls.get("searchOrders", 0)) == (15, 0)
+
+
+def test_an_order_that_a_page_does_not_show_or_cannot_show_is_asked_by_its_id(crowd: Crowd):
+    hidden, broken, *_ = crowd.orders(60)
+    crowd.sandbox.amazon.orders[hidden].unlisted = True
+    crowd.sandbox.amazon.faults.add("unreadable_entry", "searchOrders", order_id=broken, times=None)
+    crowd.fetch()
+    assert crowd.calls == {**crowd.calls, "searchOrders": 1, "getOrder": 2}
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert crowd.world.jobs(Queue.FETCH) == []
+
+
+def test_a_page_that_lags_further_behind_than_it_should_is_not_believed(crowd: Crowd):
+    """Told eight minutes ago that it was cancelled; the page shows it as it was before."""
+    cancelled, *_ = crowd.orders(60)
+    crowd.sandbox.amazon.cancel(cancelled, notify=False)
+    crowd.sandbox.amazon.orders[cancelled].last_updated -= timedelta(seconds=1)
+    crowd.world.sql(
+        "update pipeline.orders set told_at = clock_timestamp() - interval '8 minutes' where order_id = :id",
+        id=cancelled,
+    )
+    crowd.fetch()
+    assert crowd.world.status(cancelled) == "CANCELLED"
+    assert crowd.calls["getOrder"] == 1
+
+
+def test_what_a_page_shows_of_others_is_taken_in_from_it(crowd: Crowd):
+    """Messages that are late, or lost, and orders that nobody has to be asked about."""
+    crowd.world.clock.advance(-LISTED)
+    unheard = [crowd.world.order(hear=False) for _ in range(5)]
+    pending = crowd.world.order(hear=False, status="Pending")
+    crowd.world.notified.clear()
+    crowd.world.clock.advance(LISTED)
+    crowd.orders(60)
+    crowd.fetch()
+    assert (crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)) == (1, 0)
+    assert {crowd.world.status(order_id) for order_id in unheard} == {"UNSHIPPED"}
+    assert crowd.world.status(pending) == "PENDING"
+    assert {row.source for row in crowd.world.rows("pipeline.order_events", "source, order_id")} == {
+        "listing",
+        "notification",
+    }
+
+
+def test_addresses_are_asked_for_only_if_one_of_the_crowd_needs_them(crowd: Crowd):
+    orders = crowd.orders(60)
+    crowd.fetch()
+    crowd.world.sql("update pipeline.orders set status = 'SHIPPED'")
+    for order_id in orders:
+        crowd.sandbox.amazon.orders[order_id].status = "SHIPPED"
+        crowd.world.request_fetch(order_id)
+    crowd.fetch()
+    asked = [call.included_data for call in crowd.sandbox.amazon.ledger.calls if call.operation == "searchOrders"]
+    assert ["RECIPIENT" in included for included in asked] == [True, False]
+
+
+def test_a_process_killed_between_a_page_and_its_storing_loses_nothing(crowd: Crowd, monkeypatch: pytest.MonkeyPatch):
+    class Killed(BaseException):
+        pass
+
+    crowd.orders(60)
+    kept: list[str] = []
+    keep = FetchOne.keep
+
+    def killed(self: FetchOne, prepared: Prepared, *arguments: Any, **named: Any) -> str:
+        kept.append(prepared.before.job.order_id)
+        if len(kept) > 20:
+            raise Killed
+        return keep(self, prepared, *arguments, **named)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(FetchOne, "keep", killed)
+        # Who is killed gives nothing back.
+        dying.setattr(FetchPages, "_give_back", lambda *_: None)
+        with pytest.raises(Killed):
+            crowd.fetch()
+    left = crowd.world.jobs(Queue.FETCH)
+    assert 30 <= len(left) <= 40
+    assert crowd.fetch().outcomes == {}, "leased"
+    crowd.world.make_due()
+    crowd.fetch()
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert crowd.world.jobs(Queue.FETCH) == []
+    assert crowd.calls["searchOrders"] == 1, "who was in hand when a process died is asked for alone"
+
+
+def test_pages_that_amazon_refuses_leave_the_crowd_to_single_calls(crowd: Crowd):
+    crowd.sandbox.amazon.faults.add("forbidden", "searchOrders", times=None)
+    crowd.orders(40)
+    tally = crowd.fetch(seconds=120)
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert crowd.calls["getOrder"] == 40
+    assert sum(tally.errors.values()) == 1
+
+
+def test_an_answer_of_a_page_is_the_answer_of_a_call(crowd: Crowd):
+    columns = "order_id, status, fulfilled_by, ship_by, deliver_by, total_amount, programs, service_level"
+    item_columns = "order_id, position, sku, quantity_ordered, unit_price, title"
+    orders = crowd.orders(60)
+    crowd.fetch()
+    paged = crowd.world.rows("pipeline.orders", columns), crowd.world.rows("pipeline.order_items", item_columns)
+    crowd.world.sql("update pipeline.orders set total_amount = null, deliver_by = null")
+    for batch in (orders[:15], orders[15:30]):
+        for order_id in batch:
+            crowd.world.request_fetch(order_id)
+        crowd.fetch()
+    assert (crowd.calls["searchOrders"], crowd.calls["getOrder"]) == (1, 30)
+    again = [row for row in crowd.world.rows("pipeline.orders", columns) if row.total_amount is not None]
+    assert again == [row for row in paged[0] if row.order_id in orders[:30]]
+    assert crowd.world.rows("pipeline.order_items", item_columns) == paged[1]
