@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
+from orders_pipeline.intake.echoes import Echoes
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
 from orders_pipeline.model.states import LEFT
@@ -56,6 +57,7 @@ class _Batch:
         self._tx = tx
         self._marketplace_ids = marketplace_ids
         self._awaiting_fetch: set[str] = set()
+        self._echoes = Echoes({})
 
     def apply(self, events: Sequence[AnyRow]) -> Tally:
         by_order: defaultdict[str, list[AnyRow]] = defaultdict(list)
@@ -65,6 +67,7 @@ class _Batch:
         rows = lock_orders(self._tx, order_ids)
         states = queue_states(self._tx, order_ids)
         self._awaiting_fetch = awaiting_fetch(self._tx, order_ids)
+        self._echoes = Echoes.of(self._tx, order_ids)
         applied: list[int] = []
         tally = Tally()
         for order_id in order_ids:
@@ -144,6 +147,7 @@ class _Batch:
             change_type=event.change_type,
             changed_at=_believed(event.changed_at, event.received_at),
             other_marketplace=self._is_other(event, row, queue_state),
+            of_our_making=self._echoes.explain(event),
         )
 
     def _is_other(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> bool:

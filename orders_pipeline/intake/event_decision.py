@@ -38,6 +38,7 @@ class EventFacts:
     """What an event says of its order. `changed_at` is Amazon's time of the change; None where it gave none.
 
     `other_marketplace`: the order is of a marketplace that is not configured, so nothing is to be asked about it.
+    `of_our_making`: it says no more than what we told Amazon and are about to verify.
     """
 
     status: str | None
@@ -45,6 +46,7 @@ class EventFacts:
     change_type: str | None
     changed_at: datetime | None
     other_marketplace: bool = False
+    of_our_making: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ def decide_event(announced: EventFacts, stored: StoredFacts | None) -> EventActi
     if status == OrderStatus.CANCELLED:
         # It is unpaid or unknown, so nothing has to be stopped. A later event of another status fetches it.
         return EventAction.RECORD if stored is None or stored.status in NOT_YET else EventAction.STOP
+    if announced.of_our_making and stored is not None and stored.fetched:
+        # The verification of what we told asks Amazon, and its answer is taken over: no call for the echo of our own.
+        return EventAction.RECORD if is_news(announced, stored) else EventAction.IGNORE
     if status in FINAL:
         # Fetch once an order that our warehouse has not shipped: for its dates, and to verify the event.
         if stored is None or not (stored.left or stored.status in FINAL):

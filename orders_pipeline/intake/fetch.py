@@ -8,13 +8,14 @@ orders whose details are to be sealed wait: a cancellation of what the warehouse
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
 
 from orders_pipeline.channels.amazon.failures import READ_POLICY
+from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.fetch_one import PROVES, FetchOne
 from orders_pipeline.intake.fetch_pages import FetchPages
@@ -53,7 +54,7 @@ def fetch_due_orders(
     fetch = FetchOne(orders, database, vault, account_id, marketplace_ids, verifier)
     ends_at = clock() + deadline_seconds
 
-    def run(handle: Handler, seconds: float, claimed: list[Job] | None = None) -> Tally:
+    def run(handle: Handler, seconds: float, claimed: Sequence[Job] | None = None) -> Tally:
         return run_queue(
             database,
             account_id,
@@ -70,7 +71,8 @@ def fetch_due_orders(
             clock=clock,
         )
 
-    pages = FetchPages(fetch, run, lease=FETCH_LEASE, ends_at=ends_at, clock=clock)
+    listed = ListedJobs(orders, database, account_id, Queue.FETCH, FETCH_LEASE, run, clock)
+    pages = FetchPages(fetch, listed, ends_at=ends_at)
     tally = Tally()
     with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
         while True:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
+from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.rechecks import OrderBefore, is_older, order_before
 from orders_pipeline.intake.save import Answer, may_need_details, save_answer
@@ -18,17 +19,12 @@ from orders_pipeline.orders.rows import order_row
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.work.jobs import AMAZON as AMAZON_CALLS
-from orders_pipeline.work.jobs import KEYS, Job, Queue
+from orders_pipeline.work.jobs import KEYS, Job
 from orders_pipeline.work.pauses import pause_of
-from orders_pipeline.work.queue import enqueue
 from orders_pipeline.work.runner import Refused
 
-# The outcomes of a job. Without an address: it is to be shipped, and Amazon gave none. Not listed: no page shows it, or
-# shows it as it was before what is known of it; it is asked for by its id next.
+# The outcomes of a job. Without an address: it is to be shipped, and Amazon gave none.
 FETCHED, WITH_DETAILS, WITHOUT_ADDRESS, UNKNOWN = "fetched", "fetched_with_details", "without_address", "unknown"
-NOT_LISTED = "not_listed"
-# Of a job that no page answers: it has waited for that, and is asked for by its id before others.
-BY_ID_FIRST = 10
 PROVES = {
     FETCHED: frozenset({AMAZON_CALLS}),
     WITHOUT_ADDRESS: frozenset({AMAZON_CALLS}),
@@ -68,20 +64,17 @@ class FetchOne:
             raise READ_FAILURES.answer(error) from error
         return self.keep(prepared, answer, seconds, asked_for_details=prepared.needs_details)
 
-    def from_page(self, job: Job, answer: FetchedOrder | None, seconds: float, *, with_details: bool) -> str:
-        """Keep what a page shows of the order. `with_details`: the page was asked for them."""
+    def keep_listed(self, job: Job, answer: FetchedOrder, seconds: float, *, details: bool) -> str | None:
+        """Keep what a page shows of the order; None if it shows it as it was before what is known of it.
+
+        `details`: the page was asked for them.
+        """
         prepared = self.prepare(job)
         if prepared is None:
             return UNKNOWN
-        if answer is None or is_older(answer.order.last_updated_at, prepared.before.told_at):
-            return self.ask_by_id(job)
-        return self.keep(prepared, answer, seconds, asked_for_details=with_details and prepared.needs_details)
-
-    def ask_by_id(self, job: Job) -> str:
-        """No page answers this one: the next to be asked for by its id."""
-        with self.database.transaction(self.account_id) as tx:
-            enqueue(tx, Queue.FETCH, [job.order_id], priority=BY_ID_FIRST)
-        return NOT_LISTED
+        if is_older(answer.order.last_updated_at, prepared.before.told_at):
+            return None
+        return self.keep(prepared, answer, seconds, asked_for_details=details and prepared.needs_details)
 
     def prepare(self, job: Job) -> Prepared | None:
         """What is known of the order now; None for one that is not known (any more)."""

@@ -34,6 +34,7 @@ def confirm_packages(account: ServedAccount) -> Numbers:
         carrier_overrides=carriers_in_use(account.database, data_dir=account.deployment.settings.data_dir),
         account_id=account.account_id,
         default_marketplace_id=account.marketplace_ids[0],
+        marketplace_ids=tuple(account.marketplace_ids),
     )
     sent = confirm_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
     verified = verify_due_packages(work, deadline_seconds=DEADLINE_SECONDS)

@@ -29,6 +29,8 @@ class Confirming:
     carrier_overrides: CarrierTable
     account_id: str
     default_marketplace_id: str
+    # Where verifications search; empty: in all of the account's.
+    marketplace_ids: tuple[str, ...] = ()
 
     def entry(self, package: Package, action: str, purpose: str, outcome: str) -> AuditEntry:
         """An entry of the audit log; recorded last in its transaction."""

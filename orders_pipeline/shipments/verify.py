@@ -16,10 +16,13 @@ from functools import partial
 
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
+from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
+from orders_pipeline.channels.amazon.read_plan import URGENT
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import SHIPPED_STATUSES, Order, OrderParts, OrderStatus, Priority
 from orders_pipeline.model.order import Package as ShownPackage
 from orders_pipeline.model.states import TO_VERIFY, PackageState
+from orders_pipeline.orders.answers import refresh_order
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.shipments.carrier_watch import watch_carrier
 from orders_pipeline.shipments.confirming import LEASE, WORKERS, Confirming
@@ -32,8 +35,9 @@ from orders_pipeline.shipments.replacements import (
 )
 from orders_pipeline.shipments.rows import Package, change_package, lock_packages
 from orders_pipeline.shipments.states import PackageEvent
+from orders_pipeline.shipments.verify_pages import VerifyPages
 from orders_pipeline.work.jobs import AMAZON, Job, Queue
-from orders_pipeline.work.runner import run_queue
+from orders_pipeline.work.runner import Handler, run_queue
 from orders_pipeline.work.tally import Tally
 
 # How long after the call Amazon is asked what it shows. Sooner often reads the state before; it may take minutes.
@@ -58,52 +62,91 @@ NOTHING_TO_VERIFY = "nothing"
 def verify_due_packages(
     work: Confirming, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic
 ) -> Tally:
-    """See what Amazon shows of every order that is due, until none is or time or quota ends it."""
-    return run_queue(
-        work.database,
-        work.account_id,
-        Queue.VERIFY,
-        partial(_verify, work),
-        workers=WORKERS,
-        lease=LEASE,
-        policy=READ_POLICY,
-        deadline_seconds=deadline_seconds,
-        proves=lambda word: () if word == NOTHING_TO_VERIFY else {AMAZON},
-        clock=clock,
-    )
+    """See what Amazon shows of every order that is due, until none is or time or quota ends it.
+
+    A crowd is read by pages; what is urgent, or what no page shows, one by one.
+    """
+    ends_at = clock() + deadline_seconds
+
+    def run(handle: Handler, seconds: float, claimed: Sequence[Job] | None = None) -> Tally:
+        return run_queue(
+            work.database,
+            work.account_id,
+            Queue.VERIFY,
+            handle,
+            workers=WORKERS,
+            lease=LEASE,
+            policy=READ_POLICY,
+            deadline_seconds=seconds,
+            proves=lambda word: () if word in (NOTHING_TO_VERIFY, NOT_LISTED) else {AMAZON},
+            claimed=claimed,
+            clock=clock,
+        )
+
+    listed = VerifyPages(work, run, partial(_keep_shown, work), ends_at, clock).read()
+    return listed + run(partial(_verify, work), max(ends_at - clock(), 0.0))
 
 
 def _verify(work: Confirming, job: Job, seconds: float) -> str:
     with work.database.transaction(work.account_id) as tx:
         if not any(package.state in TO_VERIFY for package in lock_packages(tx, job.order_id)):
             return NOTHING_TO_VERIFY
-    outcomes = verify_order(work, job.order_id, seconds)
-    return next(iter(outcomes)) if len(outcomes) == 1 else "several"
+        now = database_now(tx.connection)
+    # Near its ship-by time there is still time to tell Amazon again, if it is known that it does not show the package.
+    is_urgent = job.ship_by is not None and job.ship_by < now + URGENT
+    outcomes = verify_order(work, job.order_id, seconds, priority=Priority.EVENT if is_urgent else Priority.SWEEP)
+    return _word(outcomes)
 
 
-def verify_order(work: Confirming, order_id: str, seconds: float, *, only: str | None = None) -> Counter[str]:
+def verify_order(
+    work: Confirming, order_id: str, seconds: float, *, only: str | None = None, priority: Priority = Priority.EVENT
+) -> Counter[str]:
     """Ask Amazon for the order, and store what it shows of its packages that are to be verified.
 
     `only`: of this package, also while what came of its call is unknown. Raises what the job's handler is to raise.
     """
     try:
-        order = work.orders.get_order(
-            order_id, OrderParts.PACKAGES, priority=Priority.SWEEP, deadline_seconds=seconds
-        ).order
+        order = work.orders.get_order(order_id, OrderParts.PACKAGES, priority=priority, deadline_seconds=seconds).order
     except AmazonError as error:
         raise READ_FAILURES.answer(error) from error
-    outcomes: Counter[str] = Counter()
     with work.database.transaction(work.account_id) as tx:
-        now = database_now(tx.connection)
-        entries = []
         packages = lock_packages(tx, order_id)
-        for package in packages:
-            if package.package_id == only if only is not None else package.state in TO_VERIFY:
-                state = _apply(tx, package, packages, order, now)
-                outcomes[str(state)] += 1
-                entries.append(work.entry(package, "shipment_verification", "verify a package at Amazon", str(state)))
-        work.audit.record_many(tx.connection, entries)
+        chosen = [one for one in packages if (one.package_id == only if only is not None else one.state in TO_VERIFY)]
+        return _keep(tx, work, order, packages, chosen)
+
+
+def _keep_shown(work: Confirming, job: Job, order: Order) -> str | None:
+    """Store what a page shows, if it shows every package that is to be verified; None, and nothing stored, if not."""
+    with work.database.transaction(work.account_id) as tx:
+        packages = lock_packages(tx, job.order_id)
+        chosen = [one for one in packages if one.state in TO_VERIFY]
+        if not chosen:
+            return NOTHING_TO_VERIFY
+        now = database_now(tx.connection)
+        if any(decide(one, packages, order, now).event is not PackageEvent.SHOWN for one in chosen):
+            return None
+        return _word(_keep(tx, work, order, packages, chosen))
+
+
+def _keep(
+    tx: AccountTransaction, work: Confirming, order: Order, packages: Sequence[Package], chosen: Sequence[Package]
+) -> Counter[str]:
+    """Store what the answer shows of the chosen packages, whose order is locked; their new states."""
+    # What this answer shows of the order is not to be asked for once more.
+    refresh_order(tx, order)
+    now = database_now(tx.connection)
+    outcomes: Counter[str] = Counter()
+    entries = []
+    for package in chosen:
+        state = _apply(tx, package, packages, order, now)
+        outcomes[str(state)] += 1
+        entries.append(work.entry(package, "shipment_verification", "verify a package at Amazon", str(state)))
+    work.audit.record_many(tx.connection, entries)
     return outcomes
+
+
+def _word(outcomes: Counter[str]) -> str:
+    return next(iter(outcomes)) if len(outcomes) == 1 else "several"
 
 
 def _apply(

@@ -169,7 +169,7 @@ _CLAIM_THESE = text("""
     with chosen as (
         select subject from pipeline.jobs
         where account_id = :account_id and queue = :queue and subject = any(:subjects) and parked_at is null
-          and leased_until is null and due_at <= clock_timestamp() and lost_leases = 0
+          and leased_until is null and lost_leases = 0
         order by subject collate "C" for update skip locked)
     update pipeline.jobs j set
         lease_id = gen_random_uuid(), leased_version = j.version, leased_until = clock_timestamp() + :lease
@@ -182,7 +182,7 @@ _CLAIM_THESE = text("""
 def claim_these(
     tx: AccountTransaction, queue: Queue, subjects: Collection[str], *, lease: timedelta, dependencies: Collection[str]
 ) -> list[Job]:
-    """Take those of these jobs that are due and free, while none of the dependencies is paused or probed.
+    """Take those of these jobs that are free, due or not, while none of the dependencies is paused or probed.
 
     The queue's own quota is not asked for: these are answered by calls of another. What lost a lease before is left to
     `claim`, one at a time: it may kill its worker, and is not to take others with it.

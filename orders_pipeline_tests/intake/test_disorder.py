@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.apply_events import apply_events
-from orders_pipeline.intake.save import item_values, order_values
 from orders_pipeline.model.order import Order, OrderItem
+from orders_pipeline.orders.answers import item_values, order_values
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline.orders.rows import item_rows, order_row, save_fetched_order
 from orders_pipeline.work.jobs import Queue

@@ -74,7 +74,7 @@ def test_a_shipment_that_our_warehouse_reported_costs_no_call(world: World):
     world.ship(order_id)
     world.confirm_and_verify()
     world.decide()
-    assert world.state(order_id) == "shipped"
+    assert world.state(order_id) == "closed"
     world.ports.asked.clear()
     world.hear()
     _look(world)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
+from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
-from orders_pipeline.intake.fetch_pages import FetchPages
 from orders_pipeline.operations.deployment import AmazonAudit
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
@@ -85,6 +85,7 @@ def crowd(database: Database, tmp_path: Path) -> Iterator[Crowd]:
         client.close()
 
 
+@pytest.mark.timeout(600)
 def test_a_thousand_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
     crowd.orders(1000)
     tally = crowd.fetch()
@@ -186,7 +187,7 @@ def test_a_process_killed_between_a_page_and_its_storing_loses_nothing(crowd: Cr
     with monkeypatch.context() as dying:
         dying.setattr(FetchOne, "keep", killed)
         # Who is killed gives nothing back.
-        dying.setattr(FetchPages, "_give_back", lambda *_: None)
+        dying.setattr(ListedJobs, "give_back", lambda *_: None)
         with pytest.raises(Killed):
             crowd.fetch()
     left = crowd.world.jobs(Queue.FETCH)

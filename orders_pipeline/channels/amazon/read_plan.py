@@ -24,6 +24,8 @@ CROWD = 20
 TOKENS_FOR_SWEEPS = 4
 # So near to its ship-by time an order goes before the crowd, as far as its bucket answers at once.
 URGENT = timedelta(hours=4)
+# So long what can wait waits for others, to be read with them.
+PATIENCE = timedelta(minutes=15)
 # A message's time of the change and Amazon's `lastUpdatedTime` are not the same field.
 MARGIN = timedelta(minutes=2)
 # Orders that changed further apart are two crowds: what changed between them would fill the pages.
@@ -117,6 +119,24 @@ def plan_reads(
         worth,
         window,
     )
+
+
+def hold_back(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime) -> list[str]:
+    """Which of these wait for company: the bucket of single calls is below half, and they are neither urgent nor old.
+
+    The other half is for new orders; what is above it would be lost.
+    """
+    spare = math.floor(quota.single.tokens - quota.single.burst / 2)
+    held: list[str] = []
+    for one in waiting:
+        is_urgent = one.alone or (one.ship_by is not None and one.ship_by < now + URGENT)
+        if is_urgent or one.changed_at is None or one.changed_at < now - PATIENCE:
+            continue
+        if spare > 0:
+            spare -= 1
+        else:
+            held.append(one.order_id)
+    return held
 
 
 def is_listed(one: Waiting, now: datetime, marketplace_ids: Collection[str]) -> bool:

@@ -1,0 +1,90 @@
+"""A crowd of packages is verified by pages; what no page proves, and what is urgent, by a call for its order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from orders_pipeline.model.order import Bucket, OrderParts, ReadQuota
+from orders_pipeline.model.states import PackageState
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline_tests.world import World
+
+COUNT = 25
+
+
+def quota(single: float, listing: float = 19) -> ReadQuota:
+    return ReadQuota(single=Bucket(single, 0.5, 30), listing=Bucket(listing, 0.0056, 20))
+
+
+def confirmed(world: World, count: int, *, ago: timedelta = timedelta(minutes=4)) -> list[str]:
+    """Orders whose packages Amazon was told of so long ago, and that are to be verified now."""
+    orders = [world.order() for _ in range(count)]
+    world.sync()
+    for order_id in orders:
+        world.ship(order_id)
+    world.poll()
+    world.confirm()
+    for order_id in orders:
+        world.amazon.orders[order_id].last_updated -= ago
+    world.sql("update pipeline.shipment_confirmations set sent_at = sent_at - cast(:ago as interval)", ago=ago)
+    world.sql("update pipeline.orders set last_updated_at = last_updated_at - interval '1 hour'")
+    world.sql("update pipeline.jobs set due_at = clock_timestamp() where queue = 'verify'")
+    world.ports.asked.clear()
+    world.ports.searched.clear()
+    return orders
+
+
+def states(world: World) -> set[str]:
+    return {row.state for row in world.rows("pipeline.shipment_confirmations", "state, order_id")}
+
+
+def test_a_crowd_of_packages_costs_a_page_and_its_orders_are_up_to_date(world: World):
+    world.ports.quota = quota(0)
+    orders = confirmed(world, COUNT)
+    tally = world.verify()
+    assert (len(world.ports.searched), world.ports.asked) == (1, [])
+    assert states(world) == {PackageState.CONFIRMED}
+    assert tally.notes["calls_saved"] == COUNT - 1
+    assert {world.status(order_id) for order_id in orders} == {"SHIPPED"}
+    assert world.jobs(Queue.VERIFY) == []
+
+
+def test_what_a_page_does_not_prove_is_asked_for_by_its_id_and_only_that_denies(world: World):
+    world.ports.quota = quota(0)
+    unproven, hidden, *_ = confirmed(world, COUNT)
+    world.amazon.orders[unproven].packages.clear()
+    world.amazon.orders[hidden].last_updated -= timedelta(hours=2)
+    world.verify()
+    assert len(world.ports.searched) == 1
+    assert {order_id for order_id, _ in world.ports.asked} == {unproven, hidden}
+    by_order = {row.order_id: row.state for row in world.rows("pipeline.shipment_confirmations", "order_id, state")}
+    assert by_order[unproven] == PackageState.ACCEPTED, "it is asked about again before Amazon is told again"
+    assert {state for order_id, state in by_order.items() if order_id != unproven} == {PackageState.CONFIRMED}
+
+
+def test_a_few_are_asked_about_at_once_while_the_bucket_is_more_than_half_full(world: World):
+    world.ports.quota = quota(29)
+    confirmed(world, 3, ago=timedelta(seconds=16))
+    world.verify()
+    assert world.ports.searched == []
+    assert [parts for _, parts in world.ports.asked] == [OrderParts.PACKAGES] * 3
+    assert states(world) == {PackageState.CONFIRMED}
+
+
+@pytest.mark.parametrize(
+    ("ago", "ship_by", "asked"),
+    [(timedelta(minutes=4), "1 day", 0), (timedelta(minutes=16), "1 day", 3), (timedelta(minutes=4), "1 hour", 3)],
+)
+def test_a_few_wait_for_company_while_new_orders_need_the_bucket_unless_they_are_old_or_urgent(
+    world: World, ago: timedelta, ship_by: str, asked: int
+):
+    world.ports.quota = quota(10)
+    confirmed(world, 3, ago=ago)
+    world.sql("update pipeline.jobs set ship_by = clock_timestamp() + cast(:at as interval)", at=ship_by)
+    tally = world.verify()
+    assert len(world.ports.asked) == asked
+    waiting = world.jobs(Queue.VERIFY)
+    assert len(waiting) == 3 - asked == tally.notes.get("waiting_for_company", 0)
+    assert all(job.due_at > world.database.now() and job.attempts == 0 for job in waiting), "no run is started for them"
