@@ -18,6 +18,12 @@ class Workload:
     shredded_orders: int
     # The compliance checks: orders in the larger store; the smaller one has a hundredth.
     checked_orders: int
+    # A peak: orders that come at once. A mixed day: orders, and the seconds over which they come.
+    peak_orders: int
+    day_orders: int
+    day_seconds: float
+    # Messages on the queue that are drained a round.
+    drained_messages: int
 
 
 FULL = Workload(
@@ -27,6 +33,10 @@ FULL = Workload(
     records=50_000,
     shredded_orders=100_000,
     checked_orders=1_000_000,
+    peak_orders=1_000,
+    day_orders=160,
+    day_seconds=60.0,
+    drained_messages=2_000,
 )
 SMALL = Workload(
     hammer_seconds=1.0,
@@ -35,5 +45,9 @@ SMALL = Workload(
     records=50,
     shredded_orders=400,
     checked_orders=400,
+    peak_orders=10,
+    day_orders=20,
+    day_seconds=8.0,
+    drained_messages=100,
 )
 WORKLOADS = {"full": FULL, "small": SMALL}

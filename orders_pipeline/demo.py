@@ -57,7 +57,7 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
         with _only_one(folder), ExitStack() as stack:
             _fresh(folder)
             environment = stack.enter_context(_sandbox(folder, orders, duration, seed, endless=stay))
-            url = stack.enter_context(_pipeline(folder, environment, choose_port(port)))
+            url = stack.enter_context(running_pipeline(folder, environment, choose_port(port)))
             sandbox = environment["SANDBOX_URL"]
             _console.print(f"Dagster UI {url} · sandbox {sandbox}")
             if stay:
@@ -111,7 +111,8 @@ def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: 
 
 
 @contextmanager
-def _pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[str]:
+def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[str]:
+    """`orders-pipeline up` against this sandbox, its data in this folder; yields the UI's address. Raises DemoFailed."""
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copyfile(project_root() / "dagster.yaml", home / "dagster.yaml")

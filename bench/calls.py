@@ -1,0 +1,85 @@
+"""Calls to Amazon over an order's life: new, shipped, confirmed and verified, on a mixed day.
+
+The same day, by its seed, is played twice: to the whole deployment, and to the v0 tutorials' script. Counted is all
+that Amazon was asked, for each order that left the warehouse.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from bench.loops import Script, Tutorial
+from bench.stack import running_stack
+from bench.table import Row, notify, row
+from bench.workload import Workload
+from orders_pipeline.sandbox.clock import iso
+from orders_pipeline.sandbox.day.player import DayOptions
+from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, Sandbox
+
+TITLE = "Calls to Amazon"
+PACE = 40
+PATIENCE_SECONDS = 300.0
+
+
+def run(workload: Workload) -> list[Row]:
+    ours, events, history = _ours(workload)
+    tutorial = _tutorial(workload)
+    return [
+        row("calls for each order that left, of the v0 tutorials' script", ours, tutorial, "<= 0.167"),
+        row("Dagster's event rows for each order that left", events, 1.0, "< 0.1 a peak; stated here"),
+        row("bytes of Dagster's history for each order that left", history, 1.0, "stated"),
+    ]
+
+
+def _day(workload: Workload) -> Sandbox:
+    day = DayOptions(orders=workload.day_orders, duration_seconds=workload.day_seconds)
+    return Sandbox(time_scale=PACE, day=day)
+
+
+def _ours(workload: Workload) -> tuple[float, float, float]:
+    """Calls, event rows of Dagster's and bytes of its history, each for one order that left the warehouse."""
+    with _day(workload) as sandbox, running_stack(sandbox) as stack:
+        rows = stack.dagster("select count(*) from event_logs")
+        size = stack.dagster("select pg_database_size(current_database())")
+        sandbox.day.start()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not _is_over(sandbox):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the day was not over after {PATIENCE_SECONDS:.0f} s")
+            time.sleep(0.5)
+        left = _left(sandbox)
+        notify(f"{left} orders left: {dict(sandbox.amazon.ledger.requests)}")
+        return (
+            sum(sandbox.amazon.ledger.requests.values()) / left,
+            (stack.dagster("select count(*) from event_logs") - rows) / left,
+            (stack.dagster("select pg_database_size(current_database())") - size) / left,
+        )
+
+
+def _is_over(sandbox: Sandbox) -> bool:
+    return sandbox.day.finished() and all(one.ok for one in sandbox.judge.verdicts(sandbox.day.planned))
+
+
+def _tutorial(workload: Workload) -> float:
+    """The script does not bring every order to its right end; the day is over when it finds nothing more to do."""
+    with _day(workload) as sandbox:
+        script = Script(sandbox.environment(), PACE)
+        tutorial = Tutorial(script, MARKETPLACE_ID)
+        sandbox.day.start()
+        deadline, quiet = time.monotonic() + PATIENCE_SECONDS, 0
+        while quiet < 2 and time.monotonic() < deadline:
+            time.sleep(60 / PACE)
+            since = iso(sandbox.clock.now() - timedelta(minutes=10))
+            done = tutorial.poll(since) + tutorial.confirm()
+            quiet = quiet + 1 if sandbox.day.finished() and not done else 0
+        left = _left(sandbox)
+        notify(f"{left} orders left: {dict(sandbox.amazon.ledger.requests)}")
+        calls = sum(sandbox.amazon.ledger.requests.values())
+        script.close()
+    return calls / left
+
+
+def _left(sandbox: Sandbox) -> int:
+    """How many orders the warehouse shipped at least one package of."""
+    return sum(1 for order in sandbox.warehouse.orders.values() if order.packages)
