@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ DUMP = Path(__file__).parent / "upgrade"
 PUSHING, QUEUED = "115-0000024-1730688", "115-0000025-2137798"
 NOT_SHIPPED_YET = (PUSHING, QUEUED)
 TO_FETCH, NOT_YET_APPLIED = "115-0000026-3970782", "115-0000027-9991101"
+OPENED_AT, SEEN_AT = datetime(2026, 11, 20, 8, tzinfo=UTC), datetime(2026, 11, 20, 9, tzinfo=UTC)
 APPLICATION = "amzn1.application-oa2-client.sandbox"
 
 # Alerts that a migration closes, by the reason. Every other one stays as it was.
@@ -511,3 +512,38 @@ def test_amazons_token_is_used_and_no_other_is_asked_for(filled: Database, vault
         raise AssertionError("a token was asked for")
 
     assert cache.current("access", obtain, Timing().deadline(5)) == "Atza|CANARY-token"
+
+
+def test_what_open_alerts_said_of_orders_is_stored_where_alerts_are_queries(filled: Database):
+    with filled.begin() as connection:
+        connection.execute(
+            text("""
+                insert into pipeline.alerts (seller_id, key, severity, message, what_to_do, opened_at, last_seen_at,
+                    closed_at)
+                select :seller, key, 'warning', message, '-', :opened, :seen, closed_at from (values
+                    ('order.answer_older:' || :pushing, 'Amazon''s answer is older', null::timestamptz),
+                    ('order.answer_older:' || :fetched, 'Amazon''s answer is older', now()),
+                    ('order.fewer_pieces:' || :queued, 'item 11, 12 was cancelled', null)) as a(key, message, closed_at)
+            """),
+            {
+                "seller": SELLER, "pushing": PUSHING, "fetched": TO_FETCH, "queued": QUEUED,
+                "opened": OPENED_AT, "seen": SEEN_AT,
+            },
+        )  # fmt: skip
+        connection.execute(
+            text("""
+                insert into pipeline.parked_messages (parked_id, seller_id, message_id, notification_type, reason,
+                    body_bytes) values (gen_random_uuid(), :seller, 'entry-1', 'search entry', 'unreadable', 1)
+            """),
+            {"seller": SELLER},
+        )
+    upgrade(filled)
+    with filled.transaction(SELLER) as tx:
+        pushing, fetched, queued = (order_row(tx, order_id) for order_id in (PUSHING, TO_FETCH, QUEUED))
+        settled = tx.execute(
+            text("select replayed_at is not null from pipeline.parked_messages where message_id = 'entry-1'")
+        ).scalar_one()
+    assert pushing is not None and fetched is not None and queued is not None
+    assert (pushing.answer_older_at, fetched.answer_older_at) == (OPENED_AT, None)
+    assert (queued.reduced_items, queued.reduced_at) == (["11", "12"], SEEN_AT)
+    assert settled, "no alert named the entry any more"
