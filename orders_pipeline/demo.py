@@ -112,7 +112,7 @@ def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: 
 
 @contextmanager
 def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Generator[str]:
-    """`orders-pipeline up` against this sandbox, with its data in this folder. Yields its address. Raises DemoFailed."""
+    """`orders-pipeline up` against this sandbox, with its data in this folder; its address. Raises DemoFailed."""
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copyfile(project_root() / "dagster.yaml", home / "dagster.yaml")
