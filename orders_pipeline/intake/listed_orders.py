@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
-from orders_pipeline.intake.save import SHIPPABLE, details_are_of_use, item_values, order_values
+from orders_pipeline.intake.save import SHIPPABLE, details_are_of_use
 from orders_pipeline.intake.search import record_orders
 from orders_pipeline.model.order import MERCHANT, Order
+from orders_pipeline.orders.answers import item_values, order_values
 from orders_pipeline.orders.fetches import awaiting_fetch
 from orders_pipeline.orders.ownership import AccountStart, account_start, awaits_adoption, bought_before_start
 from orders_pipeline.orders.rows import lock_orders, queue_states, save_fetched_order

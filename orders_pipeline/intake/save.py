@@ -15,8 +15,6 @@ from orders_pipeline.intake.verification import Verified, keep_verification
 from orders_pipeline.model.order import AMAZON, MERCHANT, NOT_FOR_THE_WAREHOUSE, Order, OrderStatus
 from orders_pipeline.model.shipping_details import ShippingDetails
 from orders_pipeline.model.states import NOT_AT_THE_WAREHOUSE, FulfillmentState
-from orders_pipeline.orders.answers import item_values as item_values
-from orders_pipeline.orders.answers import order_values as order_values
 from orders_pipeline.orders.answers import save_order
 from orders_pipeline.orders.erasures import may_be_stored
 from orders_pipeline.orders.fetches import request_fetch
