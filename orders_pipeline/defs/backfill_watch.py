@@ -32,8 +32,8 @@ def failed_backfills(instance: dg.DagsterInstance, *, now: datetime | None = Non
     return found
 
 
-def end_lost_backfills(instance: dg.DagsterInstance, database: Database) -> None:
+def end_lost_backfills(instance: dg.DagsterInstance, database: Database, *, now: datetime | None = None) -> None:
     """End each run of a backfill whose process went with its code server: nobody else notices, and it has no limit."""
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={BACKFILL_TAG: "true"})
     for record in instance.get_run_records(started, limit=_LOOKED_AT):
-        end_if_lost(instance, record, database)
+        end_if_lost(instance, record, database, now=now)
