@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from orders_pipeline.channels.amazon.quota.operations import SEARCH_ORDERS, V0_GET_ORDERS
 from orders_pipeline.intake.backfill import BackfillProgress, read_days
 from orders_pipeline.intake.backfill_plan import Days
 from orders_pipeline.intake.backfill_windows import end_request
@@ -13,8 +12,6 @@ from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.orders.ownership import note_start
-
-_SEARCHES = frozenset({SEARCH_ORDERS.name, V0_GET_ORDERS.name})
 
 
 def sweep(account: ServedAccount) -> Numbers:
@@ -68,10 +65,8 @@ def read_span(account: ServedAccount, days: Days, request: str) -> BackfillProgr
 
 def search_quota(account: ServedAccount) -> tuple[float, float]:
     """(calls that Amazon would take now, calls a second) of the searches."""
-    for bucket in account.amazon.limits.report():
-        if bucket.operation in _SEARCHES:
-            return bucket.tokens, bucket.rate
-    return float(SEARCH_ORDERS.burst), SEARCH_ORDERS.rate
+    bucket = account.amazon.orders.read_quota().listing
+    return bucket.tokens, bucket.rate
 
 
 def end_span(account: ServedAccount, request: str) -> None:
