@@ -33,23 +33,43 @@ _NOT_THE_NEWEST = """(
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """How much of Dagster's history a table holds. `oldest_at` is aware, UTC."""
+    """How much of Dagster's history a table holds, and of the last day. `oldest_at` is aware, UTC."""
 
     name: str
     rows: int
     bytes: int
     oldest_at: datetime | None
+    rows_of_the_last_day: int
+
+    @property
+    def bytes_of_the_last_day(self) -> int:
+        """Its share of the table and its indexes."""
+        return round(self.bytes * self.rows_of_the_last_day / self.rows) if self.rows else 0
 
 
-def old_runs(connection: Connection, cutoff: datetime, after: int, limit: int) -> Sequence[AnyRow]:
-    """(id, run_id) of the next runs that ended before the cutoff, by id."""
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """What is older goes. `frequent`: of runs of `frequent_jobs` that succeeded, and of events without a run."""
+
+    all: datetime
+    frequent: datetime
+    frequent_jobs: Sequence[str]
+
+    def values(self) -> dict[str, Any]:
+        return {"cutoff": self.all, "frequent_cutoff": self.frequent, "frequent_jobs": list(self.frequent_jobs)}
+
+
+_IS_OLD = f"""
+    r.status in {_ENDED} and ({_ENDED_AT} < :cutoff or r.status = 'SUCCESS'
+      and r.pipeline_name = any(:frequent_jobs) and {_ENDED_AT} < :frequent_cutoff)"""
+
+
+def old_runs(connection: Connection, cutoffs: Cutoffs, after: int, limit: int) -> Sequence[AnyRow]:
+    """(id, run_id) of the next runs that ended before their cutoff, by id."""
     return _rows(
         connection,
-        f"""
-            select r.id, r.run_id from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff
-            and r.id > :after order by r.id limit :limit
-        """,  # noqa: S608  # our own constants
-        {"cutoff": cutoff, "after": after, "limit": limit},
+        f"select r.id, r.run_id from runs r where {_IS_OLD} and r.id > :after order by r.id limit :limit",  # noqa: S608
+        {**cutoffs.values(), "after": after, "limit": limit},
     )
 
 
@@ -111,43 +131,58 @@ def delete_old_backfills(connection: Connection, cutoff: datetime) -> int:
     ).scalar_one()
 
 
-def count_overdue(connection: Connection, cutoff: datetime) -> tuple[int, int]:
-    """(runs, events without a run) from before the cutoff that a pruning would delete."""
+def count_overdue(connection: Connection, cutoffs: Cutoffs) -> tuple[int, int]:
+    """(runs, events without a run) from before their cutoff that a pruning would delete."""
     runs = connection.execute(
         text(f"""
-            select count(*) from runs r where r.status in {_ENDED} and {_ENDED_AT} < :cutoff and not exists
+            select count(*) from runs r where {_IS_OLD} and not exists
             (select from event_logs e where e.run_id = r.run_id and not {_NOT_THE_NEWEST})
         """),  # noqa: S608  # our own constants
-        {"cutoff": cutoff},
+        cutoffs.values(),
     ).scalar_one()
     events = connection.execute(
         text(f"""
             select count(*) from event_logs e where e.run_id = :runless
             and e.timestamp < cast(:cutoff as timestamptz) at time zone 'UTC' and {_NOT_THE_NEWEST}
         """),  # noqa: S608  # our own constants
-        {"runless": RUNLESS, "cutoff": cutoff},
+        {"runless": RUNLESS, "cutoff": cutoffs.frequent},
     ).scalar_one()
     return int(runs), int(events)
 
 
 def history_sizes(connection: Connection) -> list[TableSize]:
-    """The tables that grow with every run."""
+    """The tables that grow with every run, tick and event, the largest first."""
     sizes: list[TableSize] = []
-    for name, oldest in (
-        ("runs", "min(create_timestamp)"),
-        ("event_logs", "(select timestamp from event_logs order by id limit 1)"),
-        ("asset_check_executions", "min(create_timestamp)"),
-        ("job_ticks", "min(create_timestamp)"),
-        ("bulk_actions", "min(timestamp)"),
+    for name, at in (
+        ("runs", "create_timestamp"),
+        ("event_logs", "timestamp"),
+        ("asset_check_executions", "create_timestamp"),
+        ("job_ticks", "create_timestamp"),
+        ("bulk_actions", "timestamp"),
     ):
         row = connection.execute(
             text(f"""
-                select count(*), pg_total_relation_size('{name}'), {oldest} at time zone 'UTC'
-                from {name}
+                select count(*), pg_total_relation_size('{name}'), min({at}) at time zone 'UTC',
+                count(*) filter (where {at} at time zone 'UTC' > statement_timestamp() - interval '1 day') from {name}
             """)  # noqa: S608  # our own constants
         ).one()
-        sizes.append(TableSize(name, int(row[0]), int(row[1]), row[2]))
-    return sizes
+        sizes.append(TableSize(name, *row))
+    return sorted(sizes, key=lambda size: -size.bytes)
+
+
+def runs_of_the_last_day(connection: Connection, limit: int) -> Sequence[AnyRow]:
+    """(job, runs, events, bytes) by job: what its runs of the last day wrote into the event log, most first."""
+    return _rows(
+        connection,
+        """
+            select r.pipeline_name as job, count(distinct r.run_id) as runs, count(e.id) as events,
+            coalesce(sum(pg_column_size(e.*)), 0) as bytes
+            from runs r left join event_logs e using (run_id)
+            where r.create_timestamp at time zone 'UTC' > statement_timestamp() - interval '1 day'
+            group by r.pipeline_name order by bytes desc limit :limit
+        """,
+        {"limit": limit},
+    )
 
 
 def _delete_events(connection: Connection, which: str, values: Mapping[str, Any]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
@@ -190,6 +190,12 @@ def count_by_status(tx: AccountTransaction) -> Sequence[AnyRow]:
         .order_by(text("orders desc"))
     )
     return list(tx.execute(statement))
+
+
+def orders_of_the_last_day(connection: Connection) -> int:
+    """How many orders of all accounts became known within the last day. It reads all orders."""
+    statement = select(func.count()).where(orders.c.first_seen_at > text("statement_timestamp() - interval '1 day'"))
+    return connection.execute(statement).scalar_one()
 
 
 def queue_states(tx: AccountTransaction, order_ids: Sequence[str]) -> dict[str, str]:

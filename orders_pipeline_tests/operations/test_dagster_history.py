@@ -15,7 +15,13 @@ from sqlalchemy import text
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
-from orders_pipeline.operations.dagster_history import history_is_pruned, history_sizes, prune_history
+from orders_pipeline.definitions import build_defs
+from orders_pipeline.operations.dagster_history import (
+    FREQUENT_JOBS,
+    history_is_pruned,
+    history_size,
+    prune_history,
+)
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 ORDERS, EVENTS = dg.AssetKey("orders"), dg.AssetKey("order_events")
@@ -168,4 +174,61 @@ def test_a_deadline_ends_a_pruning_and_the_next_goes_on(
     assert prune_history(dagster, audit, deadline_seconds=-1).unfinished
     assert count(dagster, "runs") == 2
     assert prune_history(dagster, audit).gone["runs"] == 1
-    assert {size.name for size in history_sizes(dagster)} >= {"runs", "event_logs", "job_ticks"}
+
+
+def test_a_frequent_jobs_success_and_what_sensors_reported_go_sooner_than_what_is_read_later(
+    instance: dg.DagsterInstance, dagster: Database, audit: AuditLog
+):
+    frequent = dg.define_asset_job("sync_orders", selection=[orders])
+    nightly = dg.define_asset_job("nightly", selection=[orders])
+    repository = dg.Definitions(assets=[orders], jobs=[frequent, nightly]).get_repository_def()
+    kept = {
+        repository.get_job("sync_orders").execute_in_process(instance=instance).run_id: "it failed",
+        repository.get_job("nightly").execute_in_process(instance=instance).run_id: "not frequent",
+    }
+    with dagster.begin() as connection:
+        connection.execute(text("update runs set status = 'FAILURE' where pipeline_name = 'sync_orders'"))
+    gone = repository.get_job("sync_orders").execute_in_process(instance=instance).run_id
+    newest = repository.get_job("sync_orders").execute_in_process(instance=instance).run_id
+    for messages in (1, 2):
+        instance.report_runless_asset_event(dg.AssetObservation("order_notifications", metadata={"messages": messages}))
+    grow_older(dagster, 10)
+    assert not history_is_pruned(dagster).passed
+
+    totals = prune_history(dagster, audit)
+
+    left = {record.dagster_run.run_id for record in instance.get_run_records()}
+    assert left == {*kept, newest}, "the newest holds what the UI shows of the asset"
+    assert gone not in left
+    assert count(dagster, "event_logs where asset_key like '%order_notifications%'") == 1
+    assert history_is_pruned(dagster).passed
+    assert totals.gone["runs"] == 1
+
+
+def test_every_frequent_job_is_a_job():
+    assert {job.name for job in build_defs().get_repository_def().get_all_jobs()} > set(FREQUENT_JOBS)
+
+
+def test_what_a_thousand_orders_cost_is_shown(instance: dg.DagsterInstance, dagster: Database, database: Database):
+    materialize(instance)
+    grow_older(dagster, 10)
+    materialize(instance)
+    assert "event_rows_per_order" not in history_size(dagster, database).as_metadata()
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+                insert into pipeline.orders (account_id, order_id, status, fulfilled_by, first_seen_at)
+                select 'A1', n::text, 'UNSHIPPED', 'MERCHANT', clock_timestamp() - n * interval '10 hours'
+                from generate_series(1, 4) n
+            """)
+        )
+
+    size = history_size(dagster, database)
+
+    (job,) = size.jobs
+    shown = size.as_metadata()
+    assert {table.name for table in size.tables} >= {"runs", "event_logs", "job_ticks"}
+    assert (job.runs, shown["orders_of_the_last_day"]) == (1, 2)
+    assert shown["event_rows_per_order"] == job.events / 2
+    assert 0 < shown["megabytes_of_the_last_day"] < shown["megabytes"]
+    assert job.bytes > 1000
