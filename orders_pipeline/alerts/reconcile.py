@@ -253,7 +253,7 @@ _STORED = text("""
 select alert_id, key, severity, message, what_to_do, delivered_at, closed_at, clock_timestamp() as now
 from pipeline.alerts
 where account_id = :account_id and (key = :name or starts_with(key, :prefix))
-  and (closed_at is null or key = any(:keys) and closed_at > clock_timestamp() - :quiet_for)
+  and (closed_at is null or key = any(:keys) and closed_at > statement_timestamp() - :quiet_for)
 order by key, alert_id
 for update
 """)

@@ -68,6 +68,8 @@ _INDEXES = {
     "pk_entries": "CREATE UNIQUE INDEX pk_entries ON audit.entries USING btree (entry_id)",
     "ix_entries_at": "CREATE INDEX ix_entries_at ON audit.entries USING btree (at)",
     "ix_entries_order": "CREATE INDEX ix_entries_order ON audit.entries USING btree (seller_id, order_id)",
+    "ix_entries_rare_actions": "CREATE INDEX ix_entries_rare_actions ON audit.entries USING btree (action, at) WHERE "
+    "(action = ANY (ARRAY['role_change'::text, 'mend_times'::text, 'export_audit'::text, 'destroy_key'::text]))",
     "pk_anchors": "CREATE UNIQUE INDEX pk_anchors ON audit.anchors USING btree (entry_id)",
 }
 

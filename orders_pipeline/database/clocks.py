@@ -158,7 +158,7 @@ def mended_since(connection: Connection, age: timedelta) -> int:
         connection.execute(
             text("""
                 select coalesce(sum((detail->>'times')::bigint), 0) from audit.entries
-                where action = 'mend_times' and outcome = 'done' and at > clock_timestamp() - :age
+                where action = 'mend_times' and outcome = 'done' and at > statement_timestamp() - :age
             """),
             {"age": age},
         ).scalar_one()

@@ -87,7 +87,11 @@ class Database:
 
 
 def database_now(connection: Connection) -> datetime:
-    """The database's clock at this statement (not at the start of the transaction), aware, UTC."""
+    """The database's clock at this statement (not at the start of the transaction), aware, UTC.
+
+    A query that looks for what is older or younger than some age says `statement_timestamp()`: no index is used for a
+    comparison with `clock_timestamp()`, which may be another one for each row.
+    """
     return connection.execute(text("select clock_timestamp()")).scalar_one()
 
 

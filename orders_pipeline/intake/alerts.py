@@ -261,7 +261,6 @@ suspicious as (
     select waiting_since from due
     where (select count(*) from due) >= :many and not exists (select from waiting where address_hidden)),
 nobodys as (
-    -- Only if something is suspicious: the question for the newest address reads all orders.
     select case when exists (select from suspicious) then coalesce(
         (select max(address_at) from pipeline.orders where account_id = :account_id)
             < (select min(waiting_since) from suspicious), true) else false end as is_so)

@@ -40,6 +40,14 @@ search_windows = Table(
         "purpose",
         postgresql_where=text("finished_at is null and given_up_at is null"),
     ),
+    Index("ix_search_windows_until", "account_id", "purpose", "updated_before"),
+    Index(
+        "ix_search_windows_given_up",
+        "account_id",
+        "purpose",
+        "updated_before",
+        postgresql_where=text("given_up_at is not null and finished_at is null"),
+    ),
     UniqueConstraint("account_id", "purpose", "updated_after", "updated_before", name="uq_search_windows_window"),
     schema="pipeline",
 )

@@ -26,7 +26,7 @@ _WAITING_IN_TURN = """
     from (
         select * from pipeline.jobs
         where account_id = :account_id and queue = :queue and parked_at is null and leased_until is null
-          and due_at <= clock_timestamp() {these}
+          and coalesce(leased_until, due_at) <= statement_timestamp() {these}
         order by priority desc, ship_by, due_at limit :limit) as j
     join pipeline.orders o on o.account_id = j.account_id and o.order_id = j.subject
     left join pipeline.fulfillment_orders f on f.account_id = j.account_id and f.order_id = j.subject

@@ -127,7 +127,7 @@ def missed_in_a_day(tx: AccountTransaction) -> int:
         tx,
         """
             select count(*) from pipeline.order_events where account_id = :account_id and source = 'sweep'
-            and received_at > clock_timestamp() - interval '1 day'
+            and received_at > statement_timestamp() - interval '1 day'
         """,
     )
 
@@ -139,7 +139,7 @@ def found_in_silence(tx: AccountTransaction) -> int:
         """
             select case when count(*) filter (where source = 'notification') > 0 then 0
             else count(*) filter (where source = 'sweep') end from pipeline.order_events
-            where account_id = :account_id and received_at > clock_timestamp() - make_interval(secs => :silence)
+            where account_id = :account_id and received_at > statement_timestamp() - make_interval(secs => :silence)
         """,
         silence=SILENCE_SECONDS,
     )

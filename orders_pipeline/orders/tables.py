@@ -50,6 +50,13 @@ order_events = Table(
     Index("ix_order_events_pending", "account_id", "event_id", postgresql_where=text("processed_at is null")),
     Index("ix_order_events_parked", "account_id", "order_id", postgresql_where=text("parked_at is not null")),
     Index("ix_order_events_partition_day", "account_id", "partition_day"),
+    # They lie in the order in which they came: a few kilobytes find those of the last day among millions.
+    Index(
+        "ix_order_events_received_at",
+        "received_at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 16},
+    ),
     schema="pipeline",
 )
 
@@ -136,6 +143,14 @@ orders = Table(
     Column("reduced_items", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     time_column("reduced_at"),
     Index("ix_orders_status", "account_id", "status", "fulfilled_by"),
+    Index("ix_orders_address_at", "account_id", "address_at"),
+    # Of what few orders ever have, and alerts ask for every half minute.
+    Index(
+        "ix_orders_flagged",
+        "account_id",
+        "order_id",
+        postgresql_where=text("answer_older_at is not null or reduced_at is not null or erased_by is not null"),
+    ),
     Index("ix_orders_other_marketplace", "account_id", "marketplace_id", postgresql_where=text("other_marketplace")),
     Index(
         "ix_orders_open_elsewhere",

@@ -33,7 +33,8 @@ _TOLD = text("""
         not exists (
             select from pipeline.order_items i
             left join by_item b on b.order_id = i.order_id and b.item = i.order_item_id
-            where i.account_id = :account_id and i.order_id = t.order_id and not i.cancelled
+            where i.account_id = :account_id and i.order_id = t.order_id and i.order_id = any(:order_ids)
+              and not i.cancelled
               and i.quantity_ordered > coalesce(b.quantity, 0)) as whole
     from told t group by t.order_id
 """)

@@ -142,16 +142,19 @@ CARRIER_UNKNOWN = AlertKind(
     name="carrier.unknown",
     severity="warning",
     query=_query("""
-select left(encode(sha256(convert_to(lower(coalesce(carrier, 'none')), 'UTF8')), 'hex'), 32) as subject,
-  min(coalesce(carrier, 'none')) as carrier,
-  case when bool_or(state = 'awaits_carrier') then 'error' else 'warning' end as severity,
-  case when bool_or(state = 'awaits_carrier') then 'packages wait for it.'
+with found as (
+  select lower(coalesce(carrier, 'none')) as name, min(coalesce(carrier, 'none')) as carrier,
+    bool_or(state = 'awaits_carrier') as waits
+  from pipeline.shipment_confirmations
+  where account_id = :account_id and carrier_mapped is false
+    and state not in ('voided', 'awaits_replacement', 'replaced', 'not_needed')
+    and (confirmed_at is null or confirmed_at > statement_timestamp() - interval '30 days')
+  group by 1)
+select left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 32) as subject, carrier,
+  case when waits then 'error' else 'warning' end as severity,
+  case when waits then 'packages wait for it.'
        else 'its packages are confirmed as Other, by name.' end as consequence
-from pipeline.shipment_confirmations
-where account_id = :account_id and carrier_mapped is false
-  and state not in ('voided', 'awaits_replacement', 'replaced', 'not_needed')
-  and (confirmed_at is null or confirmed_at > clock_timestamp() - interval '30 days')
-group by 1
+from found
 """),
     message="Carrier {carrier} has no code at Amazon: {consequence}",
     action="Add it to carriers.csv in the data folder; its packages are then sent or edited.",

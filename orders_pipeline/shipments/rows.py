@@ -102,7 +102,7 @@ def unmapped_packages(tx: AccountTransaction, *, days: int, limit: int) -> Seque
             left join pipeline.orders o on o.account_id = c.account_id and o.order_id = c.order_id
             where c.account_id = :account_id and c.carrier_mapped is false
               and (c.state = 'awaits_carrier'
-                or c.state = 'confirmed' and c.confirmed_at > clock_timestamp() - make_interval(days => :days))
+                or c.state = 'confirmed' and c.confirmed_at > statement_timestamp() - make_interval(days => :days))
               and not exists (
                 select from pipeline.jobs j where j.account_id = c.account_id and j.queue = 'confirm'
                   and j.subject = c.order_id || ':' || c.package_id

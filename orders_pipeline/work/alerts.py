@@ -36,9 +36,11 @@ where account_id = :account_id and kind = :refusal and until is not null
   and dependency <> all(:others) and since < clock_timestamp() - interval '5 minutes'
   and exists (
     select from jsonb_each(cast(:needs as jsonb)) as need(queue, dependencies)
-    join pipeline.jobs j on j.account_id = p.account_id and j.queue = need.queue
-    where need.dependencies ? p.dependency and j.parked_at is null
-      and j.due_at < clock_timestamp() - interval '5 minutes')
+    -- One queue after the other, each by its index: as a plain join, all jobs are read.
+    cross join lateral (
+      select from pipeline.jobs j where j.account_id = p.account_id and j.queue = need.queue and j.parked_at is null
+        and j.due_at < statement_timestamp() - interval '5 minutes' limit 1) waiting
+    where need.dependencies ? p.dependency)
 """).bindparams(
         refusal=str(PauseKind.REFUSAL),
         others=[KEYS, NOTIFICATIONS, REGULATED_INFO],

@@ -84,12 +84,14 @@ def enqueue(
 
 
 # The gate was looked at a moment before: a pause that began since is seen together with the jobs that it gave back.
+# `statement_timestamp()` stands still: so the planner knows how few of many jobs are due, and takes them from their
+# index instead of reading all that wait.
 _READY = """
     account_id = :account_id and queue = :queue and parked_at is null
-    and coalesce(leased_until, due_at) <= (select now from moment)
+    and coalesce(leased_until, due_at) <= statement_timestamp()
     and not exists (
         select from pipeline.paused_dependencies p
-        where p.account_id = :account_id and p.dependency = any(:needed) and p.until > (select now from moment))"""
+        where p.account_id = :account_id and p.dependency = any(:needed) and p.until > statement_timestamp())"""
 # A job that lost leases is suspected of killing its workers. Two suspects never run at once: one would be blamed for
 # the other's deaths.
 _SUSPECT = "(lost_leases > 0 and lost_leases + (leased_until is not null)::int >= :suspect_at)"
@@ -98,17 +100,16 @@ _IN_TURN = "priority desc, ship_by, due_at"
 # While a dependency is probed, the job that was refused longest ago tries it: one bad job is not every probe.
 _PROBES_IN_TURN = f"refused_at nulls first, {_IN_TURN}"
 _CLAIM = """
-    with moment as materialized (select clock_timestamp() as now),
-    suspect as (
+    with suspect as (
         select subject from pipeline.jobs where {ready} and {suspect} and not exists (
             select from pipeline.jobs other
             where other.account_id = :account_id and other.lost_leases > 0 and other.lost_leases >= :suspect_at
-              and other.leased_until > (select now from moment))
+              and other.leased_until > statement_timestamp())
         order by {order} limit 1 for update skip locked),
     others as (
         select subject from pipeline.jobs where {ready} and not {suspect}
         -- From its index: without it, a queue of which all waits is read to its end to find nothing.
-        and (select now from moment) >= (
+        and statement_timestamp() >= (
             select min(coalesce(leased_until, due_at)) from pipeline.jobs
             where account_id = :account_id and queue = :queue and parked_at is null)
         order by {order} limit :limit for update skip locked),

@@ -62,6 +62,7 @@ jobs = Table(
     time_column("refused_at"),
     Column("last_error", Text),
     time_column("parked_at"),
+    # Beside it the statistics `jobs_ready_at` of the same expression (migration 0027), for who claims.
     Index("ix_jobs_ready", "account_id", "queue", text("coalesce(leased_until, due_at)"), postgresql_where=_IS_LIVE),
     Index(
         "ix_jobs_order",

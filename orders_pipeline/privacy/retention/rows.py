@@ -44,7 +44,7 @@ def count_by_action(tx: AccountTransaction, *, hours: int) -> Sequence[AnyRow]:
             text("""
                 select action, outcome, count(*) as entries, count(distinct order_id) as orders, max(at) as newest
                 from audit.entries where seller_id in (:account_id, '*')
-                and at > clock_timestamp() - make_interval(hours => :hours)
+                and at > statement_timestamp() - make_interval(hours => :hours)
                 group by action, outcome order by entries desc
             """),
             {"account_id": tx.account_id, "hours": hours},
