@@ -19,29 +19,25 @@ from orders_pipeline.defs import (
     intake,
     one_off_jobs,
     operations,
-    orders,
     privacy,
     privacy_checks,
     shipments,
 )
 from orders_pipeline.defs.policy import EXECUTOR, with_policy
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
-from orders_pipeline.defs.resources import AuditExportResource, StoreResource
+from orders_pipeline.defs.resources import AuditExportResource, AwakeResource, StoreResource
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
-    """The definitions; `overrides` replace resources by name (`store`, `audit_export`) in tests."""
+    """The definitions; `overrides` replace resources by name (`store`, `awake`, `audit_export`) in tests."""
     return dg.Definitions(
         assets=with_policy(
             [
                 intake.order_notifications,
                 intake.order_events,
                 intake.order_sweeps,
-                orders.orders_and_shipping_details,
-                fulfillment.fulfillment_queue,
-                fulfillment.wms_orders,
-                shipments.wms_shipments,
-                shipments.shipment_confirmations,
+                fulfillment.orders_to_warehouse,
+                shipments.packages_to_amazon,
                 privacy.pii_access_log,
                 privacy.pii_retention,
                 audit_exports.audit_exports,
@@ -84,6 +80,7 @@ def default_resources() -> Mapping[str, Any]:
     store = StoreResource()
     return {
         "store": store,
+        "awake": AwakeResource(),
         "audit_export": AuditExportResource(store=store),
         "io_manager": RefusingIOManager(),
     }

@@ -6,7 +6,7 @@ A step that failed at once would keep the other accounts' orders from the steps 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,9 +15,10 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.metadata import Shown, table
-from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.defs.resources import AwakeResource, StoreResource
 from orders_pipeline.operations.accounts import Account, Numbers, Result, Served, add_up, serve_each
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.hot_run import HotJob, serve_hot
 from orders_pipeline.settings import SettingsError
 
 # Which accounts had a defect in this run, by id: seen in the list of runs, and read by its last step.
@@ -32,12 +33,27 @@ def serve_accounts(context: Context, accounts: Sequence[Account], work: Callable
     """Do the work for each of these accounts; a defect is logged, and kept for `fail_on_defects`."""
     with acting_as(actor_of(context)):
         served = serve_each(accounts, work)
+    _note_defects(context, served)
+    return served
+
+
+def serve_hot_run(
+    context: Context, store: StoreResource, job: HotJob, awake: AwakeResource
+) -> Iterator[dg.MaterializeResult]:
+    """Do the work of a hot run for every account, and show each asset with its own numbers."""
+    with acting_as(actor_of(context)):
+        done = serve_hot(store.database(), store.accounts(), job, awake.as_value())
+    for asset, served in done.items():
+        _note_defects(context, served)
+        yield dg.MaterializeResult(asset_key=asset, metadata=as_metadata(served))
+
+
+def _note_defects(context: Context, served: Served[Any]) -> None:
     for problem in problems_of(served):
         context.log.error(problem)
     if served.defects:
         known = _accounts_with_a_defect(context) | served.defects.keys()
         context.instance.add_run_tags(context.run.run_id, {DEFECTS_TAG: ",".join(sorted(known))})
-    return served
 
 
 def serve_in_tick(

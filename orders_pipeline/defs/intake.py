@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -16,9 +17,10 @@ from orders_pipeline.defs.backfill import read_days_of_run
 from orders_pipeline.defs.metadata import duration
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import StoreResource
-from orders_pipeline.defs.runs import request_unless_active
+from orders_pipeline.defs.runs import is_under_way, request_unless_active
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.accounts import Served, add_up
+from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.search import sweep
 from orders_pipeline.operations.watch import QueueWatch, watch_queue
 
@@ -79,7 +81,12 @@ def drain_notifications_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     tick, now = Tick(), datetime.now(UTC)
     measure = now - datetime.fromtimestamp(float(context.cursor or 0), UTC) > QUEUE_OBSERVED_EVERY
-    served = serve_in_tick(context, store, lambda account: watch_queue(account, tick.left_to_begin, measure=measure))
+
+    def watch(account: ServedAccount) -> QueueWatch:
+        is_awake = partial(is_under_way, context.instance, store.database(), "sync_orders")
+        return watch_queue(account, tick.left_to_begin, measure=measure, is_awake=is_awake)
+
+    served = serve_in_tick(context, store, watch)
     if isinstance(served, dg.SkipReason):
         return served
     due = any(seen.due for seen in served.results.values())

@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.engine import Database
+from orders_pipeline.defs.runs import IDLE_SECONDS, LONGEST_SECONDS
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.http.hosts import is_loopback
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.privacy.audit_export.targets import ExportTarget, open_export_target
 from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
+from orders_pipeline.work.hot_loop import Awake
 from orders_pipeline.work.run_workers import note_worker
 
 
@@ -55,6 +57,16 @@ class StoreResource(dg.ConfigurableResource):
 
     def vault(self) -> Vault:
         return self.deployment().vault
+
+
+class AwakeResource(dg.ConfigurableResource):
+    """How long a run that ships orders stays awake: after its last work, and in all."""
+
+    idle_seconds: float = IDLE_SECONDS
+    longest_seconds: float = LONGEST_SECONDS
+
+    def as_value(self) -> Awake:
+        return Awake(self.idle_seconds, self.longest_seconds)
 
 
 class AuditExportResource(dg.ConfigurableResource):

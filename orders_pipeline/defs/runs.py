@@ -20,9 +20,15 @@ _ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-# Every run ends within its deadlines, some two minutes in all. One that is older was killed with its worker, and must
-# not keep others from starting; should it live after all, the store lets both work side by side.
-RUN_IS_LOST_AFTER = timedelta(minutes=4)
+# A run that ships stays awake for so long after its last work: what comes meanwhile waits for no new run, which takes
+# five seconds to start. It holds a run slot and some 150 MB, and a query a second. Long enough that an order every
+# twenty seconds keeps it, and that a package's first verification, 15 s after its confirmation, is the same run's.
+IDLE_SECONDS = 25.0
+# And so long in all: its numbers, and what it met, are seen when it ends; after a release the old code goes on so long.
+LONGEST_SECONDS = 240.0
+# Every run ends within its time and the two calls that it has in hand then, a minute. One that is older was killed with
+# its worker, and must not keep others from starting; should it live after all, the store lets both work side by side.
+RUN_IS_LOST_AFTER = timedelta(seconds=LONGEST_SECONDS) + timedelta(minutes=2)
 # The run-monitoring daemon ends what is left of such a run.
 MAX_RUNTIME_TAG = {"dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_seconds()))}
 # What a killed run left is asked for again at the next tick; Dagster's retry would be a second run for the same.
@@ -57,9 +63,14 @@ def end_if_lost(
     return True
 
 
+def is_under_way(instance: dg.DagsterInstance, database: Database, job_name: str) -> bool:
+    """Whether a run of this job works, or waits for work."""
+    return active_run(instance, database, job_name) is not None
+
+
 def request_unless_active(instance: dg.DagsterInstance, database: Database, job_name: str) -> list[dg.RunRequest]:
     """One request for a run of this job; none while one is active. No run key: that would mean "once ever"."""
-    if active_run(instance, database, job_name):
+    if is_under_way(instance, database, job_name):
         return []
     return [dg.RunRequest(job_name=job_name, tags={**MAX_RUNTIME_TAG, **_NO_RETRY_TAG})]
 

@@ -4,27 +4,32 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, problems_of, serve_accounts, serve_in_tick
-from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.defs.accounts import fail_on_defects, problems_of, serve_hot_run, serve_in_tick
+from orders_pipeline.defs.resources import AwakeResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.ticks import Tick
-from orders_pipeline.operations.confirm import confirm_packages, record_shipments
+from orders_pipeline.operations.confirm import CONFIRM
 from orders_pipeline.operations.watch import watch_warehouse
 
+_wms_shipments = dg.AssetSpec(
+    "wms_shipments",
+    deps=["wms_orders"],
+    description="Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too.",
+)
+_shipment_confirmations = dg.AssetSpec(
+    "shipment_confirmations",
+    deps=["wms_shipments"],
+    description="What Amazon was told of each package, and whether it shows it: a 204 is not a confirmation. Red? See "
+    "the runbook, 'Confirm'.",
+)
 
-@dg.asset(deps=["wms_orders"])
-def wms_shipments(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    """Packages, items and tracking, as the warehouse reported them; voided, replaced and short ones too."""
-    return dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), record_shipments)))
 
-
-@dg.asset(deps=[wms_shipments])
-def shipment_confirmations(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
-    """What Amazon was told of each package, and whether it shows it: a 204 is not a confirmation.
-
-    Red? See the runbook, "Confirm".
-    """
-    yield dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), confirm_packages)))
+@dg.multi_asset(specs=[_wms_shipments, _shipment_confirmations], can_subset=False)
+def packages_to_amazon(
+    context: dg.AssetExecutionContext, store: StoreResource, awake: AwakeResource
+) -> Iterator[dg.MaterializeResult]:
+    """Both in one step: they are worked off side by side, and the run stays awake for what comes next."""
+    yield from serve_hot_run(context, store, CONFIRM, awake)
     fail_on_defects(context)
 
 

@@ -50,6 +50,19 @@ class DrainTotals:
     oldest_sent_at: datetime | None = None
     unavailable: QueueUnavailable | None = None
 
+    def __add__(self, other: DrainTotals) -> DrainTotals:
+        sent = [at for at in (self.oldest_sent_at, other.oldest_sent_at) if at is not None]
+        return DrainTotals(
+            received=self.received + other.received,
+            new_events=self.new_events + other.new_events,
+            duplicates=self.duplicates + other.duplicates,
+            parked=self.parked + other.parked,
+            undeleted=self.undeleted + other.undeleted,
+            days=self.days | other.days,
+            oldest_sent_at=min(sent, default=None),
+            unavailable=other.unavailable,
+        )
+
     def as_metadata(self) -> dict[str, int]:
         return {
             "received": self.received,

@@ -30,7 +30,10 @@ Numbers = Mapping[str, int | str]
 
 @dataclass(frozen=True, slots=True)
 class Served(Generic[Result]):
-    """What became of each account, by its id: its result, or where and how its work failed. One of both for each."""
+    """What became of each account, by its id: its result, or where and how its work failed.
+
+    Both, where the work is done in passes of which one failed.
+    """
 
     results: Mapping[str, Result] = field(default_factory=dict[str, Result])
     defects: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -46,21 +49,15 @@ def serve_each(
     *,
     at_once: int = ACCOUNTS_AT_ONCE,
 ) -> Served[Result]:
-    """Do the work for every account. Raises nothing that one account's work raises.
-
-    A defect is told by its class and line: an error's own text may hold what was being read. Those whose text is made
-    for people say it.
-    """
+    """Do the work for every account. Raises nothing that one account's work raises."""
     results: dict[str, Result] = {}
     defects: dict[str, str] = {}
 
     def serve(account: Account) -> None:
         try:
             results[account.account_id] = work(account)
-        except (SettingsError, EmbeddedPostgresError, AmazonError, WarehouseError) as error:
-            defects[account.account_id] = str(error)
         except Exception as error:  # noqa: BLE001 - one account's defect is that account's alone
-            defects[account.account_id] = error_location(error)
+            defects[account.account_id] = defect_of(error)
 
     if len(accounts) == 1:
         serve(accounts[0])
@@ -69,6 +66,13 @@ def serve_each(
             for account in accounts:
                 pool.submit(copy_context().run, serve, account)
     return Served(results, defects)
+
+
+def defect_of(error: Exception) -> str:
+    """A defect by its class and line: an error's own text may hold what was being read. One made for people says it."""
+    if isinstance(error, (SettingsError, EmbeddedPostgresError, AmazonError, WarehouseError)):
+        return str(error)
+    return error_location(error)
 
 
 def add_up(numbers: Mapping[str, Numbers]) -> dict[str, int | str]:

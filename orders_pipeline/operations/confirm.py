@@ -1,32 +1,43 @@
-"""The steps from the warehouse's report to what Amazon shows, each for one account: what `confirm_shipments` does."""
+"""The stages from the warehouse's report to what Amazon shows, each for one account: what `confirm_shipments` does."""
 
 from __future__ import annotations
 
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.hot_run import HotJob, JobStage
+from orders_pipeline.operations.pending_work import confirm_due
 from orders_pipeline.shipments.carriers_in_use import carriers_in_use
 from orders_pipeline.shipments.confirm import confirm_due_packages
 from orders_pipeline.shipments.confirming import Confirming
+from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS
 from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.shipments.verify import verify_due_packages
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.tally import Tally
 
-# Of each half: telling Amazon, and reading what it shows.
-DEADLINE_SECONDS = 45.0
 
-
-def record_shipments(account: ServedAccount) -> Numbers:
+def record_shipments(account: ServedAccount, _seconds: float) -> Tally:
     """Read the warehouse's shipment events, and apply them. Without the warehouse, what it told before is applied."""
     polled = poll_warehouse(
         lambda: account.warehouse, account.database, lambda: account.vault, account_id=account.account_id
     )
     applied = apply_shipments(account.database, account.audit, account_id=account.account_id)
-    return {**polled.as_metadata(), "applied": sum(applied.outcomes.values())}
+    return polled + Tally({"applied": sum(applied.outcomes.values())})
 
 
-def confirm_packages(account: ServedAccount) -> Numbers:
-    """Tell Amazon of every package that is due, and verify that it shows those it was told of."""
-    work = Confirming(
+def confirm_packages(account: ServedAccount, seconds: float) -> Tally:
+    """Tell Amazon of every package that is due."""
+    return confirm_due_packages(_confirming(account), deadline_seconds=seconds)
+
+
+def verify_packages(account: ServedAccount, seconds: float) -> Tally:
+    """Verify that Amazon shows the packages that it was told of."""
+    return verify_due_packages(_confirming(account), deadline_seconds=seconds)
+
+
+def _confirming(account: ServedAccount) -> Confirming:
+    return Confirming(
         database=account.database,
         audit=account.audit,
         shipments=account.amazon.shipments,
@@ -36,9 +47,21 @@ def confirm_packages(account: ServedAccount) -> Numbers:
         default_marketplace_id=account.marketplace_ids[0],
         marketplace_ids=tuple(account.marketplace_ids),
     )
-    sent = confirm_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
-    verified = verify_due_packages(work, deadline_seconds=DEADLINE_SECONDS)
-    return {
-        **{f"confirm_{name}": value for name, value in sent.as_metadata().items()},
-        **{f"verify_{name}": value for name, value in verified.as_metadata().items()},
-    }
+
+
+def _confirmed(tally: Tally) -> Numbers:
+    return {f"confirm_{name}": value for name, value in tally.as_metadata().items()}
+
+
+def _verified(tally: Tally) -> Numbers:
+    return {f"verify_{name}": value for name, value in tally.as_metadata().items()}
+
+
+CONFIRM = HotJob(
+    stages=(
+        JobStage(WMS_SHIPMENTS, record_shipments, {"wms_shipments": Tally.as_metadata}),
+        JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}),
+        JobStage(Queue.VERIFY, verify_packages, {"shipment_confirmations": _verified}),
+    ),
+    due=confirm_due,
+)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from orders_pipeline.database.engine import AccountTransaction, database_now
-from orders_pipeline.work.backlog import next_due
+from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.orders.event_rows import ORDER_EVENTS
+from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS
+from orders_pipeline.work.backlog import seconds_until_due
 from orders_pipeline.work.jobs import Queue
 
 SYNC_QUEUES = (Queue.FETCH, Queue.DECIDE, Queue.PUSH)
@@ -35,14 +37,24 @@ class PendingWork:
 
 def pending_work(tx: AccountTransaction) -> PendingWork:
     """What is due now and waits for no pause."""
-    logs = tx.execute(_LOGS, {"account_id": tx.account_id}).one()
     return PendingWork(
-        for_sync=logs.has_events or has_due_jobs(tx, SYNC_QUEUES),
-        for_confirm=logs.has_shipments or has_due_jobs(tx, CONFIRM_QUEUES),
+        for_sync=any(seconds <= 0 for seconds in sync_due(tx).values()),
+        for_confirm=any(seconds <= 0 for seconds in confirm_due(tx).values()),
     )
+
+
+def sync_due(tx: AccountTransaction) -> dict[str, float]:
+    """For each stage of `sync_orders` that has anything pending, in how many seconds it can be done."""
+    logs = tx.execute(_LOGS, {"account_id": tx.account_id}).one()
+    return ({ORDER_EVENTS: 0.0} if logs.has_events else {}) | seconds_until_due(tx, SYNC_QUEUES)
+
+
+def confirm_due(tx: AccountTransaction) -> dict[str, float]:
+    """As `sync_due`, for `confirm_shipments`."""
+    logs = tx.execute(_LOGS, {"account_id": tx.account_id}).one()
+    return ({WMS_SHIPMENTS: 0.0} if logs.has_shipments else {}) | seconds_until_due(tx, CONFIRM_QUEUES)
 
 
 def has_due_jobs(tx: AccountTransaction, queues: Collection[Queue]) -> bool:
     """Whether a job of these queues could be claimed now."""
-    next_at = next_due(tx, queues)
-    return next_at is not None and next_at <= database_now(tx.connection)
+    return any(seconds <= 0 for seconds in seconds_until_due(tx, queues).values())

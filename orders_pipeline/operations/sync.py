@@ -1,7 +1,7 @@
-"""The steps from recorded events to the warehouse, each for one account: what the job `sync_orders` does.
+"""The stages from recorded events to the warehouse, each for one account: what the job `sync_orders` does.
 
-Each returns the numbers of its own work and nothing that would have to be counted over a whole table: a step that ships
-waits for no report.
+Each returns the numbers of its own work and nothing that would have to be counted over a whole table: a stage that
+ships waits for no report.
 """
 
 from __future__ import annotations
@@ -10,46 +10,47 @@ from orders_pipeline.fulfillment import push
 from orders_pipeline.fulfillment.decide import decide_orders
 from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.fetch import fetch_due_orders
+from orders_pipeline.intake.fetch_one import WITH_DETAILS
 from orders_pipeline.intake.verification import Verifier
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.hot_run import HotJob, JobStage
+from orders_pipeline.operations.pending_work import sync_due
+from orders_pipeline.orders.event_rows import ORDER_EVENTS
 from orders_pipeline.orders.ownership import note_start
+from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.tally import Tally
 
-# Of each step. All of a run's steps together end well before it is taken for one that hangs (defs.runs).
-DEADLINE_SECONDS = 45.0
 
-
-def update_orders(account: ServedAccount) -> Numbers:
-    """Apply recorded events, and fetch the orders that need it."""
-    client = account.amazon
+def apply_recorded_events(account: ServedAccount, _seconds: float) -> Tally:
+    """Take recorded events into the state of their orders."""
     with account.transaction() as tx:
         note_start(tx, account.settings.start_at)
-    applied = apply_events(account.database, account_id=account.account_id, marketplace_ids=account.marketplace_ids)
-    fetched = fetch_due_orders(
+    return apply_events(account.database, account_id=account.account_id, marketplace_ids=account.marketplace_ids)
+
+
+def fetch_orders(account: ServedAccount, seconds: float) -> Tally:
+    """Ask Amazon about the orders that need it."""
+    client = account.amazon
+    return fetch_due_orders(
         client.orders,
         account.database,
         account.vault,
         account_id=account.account_id,
         marketplace_ids=account.marketplace_ids,
         verifier=Verifier(client.verifications, account.settings.regulated_skus),
-        deadline_seconds=DEADLINE_SECONDS,
+        deadline_seconds=seconds,
     )
-    return {
-        **{f"events_{action}": count for action, count in sorted(applied.outcomes.items())},
-        "events_parked": applied.parked,
-        **fetched.as_metadata(),
-    }
 
 
-def decide_fulfillment(account: ServedAccount) -> Numbers:
+def decide_fulfillment(account: ServedAccount, _seconds: float) -> Tally:
     """Decide what the warehouse should do next with every order that changed."""
-    tally = decide_orders(
+    return decide_orders(
         account.database, account.audit, account_id=account.account_id, marketplace_ids=account.marketplace_ids
     )
-    return tally.as_metadata()
 
 
-def push_orders(account: ServedAccount) -> Numbers:
+def push_orders(account: ServedAccount, seconds: float) -> Tally:
     """Push, hold, release and cancel what is due at the warehouse."""
     work = push.Pushing(
         database=account.database,
@@ -59,4 +60,26 @@ def push_orders(account: ServedAccount) -> Numbers:
         account_id=account.account_id,
         marketplace_ids=account.marketplace_ids,
     )
-    return push.push_orders(work, deadline_seconds=DEADLINE_SECONDS).as_metadata()
+    return push.push_orders(work, deadline_seconds=seconds)
+
+
+def _events(tally: Tally) -> Numbers:
+    return {
+        **{f"events_{action}": count for action, count in sorted(tally.outcomes.items())},
+        "events_parked": tally.parked,
+    }
+
+
+def _sealed(tally: Tally) -> Numbers:
+    return {"sealed": tally.outcomes.get(WITH_DETAILS, 0)}
+
+
+SYNC = HotJob(
+    stages=(
+        JobStage(ORDER_EVENTS, apply_recorded_events, {"orders": _events}),
+        JobStage(Queue.FETCH, fetch_orders, {"orders": Tally.as_metadata, "shipping_details": _sealed}),
+        JobStage(Queue.DECIDE, decide_fulfillment, {"fulfillment_queue": Tally.as_metadata}),
+        JobStage(Queue.PUSH, push_orders, {"wms_orders": Tally.as_metadata}),
+    ),
+    due=sync_due,
+)

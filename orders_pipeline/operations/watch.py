@@ -35,20 +35,28 @@ class WarehouseWatch:
     unreachable: str | None = None
 
 
-def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool) -> QueueWatch:
-    """Record what the queue has, and wait for the first message if nothing else is due. `measure`: ask its depth."""
-    with account.transaction() as tx:
-        note_start(tx, account.settings.start_at)
-        waiting = pending_work(tx)
-    drained = drain_notifications(
-        account.queue,
-        account.database,
-        account.vault,
-        account_id=account.account_id,
-        # While work waits for a run, a long poll would only make it wait longer.
-        wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
-        budget_seconds=budget(),
-    )
+def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool, is_awake: Callable[[], bool]) -> QueueWatch:
+    """Record what the queue has, and wait for the first message if nothing else is due. `measure`: ask its depth.
+
+    While a run `is_awake` for what comes, it goes on waiting for messages until its time is up: each is in that run's
+    hands at its commit, and only a tick that has ended can ask for a run.
+    """
+    drained = DrainTotals()
+    while True:
+        with account.transaction() as tx:
+            note_start(tx, account.settings.start_at)
+            waiting = pending_work(tx)
+        drained += drain_notifications(
+            account.queue,
+            account.database,
+            account.vault,
+            account_id=account.account_id,
+            # While work waits for a run, a long poll would only make it wait longer.
+            wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
+            budget_seconds=budget(),
+        )
+        if drained.unavailable is not None or budget() <= 0 or not is_awake():
+            break
     depth = _depth(account) if measure and drained.unavailable is None and budget() > 0 else None
     with account.transaction() as tx:
         due = pending_work(tx).for_sync

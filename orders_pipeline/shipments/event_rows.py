@@ -10,8 +10,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.database.locks import hold_name
+from orders_pipeline.database.notifications import notify
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.shipments.tables import wms_cursors, wms_shipments
+
+# The topic under which new events are notified.
+WMS_SHIPMENTS = "wms_shipments"
 
 
 def warehouse_cursor(tx: AccountTransaction) -> str | None:
@@ -59,8 +63,11 @@ def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]
     """Record the warehouse's events, in their order; return how many were new."""
     if not rows:
         return 0
-    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
-    return len(connection.execute(statement).all())
+    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.account_id)
+    new = list(connection.execute(statement).scalars())
+    for account_id in sorted(set(new)):
+        notify(connection, account_id, WMS_SHIPMENTS)
+    return len(new)
 
 
 def lock_shipment_events(tx: AccountTransaction) -> None:

@@ -79,7 +79,9 @@ def parked_of_others(connection: Connection, account_ids: Collection[str]) -> Se
 
 
 _NEXT_DUE = text("""
-    select min(greatest(j.next_at, p.until)) from (
+    select j.queue, greatest(j.next_at, p.until) as next_at,
+           extract(epoch from greatest(j.next_at, p.until) - clock_timestamp())::float as seconds
+    from (
         select need.queue, need.dependencies, (
             select coalesce(leased_until, due_at) from pipeline.jobs
             where account_id = :account_id and queue = need.queue and parked_at is null
@@ -100,5 +102,14 @@ def next_due(tx: AccountTransaction, queues: Iterable[Queue] = tuple(Queue)) -> 
 
     A job in hand counts with the end of its lease.
     """
+    return min((row.next_at for row in _next_due(tx, queues)), default=None)
+
+
+def seconds_until_due(tx: AccountTransaction, queues: Iterable[Queue]) -> dict[str, float]:
+    """For each of these queues that has a job, in how many seconds the next can be claimed; zero or less: now."""
+    return {row.queue: row.seconds for row in _next_due(tx, queues)}
+
+
+def _next_due(tx: AccountTransaction, queues: Iterable[Queue]) -> Sequence[AnyRow]:
     needs = {str(queue): sorted(dependencies_of(queue)) for queue in queues}
-    return tx.execute(_NEXT_DUE, {"account_id": tx.account_id, "needs": json.dumps(needs)}).scalar_one()
+    return tx.execute(_NEXT_DUE, {"account_id": tx.account_id, "needs": json.dumps(needs)}).all()

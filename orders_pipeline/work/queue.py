@@ -29,6 +29,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, delete, func, null, select, text, tuple_, update
 
 from orders_pipeline.database.engine import AccountTransaction, database_now
+from orders_pipeline.database.notifications import CHANNEL, notify
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
 from orders_pipeline.work.pauses import Gate, gate, mark_probe
@@ -42,7 +43,9 @@ LEASES_LOST = f"its worker died or hung {MOST_LOST_LEASES} times in a row withou
 
 
 # In order of subject, as every statement over several: two that overlap wait for each other and never both ways.
+# What is due at once is notified by the same statement: whoever listens begins it at the commit.
 _ENQUEUE = text("""
+    with enqueued as (
     insert into pipeline.jobs as j (account_id, queue, subject, due_at, priority, ship_by)
     select :account_id, :queue, s.subject, clock_timestamp() + :due_in, coalesce(:priority, 0), s.ship_by
     from unnest(cast(:subjects as text[]), cast(:ship_by as timestamptz[])) as s(subject, ship_by)
@@ -57,7 +60,8 @@ _ENQUEUE = text("""
         attempts = case when j.parked_at is null then j.attempts else 0 end,
         lost_leases = case when j.parked_at is null then j.lost_leases else 0 end,
         last_error = case when j.parked_at is null then j.last_error end,
-        parked_at = null
+        parked_at = null)
+    select pg_notify(:channel, :account_id || ' ' || :queue) where :due_in <= interval '0'
 """)
 
 
@@ -80,7 +84,7 @@ def enqueue(
     named = sorted(set(subjects))
     deadlines = [ship_by.get(subject) for subject in named] if isinstance(ship_by, Mapping) else [ship_by] * len(named)
     values = {"subjects": named, "ship_by": deadlines, "due_in": due_in, "priority": priority}
-    tx.execute(_ENQUEUE, {"account_id": tx.account_id, "queue": queue, **values})
+    tx.execute(_ENQUEUE, {"channel": CHANNEL, "account_id": tx.account_id, "queue": queue, **values})
 
 
 # The gate was looked at a moment before: a pause that began since is seen together with the jobs that it gave back.
@@ -286,7 +290,11 @@ def unpark(tx: AccountTransaction, *, queue: Queue | None = None, subjects: Coll
     if subjects is not None:
         chosen.append(jobs.c.subject.in_(sorted(set(subjects))))
     statement = update(jobs).where(_in_order(chosen), jobs.c.account_id == tx.account_id, jobs.c.parked_at.is_not(None))
-    return tx.execute(statement.values(parked_at=None, due_at=func.clock_timestamp(), **_FRESH)).rowcount
+    statement = statement.values(parked_at=None, due_at=func.clock_timestamp(), **_FRESH).returning(jobs.c.queue)
+    unparked = list(tx.execute(statement).scalars())
+    for name in sorted(set(unparked)):
+        notify(tx.connection, tx.account_id, name)
+    return len(unparked)
 
 
 def withdraw(tx: AccountTransaction, queue: Queue, subjects: Collection[str]) -> int:

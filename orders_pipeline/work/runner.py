@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -41,6 +41,9 @@ AFTER_INFRASTRUCTURE_ERROR = timedelta(seconds=10)
 RELEASED, LEASE_LOST = "released", "lease_lost"
 
 Handler = Callable[[Job, float], str]
+
+# Set for a run that is to end now: what is in hand is brought to its end, nothing else is begun.
+stop_asked: ContextVar[Event | None] = ContextVar("stop_asked", default=None)
 
 
 class Retry(Exception):
@@ -140,6 +143,7 @@ class _Run:
         self.claimed = None if claimed is None else list(claimed)
         self.ends_at = clock() + deadline_seconds
         self.stop = Event()
+        self.stop_asked = stop_asked.get() or self.stop
 
     def run(self) -> Tally:
         tally, failures = Tally(), list[Exception]()
@@ -175,7 +179,7 @@ class _Run:
             begun, self.claimed = self.claimed[:free], self.claimed[free:]
             return {pool.submit(copy_context().run, self._work, job, self.clock()) for job in begun}
         limit = free if self.left is None else min(free, self.left)
-        if limit < 1 or self.clock() >= self.ends_at:
+        if limit < 1 or self._is_over():
             return set()
         claimed_at = self.clock()
         try:
@@ -191,7 +195,7 @@ class _Run:
 
     def _work(self, job: Job, claimed_at: float) -> Tally:
         lease_seconds = self.lease.total_seconds()
-        if self.stop.is_set() or self.clock() >= self.ends_at:
+        if self._is_over():
             with self._transaction() as tx:
                 release(tx, job)
             return Tally({RELEASED: 1})
@@ -220,6 +224,9 @@ class _Run:
             return self._failed(
                 job, f"a defect of this program: {error_location(error)}", type(error).__name__, DEFECTS
             )
+
+    def _is_over(self) -> bool:
+        return self.stop.is_set() or self.stop_asked.is_set() or self.clock() >= self.ends_at
 
     def _answer(self, job: Job, answer: Retry | Refused | NotBefore | Park) -> Tally:
         if isinstance(answer, Retry):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,6 +21,7 @@ from orders_pipeline.defs.runs import (
     NOTE_IS_DUE_AFTER,
     RUN_IS_LOST_AFTER,
     active_run,
+    is_under_way,
     request_unless_active,
 )
 from orders_pipeline.sandbox.sandbox import Sandbox
@@ -249,3 +252,69 @@ def test_a_failed_automatic_run_is_an_alert_until_its_job_succeeds(
         assert pipeline.run("doctor")
         pipeline.tick("deliver_alerts_sensor")
         assert open_alerts() == []
+
+
+def test_a_killed_run_is_replaced_by_the_tick_that_waited_beside_it(
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance,
+    process: subprocess.Popen[bytes],
+):
+    monkeypatch.setattr("orders_pipeline.defs.runs.NOTE_IS_DUE_AFTER", timedelta())
+    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
+    is_noted = text("select exists (select from pipeline.order_events)")
+    with Sandbox() as sandbox:
+        point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+        run_id = _run(instance, STARTING, START)
+        _work_on(run_id, database, process=process)
+        order_id = sandbox.add_order(status="UNSHIPPED").order_id
+
+        def kill_once_the_message_is_recorded() -> None:
+            while not stopped.wait(0.02):
+                with database.begin() as connection:
+                    if connection.execute(is_noted).scalar_one():
+                        process.kill()
+                        process.wait()
+                        return
+
+        stopped = threading.Event()
+        killer = threading.Thread(target=kill_once_the_message_is_recorded)
+        killer.start()
+        try:
+            Pipeline(instance).tick("drain_notifications_sensor")
+        finally:
+            stopped.set()
+            killer.join()
+        assert _status(instance, run_id) is dg.DagsterRunStatus.FAILURE
+        assert sandbox.warehouse.orders[order_id].status == "accepted", "by the run that replaced it"
+
+
+def test_a_tick_beside_a_run_that_is_awake_takes_every_message_until_its_time_is_up(
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance,
+    process: subprocess.Popen[bytes],
+):
+    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
+    monkeypatch.setattr("orders_pipeline.defs.ticks.BEGIN_BEFORE_SECONDS", 5)
+    with Sandbox() as sandbox:
+        point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
+        _work_on(_run(instance, STARTING, START), database, process=process)
+        sandbox.add_order(status="UNSHIPPED")
+        asked: list[str] = []
+
+        def send_another_before_the_first_answer(*given: Any) -> bool:
+            if not asked:
+                sandbox.add_order(status="UNSHIPPED")
+            asked.append(JOB)
+            return is_under_way(*given)
+
+        monkeypatch.setattr("orders_pipeline.defs.intake.is_under_way", send_another_before_the_first_answer)
+        data = Pipeline(instance).tick("drain_notifications_sensor")
+    assert not data.run_requests, "one is awake"
+    (told,) = [event for event in data.asset_events if "new_events" in event.metadata]
+    assert told.metadata["new_events"].value == 2, "one tick, and one line of history"
