@@ -24,6 +24,9 @@ class Workload:
     day_seconds: float
     # Messages on the queue that are drained a round.
     drained_messages: int
+    # Latency: first messages of a quiet shop, each after a floor's; messages of a steady one, one in three seconds.
+    quiet_messages: int
+    steady_messages: int
 
 
 FULL = Workload(
@@ -37,6 +40,8 @@ FULL = Workload(
     day_orders=160,
     day_seconds=60.0,
     drained_messages=2_000,
+    quiet_messages=10,
+    steady_messages=60,
 )
 SMALL = Workload(
     hammer_seconds=1.0,
@@ -49,5 +54,7 @@ SMALL = Workload(
     day_orders=20,
     day_seconds=8.0,
     drained_messages=100,
+    quiet_messages=1,
+    steady_messages=2,
 )
 WORKLOADS = {"full": FULL, "small": SMALL}
