@@ -10,7 +10,7 @@ import click
 from bench.table import RESULTS, report
 from bench.workload import WORKLOADS
 
-BENCHES = ("limits", "vault", "compliance", "drain", "peak", "calls", "latency")
+BENCHES = ("limits", "vault", "compliance", "drain", "peak", "calls", "latency", "growth")
 
 
 @click.command()

@@ -89,10 +89,11 @@ def _measure(check: str, url: str, keyring: str) -> None:
         held.add("Canary Quillfeather")
         assert not scan_for_leaks(database, held, budget_seconds=3600).places
     seconds = time.perf_counter() - started
-    sys.stdout.write(json.dumps([_peak_megabytes(), seconds * 1_000_000]))
+    sys.stdout.write(json.dumps([peak_megabytes(), seconds * 1_000_000]))
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
+    """The most that this process has had in memory."""
     # Not getrusage: its ru_maxrss is handed down from the parent, whose memory is not what is measured.
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024

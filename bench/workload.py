@@ -27,6 +27,9 @@ class Workload:
     # Latency: first messages of a quiet shop, each after a floor's; messages of a steady one, one in three seconds.
     quiet_messages: int
     steady_messages: int
+    # Growth: orders in the larger store, a hundredth in the smaller one; rounds of each.
+    stored_orders: int
+    sync_rounds: int
 
 
 FULL = Workload(
@@ -42,6 +45,8 @@ FULL = Workload(
     drained_messages=2_000,
     quiet_messages=10,
     steady_messages=60,
+    stored_orders=1_000_000,
+    sync_rounds=15,
 )
 SMALL = Workload(
     hammer_seconds=1.0,
@@ -56,5 +61,7 @@ SMALL = Workload(
     drained_messages=100,
     quiet_messages=1,
     steady_messages=2,
+    stored_orders=400,
+    sync_rounds=1,
 )
 WORKLOADS = {"full": FULL, "small": SMALL}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("limits", "vault", "compliance", "drain")
+NAMES = ("limits", "vault", "compliance", "drain", "growth")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,5 +25,6 @@ def test_every_benchmark_runs_to_its_end_and_reports_every_row(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
     assert all(row["ours"] > 0 or row["goal"] == "0" for row in rows), rows
-    # Five of the limits, five of the vault, memory and time of four checks, one of the drain.
-    assert len({row["name"] for row in rows}) == len(rows) == 19
+    # Five of the limits, five of the vault, memory and time of four checks, one of the drain, four of growth and two of
+    # each of five jobs.
+    assert len({row["name"] for row in rows}) == len(rows) == 33
