@@ -175,11 +175,11 @@ def test_in_every_encoding_a_name_in_dagsters_storage_is_found(
 ):
     dagster = Database(dagster_url)
     # As Dagster keeps its snapshots: JSON, compressed; and its events: JSON.
-    _plant(dagster, "public.snapshots", "bytea", {n: zlib.compress(json.dumps(v).encode()) for n, v in TEXTS.items()})
+    _plant(dagster, "public.packed", "bytea", {n: zlib.compress(json.dumps(v).encode()) for n, v in TEXTS.items()})
     _plant(dagster, "public.events", "text", {name: json.dumps({"message": value}) for name, value in TEXTS.items()})
     dagster.close()
     scan = scan_for_leaks(database, held, dagster_url=dagster_url)
-    assert set(TEXTS) - _found(iter(scan.found), "dagster public.snapshots.") == set()
+    assert set(TEXTS) - _found(iter(scan.found), "dagster public.packed.") == set()
     assert set(TEXTS) - _found(iter(scan.found), "dagster public.events.") == set()
 
 
