@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -12,15 +13,19 @@ import pytest
 
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline_tests.browser import chromium
 from orders_pipeline_tests.web.deployment import Up, ask, running_up, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(420)]
 
 DAYS = [(datetime.now(UTC) - timedelta(days=ago)).date() for ago in (5, 4, 3)]
 ORDERS, PAGES = 750, 8
+# WebDriver's names of keys: Control with A, all keys up; Return.
+SELECT_ALL, ENTER = "\ue009a\ue000", "\ue007"
 LAUNCH = """mutation($days: [String!]!) {
   launchPartitionBackfill(backfillParams: {assetSelection: [{path: ["order_events"]}], partitionNames: $days}) {
     __typename ... on LaunchBackfillSuccess { backfillId } } }"""
+BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id } } } }"
 BACKFILL = (
     """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
 )
@@ -41,8 +46,8 @@ def test_a_killed_backfill_goes_on_where_it_was_and_a_live_order_does_not_wait_f
         _past_orders(sandbox)
         with running_up(sandbox, tmp_path) as up:
             up.query(BUCKET.format(**sandbox.environment()))
-            launched = ask(up.url, LAUNCH, days=[day.isoformat() for day in DAYS])["launchPartitionBackfill"]
-            backfill = launched["backfillId"]
+            _pick_days_and_launch(up, tmp_path)
+            (backfill,) = wait_until(lambda: _backfills(up), up)
             wait_until(lambda: _pages(up) >= 3, up)
             # No page for an hour: whatever happens from here on happens between two pages.
             up.query(FILL.format(-1_000))
@@ -63,6 +68,28 @@ def test_a_killed_backfill_goes_on_where_it_was_and_a_live_order_does_not_wait_f
             assert _searches(sandbox) == PAGES, "no page is asked for twice"
             assert _green(up) == [(DAYS[0].isoformat(), DAYS[-1].isoformat())]
             assert up.query("select count(*) from pipeline.orders")[0][0] == ORDERS + 1
+
+
+def _pick_days_and_launch(up: Up, folder: Path) -> None:
+    """As a person does, in a browser; where there is none, as the page would."""
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        ask(up.url, LAUNCH, days=[day.isoformat() for day in DAYS])
+        return
+    with chromium(folder) as browser:
+        browser.open(f"{up.url}/assets/order_events?view=partitions")
+        browser.wait_for_text("No partition selected")
+        browser.click_text("Materialize…", "button")
+        browser.wait_for_text("Launch backfill")
+        browser.click_text("Custom")
+        days = f"[{DAYS[0]}...{DAYS[-1]}]"
+        browser.type_into("[role=dialog] input[type=text]", f"{SELECT_ALL}{days}{ENTER}")
+        browser.wait_for_text(f"{len(DAYS)} partitions")
+        browser.click_text("Launch backfill", "button")
+        browser.wait_for(lambda: _backfills(up), "the backfill")
+
+
+def _backfills(up: Up) -> list[str]:
+    return [one["id"] for one in ask(up.url, BACKFILLS)["partitionBackfillsOrError"]["results"]]
 
 
 def _past_orders(sandbox: Sandbox) -> None:
