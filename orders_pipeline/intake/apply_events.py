@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.echoes import Echoes
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
 from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
 from orders_pipeline.model.states import LEFT
-from orders_pipeline.orders.event_rows import claim_pending_events, mark_events_processed, park_events
+from orders_pipeline.orders.event_rows import CLOCK_TOLERANCE, claim_pending_events, mark_events_processed, park_events
 from orders_pipeline.orders.fetches import awaiting_fetch, record_announced_cancellation, request_fetch
 from orders_pipeline.orders.ownership import take_in
 from orders_pipeline.orders.rows import (
@@ -28,8 +28,6 @@ from orders_pipeline.work.workers import apart, error_location
 # Small enough that a transaction lasts some tens of milliseconds; the loop goes on until nothing is pending.
 EVENTS_A_BATCH = 200
 STATUS_UNKNOWN = "UNKNOWN"
-# Ignore a change time further in the future than this: it would outrank every answer of Amazon's.
-CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def apply_events(database: Database, *, account_id: str, marketplace_ids: Collection[str]) -> Tally:
@@ -147,7 +145,8 @@ class _Batch:
             change_type=event.change_type,
             changed_at=_believed(event.changed_at, event.received_at),
             other_marketplace=self._is_other(event, row, queue_state),
-            of_our_making=self._echoes.explain(event),
+            # A fetch that is on its way has to show this too.
+            of_our_making=event.order_id not in self._awaiting_fetch and self._echoes.explain(event),
         )
 
     def _is_other(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> bool:

@@ -28,6 +28,9 @@ class Echoes:
         told = self._told.get(event.order_id)
         if told is None or not told.awaited or event.change_type != STATUS_CHANGE or event.status_told is None:
             return False
+        if event.changed_at is None:
+            # Nothing could tell whether the verification's answer is as new.
+            return False
         if any(item.get("IsBuyerRequestedCancel") for item in event.details.get("OrderItems", ())):
             return False
         status = canonical_status(event.status_told)

@@ -9,10 +9,11 @@ from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
 from orders_pipeline.database.engine import Database
-from orders_pipeline.intake.rechecks import OrderBefore, is_older, order_before
+from orders_pipeline.intake.rechecks import OrderBefore, order_before
 from orders_pipeline.intake.save import Answer, may_need_details, save_answer
 from orders_pipeline.intake.verification import Verifier, mark_regulated, verify
 from orders_pipeline.model.order import FetchedOrder, OrderParts, OrdersPort
+from orders_pipeline.orders.answers import is_older
 from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.ownership import awaits_adoption
 from orders_pipeline.orders.rows import order_row

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
+from orders_pipeline.orders.answers import is_older
 from orders_pipeline.orders.fetches import finish_rechecks, request_recheck
 from orders_pipeline.orders.rows import order_row, queue_states
 from orders_pipeline.work.jobs import Job, Queue
@@ -102,8 +103,3 @@ def _answers(answered: datetime, row: AnyRow, before: OrderBefore) -> bool:
     if row.questioned_since is None:
         return True
     return row.rechecks > 0 or before.last_updated_at is None or answered > before.last_updated_at
-
-
-def is_older(answered: datetime, announced: datetime | None) -> bool:
-    """Whether the answer does not show yet what was announced. In whole seconds: v0 writes no more."""
-    return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.model.order import REGULATED_PROGRAM, Order, OrderStatus
 from orders_pipeline.model.states import AT_THE_WAREHOUSE
+from orders_pipeline.orders.event_rows import latest_change_told
+from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.rows import item_rows, note_reduced_items, order_row, queue_states, save_fetched_order
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import find
@@ -37,10 +40,20 @@ def refresh_order(tx: AccountTransaction, order: Order) -> None:
         return
     if find(tx, Queue.FETCH, order.order_id) is not None:
         return
+    told_at = latest_change_told(tx, order.order_id, row.fetched_at)
+    if is_older(order.last_updated_at, told_at):
+        # What was taken for the echo of our own confirmation tells of more: a page shows what was two minutes ago.
+        request_fetch(tx, order_id=order.order_id, told_at=told_at)
+        return
     # By its SKUs, which only the fetch knows of.
     regulated = {REGULATED_PROGRAM} & set(row.programs)
     state = queue_states(tx, [order.order_id]).get(order.order_id)
     save_order(tx, order, state, programs=sorted(order.programs | regulated))
+
+
+def is_older(answered: datetime, announced: datetime | None) -> bool:
+    """Whether the answer does not show yet what was announced. In whole seconds: v0 writes no more."""
+    return announced is not None and answered.replace(microsecond=0) < announced.replace(microsecond=0)
 
 
 def order_values(account_id: str, order: Order) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def partition_day(published_at: datetime, now: datetime) -> date:
     return day if EARLIEST_PARTITION_DAY <= day <= now.astimezone(UTC).date() else now.astimezone(UTC).date()
 
 
+# Ignore a change time further in the future than this: it would outrank every answer of Amazon's.
+CLOCK_TOLERANCE = timedelta(minutes=5)
 # A message that was set aside stays two weeks at most, whatever its row says of its end.
 PARKED_MESSAGE_LIFE = timedelta(days=14)
 # The type of an entry of a search that is set aside.
@@ -154,6 +156,18 @@ def pending_event(tx: AccountTransaction, order_id: str) -> AnyRow | None:
         .limit(1)
     )
     return tx.execute(statement).first()
+
+
+def latest_change_told(tx: AccountTransaction, order_id: str, since: datetime) -> datetime | None:
+    """The latest change of the order by credible events that were applied after `since` (aware, UTC)."""
+    c = order_events.c
+    statement = select(func.max(c.changed_at)).where(
+        c.account_id == tx.account_id,
+        c.order_id == order_id,
+        c.processed_at > since,
+        c.changed_at <= c.received_at + CLOCK_TOLERANCE,
+    )
+    return tx.execute(statement).scalar_one()
 
 
 def insert_parked_message(

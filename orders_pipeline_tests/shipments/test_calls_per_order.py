@@ -119,3 +119,53 @@ def test_while_a_fetch_is_to_confirm_what_a_message_told_a_verification_leaves_t
     assert not world.one("pipeline.orders", order_id).cancellation_requested, "what is told is confirmed by a fetch"
     world.fetch()
     assert world.one("pipeline.orders", order_id).cancellation_requested
+
+
+def test_what_changed_after_the_answer_that_a_verification_read_is_fetched(world: World):
+    """A page shows what was two minutes ago, and a call what was before its answer travelled."""
+    order_id = world.accepted(quantities=(2, 1))
+    world.ship(order_id, {1: 1})
+    world.poll()
+    world.confirm()
+
+    def cancel_a_piece(_: str) -> None:
+        world.ports.meanwhile = None
+        world.clock.advance(timedelta(seconds=2))
+        world.fewer_pieces(order_id, 1)
+        world.drain()
+        world.absorb()
+
+    world.ports.meanwhile = cancel_a_piece
+    world.make_due()
+    world.verify()
+    world.clock.advance(timedelta(seconds=-2))
+    world.fetch()
+    items = world.rows("pipeline.order_items", "position, quantity_ordered")
+    assert [item.quantity_ordered for item in items] == [1, 1]
+    assert world.one("pipeline.orders", order_id).reduced_items != []
+
+
+def test_while_nothing_is_going_to_verify_a_package_messages_about_its_order_cost_a_call(world: World):
+    order_id = world.accepted(quantities=(2,))
+    world.ship(order_id, {0: 1})
+    world.poll()
+    world.confirm()
+    world.sql("update pipeline.jobs set parked_at = clock_timestamp() where queue = 'verify'")
+    asked = len(world.ports.asked)
+    announce(world, order_id, "PartiallyShipped", world.database.now())
+    world.absorb()
+    world.fetch()
+    assert len(world.ports.asked) > asked
+
+
+def test_a_message_without_its_time_is_not_taken_for_what_our_confirmation_caused(world: World):
+    """Nothing could tell whether the verification's answer is as new as it."""
+    order_id = world.accepted(quantities=(2,))
+    world.ship(order_id, {0: 1})
+    world.poll()
+    world.confirm()
+    asked = len(world.ports.asked)
+    announce(world, order_id, "PartiallyShipped")
+    world.absorb()
+    world.fetch()
+    assert len(world.ports.asked) > asked
