@@ -21,7 +21,7 @@ from orders_pipeline.intake.waiting import WaitingOrder, waiting_orders
 from orders_pipeline.model.order import FetchedOrder, OrderParts, SearchPage
 from orders_pipeline.orders.known_orders import known_orders
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job
-from orders_pipeline.work.pauses import pause_of
+from orders_pipeline.work.pauses import is_paused
 from orders_pipeline.work.tally import Tally
 
 # Of events that only such a page told.
@@ -68,7 +68,7 @@ class FetchPages:
         with fetch.database.transaction(fetch.account_id) as tx:
             waiting = waiting_orders(tx)
             now = database_now(tx.connection)
-            paused = pause_of(tx, AMAZON_LISTINGS) is not None
+            paused = is_paused(tx, AMAZON_LISTINGS)
         if not waiting:
             return
         whole = fetch.orders.lists_whole_orders

@@ -21,7 +21,7 @@ from orders_pipeline.model.order import Order, OrderParts, SearchPage
 from orders_pipeline.model.states import TO_VERIFY, PackageState
 from orders_pipeline.shipments.confirming import LEASE, Confirming
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job, Queue
-from orders_pipeline.work.pauses import pause_of
+from orders_pipeline.work.pauses import is_paused
 from orders_pipeline.work.queue import release
 from orders_pipeline.work.tally import Tally
 
@@ -72,7 +72,7 @@ class VerifyPages:
         with work.database.transaction(work.account_id) as tx:
             rows = _waiting(tx)
             now = database_now(tx.connection)
-            paused = pause_of(tx, AMAZON_LISTINGS) is not None
+            paused = is_paused(tx, AMAZON_LISTINGS)
         if not rows or paused or not work.orders.lists_whole_orders:
             return Tally()
         waiting = [Waiting(row.order_id, row.sent_at, row.ship_by, row.alone) for row in rows]

@@ -165,6 +165,12 @@ def pause_of(tx: AccountTransaction, dependency: str) -> Pause | None:
     return max(found, key=lambda pause: pause.until, default=None)
 
 
+def is_paused(tx: AccountTransaction, dependency: str) -> bool:
+    """Whether nobody is to use it now. Once the time is over, who needs it tries it."""
+    pause = pause_of(tx, dependency)
+    return pause is not None and not pause.probing
+
+
 _GATE = text("""
     select coalesce(bool_or(p.until > clock_timestamp()), false) as is_paused,
            coalesce(bool_or(p.until <= clock_timestamp() and p.kind = 'refusal'), false) as is_probed,

@@ -209,6 +209,19 @@ def test_pages_that_amazon_refuses_leave_the_crowd_to_single_calls(crowd: Crowd)
     assert sum(tally.errors.values()) == 1
 
 
+def test_once_a_refusal_s_pause_is_over_pages_are_tried_again(crowd: Crowd):
+    crowd.sandbox.amazon.faults.add("forbidden", "searchOrders", times=None)
+    crowd.orders(40)
+    crowd.fetch(seconds=120)
+    crowd.sandbox.amazon.faults.clear()
+    assert crowd.calls["getOrder"] == 40
+    crowd.world.sql("update pipeline.paused_dependencies set until = clock_timestamp() where until is not null")
+    crowd.orders(40)
+    crowd.fetch(seconds=120)
+    assert crowd.calls["getOrder"] == 40, "the second crowd is read by pages"
+    assert crowd.world.rows("pipeline.paused_dependencies") == []
+
+
 def test_an_answer_of_a_page_is_the_answer_of_a_call(crowd: Crowd):
     columns = "order_id, status, fulfilled_by, ship_by, deliver_by, total_amount, programs, service_level"
     item_columns = "order_id, position, sku, quantity_ordered, unit_price, title"

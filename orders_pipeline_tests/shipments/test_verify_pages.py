@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from orders_pipeline.model.order import Bucket, OrderParts, ReadQuota
+from orders_pipeline.model.order import Bucket, OrderParts, ReadQuota, SearchPage
 from orders_pipeline.model.states import PackageState
-from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.jobs import AMAZON_LISTINGS, Queue
+from orders_pipeline.work.pauses import note_refusal
+from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
 COUNT = 25
@@ -88,3 +91,31 @@ def test_a_few_wait_for_company_while_new_orders_need_the_bucket_unless_they_are
     waiting = world.jobs(Queue.VERIFY)
     assert len(waiting) == 3 - asked == tally.notes.get("waiting_for_company", 0)
     assert all(job.due_at > world.database.now() and job.attempts == 0 for job in waiting), "no run is started for them"
+
+
+def test_pages_that_were_refused_are_tried_again_once_the_pause_is_over(world: World):
+    world.ports.quota = quota(29)
+    confirmed(world, COUNT)
+    world.ports.quota = quota(0)
+    with world.database.transaction(SELLER) as tx:
+        note_refusal(tx, AMAZON_LISTINGS, None, "Amazon answered 500")
+    world.sql("update pipeline.paused_dependencies set until = clock_timestamp()")
+    world.verify()
+    assert (len(world.ports.searched), world.ports.asked) == (1, [])
+
+
+def test_pages_leave_the_sweep_its_tokens_whoever_else_spends_them_meanwhile(world: World):
+    """Two processes plan from the same bucket, side by side."""
+    world.ports.quota = quota(0)
+    world.ports.page_size = 30
+    orders = confirmed(world, 100)
+    spend = world.ports.search_orders
+
+    def search(*args: Any, **options: Any) -> SearchPage:
+        world.ports.quota = quota(0, listing=4.5)
+        return spend(*args, **options)
+
+    world.ports.search_orders = search
+    world.verify()
+    assert len(world.ports.searched) == 1
+    assert len(orders) == 100

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonError, LimitNotBefore
-from orders_pipeline.channels.amazon.read_plan import ReadPlan
+from orders_pipeline.channels.amazon.read_plan import TOKENS_FOR_SWEEPS, ReadPlan
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrderParts, OrdersPort, Priority, SearchPage
 from orders_pipeline.work.jobs import AMAZON, AMAZON_LISTINGS, Job, Queue
@@ -63,7 +63,7 @@ class ListedJobs:
         held = {job.order_id: job for job in claimed}
         tally, pages, token, all_read = Tally(), 0, None, False
         try:
-            while held and pages < plan.pages and (pages == 0 or self.clock() < ends_at):
+            while held and pages < plan.pages and (pages == 0 or self._goes_on(ends_at)):
                 try:
                     page = self._next_page(plan, list(held.values()), parts, token)
                 except AmazonError as error:
@@ -84,6 +84,10 @@ class ListedJobs:
             return tally + Tally({RELEASED: len(held)} if held else {}, notes=spent)
         finally:
             self.give_back(held.values())
+
+    def _goes_on(self, ends_at: float) -> bool:
+        """Also whether there is still a token beside the sweep's: other processes read pages too."""
+        return self.clock() < ends_at and self.orders.read_quota().listing.tokens >= TOKENS_FOR_SWEEPS + 1
 
     def ask_by_id(self, job: Job) -> str:
         """No page answers this one: the next to be asked for by its id."""
