@@ -7,6 +7,7 @@ sweep would, and what is due of it is answered from the page too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from threading import Event
 
 from orders_pipeline.channels.amazon.listed_jobs import STORE_SECONDS, ListedJobs
@@ -39,6 +40,8 @@ class FetchPages:
         self._plan: ReadPlan | None = None
         self._claimed: Sequence[Job] = ()
         self._with_details = False
+        # What changed since may not be on a page of the plan.
+        self._planned_at = datetime.max.replace(tzinfo=UTC)
 
     def plan(self) -> None:
         """Decide what pages answer, and claim it; then `read` until `stop`."""
@@ -76,6 +79,7 @@ class FetchPages:
             why = "pages are refused" if paused else "few" if whole else "v0 lists no whole orders"
             self._plan = ReadPlan(f"{len(waiting)} one by one: {why}", len(waiting))
             return
+        self._planned_at = now
         quota = fetch.orders.read_quota()
         plan = plan_reads([one.reading for one in waiting], quota, now, fetch.marketplace_ids)
         self._plan, self._claimed = plan, self._claim(waiting, plan.listed)
@@ -120,6 +124,7 @@ class FetchPages:
         if new:
             apply_events(fetch.database, account_id=fetch.account_id, marketplace_ids=fetch.marketplace_ids)
         with fetch.database.transaction(fetch.account_id) as tx:
-            now = database_now(tx.connection)
             due = waiting_orders(tx, [order.order_id for order in others])
-        return self._claim(due, [one.order_id for one in due if is_listed(one.reading, now, fetch.marketplace_ids)])
+        return self._claim(
+            due, [one.order_id for one in due if is_listed(one.reading, self._planned_at, fetch.marketplace_ids)]
+        )

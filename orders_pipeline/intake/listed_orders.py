@@ -8,7 +8,7 @@ from datetime import datetime
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.save import SHIPPABLE, details_are_of_use
 from orders_pipeline.intake.search import record_orders
-from orders_pipeline.model.order import MERCHANT, Order
+from orders_pipeline.model.order import AMAZON, Order
 from orders_pipeline.orders.answers import item_values, order_values
 from orders_pipeline.orders.fetches import awaiting_fetch
 from orders_pipeline.orders.ownership import AccountStart, account_start, awaits_adoption, bought_before_start
@@ -43,7 +43,8 @@ def _is_unread(row: AnyRow | None) -> bool:
 
 
 def _must_ship(order: Order, now: datetime) -> bool:
-    to_ship = order.status in SHIPPABLE and order.fulfilled_by == MERCHANT
+    # Where the listing leaves out who ships it, only a call tells.
+    to_ship = order.status in SHIPPABLE and order.fulfilled_by != AMAZON
     return to_ship and details_are_of_use(order.programs, order.deliver_by, now)
 
 

@@ -244,3 +244,17 @@ def _started_long_ago(world: World) -> None:
     with world.database.transaction(SELLER) as tx:
         note_start(tx, None)
     world.sql("update pipeline.account_starts set first_started_at = first_started_at - interval '100 days'")
+
+
+def test_an_order_of_which_the_listing_leaves_out_who_ships_it_is_asked_about(world: World, days: Days):
+    """It may be ours to ship; nothing else would ask about it again."""
+
+    def leave_out(order: dict[str, Any]) -> None:
+        del order["fulfillment"]["fulfilledBy"]
+
+    (order_id,) = _orders(world, 2, status="UNSHIPPED")
+    world.ports.alter = leave_out
+    _read(world, days)
+    world.ports.alter = None
+    world.run_until_idle()
+    assert world.state(order_id) == "accepted"

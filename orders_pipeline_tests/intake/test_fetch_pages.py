@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import Database, database_now
+from orders_pipeline.intake import fetch_pages
 from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
+from orders_pipeline.model.order import Bucket, ReadQuota
 from orders_pipeline.operations.deployment import AmazonAudit
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
@@ -23,7 +26,9 @@ from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.pauses import pause_until
 from orders_pipeline.work.tally import Tally
+from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World, open_world
 
@@ -220,6 +225,37 @@ def test_once_a_refusal_s_pause_is_over_pages_are_tried_again(crowd: Crowd):
     crowd.fetch(seconds=120)
     assert crowd.calls["getOrder"] == 40, "the second crowd is read by pages"
     assert crowd.world.rows("pipeline.paused_dependencies") == []
+
+
+def test_what_came_while_a_page_was_read_is_not_answered_from_it(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A message without the time of its change: no answer can be seen to be older than it."""
+    for _ in range(30):
+        world.order(hear=False)
+    late, *_ = orders = [*world.amazon.orders]
+    for order_id in orders:
+        world.amazon.orders[order_id].last_updated -= LISTED
+        announce(world, order_id, "Unshipped", world.amazon.orders[order_id].last_updated)
+    world.absorb()
+    its = {"id": late, "at": timedelta(seconds=150)}
+    world.sql(
+        "update pipeline.order_events set changed_at = null, received_at = clock_timestamp() - cast(:at as interval) "
+        "where order_id = :id",
+        **its,
+    )
+    world.sql("update pipeline.orders set told_at = null where order_id = :id", id=late)
+    with world.database.transaction(SELLER) as tx:
+        pause_until(tx, "fetch.quota", world.database.now() + timedelta(hours=1), "the quota is spent")
+    world.ports.quota = ReadQuota(single=Bucket(0, 0.5, 30), listing=Bucket(19, 0.0056, 20))
+    # The plan is made a minute before its page is answered.
+    passed = [timedelta(minutes=1)]
+
+    def now(connection: Connection) -> datetime:
+        return database_now(connection) - (passed.pop() if passed else timedelta())
+
+    monkeypatch.setattr(fetch_pages, "database_now", now)
+    world.fetch()
+    assert len(world.ports.searched) == 1
+    assert [job.subject for job in world.jobs(Queue.FETCH)] == [late]
 
 
 def test_an_answer_of_a_page_is_the_answer_of_a_call(crowd: Crowd):
