@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from orders_pipeline.intake.queue import NotificationQueue, QueueMessage
 from orders_pipeline.model.order import (
     Bucket,
     FetchedOrder,
-    Order,
     OrderParts,
     Priority,
     ReadQuota,
@@ -160,10 +159,25 @@ class AmazonPorts:
             raise AmazonNotFound("getOrderRegulatedInfo answered 404", operation="getOrderRegulatedInfo", status=404)
         return Verification(order.verification, order.merchant_reviews, order.dosage_label)
 
-    def get_orders(
-        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
-    ) -> dict[str, Order]:
-        return {order_id: self.get_order(order_id).order for order_id in order_ids}
+    def list_orders(
+        self,
+        order_ids: Sequence[str],
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        raise NotImplementedError("A crowd under v0 is tested over HTTP: served_crowd.py.")
+
+    def add_items(
+        self,
+        listed: FetchedOrder,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        return listed
 
     def search_orders(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
+from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.rechecks import OrderBefore, order_before
@@ -65,17 +66,22 @@ class FetchOne:
             raise READ_FAILURES.answer(error) from error
         return self.keep(prepared, answer, seconds, asked_for_details=prepared.needs_details)
 
-    def keep_listed(self, job: Job, answer: FetchedOrder, seconds: float, *, details: bool) -> str | None:
+    def keep_listed(
+        self, job: Job, answer: FetchedOrder, items: ListedItems, seconds: float, *, details: bool
+    ) -> str | None:
         """Keep what a page shows of the order; None if it shows it as it was before what is known of it.
 
-        `details`: the page was asked for them.
+        `details`: the page was asked for them. `items`: where they come from if the page shows none.
         """
         prepared = self.prepare(job)
         if prepared is None:
             return UNKNOWN
         if is_older(answer.order.last_updated_at, prepared.before.told_at):
             return None
-        return self.keep(prepared, answer, seconds, asked_for_details=details and prepared.needs_details)
+        asked_for_details = details and prepared.needs_details
+        parts = OrderParts.SHIPPING_DETAILS if asked_for_details else OrderParts.STATE
+        whole = items.complete(answer, parts, seconds)
+        return self.keep(prepared, whole, seconds, asked_for_details=asked_for_details)
 
     def prepare(self, job: Job) -> Prepared | None:
         """What is known of the order now; None for one that is not known (any more)."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event
 
+from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import STORE_SECONDS, ListedJobs
 from orders_pipeline.channels.amazon.read_plan import CROWD, ReadPlan, is_listed, plan_reads
 from orders_pipeline.database.engine import database_now
@@ -21,7 +22,7 @@ from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.intake.waiting import WaitingOrder, waiting_orders
 from orders_pipeline.model.order import FetchedOrder, OrderParts, SearchPage
 from orders_pipeline.orders.known_orders import known_orders
-from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job
+from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job, Queue, quota_of
 from orders_pipeline.work.pauses import is_paused
 from orders_pipeline.work.tally import Tally
 
@@ -68,20 +69,22 @@ class FetchPages:
     def _decide(self) -> None:
         self._plan, self._claimed = None, ()
         fetch = self._fetch
+        whole = fetch.orders.lists_whole_orders
         with fetch.database.transaction(fetch.account_id) as tx:
             waiting = waiting_orders(tx)
             now = database_now(tx.connection)
             paused = is_paused(tx, AMAZON_LISTINGS)
+            # A page without items leaves them to calls that are paused: it would be paid for in vain.
+            spent = not whole and is_paused(tx, quota_of(Queue.FETCH))
         if not waiting:
             return
-        whole = fetch.orders.lists_whole_orders
-        if len(waiting) < CROWD or paused or not whole:
-            why = "pages are refused" if paused else "few" if whole else "v0 lists no whole orders"
+        if len(waiting) < CROWD or paused or spent:
+            why = "pages are refused" if paused else "the items' quota is spent" if spent else "few"
             self._plan = ReadPlan(f"{len(waiting)} one by one: {why}", len(waiting))
             return
         self._planned_at = now
         quota = fetch.orders.read_quota()
-        plan = plan_reads([one.reading for one in waiting], quota, now, fetch.marketplace_ids)
+        plan = plan_reads([one.reading for one in waiting], quota, now, fetch.marketplace_ids, by_ids=not whole)
         self._plan, self._claimed = plan, self._claim(waiting, plan.listed)
         claimed = {job.order_id for job in self._claimed}
         self._with_details = any(
@@ -97,17 +100,21 @@ class FetchPages:
         shown = {
             order.order_id: FetchedOrder(order, page.shipping_details.get(order.order_id)) for order in page.orders
         }
+        items = ListedItems(self._fetch.orders, self._fetch.database, self._fetch.account_id, page.pieces)
         unreadable = {entry.order_id for entry in page.unreadable}
         jobs = [held.pop(order_id) for order_id in [*held] if order_id in shown or order_id in unreadable]
 
         def handle(job: Job, seconds: float) -> str:
             answer = shown.get(job.order_id)
-            word = None if answer is None else self._fetch.keep_listed(job, answer, seconds, details=self._with_details)
+            if answer is None:
+                return self._listed.ask_by_id(job)
+            word = self._fetch.keep_listed(job, answer, items, seconds, details=self._with_details)
             return word or self._listed.ask_by_id(job)
 
         try:
             jobs += self._others(page, {job.order_id for job in jobs} | held.keys())
-            return self._listed.run(handle, STORE_SECONDS, jobs)
+            answered = self._listed.run(handle, STORE_SECONDS, jobs)
+            return answered + items.as_tally()
         except BaseException:
             self._listed.give_back(jobs)
             raise

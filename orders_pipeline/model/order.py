@@ -5,7 +5,7 @@ What identifies a buyer is in `ShippingDetails` alone, never in `Order`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -175,10 +175,19 @@ class UnreadableEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """How many pieces of an order, of all its items together, are shipped and are not; None: Amazon does not say."""
+
+    shipped: int | None
+    unshipped: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPage:
     """One page, at most 100 orders. `next_page_token` is None on the last; `listed_until` is Amazon's own watermark.
 
-    `shipping_details` by order id, where they were asked for and Amazon gave some.
+    `shipping_details` by order id, where they were asked for and Amazon gave some; `pieces` by order id, where the
+    orders are listed without their items (v0 by ids).
     """
 
     orders: tuple[Order, ...]
@@ -186,6 +195,7 @@ class SearchPage:
     listed_until: datetime | None
     unreadable: tuple[UnreadableEntry, ...] = ()
     shipping_details: Mapping[str, ShippingDetails] = field(default_factory=dict[str, ShippingDetails])
+    pieces: Mapping[str, Pieces] = field(default_factory=dict[str, Pieces])
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +245,7 @@ class OrdersPort(Protocol):
 
     @property
     def lists_whole_orders(self) -> bool:
-        """Whether `search_orders` takes `parts`: of v0 it does not."""
+        """Whether `search_orders` takes `parts`. If not (v0), a crowd is asked by `list_orders`, then `add_items`."""
         ...
 
     def read_quota(self) -> ReadQuota:
@@ -253,10 +263,29 @@ class OrdersPort(Protocol):
         """One order with all its items. Raises AmazonError; AmazonNotFound for an unknown id."""
         ...
 
-    def get_orders(
-        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
-    ) -> dict[str, Order]:
-        """The state of several orders without PII; ids that Amazon does not know are absent. v0 asks 50 a call."""
+    def list_orders(
+        self,
+        order_ids: Sequence[str],
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        """One page of these orders (50 at most), LIST_LAG old, without their items. Those not listed are absent.
+
+        Only where `lists_whole_orders` is false; ValueError elsewhere.
+        """
+        ...
+
+    def add_items(
+        self,
+        listed: FetchedOrder,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        """What `list_orders` showed of an order, with its items as they are now, and their texts with the details."""
         ...
 
     def search_orders(
@@ -271,6 +300,6 @@ class OrdersPort(Protocol):
         """One page of the search. With a `page_token`, `window` must be exactly the first page's.
 
         `parts`: each entry is as whole as get_order's answer with these, or unreadable, and the window may end LIST_LAG
-        ago. None: enough to see which orders changed, up to SEARCH_HOLDBACK ago. v0 lists no whole orders.
+        ago. None: enough to see which orders changed, up to SEARCH_HOLDBACK ago. v0 takes no `parts`.
         """
         ...

@@ -16,10 +16,11 @@ from functools import partial
 
 from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
+from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
 from orders_pipeline.channels.amazon.read_plan import URGENT
 from orders_pipeline.database.engine import AccountTransaction, database_now
-from orders_pipeline.model.order import SHIPPED_STATUSES, Order, OrderParts, OrderStatus, Priority
+from orders_pipeline.model.order import SHIPPED_STATUSES, FetchedOrder, Order, OrderParts, OrderStatus, Priority
 from orders_pipeline.model.order import Package as ShownPackage
 from orders_pipeline.model.states import TO_VERIFY, PackageState
 from orders_pipeline.orders.answers import refresh_order
@@ -57,6 +58,8 @@ _COUNTED = frozenset(
     }
 )
 NOTHING_TO_VERIFY = "nothing"
+# In any other, nothing of the order is shipped.
+_SHOWS_SHIPMENTS = SHIPPED_STATUSES | {OrderStatus.PARTIALLY_SHIPPED}
 
 
 def verify_due_packages(
@@ -115,8 +118,11 @@ def verify_order(
         return _keep(tx, work, order, packages, chosen)
 
 
-def _keep_shown(work: Confirming, job: Job, order: Order) -> str | None:
+def _keep_shown(work: Confirming, job: Job, listed: Order, items: ListedItems, seconds: float) -> str | None:
     """Store what a page shows, if it shows every package that is to be verified; None, and nothing stored, if not."""
+    if listed.packages is None and listed.status not in _SHOWS_SHIPMENTS:
+        return None
+    order = items.complete(FetchedOrder(listed), OrderParts.PACKAGES, seconds, priority=Priority.SWEEP).order
     with work.database.transaction(work.account_id) as tx:
         packages = lock_packages(tx, job.order_id)
         chosen = [one for one in packages if one.state in TO_VERIFY]

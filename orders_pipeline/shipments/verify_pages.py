@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
+from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import STORE_SECONDS, ListedJobs, RunJobs
 from orders_pipeline.channels.amazon.read_plan import CROWD, Waiting, hold_back, plan_reads
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
@@ -46,7 +47,8 @@ _WAITING = text("""
 """)
 
 # Stores what an answer shows of the order's packages, if it shows all that are to be verified; the outcome, else None.
-KeepShown = Callable[[Job, Order], str | None]
+# The items that the page leaves out are asked for within so many seconds, where they can prove it.
+KeepShown = Callable[[Job, Order, ListedItems, float], str | None]
 
 
 @dataclass(slots=True)
@@ -73,14 +75,15 @@ class VerifyPages:
             rows = _waiting(tx)
             now = database_now(tx.connection)
             paused = is_paused(tx, AMAZON_LISTINGS)
-        if not rows or paused or not work.orders.lists_whole_orders:
+        if not rows or paused:
             return Tally()
         waiting = [Waiting(row.order_id, row.sent_at, row.ship_by, row.alone) for row in rows]
         quota = work.orders.read_quota()
         versions = {row.order_id: row.version for row in rows}
         tally = Tally()
         if len(rows) >= CROWD:
-            plan = plan_reads(waiting, quota, now, work.marketplace_ids)
+            by_ids = not work.orders.lists_whole_orders
+            plan = plan_reads(waiting, quota, now, work.marketplace_ids, by_ids=by_ids)
             tally += Tally(notes={"plan": plan.reason})
             claimed = self._listed.claim({order_id: versions[order_id] for order_id in plan.listed})
             if claimed:
@@ -99,11 +102,13 @@ class VerifyPages:
         shown = {order.order_id: order for order in page.orders}
         jobs = [held.pop(order_id) for order_id in [*held] if order_id in shown]
 
-        def handle(job: Job, _: float) -> str:
-            return self.keep_shown(job, shown[job.order_id]) or self._listed.ask_by_id(job)
+        items = ListedItems(self.work.orders, self.work.database, self.work.account_id, page.pieces)
+
+        def handle(job: Job, seconds: float) -> str:
+            return self.keep_shown(job, shown[job.order_id], items, seconds) or self._listed.ask_by_id(job)
 
         try:
-            return self._listed.run(handle, STORE_SECONDS, jobs)
+            return self._listed.run(handle, STORE_SECONDS, jobs) + items.as_tally()
         except BaseException:
             self._listed.give_back(jobs)
             raise

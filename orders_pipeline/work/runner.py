@@ -38,7 +38,7 @@ RENEW_AFTER = 0.1
 # This share of a lease is left for the answer to be stored.
 RESERVE = 0.1
 AFTER_INFRASTRUCTURE_ERROR = timedelta(seconds=10)
-RELEASED, LEASE_LOST = "released", "lease_lost"
+RELEASED, LEASE_LOST, QUOTA = "released", "lease_lost", "quota"
 
 Handler = Callable[[Job, float], str]
 
@@ -242,7 +242,7 @@ class _Run:
             # What the queue doesn't wait for as a whole, the job waits for by itself.
             release(tx, job, due_at=None if dependency in self.needed else answer.at)
             pause_until(tx, dependency, answer.at, "the quota is spent")
-        return Tally({"quota": 1}, not_before=answer.at)
+        return Tally({QUOTA: 1}, not_before=answer.at)
 
     def _refused(self, job: Job, answer: Refused) -> Tally:
         errors = {_name(answer.error): 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,83 +10,24 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.intake import fetch_pages
-from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
 from orders_pipeline.model.order import Bucket, ReadQuota
-from orders_pipeline.operations.deployment import AmazonAudit
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
-from orders_pipeline.sandbox.amazon.state import AmazonOptions
-from orders_pipeline.sandbox.sandbox import Sandbox
-from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.settings import load_settings
-from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.pauses import pause_until
-from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.announced import announce
-from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
-from orders_pipeline_tests.world import World, open_world
-
-LISTED, UNLISTED = timedelta(minutes=10), timedelta(seconds=30)
-
-
-@dataclass
-class Crowd:
-    """A world whose Amazon is served over HTTP, at Amazon's own rates, with its list lag."""
-
-    world: World
-    sandbox: Sandbox
-    client: AmazonClient
-
-    def orders(self, count: int, *, ago: timedelta = LISTED) -> list[str]:
-        """New orders that changed so long ago, each told by a message that was applied."""
-        self.world.clock.advance(-ago)
-        made = [self.world.order(hear=False) for _ in range(count)]
-        self.world.clock.advance(ago)
-        self.hear()
-        return made
-
-    def hear(self) -> None:
-        self.world.hear()
-        while self.world.queue.waiting:
-            self.world.drain()
-        self.world.absorb()
-
-    def fetch(self, seconds: float = 300.0) -> Tally:
-        return fetch_due_orders(
-            self.client.orders,
-            self.world.database,
-            self.world.vault,
-            account_id=SELLER,
-            marketplace_ids=(MARKETPLACE,),
-            deadline_seconds=seconds,
-        )
-
-    @property
-    def calls(self) -> dict[str, int]:
-        return dict(self.sandbox.amazon.ledger.requests)
-
-    def statuses(self) -> set[tuple[str, bool]]:
-        return {(row.status, row.has_address) for row in self.world.rows("pipeline.orders", "status, has_address")}
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.served_crowd import LISTED, UNLISTED, Crowd, served_crowd
+from orders_pipeline_tests.world import World
 
 
 @pytest.fixture
 def crowd(database: Database, tmp_path: Path) -> Iterator[Crowd]:
-    lagging = AmazonOptions(listing_delay_seconds=120)
-    with Sandbox(floor=FloorOptions(automatic=False), subscribed=False, amazon=lagging) as sandbox:
-        world = open_world(database, tmp_path)
-        sandbox.amazon.subscriptions = world.amazon.subscriptions
-        sandbox.amazon._publish = world.amazon._publish
-        world.amazon = sandbox.amazon
-        settings = load_settings(sandbox.environment()).require_amazon()
-        keys, audit = LocalKeyring(tmp_path / "client.json"), AmazonAudit(world.vault.audit, SELLER)
-        client = open_amazon(settings, database, keys, audit)
-        yield Crowd(world, sandbox, client)
-        client.close()
+    with served_crowd(database, tmp_path) as crowd:
+        yield crowd
 
 
 @pytest.mark.timeout(600)

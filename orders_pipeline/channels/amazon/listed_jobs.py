@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonError, LimitNotBefore
-from orders_pipeline.channels.amazon.read_plan import TOKENS_FOR_SWEEPS, ReadPlan
+from orders_pipeline.channels.amazon.read_plan import IDS_A_PAGE, TOKENS_FOR_SWEEPS, ReadPlan
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrderParts, OrdersPort, Priority, SearchPage
 from orders_pipeline.work.jobs import AMAZON, AMAZON_LISTINGS, Job, Queue
 from orders_pipeline.work.pauses import note_refusal, note_success
 from orders_pipeline.work.queue import claim_these, enqueue, release, renew_all
-from orders_pipeline.work.runner import RELEASED, Handler
+from orders_pipeline.work.runner import QUOTA, RELEASED, Handler
 from orders_pipeline.work.tally import Tally
 
 # The outcome of a job that no page answers: it is asked for by its id next.
@@ -64,17 +64,26 @@ class ListedJobs:
         tally, pages, token, all_read = Tally(), 0, None, False
         try:
             while held and pages < plan.pages and (pages == 0 or self._goes_on(ends_at)):
+                # By ids, each page has its own orders, and all of them are answered by it or by their ids.
+                asked = [*held][:IDS_A_PAGE] if plan.window is None else []
                 try:
-                    page = self._next_page(plan, list(held.values()), parts, token)
+                    page = self._next_page(plan, list(held.values()), parts, token, asked)
                 except AmazonError as error:
                     tally += self._refused(error)
                     break
                 pages += 1
                 answered = answer(page, held)
+                unlisted = [held.pop(order_id) for order_id in asked if order_id in held]
+                if unlisted:
+                    answered += self.run(lambda job, _: self.ask_by_id(job), STORE_SECONDS, unlisted)
                 tally += answered
+                if answered.outcomes.get(QUOTA):
+                    # What a page leaves to calls of single orders cannot be asked now.
+                    break
                 token = page.next_page_token
                 # The next page costs as much as this one, and is to be worth it.
-                if token is None or _count(answered) < plan.worth or len(held) < plan.worth:
+                is_last = token is None and not asked
+                if is_last or _count(answered) < plan.worth or len(held) < plan.worth:
                     all_read = True
                     break
             if all_read and held:
@@ -102,14 +111,18 @@ class ListedJobs:
                 for job in sorted(jobs, key=lambda job: job.subject):
                     release(tx, job)
 
-    def _next_page(self, plan: ReadPlan, held: Sequence[Job], parts: OrderParts, token: str | None) -> SearchPage:
+    def _next_page(
+        self, plan: ReadPlan, held: Sequence[Job], parts: OrderParts, token: str | None, asked: Sequence[str]
+    ) -> SearchPage:
         with self.database.transaction(self.account_id) as tx:
             renew_all(tx, held, lease=self.lease)
-        assert plan.window is not None, "orders were claimed for it"
         # Sweeps have their tokens from the same bucket: this leaves what they leave.
-        page = self.orders.search_orders(
-            plan.window, parts=parts, page_token=token, priority=Priority.SWEEP, deadline_seconds=PAGE_SECONDS
-        )
+        if plan.window is None:
+            page = self.orders.list_orders(asked, parts, priority=Priority.SWEEP, deadline_seconds=PAGE_SECONDS)
+        else:
+            page = self.orders.search_orders(
+                plan.window, parts=parts, page_token=token, priority=Priority.SWEEP, deadline_seconds=PAGE_SECONDS
+            )
         with self.database.transaction(self.account_id) as tx:
             renew_all(tx, held, lease=self.lease)
             note_success(tx, AMAZON_LISTINGS)
@@ -125,4 +138,5 @@ class ListedJobs:
 
 
 def _count(tally: Tally) -> int:
-    return sum(tally.outcomes.values()) - tally.outcomes.get(NOT_LISTED, 0)
+    """How many jobs a page has answered."""
+    return sum(count for word, count in tally.outcomes.items() if word not in (NOT_LISTED, QUOTA, RELEASED))

@@ -74,7 +74,8 @@ class OrdersV0:
             order_ids, mark = self._listed(call, query, fingerprint, marketplaces)
             page, rest = order_ids[:page_size], order_ids[page_size:]
             listed = [state.listed(state.orders[one]) for one in page]
-            payload: dict[str, Any] = {"Orders": [self._render(one, call) for one in listed if one is not None], **mark}
+            entries = [self._listed_entry(one, call) for one in listed if one is not None]
+            payload: dict[str, Any] = {"Orders": entries, **mark}
             if state.faults.take(("duplicate_page",), call.operation):
                 rest = order_ids
             if rest:
@@ -146,7 +147,8 @@ class OrdersV0:
             order
             for known in state.orders_of(call.seller.seller_id)
             if (order := state.listed(known)) is not None
-            and (order.order_id in wanted if wanted else is_listed(state, known, call))
+            and (not wanted or order.order_id in wanted)
+            and is_listed(state, known, call)
             and (window is None or window.contains(order.last_updated if window.by_update else order.created))
             and (not statuses or order.status in statuses)
             and (not channels or ("MFN" if order.merchant_fulfilled else "AFN") in channels)
@@ -186,6 +188,12 @@ class OrdersV0:
         state.ledger.record_shown(order.order_id, now)
         blanks = state.options.blank_address_as_empty_strings
         return render_order(order, _elements(call), now, self._write, blanks=blanks)
+
+    def _listed_entry(self, order: Order, call: Call) -> dict[str, Any]:
+        entry = self._render(order, call)
+        if self._state.faults.take(("unreadable_entry",), call.operation, order.order_id):
+            entry["LastUpdateDate"] = "yesterday"
+        return entry
 
     def _opened(self, call: Call) -> bool:
         """The address and buyerInfo operations show all or nothing; strictly, nothing is 403."""

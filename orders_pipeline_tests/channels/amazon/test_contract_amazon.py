@@ -88,7 +88,12 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
         lambda client: client.orders.get_order(ORDER_ID, OrderParts.SHIPPING_DETAILS),
         [RDT],
     ),
-    "v0 getOrders by ids": ("v0", lambda client: client.orders.get_orders([ORDER_ID] * 51), [PAGE_V0]),
+    "v0 getOrders by ids": ("v0", lambda client: client.orders.list_orders([ORDER_ID] * 50), [PAGE_V0]),
+    "v0 getOrders by ids with addresses": (
+        "v0",
+        lambda client: client.orders.list_orders([ORDER_ID], OrderParts.SHIPPING_DETAILS),
+        [RDT, PAGE_V0],
+    ),
     "v0 getOrders by window": ("v0", both_pages, [PAGE_V0]),
     "v0 getOrderItems": (
         "v0",

@@ -3,8 +3,8 @@
 | asked for | calls |
 | --- | --- |
 | the state of one order | getOrder, getOrderItems (all pages); no RDT |
-| the state of several | getOrders (50 ids a call), getOrderItems for each; no RDT |
 | shipping details too | getOrder, getOrderItems, both with the RDT |
+| several orders | getOrders (50 ids a call), getOrderItems where items are needed; with the RDT if details are |
 | a search | getOrders; its orders have no items: this version lists none |
 
 `OrderParts.PACKAGES` brings nothing here: `Order.packages` is None, and shipped quantities are on the items.
@@ -13,16 +13,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
-from orders_pipeline.channels.amazon.api.orders_v0_wire import read_order, read_shipping_details
+from orders_pipeline.channels.amazon.api.orders_v0_wire import (
+    read_order,
+    read_pieces,
+    read_shipping_details,
+    with_item_texts,
+    with_items,
+)
 from orders_pipeline.channels.amazon.api.orders_v2026 import PAGE_SIZE, SEARCH_HOLDBACK, iso, page_token_error
 from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page_token, read_page_token
 from orders_pipeline.channels.amazon.api.search_entries import read_entries
 from orders_pipeline.channels.amazon.audit import AuditSink
-from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call
+from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call, restricted_listing
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError
 from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
@@ -37,14 +43,17 @@ from orders_pipeline.channels.amazon.timing import Deadline
 from orders_pipeline.model.order import (
     AMAZON,
     MERCHANT,
+    Bucket,
     FetchedOrder,
     Order,
     OrderParts,
+    Pieces,
     Priority,
     ReadQuota,
     SearchPage,
     SearchWindow,
 )
+from orders_pipeline.model.shipping_details import ShippingDetails
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +95,10 @@ class OrdersV0:
         return False
 
     def read_quota(self) -> ReadQuota:
-        return ReadQuota(single=self._transport.bucket(V0_GET_ORDER), listing=self._transport.bucket(V0_GET_ORDERS))
+        # One order takes a token of each.
+        order, items = self._transport.bucket(V0_GET_ORDER), self._transport.bucket(V0_GET_ORDER_ITEMS)
+        single = Bucket(min(order.tokens, items.tokens), min(order.rate, items.rate), min(order.burst, items.burst))
+        return ReadQuota(single=single, listing=self._transport.bucket(V0_GET_ORDERS))
 
     def get_order(
         self,
@@ -109,21 +121,50 @@ class OrdersV0:
         details = read_shipping_details(body.part("ShippingAddress"), items)
         return FetchedOrder(self._order(body, items, order_id), details)
 
-    def get_orders(
-        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
-    ) -> dict[str, Order]:
+    def list_orders(
+        self,
+        order_ids: Sequence[str],
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        if len(order_ids) > IDS_PER_CALL:
+            raise ValueError(f"getOrders takes {IDS_PER_CALL} ids a call, not {len(order_ids)}.")
         deadline = self._transport.deadline(deadline_seconds)
-        found: dict[str, Order] = {}
-        for start in range(0, len(order_ids), IDS_PER_CALL):
-            query = {
-                "MarketplaceIds": ",".join(self._marketplace_ids),
-                "AmazonOrderIds": ",".join(order_ids[start : start + IDS_PER_CALL]),
-            }
-            answer = self._call(V0_GET_ORDERS, V0_GET_ORDERS.path, query, self._tokens, priority, deadline)
-            for body in self._read(V0_GET_ORDERS, answer, lambda payload: payload.required_parts("Orders")):
-                order_id = self._read(V0_GET_ORDERS, answer, lambda _, body=body: body.required_text("AmazonOrderId"))
-                found[order_id] = self._order(body, self._items(order_id, self._tokens, priority, deadline), order_id)
-        return found
+        wants_details = OrderParts.SHIPPING_DETAILS in parts
+        tokens = self._restricted if wants_details else self._tokens
+        query = {"MarketplaceIds": ",".join(self._marketplace_ids), "AmazonOrderIds": ",".join(order_ids)}
+
+        def call() -> SearchPage:
+            answer = self._call(V0_GET_ORDERS, V0_GET_ORDERS.path, query, tokens, priority, deadline)
+            return self._read_listed(answer, wants_details)
+
+        if not wants_details:
+            return call()
+        return restricted_listing(self._audit, V0_GET_ORDERS, call, lambda page: [*page.shipping_details])
+
+    def add_items(
+        self,
+        listed: FetchedOrder,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        order_id, deadline = listed.order.order_id, self._transport.deadline(deadline_seconds)
+        wants_details = OrderParts.SHIPPING_DETAILS in parts
+        tokens = self._restricted if wants_details else self._tokens
+
+        def call() -> list[Fields]:
+            return self._items(order_id, tokens, priority, deadline)
+
+        items = restricted_call(self._audit, V0_GET_ORDER_ITEMS, order_id, call) if wants_details else call()
+        try:
+            order = with_items(listed.order, items)
+        except FieldProblem as problem:
+            raise self._unreadable(V0_GET_ORDER_ITEMS, order_id, problem) from None
+        return FetchedOrder(order, with_item_texts(listed.shipping_details, items) if wants_details else None)
 
     def search_orders(
         self,
@@ -207,6 +248,23 @@ class OrdersV0:
         )
         return SearchPage(orders, next_token, payload.time("LastUpdatedBefore") or before, unreadable)
 
+    def _read_listed(self, answer: Answer, wants_details: bool) -> SearchPage:
+        """The orders of a listing by ids. An entry whose state, pieces or address cannot be read is unreadable."""
+        pieces: dict[str, Pieces] = {}
+        details: dict[str, ShippingDetails] = {}
+
+        def read(entry: Fields) -> Order:
+            order = read_order(entry, [])
+            pieces[order.order_id] = read_pieces(entry)
+            shown = read_shipping_details(entry.part("ShippingAddress"), []) if wants_details else None
+            if shown is not None:
+                details[order.order_id] = shown
+            return order
+
+        entries = self._read(V0_GET_ORDERS, answer, lambda payload: payload.required_parts("Orders"))
+        orders, unreadable = read_entries(entries, "AmazonOrderId", read)
+        return SearchPage(orders, None, None, unreadable, details, pieces)
+
     def _payload(
         self, operation: Operation, order_id: str, tokens: AccessTokens, priority: Priority, deadline: Deadline
     ) -> Fields:
@@ -220,9 +278,10 @@ class OrdersV0:
         try:
             return read_order(body, items)
         except FieldProblem as problem:
-            raise protocol_error(
-                V0_GET_ORDER, self._transport.seller_id, None, f"order {order_id}: {problem}"
-            ) from None
+            raise self._unreadable(V0_GET_ORDER, order_id, problem) from None
+
+    def _unreadable(self, operation: Operation, order_id: str, problem: FieldProblem) -> AmazonError:
+        return protocol_error(operation, self._transport.seller_id, None, f"order {order_id}: {problem}")
 
     def _read(self, operation: Operation, answer: Answer, read: Callable[[Fields], Value]) -> Value:
         try:

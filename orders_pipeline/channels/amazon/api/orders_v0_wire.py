@@ -6,6 +6,7 @@ What identifies a buyer goes into `ShippingDetails` and nowhere else.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 from orders_pipeline.channels.amazon.fields import Fields
@@ -15,6 +16,7 @@ from orders_pipeline.model.order import (
     Order,
     OrderItem,
     OrderStatus,
+    Pieces,
     canonical_fulfiller,
     canonical_status,
 )
@@ -47,16 +49,14 @@ def read_order(body: Fields, items: list[Fields]) -> Order:
     if body.text("EasyShipShipmentStatus") is not None:
         # Included for Easy Ship orders alone, whatever its value.
         programs.add(EASY_SHIP)
-    if any(SHIP_PLUS in _item_programs(item) for item in items):
-        programs.add(SHIP_PLUS)
-    return Order(
+    order = Order(
         order_id=body.required_text("AmazonOrderId"),
         marketplace_id=body.text("MarketplaceId"),
         status=status,
         fulfilled_by=canonical_fulfiller(body.text("FulfillmentChannel")),
         purchased_at=body.time("PurchaseDate") or last_updated,
         last_updated_at=last_updated,
-        items=tuple(_item(item, status) for item in items),
+        items=(),
         service_level=_capitals(body.text("ShipmentServiceLevelCategory")),
         earliest_ship_at=body.time("EarliestShipDate"),
         ship_by=body.time("LatestShipDate"),
@@ -65,15 +65,34 @@ def read_order(body: Fields, items: list[Fields]) -> Order:
         total=_money(body.part("OrderTotal")),
         packages=None,
     )
+    return with_items(order, items)
+
+
+def with_items(order: Order, items: list[Fields]) -> Order:
+    """The order with getOrderItems' answer, and what only the items tell of it. Raises FieldProblem."""
+    told_of_items = {SHIP_PLUS for item in items if SHIP_PLUS in _item_programs(item)}
+    return replace(
+        order,
+        items=tuple(_item(item, order.status) for item in items),
+        programs=order.programs | told_of_items,
+    )
+
+
+def read_pieces(body: Fields) -> Pieces:
+    """How much of the order is shipped, as the order itself tells it. Raises FieldProblem."""
+    return Pieces(body.whole("NumberOfItemsShipped"), body.whole("NumberOfItemsUnshipped"))
+
+
+def with_item_texts(details: ShippingDetails | None, items: list[Fields]) -> ShippingDetails | None:
+    """The details that a listing gave, with the buyer's texts that only the items hold."""
+    if details is None:
+        return read_shipping_details(Fields({}, "order").part("ShippingAddress"), items)
+    return replace(details, items=_texts(items))
 
 
 def read_shipping_details(address: Fields, items: list[Fields]) -> ShippingDetails | None:
     """What the warehouse needs of the buyer's; None when Amazon gave no address and no buyer's text."""
-    texts = {
-        item_id: details
-        for item in items
-        if (item_id := item.text("OrderItemId")) and (details := _item_details(item.part("BuyerInfo")))
-    }
+    texts = _texts(items)
     if not address and not texts:
         return None
     address_type = address.text("AddressType")
@@ -114,6 +133,14 @@ def _item(item: Fields, order_status: str) -> OrderItem:
         # v0 has no word for it: a cancelled item has nothing left to order.
         cancelled=order_status == OrderStatus.CANCELLED or quantity == 0,
     )
+
+
+def _texts(items: list[Fields]) -> dict[str, ItemDetails]:
+    return {
+        item_id: details
+        for item in items
+        if (item_id := item.text("OrderItemId")) and (details := _item_details(item.part("BuyerInfo")))
+    }
 
 
 def _item_programs(item: Fields) -> set[str]:

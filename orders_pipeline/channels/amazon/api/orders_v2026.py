@@ -5,6 +5,7 @@ No restricted data token: this version gives a buyer's data by role, to whom ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from orders_pipeline.channels.amazon.api.page_tokens import PageToken, next_page
 from orders_pipeline.channels.amazon.api.search_entries import read_entries
 from orders_pipeline.channels.amazon.audit import AuditSink
 from orders_pipeline.channels.amazon.auth.restricted_calls import restricted_call, restricted_listing
-from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound, AmazonPageTokenInvalid
+from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonPageTokenInvalid
 from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.channels.amazon.http.answers import Answer, protocol_error
 from orders_pipeline.channels.amazon.http.transport import AccessTokens, Request, Transport
@@ -22,7 +23,6 @@ from orders_pipeline.channels.amazon.timing import Deadline
 from orders_pipeline.model.order import (
     LIST_LAG,
     FetchedOrder,
-    Order,
     OrderParts,
     Priority,
     ReadQuota,
@@ -70,18 +70,26 @@ class OrdersV2026:
     ) -> FetchedOrder:
         return self._get_order(order_id, parts, priority, self._transport.deadline(deadline_seconds))
 
-    def get_orders(
-        self, order_ids: list[str], *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
-    ) -> dict[str, Order]:
-        """One call an order: this version has no search by order ids. Keep the list within what the quota gives."""
-        deadline = self._transport.deadline(deadline_seconds)
-        found: dict[str, Order] = {}
-        for order_id in order_ids:
-            try:
-                found[order_id] = self._get_order(order_id, OrderParts.STATE, priority, deadline).order
-            except AmazonNotFound:
-                continue
-        return found
+    def list_orders(
+        self,
+        order_ids: Sequence[str],
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.SWEEP,
+        deadline_seconds: float = 20.0,
+    ) -> SearchPage:
+        raise ValueError("The Orders API 2026-01-01 has no search by order ids; its searches list whole orders.")
+
+    def add_items(
+        self,
+        listed: FetchedOrder,
+        parts: OrderParts = OrderParts.STATE,
+        *,
+        priority: Priority = Priority.EVENT,
+        deadline_seconds: float = 20.0,
+    ) -> FetchedOrder:
+        """Nothing is missing: this version has no order without its items."""
+        return listed
 
     def search_orders(
         self,

@@ -23,6 +23,7 @@ from orders_pipeline.channels.amazon.quota.operations import (
     GET_ORDER_REGULATED_INFO,
     V0_GET_ORDER,
     V0_GET_ORDER_ITEMS,
+    V0_GET_ORDERS,
     Operation,
 )
 from orders_pipeline.channels.amazon.timing import Deadline
@@ -40,12 +41,13 @@ class Restricted:
     resources: tuple[tuple[Operation, tuple[str, ...]], ...]
 
 
-# What shipping takes: the address with the order, gift messages and customizations with the items. getOrderItems takes
-# buyerInfo only; shippingAddress there is refused with a 400 (facts §3).
+# What shipping takes: the address with the order, alone or in a list of several; gift messages and customizations with
+# the items. getOrderItems takes buyerInfo only; shippingAddress there is refused with a 400 (facts §3).
 TO_SHIP = Restricted(
-    "ship",
+    "shipping",
     (
         (V0_GET_ORDER, ("shippingAddress",)),
+        (V0_GET_ORDERS, ("shippingAddress",)),
         (V0_GET_ORDER_ITEMS, ("buyerInfo",)),
     ),
 )

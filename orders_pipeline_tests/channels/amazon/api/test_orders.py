@@ -20,8 +20,10 @@ from orders_pipeline.model.account import OrdersApi
 from orders_pipeline.model.order import (
     MERCHANT,
     Bucket,
+    FetchedOrder,
     OrderParts,
     OrderStatus,
+    Pieces,
     ReadQuota,
     SearchPage,
     SearchWindow,
@@ -80,16 +82,21 @@ def test_both_versions_tell_the_same_of_the_same_order(open_sandboxed: OpenSandb
     assert old.shipping_details == new.shipping_details
 
 
-@pytest.mark.parametrize("orders_api", VERSIONS)
-def test_the_state_of_several_orders_leaves_out_those_that_amazon_does_not_know(
-    open_sandboxed: OpenSandboxed, sandbox: Sandbox, orders_api: OrdersApi
+def test_v0_lists_orders_by_their_ids_and_with_their_items_they_are_as_a_call_for_each_tells_them(
+    open_sandboxed: OpenSandboxed, sandbox: Sandbox
 ) -> None:
-    placed = [sandbox.add_order(items=[{}, {}]) for _ in range(3)]
-    client = open_sandboxed(orders_api)
-    wanted = [order.order_id for order in placed]
-    found = client.orders.get_orders([*wanted, "999-9999999-9999999"])
-    assert sorted(found) == sorted(wanted)
-    assert all(len(order.items) == 2 for order in found.values())
+    placed = [sandbox.add_order(items=[{**GIFT, "programs": ["FBM_SHIP_PLUS"]}, {}]) for _ in range(3)]
+    client, wanted = open_sandboxed("v0"), [order.order_id for order in placed]
+    for parts in (OrderParts.STATE, OrderParts.SHIPPING_DETAILS):
+        page = client.orders.list_orders([*wanted, "999-9999999-9999999"], parts)
+        assert sorted(order.order_id for order in page.orders) == sorted(wanted)
+        assert set(page.pieces.values()) == {Pieces(shipped=0, unshipped=4)}
+        for order in page.orders:
+            assert order.items == ()
+            listed = FetchedOrder(order, page.shipping_details.get(order.order_id))
+            assert client.orders.add_items(listed, parts) == client.orders.get_order(order.order_id, parts)
+    with pytest.raises(ValueError, match="50 ids"):
+        client.orders.list_orders(["999-9999999-9999999"] * 51)
 
 
 @pytest.mark.parametrize("orders_api", VERSIONS)
@@ -203,22 +210,24 @@ def test_v0_asks_for_one_restricted_token_for_many_orders_and_none_for_states(
     before = len(sandbox.amazon.ledger.restricted_grants)
     placed = [sandbox.add_order().order_id for _ in range(4)]
     first, second = open_sandboxed("v0"), open_sandboxed("v0")
-    first.orders.get_orders(placed)
+    first.orders.list_orders(placed)
     first.orders.get_order(placed[0])
     assert len(sandbox.amazon.ledger.restricted_grants) == before
     assert audit.entries == []
     for client in (first, second):  # the second as another process would have it
         for order_id in placed:
             client.orders.get_order(order_id, OrderParts.SHIPPING_DETAILS)
+        assert len(client.orders.list_orders(placed, OrderParts.SHIPPING_DETAILS).shipping_details) == 4
     grants = sandbox.amazon.ledger.restricted_grants[before:]
     assert len(grants) == 1
     assert grants[0].resources == (
         ("GET", "/orders/v0/orders/{orderId}", ("shippingAddress",)),
+        ("GET", "/orders/v0/orders", ("shippingAddress",)),
         ("GET", "/orders/v0/orders/{orderId}/orderItems", ("buyerInfo",)),
     )
     actions = [action for action, *_ in audit.entries]
     assert actions.count("amazon_restricted_token") == 1
-    assert actions.count("amazon_restricted_call") == 8
+    assert actions.count("amazon_restricted_call") == 8 + 2 * (1 + 4), "a list counts itself, and each order it shows"
 
 
 def test_v0_pages_through_all_items_of_an_order(open_sandboxed: OpenSandboxed, sandbox: Sandbox) -> None:
