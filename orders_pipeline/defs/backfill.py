@@ -62,8 +62,14 @@ def _materialization(day: date, progress: Mapping[str, BackfillProgress]) -> dg.
         "orders_seen_by_it": sum(one.orders_seen for one in progress.values()),
         "new_events_of_it": sum(one.events_new for one in progress.values()),
         "windows": sum(one.windows for one in progress.values()),
+        "report_rows_of_it": sum(one.rows for one in progress.values()),
+        "source": _sources(progress),
     }
     return dg.AssetMaterialization("order_events", partition=day.isoformat(), metadata=totals)
+
+
+def _sources(progress: Mapping[str, BackfillProgress]) -> str:
+    return " | ".join(sorted({one.source for one in progress.values()}))
 
 
 class _Teller:
@@ -95,7 +101,15 @@ class _Teller:
         # The slowest account's; without a number of pages there is no telling.
         seconds = [pages / quota[one][1] for one, pages in known.items()] if len(known) == len(quota) else []
         ends = f"about {_utc(now + timedelta(seconds=max(seconds)))}" if seconds else "unknown"
+        reports = sum(one.reports for one in progress.values())
+        read = sum(one.reports_read for one in progress.values())
+        if read < reports:
+            ends = "unknown: Amazon makes a report in minutes to hours"
         shown = {
+            "source": _sources(progress),
+            "reports": reports,
+            "reports_read": read,
+            "report_rows": sum(one.rows for one in progress.values()),
             "pages": sum(one.pages for one in progress.values()),
             "pages_left": sum(known.values()) if seconds else "unknown",
             "calls_left": round(sum(tokens for tokens, _ in quota.values()), 1),
@@ -104,13 +118,17 @@ class _Teller:
             "ends": ends,
         }
         self._context.log.info(
-            "%s pages are read, %s are left (estimated); it waits for %s until %s (%s), and ends: %s.",
+            "%s of %s reports and %s pages are read, %s pages are left (estimated); it waits for %s until %s (%s), "
+            "and ends: %s. Source: %s.",
+            read,
+            reports,
             shown["pages"],
             shown["pages_left"],
             shown["waits_for"],
             shown["waits_until"],
             duration((resume_at - now).total_seconds()),
             ends,
+            shown["source"],
         )
         self._context.log_event(dg.AssetObservation("order_events", metadata=shown))
 

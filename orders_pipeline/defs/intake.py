@@ -44,8 +44,8 @@ def order_events(context: dg.AssetExecutionContext, store: StoreResource) -> Ite
     """What Amazon told us, once each, without buyers' data; a partition is a UTC day that is over.
 
     `drain_notifications_sensor` records notifications as they come, and observes the asset. A day is materialized when
-    a search has read all of it: pick days, and materialize them. A page costs three minutes of quota, so the run waits,
-    and says until when. See the runbook, "Backfill".
+    a search or a report has told all of it: pick days, and materialize them. A page costs three minutes of quota, and a
+    report is made in minutes or hours, so the run waits, and says until when. See the runbook, "Backfill".
     """
     read_days_of_run(context, store)
     yield from ()

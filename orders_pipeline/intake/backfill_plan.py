@@ -50,24 +50,39 @@ class Days:
         return [self.first + timedelta(days=index) for index in range(self.count)]
 
 
+def days_without(days: Days, begun: Sequence[Days]) -> list[Days]:
+    """The days but those that are `begun`, oldest first, each span as long as can be."""
+    spans: list[Days] = []
+    first = days.first
+    for one in sorted(begun, key=lambda one: one.first):
+        if first < one.first:
+            spans.append(Days(first, one.first - _DAY))
+        first = one.last + _DAY
+    return [*spans, Days(first, days.last)] if first <= days.last else spans
+
+
+def adjoined(spans: Sequence[Days]) -> list[Days]:
+    """The same days in as few spans as can be. No two of `spans` have a day in common."""
+    joined: list[Days] = []
+    for one in sorted(spans, key=lambda one: one.first):
+        if joined and joined[-1].last + _DAY == one.first:
+            joined[-1] = Days(joined[-1].first, one.last)
+        else:
+            joined.append(one)
+    return joined
+
+
 def cut_days(days: Days, orders_a_day: float | None, begun: Sequence[Days] = ()) -> list[Days]:
     """What is still to be begun, oldest first: all days but those of the searches that are under way (`begun`).
 
     `orders_a_day`: as many as are expected; None, and the days are one window.
     """
-    windows: list[Days] = []
-    first = days.first
-    for one in sorted(begun, key=lambda one: one.first):
-        windows += _cut(first, one.first - _DAY, orders_a_day)
-        first = one.last + _DAY
-    return windows + _cut(first, days.last, orders_a_day)
+    return [window for span in days_without(days, begun) for window in _cut(span, orders_a_day)]
 
 
-def _cut(first: date, last: date, orders_a_day: float | None) -> list[Days]:
-    """Windows of much the same length; none where there is no day."""
-    if first > last:
-        return []
-    count = (last - first).days + 1
+def _cut(days: Days, orders_a_day: float | None) -> list[Days]:
+    """Windows of much the same length."""
+    first, count = days.first, days.count
     expected = count * (orders_a_day or 0)
     number = min(max(int(expected / (PAGES_A_WINDOW * PAGE_ORDERS)), 1), count)
     bounds = [count * index // number for index in range(number + 1)]

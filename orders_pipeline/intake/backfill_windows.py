@@ -13,6 +13,7 @@ from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.intake.search_windows import StoredSearch, stored_search
 from orders_pipeline.intake.tables import search_windows
 
+FROM_REPORT = {"source": "report"}
 _ANEW: dict[str, Any] = {
     **dict.fromkeys(("page_token", "page_token_at", "finished_at", "given_up_at", "failed_page", "last_error")),
     **dict.fromkeys(("page_number", "pages", "orders_seen", "events_new", "failures", "outages"), 0),
@@ -71,6 +72,19 @@ def begin_for_request(
     )
 
 
+def finish_by_report(tx: AccountTransaction, search: StoredSearch, *, rows: int, events_new: int) -> None:
+    """All of the window was read from its report."""
+    is_it = search_windows.c.window_id == search.window_id
+    values = {"orders_seen": rows, "events_new": events_new, "finished_at": func.clock_timestamp()}
+    tx.execute(update(search_windows).where(is_it).values(**values))
+
+
+def search_instead(tx: AccountTransaction, search: StoredSearch) -> None:
+    """No report will tell of the window: from now on it is searched."""
+    plain = {name: value for name, value in search.parameters.items() if name not in FROM_REPORT}
+    tx.execute(update(search_windows).where(search_windows.c.window_id == search.window_id).values(parameters=plain))
+
+
 def end_request(tx: AccountTransaction, request: str) -> None:
     """All of its days are shown as read: who asks again, even by repeating the run, has them read anew."""
     columns = search_windows.c
@@ -85,6 +99,7 @@ def orders_a_day(tx: AccountTransaction) -> float | None:
             select sum(orders_seen) * 86400.0 / nullif(sum(extract(epoch from updated_before - updated_after)), 0)
             from pipeline.search_windows
             where account_id = :account_id and finished_at > clock_timestamp() - interval '30 days'
+            and parameters->>'source' is distinct from 'report'
         """),
         {"account_id": tx.account_id},
     ).scalar_one()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.intake.save import SHIPPABLE, details_are_of_use
 from orders_pipeline.intake.search import record_orders
-from orders_pipeline.model.order import AMAZON, Order
+from orders_pipeline.model.order import AMAZON, MERCHANT, Order, OrderStatus
 from orders_pipeline.orders.answers import item_values, order_values
 from orders_pipeline.orders.fetches import awaiting_fetch
 from orders_pipeline.orders.ownership import AccountStart, account_start, awaits_adoption, bought_before_start
 from orders_pipeline.orders.rows import lock_orders, queue_states, save_fetched_order
 from orders_pipeline.work.jobs import BACKFILLED
+
+_KNOWN_STATUSES = frozenset(value for name, value in vars(OrderStatus).items() if not name.startswith("_"))
 
 
 def record_backfilled(
@@ -23,18 +25,43 @@ def record_backfilled(
 
     An order that is known by an answer of its own, or is on its way to the warehouse, is left to its event.
     """
+    start, now = account_start(tx), database_now(tx.connection)
+    for order, row in _unread(tx, found, marketplace_ids):
+        if not _must_ship(order, now) or _is_an_old_process_s(tx, row, order, start):
+            _store(tx, order)
+    return record_orders(tx, source, found)
+
+
+def store_reported(tx: AccountTransaction, found: Sequence[Order], marketplace_ids: Collection[str]) -> None:
+    """Take over the state of those orders of a report that need no call; their events are recorded by the caller.
+
+    A report may be a day old, and tells neither items nor deadlines: whatever might have to ship, was told anything
+    newer, or is described in words that we do not know, is left to its event.
+    """
+    now = database_now(tx.connection)
+    for order, row in _unread(tx, found, marketplace_ids):
+        told_at = None if row is None else row.last_updated_at
+        is_clear = order.status in _KNOWN_STATUSES and order.fulfilled_by in (AMAZON, MERCHANT)
+        if is_clear and not _must_ship(order, now) and (told_at is None or told_at <= order.last_updated_at):
+            _store(tx, order)
+
+
+def _unread(
+    tx: AccountTransaction, found: Sequence[Order], marketplace_ids: Collection[str]
+) -> Iterator[tuple[Order, AnyRow | None]]:
+    """Those that no answer and nobody else tells more of, each with its row, which is locked."""
     order_ids = sorted(order.order_id for order in found)
     rows = lock_orders(tx, order_ids)
     left_to_events = awaiting_fetch(tx, order_ids) | queue_states(tx, order_ids).keys()
-    start, now = account_start(tx), database_now(tx.connection)
     for order in sorted(found, key=lambda order: order.order_id):
         row = rows.get(order.order_id)
-        if order.order_id in left_to_events or not _is_unread(row) or order.marketplace_id not in marketplace_ids:
-            continue
-        if not _must_ship(order, now) or _is_an_old_process_s(tx, row, order, start):
-            items = item_values(tx.account_id, order)
-            save_fetched_order(tx, order_values(tx.account_id, order), items, priority=BACKFILLED)
-    return record_orders(tx, source, found)
+        if order.order_id not in left_to_events and _is_unread(row) and order.marketplace_id in marketplace_ids:
+            yield order, row
+
+
+def _store(tx: AccountTransaction, order: Order) -> None:
+    items = item_values(tx.account_id, order)
+    save_fetched_order(tx, order_values(tx.account_id, order), items, priority=BACKFILLED)
 
 
 def _is_unread(row: AnyRow | None) -> bool:

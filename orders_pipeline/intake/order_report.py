@@ -8,7 +8,7 @@ GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL as of 2026-11.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.fields import FieldProblem, Fields
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.intake.listed_orders import store_reported
 from orders_pipeline.intake.search import record_orders
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.model.marketplaces import marketplace_of_sales_channel
@@ -62,9 +63,17 @@ def unreadable_entry(order_id: str, problem: str) -> UnreadableEntry:
 
 
 def record_report_orders(
-    tx: AccountTransaction, source: str, orders: Sequence[Order], unreadable: Sequence[UnreadableEntry]
+    tx: AccountTransaction,
+    source: str,
+    orders: Sequence[Order],
+    unreadable: Sequence[UnreadableEntry],
+    marketplace_ids: Collection[str],
 ) -> RecordedOrders:
-    """Record the event of each order that no search has recorded, and set aside what could not be read."""
+    """Record the event of each order that no search has recorded, and set aside what could not be read.
+
+    The state of orders that need no call is taken over, as from a search.
+    """
+    store_reported(tx, orders, marketplace_ids)
     known = _known_changes(tx, orders)
     new = record_orders(tx, source, [order for order in orders if order.order_id not in known])
     new += park_entries(tx, source, unreadable)

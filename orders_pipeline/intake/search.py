@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
-from orders_pipeline.intake.search_windows import open_search, restart_search, save_page, unfinished_search
+from orders_pipeline.intake.search_windows import open_search, restart_search, save_page
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.model.order import Order, OrdersPort, Priority, SearchWindow
 from orders_pipeline.model.untrusted_text import bounded_id
@@ -44,14 +44,6 @@ class SearchTotals:
             "finished": self.finished,
             "resume_at": self.resume_at.isoformat() if self.resume_at else "",
         }
-
-
-def resumed_window(tx: AccountTransaction, purpose: str, window: SearchWindow) -> SearchWindow:
-    """The window of an unfinished search that began where this one does: today's end moves, what was begun does not."""
-    begun = unfinished_search(tx, purpose, window.updated_after)
-    if begun is None:
-        return window
-    return SearchWindow(begun.updated_after, begun.updated_before, tuple(begun.parameters["marketplace_ids"]))
 
 
 def search_events(

@@ -18,7 +18,10 @@ from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 
 @dataclass(frozen=True, slots=True)
 class StoredSearch:
-    """How far one search has been read. `parameters` are the first page's, to be repeated exactly."""
+    """How far one search has been read. `parameters` are the first page's, to be repeated exactly.
+
+    `from_report`: its days are read from a report; then `orders_seen` counts the rows of it.
+    """
 
     window_id: int
     updated_after: datetime
@@ -30,6 +33,10 @@ class StoredSearch:
     pages: int
     orders_seen: int
     events_new: int
+
+    @property
+    def from_report(self) -> bool:
+        return self.parameters.get("source") == "report"
 
     @property
     def window(self) -> SearchWindow:
@@ -83,10 +90,8 @@ def stored_search(row: AnyRow) -> StoredSearch:
     )
 
 
-def unfinished_search(
-    tx: AccountTransaction, purpose: str, updated_after: datetime | None = None
-) -> StoredSearch | None:
-    """The oldest search of this purpose (and, if given, with this beginning) that has not come to its end."""
+def unfinished_search(tx: AccountTransaction, purpose: str) -> StoredSearch | None:
+    """The oldest search of this purpose that has not come to its end."""
     row = tx.execute(
         select(search_windows.c.updated_after, search_windows.c.updated_before, search_windows.c.parameters)
         .where(
@@ -94,7 +99,6 @@ def unfinished_search(
             search_windows.c.purpose == purpose,
             search_windows.c.finished_at.is_(None),
             search_windows.c.given_up_at.is_(None),
-            true() if updated_after is None else search_windows.c.updated_after == updated_after,
         )
         .order_by(search_windows.c.window_id)
         .limit(1)
@@ -102,21 +106,6 @@ def unfinished_search(
     if row is None:
         return None
     return open_search(tx, purpose, row.updated_after, row.updated_before, row.parameters)
-
-
-def is_searched(tx: AccountTransaction, purpose: str, window: SearchWindow) -> bool:
-    """Whether exactly this window was read to its end."""
-    return (
-        tx.execute(
-            select(search_windows.c.finished_at.is_not(None)).where(
-                search_windows.c.account_id == tx.account_id,
-                search_windows.c.purpose == purpose,
-                search_windows.c.updated_after == window.updated_after,
-                search_windows.c.updated_before == window.updated_before,
-            )
-        ).scalar_one_or_none()
-        or False
-    )
 
 
 def latest_finished_until(tx: AccountTransaction, purpose: str) -> datetime | None:

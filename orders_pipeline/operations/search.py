@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orders_pipeline.intake.backfill import BackfillProgress, read_days
-from orders_pipeline.intake.backfill_plan import Days
+from orders_pipeline.intake.backfill_plan import Days, adjoined
 from orders_pipeline.intake.backfill_windows import end_request
 from orders_pipeline.intake.search import SearchTotals
 from orders_pipeline.intake.search_windows import finish_given_up, given_up_searches
 from orders_pipeline.intake.sweep import first_sweep_from, sweep_orders
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.history import ORDERS_REPORT, HistoryReports
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.orders.ownership import note_start
+from orders_pipeline.reports.rows import settle_reports_within
 
 
 def sweep(account: ServedAccount) -> Numbers:
@@ -42,12 +46,13 @@ def sweep(account: ServedAccount) -> Numbers:
 
 
 def read_span(account: ServedAccount, days: Days, request: str) -> BackfillProgress:
-    """Record every order that changed on these days, as far as the quota allows now. Raises AmazonError.
+    """Record every order that changed on these days, as far as the quota and reports allow now. Raises AmazonError.
 
-    `request`: what asked for them. The one place where a source of past days is chosen: today the search.
+    `request`: what asked for them. They are read from reports or searches, as ORDERS_HISTORY_SOURCE has it.
     """
     with account.transaction() as tx:
         note_start(tx, account.settings.start_at)
+    reports = HistoryReports(account)
     progress = read_days(
         account.amazon.orders,
         account.database,
@@ -56,11 +61,14 @@ def read_span(account: ServedAccount, days: Days, request: str) -> BackfillProgr
         request=request,
         marketplace_ids=account.marketplace_ids,
         fulfilled_by=account.settings.searched_fulfillers,
+        reports=reports,
     )
-    if progress.complete:
-        with account.transaction() as tx:
+    with account.transaction() as tx:
+        if progress.complete:
             finish_given_up(tx)
-    return progress
+        for span in adjoined(progress.complete):
+            settle_reports_within(tx, ORDERS_REPORT, span.start, span.end)
+        return replace(progress, source=reports.explain(tx, days))
 
 
 def search_quota(account: ServedAccount) -> tuple[float, float]:

@@ -42,20 +42,20 @@ class ReportRequest:
 
 def want_report(tx: AccountTransaction, wanted: ReportSpecification) -> ReportRequest:
     """The request for this report, made now if it is new; then its job is due."""
-    values = {
-        "account_id": tx.account_id,
-        "report_type": wanted.report_type,
-        "marketplace_ids": sorted(wanted.marketplace_ids),
-        "data_start": wanted.data_start,
-        "data_end": wanted.data_end,
-    }
-    made = insert(report_requests).values(**values, state=ReportState.WANTED).on_conflict_do_nothing()
+    made = insert(report_requests).values(**_key(tx, wanted), state=ReportState.WANTED).on_conflict_do_nothing()
     is_new = tx.execute(made.returning(report_requests.c.request_id)).scalar_one_or_none() is not None
-    same = [report_requests.c[name] == value for name, value in values.items()]
-    request = _request(tx.execute(select(report_requests).where(*same)).one())
+    request = wanted_report(tx, wanted)
+    assert request is not None
     if is_new:
         enqueue(tx, Queue.REPORT, [request.subject])
     return request
+
+
+def wanted_report(tx: AccountTransaction, wanted: ReportSpecification) -> ReportRequest | None:
+    """The request for this report, if there is one."""
+    same = [report_requests.c[name] == value for name, value in _key(tx, wanted).items()]
+    row = tx.execute(select(report_requests).where(*same)).one_or_none()
+    return None if row is None else _request(row)
 
 
 def report_request(tx: AccountTransaction, request_id: int) -> ReportRequest | None:
@@ -109,12 +109,36 @@ def settle_report(tx: AccountTransaction, request_id: int) -> None:
     withdraw(tx, Queue.REPORT, [str(request_id)])
 
 
+def settle_reports_within(tx: AccountTransaction, report_type: str, start: datetime, end: datetime) -> None:
+    """Data of this time are recorded otherwise: nothing more is to be done about reports of it that did not come."""
+    columns = report_requests.c
+    statement = select(columns.request_id).where(
+        columns.account_id == tx.account_id,
+        columns.report_type == report_type,
+        columns.settled_at.is_(None),
+        columns.data_start >= start,
+        columns.data_end <= end,
+    )
+    for request_id in list(tx.execute(statement).scalars()):
+        settle_report(tx, request_id)
+
+
 def _change(tx: AccountTransaction, request_id: int, values: dict[str, Any]) -> None:
     tx.execute(update(report_requests).where(*_is(tx, request_id)).values(**values, changed_at=func.clock_timestamp()))
 
 
 def _is(tx: AccountTransaction, request_id: int) -> tuple[Any, ...]:
     return (report_requests.c.account_id == tx.account_id, report_requests.c.request_id == request_id)
+
+
+def _key(tx: AccountTransaction, wanted: ReportSpecification) -> dict[str, Any]:
+    return {
+        "account_id": tx.account_id,
+        "report_type": wanted.report_type,
+        "marketplace_ids": sorted(wanted.marketplace_ids),
+        "data_start": wanted.data_start,
+        "data_end": wanted.data_end,
+    }
 
 
 def _request(row: AnyRow) -> ReportRequest:

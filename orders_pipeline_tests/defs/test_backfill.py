@@ -89,7 +89,10 @@ def test_only_days_that_are_over_can_be_picked():
     assert (keys[-1], TODAY.isoformat() in keys) == (_day(1).isoformat(), False)
 
 
-def test_adjacent_days_are_one_search_and_every_one_is_green(sandbox: Sandbox, pipeline: Pipeline):
+def test_adjacent_days_are_one_search_and_every_one_is_green(
+    sandbox: Sandbox, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ORDERS_HISTORY_SOURCE", "search")
     _orders(sandbox, *(ago for ago in range(1, 31) for _ in range(7)))
     assert _materialize(pipeline, _day(30), _day(1)).success
     assert _green(pipeline) == sorted(_day(ago).isoformat() for ago in range(1, 31))
@@ -99,6 +102,37 @@ def test_adjacent_days_are_one_search_and_every_one_is_green(sandbox: Sandbox, p
     assert shown.asset_materialization is not None
     numbers = {name: value.value for name, value in shown.asset_materialization.metadata.items()}
     assert (numbers["pages_of_the_backfill"], numbers["orders_seen_by_it"]) == (3, 210)
+
+
+def test_ten_days_are_read_from_a_report_and_green_once_it_is_recorded(
+    sandbox: Sandbox, pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    _orders(sandbox, *range(2, 12))
+    slept: list[Sequence[str]] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(_green(pipeline))
+        with database.begin() as connection:
+            connection.execute(text("update pipeline.jobs set due_at = clock_timestamp()"))
+
+    monkeypatch.setattr(backfill.time, "sleep", sleep)
+    result = _materialize(pipeline, _day(11), _day(2))
+    assert result.success
+    assert slept
+    assert not any(slept)
+    assert _green(pipeline) == sorted(_day(ago).isoformat() for ago in range(2, 12))
+    assert (_searches(sandbox), sandbox.amazon.ledger.requests["createReport"]) == (0, 1)
+    (seen,) = result.filter_events(lambda event: event.event_type is dg.DagsterEventType.ASSET_OBSERVATION)
+    told = {name: value.value for name, value in seen.asset_observation_data.asset_observation.metadata.items()}
+    assert (told["reports"], told["reports_read"]) == (1, 0)
+    assert str(told["waits_for"]).startswith(f"the report of {_day(11)} to {_day(2)}")
+    assert str(told["ends"]).startswith("unknown: Amazon makes a report")
+    shown = pipeline.instance.get_latest_materialization_event(KEY)
+    assert shown is not None
+    assert shown.asset_materialization is not None
+    numbers = {name: value.value for name, value in shown.asset_materialization.metadata.items()}
+    assert (numbers["report_rows_of_it"], numbers["new_events_of_it"]) == (10, 10)
+    assert str(numbers["source"]).startswith("report: 10 days in 1")
 
 
 def test_while_it_waits_it_tells_how_far_it_is_and_until_when(

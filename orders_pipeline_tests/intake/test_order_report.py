@@ -85,8 +85,8 @@ def test_the_rows_of_an_order_are_one_order_and_its_newest_version_counts() -> N
 def test_an_entry_that_cannot_be_read_has_its_order_fetched(database: Database) -> None:
     entries = [unreadable_entry("111-0000002-0000002", "it has 32 fields instead of 31"), unreadable_entry("x", "it")]
     with database.transaction(SELLER) as tx:
-        recorded = record_report_orders(tx, "backfill", [order()], entries)
+        recorded = record_report_orders(tx, "backfill", [order()], entries, (MARKETPLACE,))
     assert (recorded.events_new, recorded.unreadable) == (2, 2)
     with database.transaction(SELLER) as tx:
-        again = record_report_orders(tx, "backfill", [order()], entries)
+        again = record_report_orders(tx, "backfill", [order()], entries, (MARKETPLACE,))
     assert again.events_new == 0

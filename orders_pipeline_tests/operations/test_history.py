@@ -15,13 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.intake.apply_events import apply_events
+from orders_pipeline.intake.backfill import BackfillProgress
+from orders_pipeline.intake.backfill_plan import Days
 from orders_pipeline.model.account import HistorySource
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
-from orders_pipeline.operations.history import HistoryTotals, plan_history, read_history
+from orders_pipeline.operations.history import plan_history
+from orders_pipeline.operations.search import end_span, read_span
+from orders_pipeline.orders.rows import insert_new_order, order_row
 from orders_pipeline.sandbox.amazon.order import V0_STATUS
 from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
+from orders_pipeline.work.jobs import BACKFILLED
 
 CANADA = "A2EUQ1WTGCTBG2"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -35,34 +42,33 @@ def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("source", "first", "last", "now", "reports", "searches", "goes_on"),
+    ("source", "first", "last", "now", "reports"),
     [
-        ("auto", 18, 20, NOON, 0, [(at(18), at(21))], None),
-        ("auto", 17, 20, NOON, 1, [], None),
-        ("auto", 17, 21, NOON, 1, [], (at(21), at(21, 11, 57))),
-        ("search", 1, 21, NOON, 0, [(at(1), at(21))], (at(21), at(21, 11, 57))),
-        ("report", 20, 20, NOON, 1, [], None),
-        ("report", 21, 21, NOON, 0, [], (at(21), at(21, 11, 57))),
-        # A day that has just ended may still lack its last half hour.
-        ("report", 20, 20, at(21, 0, 30), 0, [], (at(20), at(21))),
-        ("report", 20, 20, at(21, 0, 46), 1, [], None),
-        ("auto", 22, 25, NOON, 0, [], None),
+        ("auto", 18, 20, NOON, []),
+        ("auto", 17, 20, NOON, [(17, 20)]),
+        ("search", 1, 20, NOON, []),
+        ("report", 20, 20, NOON, [(20, 20)]),
+        # A day that has just ended may still lack its last half hour: it is searched.
+        ("report", 20, 20, at(21, 0, 30), []),
+        ("report", 20, 20, at(21, 0, 46), [(20, 20)]),
+        ("auto", 16, 20, at(21, 0, 30), [(16, 19)]),
+        ("auto", 17, 20, at(21, 0, 30), []),
     ],
 )
 def test_reports_are_for_more_than_a_few_days_that_are_over(
-    source: HistorySource, first: int, last: int, now: datetime, reports: int, searches: Any, goes_on: Any
+    source: HistorySource, first: int, last: int, now: datetime, reports: list[tuple[int, int]]
 ) -> None:
-    plan = plan_history(source, date(2026, 11, first), date(2026, 11, last), now)
-    assert (len(plan.reports), list(plan.searches), plan.goes_on) == (reports, searches, goes_on)
+    plan = plan_history(source, Days(date(2026, 11, first), date(2026, 11, last)), now)
+    assert [(one.first.day, one.last.day) for one in plan.reports] == reports
     assert plan.reason.startswith("report" if reports else "search")
 
 
 def test_a_year_is_reports_of_thirty_days_without_a_gap() -> None:
-    plan = plan_history("auto", date(2026, 1, 1), date(2026, 11, 20), NOON)
+    plan = plan_history("auto", Days(date(2026, 1, 1), date(2026, 11, 20)), NOON)
     assert len(plan.reports) == 11
-    assert {end - start for start, end in plan.reports[:-1]} == {timedelta(days=30)}
-    assert [end for _, end in plan.reports[:-1]] == [start for start, _ in plan.reports[1:]]
-    assert (plan.reports[0][0], plan.reports[-1][1]) == (datetime(2026, 1, 1, tzinfo=UTC), at(21))
+    assert {one.count for one in plan.reports[:-1]} == {30}
+    assert [one.end for one in plan.reports[:-1]] == [one.start for one in plan.reports[1:]]
+    assert (plan.reports[0].first, plan.reports[-1].last) == (date(2026, 1, 1), date(2026, 11, 20))
 
 
 # --- with Amazon
@@ -92,15 +98,21 @@ class History:
         order.created = order.last_updated - timedelta(hours=1)
         return order.order_id
 
-    def read(self, source: HistorySource = "auto", account: ServedAccount | None = None, **more: Any) -> HistoryTotals:
-        """Called until it is finished, or no longer goes on."""
+    @property
+    def days(self) -> Days:
+        return Days(self.first, self.last)
+
+    def read(
+        self, source: HistorySource = "auto", account: ServedAccount | None = None, request: str = "run"
+    ) -> BackfillProgress:
+        """Called until all is read."""
         account = account or self.account(source)
-        seen: list[object] = []
+        seen: list[BackfillProgress] = []
         for _ in range(12):
-            totals = read_history(account, self.first, self.last, pause=lambda _: timedelta(), **more)
-            if totals.finished or totals.problem is not None:
-                return totals
-            seen.append(totals.as_metadata())
+            seen.append(read_span(account, self.days, request))
+            if seen[-1].resume_at is None:
+                assert sum(days.count for days in seen[-1].complete) == self.days.count
+                return seen[-1]
             self.make_due(account)
         raise AssertionError(seen)
 
@@ -119,11 +131,22 @@ class History:
                 "from pipeline.order_events order by order_id, changed_at"
             )]  # fmt: skip
 
+    def fetches(self, account: ServedAccount) -> list[tuple[Any, ...]]:
+        with account.database.begin() as connection:
+            rows = connection.exec_driver_sql("select subject, priority from pipeline.jobs where queue = 'fetch'")
+            return [tuple(row) for row in rows]
+
+    def stored(self, account: ServedAccount) -> list[tuple[Any, ...]]:
+        with account.database.begin() as connection:
+            rows = connection.exec_driver_sql("select order_id, status, fetched_at from pipeline.orders")
+            return [tuple(row) for row in rows]
+
     def forget(self, account: ServedAccount) -> None:
         with account.database.begin() as connection:
             connection.exec_driver_sql(
-                "truncate pipeline.order_events, pipeline.search_windows, pipeline.report_requests, pipeline.jobs, "
-                "pipeline.paused_dependencies, pipeline.amazon_rate_limits"
+                "truncate pipeline.order_events, pipeline.orders, pipeline.order_items, pipeline.jobs, "
+                "pipeline.search_windows, pipeline.report_requests, pipeline.paused_dependencies, "
+                "pipeline.amazon_rate_limits cascade"
             )
 
     def calls(self, operation: str) -> int:
@@ -192,38 +215,88 @@ def test_the_same_events_come_of_reports_as_of_searches(
     # What a search recorded to the millisecond is not recorded once more from the second of a report.
     history.forget(account)
     history.read("search")
-    assert history.read("report").events_new == 0
+    assert history.read("report", request="another").events_new == 0
     assert history.events(account) == found[0]
 
 
-def test_six_days_cost_one_report_and_no_search(history: History) -> None:
-    for number in range(25):
-        history.order(day=number % 6, second=number)
-    totals = history.read("auto")
-    assert (totals.finished, totals.reports_read, totals.events_new, totals.pages) == (True, 1, 25, 0)
+def test_ten_days_cost_one_report_and_no_search_and_no_call_for_what_need_not_ship(history: History) -> None:
+    history.first = history.last - timedelta(days=9)
+    to_ship = history.order(day=3, status="UNSHIPPED")
+    others = [history.order(day=number % 10, second=number, status="SHIPPED") for number in range(20)]
+    others += [history.order(day=4, status=one) for one in ("PENDING", "CANCELLED")]
+    others.append(history.order(day=5, status="UNSHIPPED", fulfilled_by="AMAZON"))
+    account = history.account()
+    first = read_span(account, history.days, "run")
+    assert (first.complete, first.reports, first.reports_read, first.pages_left) == ((), 1, 0, 0)
+    assert f"the report of {history.first} to {history.last} (in_queue)" in first.waits_for
+    history.make_due(account)
+    progress = history.read()
+    assert (progress.complete, progress.reports_read, progress.rows) == ((history.days,), 1, 24)
+    assert (progress.events_new, progress.pages, progress.orders_seen) == (24, 0, 0)
     calls = [history.calls(one) for one in ("createReport", "getReportDocument", "searchOrders")]
     assert calls == [1, 1, 0]
-    assert "6 days in 1" in str(totals.as_metadata()["source"])
+    assert "10 days in 1" in progress.source
     assert history.sandbox.amazon.reports.credentials_sent == 0
-    assert history.read("auto").finished
+    apply_events(account.database, account_id=account.account_id, marketplace_ids=account.marketplace_ids)
+    assert history.fetches(account) == [(to_ship, BACKFILLED)]
+    assert {order_id for order_id, *_ in history.stored(account)} == {to_ship, *others}
+    assert all(fetched_at for order_id, _, fetched_at in history.stored(account) if order_id != to_ship)
+    assert history.read().resume_at is None
     assert history.calls("getReportDocument") == 1, "what is read is not read again by itself"
 
 
-def test_what_was_read_is_read_again_when_it_is_asked_for_anew(history: History) -> None:
+def test_a_report_takes_nothing_back_that_was_told_later_or_answered(history: History) -> None:
+    """It may be a day old, and has neither items nor deadlines."""
+    told, answered = history.order(status="PENDING", fulfilled_by="AMAZON"), history.order(status="PENDING")
+    account = history.account()
+    now = account.database.now()
+    with account.transaction() as tx:
+        insert_new_order(
+            tx, order_id=told, marketplace_id=MARKETPLACE_ID, status="SHIPPED", fulfilled_by="AMAZON",
+            last_updated_at=now,
+        )  # fmt: skip
+        insert_new_order(
+            tx, order_id=answered, marketplace_id=MARKETPLACE_ID, status="UNSHIPPED", fulfilled_by="MERCHANT",
+            last_updated_at=now,
+        )  # fmt: skip
+        tx.connection.exec_driver_sql(
+            f"update pipeline.orders set fetched_at = clock_timestamp(), ship_by = last_updated_at "
+            f"where order_id = '{answered}'"
+        )
+        before = [tuple(order_row(tx, one) or ()) for one in (told, answered)]
+    history.read()
+    with account.transaction() as tx:
+        assert [tuple(order_row(tx, one) or ()) for one in (told, answered)] == before
+
+
+def test_what_amazon_ships_is_left_out_of_a_report_too_where_it_is_not_watched(history: History) -> None:
+    order_id, _ = history.order(), history.order(fulfilled_by="AMAZON")
+    history.environment["ORDERS_WATCH_FBA"] = "false"
+    history.read()
+    assert [event[0] for event in history.events(history.account())] == [order_id]
+
+
+def test_another_request_reads_anew_and_goes_on_with_a_report_that_is_being_made(history: History) -> None:
     order_id = history.order()
     account = history.account()
-    history.read(account=account)
+    read_span(account, history.days, "run")
+    history.make_due(account)
+    history.read(request="another")
+    assert history.calls("createReport") == 1
     with account.database.begin() as connection:
         connection.exec_driver_sql("delete from pipeline.order_events")
         connection.exec_driver_sql("update pipeline.report_requests set requested_at = requested_at - interval '1 day'")
+    assert history.read(request="another").resume_at is None
+    assert history.events(account) == [], "the same request reads nothing twice"
+    end_span(account, "another")
     # Without it the report that is there would be read again at once.
     history.sandbox.amazon.reports.by_id.clear()
     history.sandbox.amazon.options.report_queue_seconds = 3600
-    begun = read_history(account, history.first, history.last, anew=True)
-    assert (begun.finished, begun.replaced_by_search) == (False, 0), "it is awaited from now on"
+    begun = read_span(account, history.days, "another")
+    assert (begun.complete, begun.reports) == ((), 1), "it is awaited from now on"
     history.sandbox.clock.advance(timedelta(hours=1))
     history.make_due(account)
-    assert history.read(account=account).finished
+    history.read(request="another")
     assert [event[0] for event in history.events(account)] == [order_id]
 
 
@@ -241,21 +314,24 @@ def test_a_report_that_fails_is_replaced_by_a_search_and_says_why(
     order_id = history.order()
     history.sandbox.amazon.faults.add(fault, operation, times=None)
     account = history.account()
-    totals = history.read(account=account)
-    assert (totals.replaced_by_search, totals.pages) == (1, 1)
-    assert why in str(totals.as_metadata()["waits_for"])
+    progress = history.read(account=account)
+    assert (progress.reports, progress.pages, progress.events_new) == (0, 1, 1)
+    assert why in progress.source
     assert [event[0] for event in history.events(account)] == [order_id]
     assert _open_alerts(account) == []
 
 
 def test_a_failed_report_needs_a_person_where_reports_alone_are_wanted(history: History) -> None:
-    history.order()
+    order_id = history.order()
     history.sandbox.amazon.faults.add("report_fatal", times=None)
     account = history.account("report")
-    totals = history.read("report", account=account)
-    assert (totals.finished, history.calls("searchOrders")) == (False, 0)
-    assert "FATAL" in (totals.problem or "")
+    with pytest.raises(AmazonError, match=r"does not come: .*FATAL"):
+        history.read("report", account=account)
+    assert history.calls("searchOrders") == 0
     assert [alert for alert in _open_alerts(account) if alert.startswith("report.failed")] != []
+    history.read("search", request="another")
+    assert [event[0] for event in history.events(account)] == [order_id]
+    assert _open_alerts(account) == []
 
 
 @pytest.mark.parametrize("source", ["auto", "report"])
@@ -264,7 +340,7 @@ def test_a_cancelled_report_is_no_proof_that_nothing_happened(history: History, 
     order_id = history.order()
     history.sandbox.amazon.faults.add("report_cancelled")
     account = history.account(source)
-    assert history.read(source, account=account).finished
+    history.read(source, account=account)
     assert [event[0] for event in history.events(account)] == [order_id]
 
 
@@ -272,15 +348,14 @@ def test_a_report_that_does_not_come_is_replaced_after_six_hours(history: Histor
     order_id = history.order()
     history.sandbox.amazon.faults.add("report_stuck")
     account = history.account()
-    first = read_history(account, history.first, history.last)
-    assert (first.finished, first.resume_at is not None) == (False, True)
-    assert first.waits_for[0].endswith("in_queue")
+    first = read_span(account, history.days, "run")
+    assert (first.complete, first.resume_at is not None) == ((), True)
     with account.database.begin() as connection:
         connection.exec_driver_sql(
             "update pipeline.report_requests set requested_at = requested_at - interval '7 hours'"
         )
     assert [alert for alert in _open_alerts(account) if alert.startswith("report.late")] != []
-    assert read_history(account, history.first, history.last).finished
+    assert read_span(account, history.days, "run").complete == (history.days,)
     assert [event[0] for event in history.events(account)] == [order_id]
     assert _open_alerts(account) == []
 
@@ -304,14 +379,16 @@ def test_the_place_that_an_order_goes_to_is_stored_nowhere(history: History) -> 
 
 
 PROGRAM = """
-import dataclasses, sys
-from datetime import date, timedelta
+import dataclasses, sys, time
+from datetime import date
+from orders_pipeline.intake.backfill_plan import Days
 from orders_pipeline.operations import history
 from orders_pipeline.operations.deployment import Deployment
-from orders_pipeline.reports.follow import RecordedRows
+from orders_pipeline.operations.search import read_span
 from orders_pipeline.settings import load_settings
 
-(reader,) = history.READERS.values()
+account = Deployment(load_settings()).account()
+reader = history.report_reader(account)
 recorded = []
 
 def record(tx, rows, broken):
@@ -321,11 +398,10 @@ def record(tx, rows, broken):
     recorded.append(reader.record(tx, rows, broken))
     return recorded[-1]
 
-readers = {reader.report_type: dataclasses.replace(reader, record=record, rows_a_chunk=10)}
-history.READERS.update(readers)
-account = Deployment(load_settings()).account()
+history.report_reader = lambda _: dataclasses.replace(reader, record=record, rows_a_chunk=10)
 while True:
-    history.read_history(account, *map(date.fromisoformat, sys.argv[1:]), pause=lambda _: timedelta())
+    progress = read_span(account, Days(*map(date.fromisoformat, sys.argv[1:])), "run")
+    time.sleep(max((progress.resume_at - account.database.now()).total_seconds(), 0))
 """
 
 
@@ -348,8 +424,8 @@ def test_a_process_that_is_killed_within_a_report_is_gone_on_with(history: Histo
     begun = len(history.events(account))
     assert 0 < begun < 40
     history.make_due(account)
-    totals = history.read(account=account)
-    assert (totals.rows_read, totals.events_new) == (40, 40), "each row once"
+    progress = history.read(account=account)
+    assert (progress.rows, progress.events_new) == (40, 40), "each row once"
     assert [event[0] for event in history.events(account)] == orders
     assert history.calls("createReport") == 1
 
