@@ -36,6 +36,8 @@ SEARCHED_DAYS = 3
 # Amazon makes reports of thirty days at most, and knows of a change up to half an hour late.
 DAYS_A_REPORT = 30
 REPORT_HOLDBACK = timedelta(minutes=45)
+# At some 2.5 ms each: all orders of a chunk are locked until it is recorded, and live ones may be among them.
+ROWS_A_TRANSACTION = 200
 # While another worker, or a pause, keeps the reports from being looked at.
 LOOK_AGAIN = timedelta(seconds=10)
 
@@ -163,4 +165,4 @@ def report_reader(account: ServedAccount) -> ReportReader:
         return RecordedRows(events_new=recorded.events_new, unreadable=recorded.unreadable)
 
     columns = Columns(order_report.ORDER_ID, order_report.REQUIRED_COLUMNS, order_report.OPTIONAL_COLUMNS)
-    return ReportReader(ORDERS_REPORT, columns, record)
+    return ReportReader(ORDERS_REPORT, columns, record, rows_a_chunk=ROWS_A_TRANSACTION)

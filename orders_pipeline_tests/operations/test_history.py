@@ -247,9 +247,11 @@ def test_ten_days_cost_one_report_and_no_search_and_no_call_for_what_need_not_sh
 
 def test_a_report_takes_nothing_back_that_was_told_later_or_answered(history: History) -> None:
     """It may be a day old, and has neither items nor deadlines."""
-    told, answered = history.order(status="PENDING", fulfilled_by="AMAZON"), history.order(status="PENDING")
+    told = history.order(status="PENDING", fulfilled_by="AMAZON")
+    answered = history.order(status="PENDING", second=3600)
     account = history.account()
     now = account.database.now()
+    of_the_report = history.sandbox.amazon.orders[answered].last_updated
     with account.transaction() as tx:
         insert_new_order(
             tx, order_id=told, marketplace_id=MARKETPLACE_ID, status="SHIPPED", fulfilled_by="AMAZON",
@@ -257,7 +259,7 @@ def test_a_report_takes_nothing_back_that_was_told_later_or_answered(history: Hi
         )  # fmt: skip
         insert_new_order(
             tx, order_id=answered, marketplace_id=MARKETPLACE_ID, status="UNSHIPPED", fulfilled_by="MERCHANT",
-            last_updated_at=now,
+            last_updated_at=of_the_report,
         )  # fmt: skip
         tx.connection.exec_driver_sql(
             f"update pipeline.orders set fetched_at = clock_timestamp(), ship_by = last_updated_at "
