@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
@@ -24,7 +24,7 @@ from orders_pipeline.model.order import OrdersPort
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable, VaultError
 from orders_pipeline.work.jobs import Job, Queue
-from orders_pipeline.work.runner import Handler, run_queue
+from orders_pipeline.work.runner import POLL_SECONDS, Handler, run_queue
 from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import is_infrastructure_error
 
@@ -81,6 +81,10 @@ def fetch_due_orders(
             reading = pool.submit(copy_context().run, pages.read)
             try:
                 tally += run(fetch, max(ends_at - clock(), 0.0))
+                pages.stop()
+                # What comes while the last page is on its way does not wait for it.
+                while not wait([reading], timeout=POLL_SECONDS).done:
+                    tally += run(fetch, max(ends_at - clock(), 0.0))
             finally:
                 pages.stop()
             read = reading.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.intake import fetch_pages
 from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
-from orders_pipeline.model.order import Bucket, ReadQuota
+from orders_pipeline.intake.fetch_pages import FetchPages
+from orders_pipeline.model.order import Bucket, ReadQuota, SearchPage
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.pauses import pause_until
@@ -196,6 +198,39 @@ def test_what_came_while_a_page_was_read_is_not_answered_from_it(world: World, m
     world.fetch()
     assert len(world.ports.searched) == 1
     assert [job.subject for job in world.jobs(Queue.FETCH)] == [late]
+
+
+def test_an_order_that_comes_while_a_page_is_on_its_way_does_not_wait_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(30):
+        world.order(hear=False)
+    for order_id, order in world.amazon.orders.items():
+        order.last_updated -= LISTED
+        announce(world, order_id, "Unshipped", order.last_updated)
+    world.absorb()
+    world.ports.quota = ReadQuota(single=Bucket(0, 0.5, 30), listing=Bucket(19, 0.0056, 20))
+    world.notified.clear()
+    nothing_else_is_due, fetched = Event(), Event()
+    read, stop = world.ports.search_orders, FetchPages.stop
+
+    def stopped(pages: FetchPages) -> None:
+        nothing_else_is_due.set()
+        stop(pages)
+
+    def slow(*args: Any, **options: Any) -> SearchPage:
+        assert nothing_else_is_due.wait(10)
+        world.order()
+        world.drain()
+        world.absorb()
+        assert fetched.wait(5), "the new order waits for the page"
+        return read(*args, **options)
+
+    monkeypatch.setattr(FetchPages, "stop", stopped)
+    world.ports.search_orders = slow
+    world.ports.meanwhile = lambda _: fetched.set()
+    world.fetch()
+    assert len(world.ports.asked) == 1
 
 
 def test_an_answer_of_a_page_is_the_answer_of_a_call(crowd: Crowd):
