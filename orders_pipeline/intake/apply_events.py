@@ -10,11 +10,12 @@ from datetime import datetime
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.echoes import Echoes
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
-from orders_pipeline.model.order import AMAZON, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
-from orders_pipeline.model.states import LEFT
+from orders_pipeline.intake.save import SHIPPABLE
+from orders_pipeline.model.order import AMAZON, MERCHANT, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
+from orders_pipeline.model.states import LEFT, FulfillmentState
 from orders_pipeline.orders.event_rows import CLOCK_TOLERANCE, claim_pending_events, mark_events_processed, park_events
 from orders_pipeline.orders.fetches import awaiting_fetch, record_announced_cancellation, request_fetch
-from orders_pipeline.orders.ownership import take_in
+from orders_pipeline.orders.ownership import account_start, awaits_adoption, bought_before_start, take_in
 from orders_pipeline.orders.rows import (
     insert_new_order,
     lock_orders,
@@ -27,6 +28,7 @@ from orders_pipeline.work.workers import apart, error_location
 
 # Small enough that a transaction lasts some tens of milliseconds; the loop goes on until nothing is pending.
 EVENTS_A_BATCH = 200
+NOTIFICATION = "notification"
 STATUS_UNKNOWN = "UNKNOWN"
 
 
@@ -132,11 +134,22 @@ class _Batch:
                 fetch, told_at = True, max((at for at in (told_at, announced.changed_at) if at), default=None)
                 marketplace_id = event.marketplace_id or marketplace_id
             actions[action.value] += 1
-        if fetch:
+        if fetch or self._became_ours(events, row, queue_state):
             # What happens now goes before what happened on a day that somebody asked for.
             priority = BACKFILLED if all(event.source == Priority.BACKFILL.value for event in events) else 0
             request_fetch(tx, order_id=order_id, told_at=told_at, marketplace_id=marketplace_id, priority=priority)
         return actions
+
+    def _became_ours(self, events: Sequence[AnyRow], row: AnyRow | None, queue_state: str | None) -> bool:
+        """Whether a message makes an order ours that only a search had found: its address was not kept until now."""
+        if row is None or row.has_address or row.status not in SHIPPABLE or row.fulfilled_by != MERCHANT:
+            return False
+        if row.purchased_at is None or queue_state not in (None, FulfillmentState.HELD):
+            return False
+        if not any(event.source == NOTIFICATION for event in events):
+            return False
+        is_old = bought_before_start(account_start(self._tx), row.purchased_at)
+        return is_old and not awaits_adoption(self._tx, row)
 
     def _event_facts(self, event: AnyRow, row: AnyRow | None, queue_state: str | None) -> EventFacts:
         return EventFacts(

@@ -16,6 +16,7 @@ from orders_pipeline.intake.backfill_windows import end_request
 from orders_pipeline.intake.fetch import FETCH_WORKERS
 from orders_pipeline.orders.ownership import note_start
 from orders_pipeline.work.jobs import BACKFILLED, Queue
+from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
 
@@ -256,5 +257,19 @@ def test_an_order_of_which_the_listing_leaves_out_who_ships_it_is_asked_about(wo
     world.ports.alter = leave_out
     _read(world, days)
     world.ports.alter = None
+    world.run_until_idle()
+    assert world.state(order_id) == "accepted"
+
+
+def test_a_message_that_comes_after_the_backfill_makes_an_old_order_ours(world: World, days: Days):
+    """Its queue was full when the account was started: what a notification announces is ours, and ships."""
+    with world.database.transaction(SELLER) as tx:
+        note_start(tx, None)
+    (order_id,) = _orders(world, 2, status="UNSHIPPED")
+    _read(world, days)
+    world.absorb()
+    world.decide()
+    assert world.state(order_id) == "held"
+    announce(world, order_id, "Unshipped", world.amazon.orders[order_id].last_updated)
     world.run_until_idle()
     assert world.state(order_id) == "accepted"
