@@ -56,11 +56,16 @@ class Cutoffs:
     frequent_jobs: Sequence[str]
 
     def values(self) -> dict[str, Any]:
-        return {"cutoff": self.all, "frequent_cutoff": self.frequent, "frequent_jobs": list(self.frequent_jobs)}
+        return {
+            "cutoff": self.all,
+            "frequent_cutoff": self.frequent,
+            "frequent_jobs": list(self.frequent_jobs),
+            "succeeded": "SUCCESS",
+        }
 
 
 _IS_OLD = f"""
-    r.status in {_ENDED} and ({_ENDED_AT} < :cutoff or r.status = 'SUCCESS'
+    r.status in {_ENDED} and ({_ENDED_AT} < :cutoff or r.status = :succeeded
       and r.pipeline_name = any(:frequent_jobs) and {_ENDED_AT} < :frequent_cutoff)"""
 
 

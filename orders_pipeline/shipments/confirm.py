@@ -15,6 +15,7 @@ from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
 from orders_pipeline.model.states import PackageState
 from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.orders.rows import order_row
+from orders_pipeline.orders.told_shipments import ToldShipment, told_shipments
 from orders_pipeline.shipments.carrier_watch import (
     CARRIER_RECHECK,
     choose_carrier,
@@ -111,7 +112,7 @@ def _prepare(work: Confirming, job: Job) -> _Call | PackageState | str:
 
 
 def _begin_call(tx: AccountTransaction, work: Confirming, package: Package, order: AnyRow) -> _Call | str:
-    event = event_before_call(order, package)
+    event = event_before_call(order, package, told=told_shipments(tx, [package.order_id]).get(package.order_id))
     if event is not None:
         state = change_package(tx, package, event, reason=None)
         work.audit.record_many(tx.connection, [work.state_entry(package, state)])
@@ -153,14 +154,18 @@ def _begin_call(tx: AccountTransaction, work: Confirming, package: Package, orde
     return _Call(confirmation, package.known_to_amazon)
 
 
-def event_before_call(order: AnyRow, package: Package) -> PackageEvent | None:
-    """What the order's state makes of a package that is to be confirmed; None: confirm it."""
+def event_before_call(order: AnyRow, package: Package, *, told: ToldShipment | None) -> PackageEvent | None:
+    """What the order's state makes of a package that is to be confirmed; None: confirm it.
+
+    `told`: what Amazon was told of the order's other packages.
+    """
     if order.status == OrderStatus.CANCELLED:
         return PackageEvent.ORDER_CANCELLED
     if LABEL_PROGRAMS.intersection(order.programs):
         return PackageEvent.LABEL_BOUGHT
-    if order.status in SHIPPED_STATUSES and not package.known_to_amazon and not package.verifications:
-        # Amazon shows it shipped although we sent nothing: verify before confirming.
+    by_us = told is not None and told.whole
+    if order.status in SHIPPED_STATUSES and not by_us and not package.known_to_amazon and not package.verifications:
+        # Amazon shows more as shipped than we told it: verify before confirming.
         return PackageEvent.ORDER_SHIPPED
     return None
 
