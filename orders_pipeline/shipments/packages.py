@@ -31,6 +31,8 @@ from orders_pipeline.work.tally import Tally
 from orders_pipeline.work.workers import apart, error_location
 
 EVENTS_A_BATCH = 100
+# With other facts it is another confirmation: what Amazon drops of it is counted anew.
+_NOT_TRIED = {"confirmations": 0, "verifications": 0}
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +123,6 @@ def _shipped(tx: AccountTransaction, event: AnyRow, order: AnyRow, packages: Seq
         reason=reason,
         # A replacement edits a package that Amazon knows.
         known_to_amazon=voided is not None,
-        confirmations=voided.confirmations if voided is not None else 0,
         edited=_edit_by(event, voided) if voided is not None else None,
     )
     if reason is not None:
@@ -155,5 +156,5 @@ def _reported_again(tx: AccountTransaction, event: AnyRow, known: Package) -> st
     )
     # The same package with other facts: Amazon is told again under the same reference id, which edits it.
     happened = PackageEvent.REPORTED if reason is None else PackageEvent.REPORTED_INCOMPLETE
-    change_package(tx, known, happened, reason=reason, edited=_edit_by(event, known), verifications=0, **changed)
+    change_package(tx, known, happened, reason=reason, edited=_edit_by(event, known), **_NOT_TRIED, **changed)
     return "corrected" if reason is None else "needs_correction"

@@ -130,7 +130,8 @@ def take_over(tx: AccountTransaction, replacement: Package, voided: Package) -> 
         PackageEvent.TAKES_PLACE,
         package_reference_id=voided.package_reference_id,
         known_to_amazon=True,
-        confirmations=voided.confirmations,
+        # What Amazon drops is counted anew for each package.
+        confirmations=0,
         verifications=0,
         edited=edited,
         reason=replacement.reason if keeps_reason else None,

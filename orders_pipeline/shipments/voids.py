@@ -120,7 +120,7 @@ def _travels(tx: AccountTransaction, event: AnyRow, known: Package, packages: Se
         shipped_at=event.shipped_at or event.received_at,
         lines=lines,
         known_to_amazon=place is not None and place.known_to_amazon,
-        confirmations=place.confirmations if place is not None else 0,
+        confirmations=0,
         verifications=0,
         edited=edited,
         confirmed_at=None,

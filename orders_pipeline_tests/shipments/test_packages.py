@@ -119,6 +119,19 @@ def test_a_refused_replacement_takes_the_voided_packages_place_later(world: Worl
     assert not world.alerts().keys() & {"package.voided", "package.refused"}
 
 
+def test_a_replacement_is_tried_as_often_as_any_package(world: World):
+    order_id = world.accepted()
+    voided = world.ship(order_id)
+    world.confirm_and_verify()
+    world.warehouse.void(order_id, voided)
+    replacement = world.ship(order_id)
+    world.amazon.faults.add("dropped", "confirmShipment", times=3)
+    for _ in range(20):
+        world.confirm_and_verify()
+        world.make_due()
+    assert world.package(replacement).state == "confirmed"
+
+
 def test_a_replacement_that_is_packed_otherwise_takes_the_voided_packages_place_too(world: World):
     order_id = world.accepted(quantities=(2, 1))
     voided = world.ship(order_id, {0: 2, 1: 1})
