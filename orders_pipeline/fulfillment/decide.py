@@ -202,7 +202,11 @@ def _decide(
         _wake(tx, entry, after, decision)
     entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
     reported = _take_report(tx, entry, entries)
-    return reported or (after.value if after.value != before else None)
+    if reported is not None:
+        # What left may be what the decision speaks of: all of a cancelled order, while its push was in doubt.
+        entry = replace(entry, state=reported)
+        after = change_state(tx, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+    return after.value if after.value != before else None
 
 
 def _no_longer_configured(facts: OrderFacts, entry: FulfillmentRow) -> Decision:

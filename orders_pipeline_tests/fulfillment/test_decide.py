@@ -15,6 +15,7 @@ from orders_pipeline.fulfillment.alerts import ALERTS
 from orders_pipeline.fulfillment.states import ORDER_STATES, Event
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline.work.backlog import parked
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue, unpark
@@ -275,3 +276,19 @@ def test_an_answer_locks_the_order_before_its_queue_entry_as_deriving_does(world
             tx.execute(text("select 1 from pipeline.fulfillment_orders for update nowait"))
         syncing.result()
     assert world.state(order_id) == "accepted"
+
+
+def test_a_cancelled_order_that_left_while_its_push_was_in_doubt_is_too_late(world: World):
+    order_id = world.order()
+    world.faults.fail("push", WarehouseUnavailable("it did not answer"), after=True)
+    world.sync()
+    assert world.state(order_id) == "pushing"
+    world.ship(order_id)
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    world.poll()
+    world.decide()
+    assert world.state(order_id) == "too_late"
