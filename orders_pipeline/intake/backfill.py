@@ -1,4 +1,4 @@
-"""Read the days of a backfill at Amazon, page by page, over as many runs as it takes.
+"""Read the days of a backfill at Amazon, page by page: by one run, or after a kill by the runs that follow it.
 
 Its windows belong to a request: the run that asked for the days, and each run that follows it after a kill. What one of
 them has read no other reads again. Who asks for the same days anew (another request) has them read anew; a window that

@@ -49,7 +49,7 @@ def store_reported(tx: AccountTransaction, found: Sequence[Order], marketplace_i
 def _unread(
     tx: AccountTransaction, found: Sequence[Order], marketplace_ids: Collection[str]
 ) -> Iterator[tuple[Order, AnyRow | None]]:
-    """Those that no answer and nobody else tells more of, each with its row, which is locked."""
+    """Those of which neither a fetch nor an event tells more than this listing, each with its locked row."""
     order_ids = sorted(order.order_id for order in found)
     rows = lock_orders(tx, order_ids)
     left_to_events = awaiting_fetch(tx, order_ids) | queue_states(tx, order_ids).keys()

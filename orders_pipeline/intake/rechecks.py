@@ -96,7 +96,7 @@ def next_recheck(asked_for: timedelta) -> timedelta | None:
 
 
 def _answers(answered: datetime, row: AnyRow, before: OrderBefore) -> bool:
-    """Whether an undoubted answer ends the rechecks: one was pending, or the order has changed at Amazon.
+    """Whether an undoubted answer ends the rechecks: a recheck was pending, or the order has changed at Amazon.
 
     A message without a time cannot be confirmed by an answer, so its answer does not end the rechecks of others.
     """

@@ -11,9 +11,8 @@ from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_work
+from orders_pipeline.shipments.alerts import LATE_BEFORE_SHIP_BY
 
-# A confirmation takes a minute; with less than this to go a person can still act.
-DEADLINE_HOURS = 4
 # Runs follow each other within seconds; events that wait this long are not being worked.
 EVENT_PATIENCE_SECONDS = 600
 # A quiet shop has quiet hours; orders that sweeps find while no notification comes are another matter.
@@ -85,21 +84,21 @@ def pushed_with_two_contents(tx: AccountTransaction) -> int:
 
 
 def unconfirmed_near_deadline(tx: AccountTransaction) -> int:
-    """Packages that left and that Amazon does not show, with less than DEADLINE_HOURS to the ship-by time."""
+    """Packages that left and that Amazon does not show, with less than LATE_BEFORE_SHIP_BY to the ship-by time."""
     return _count(
         tx,
         """
             select count(*) from pipeline.shipment_confirmations where account_id = :account_id
             and state = any(:unconfirmed) and state <> 'blocked'
-            and ship_by < clock_timestamp() + make_interval(hours => :hours)
+            and ship_by < clock_timestamp() + cast(:before as interval)
         """,
-        hours=DEADLINE_HOURS,
+        before=LATE_BEFORE_SHIP_BY,
         unconfirmed=[str(state) for state in UNCONFIRMED],
     )
 
 
 def unshipped_past_deadline(tx: AccountTransaction) -> int:
-    """Orders whose ship-by time has passed with nothing confirmed."""
+    """Orders whose ship-by time has passed and of which Amazon does not show all as shipped."""
     return _count(
         tx,
         """

@@ -22,7 +22,7 @@ class Labels:
     live: dict[str | None, AnyRow] = field(default_factory=dict[str | None, AnyRow])
     reported: set[str | None] = field(default_factory=set[str | None])
     # Voided before they were reported.
-    awaited: set[str | None] = field(default_factory=set[str | None])
+    voided_early: set[str | None] = field(default_factory=set[str | None])
     # The newest event reports a label that was voided before.
     dead_on_arrival: bool = False
     # The newest event is a void without a number, and more than one label may be meant.
@@ -43,10 +43,10 @@ def read_labels(events: Iterable[AnyRow]) -> Labels:
 
 def _report(labels: Labels, event: AnyRow) -> None:
     number = event.tracking_number
-    voided = number if number in labels.awaited else None
     labels.reported.add(number)
-    if voided in labels.awaited:
-        labels.awaited.discard(voided)
+    if number in labels.voided_early or None in labels.voided_early:
+        # Its void came before this report. A void without a number is of whatever label is reported next.
+        labels.voided_early.discard(number if number in labels.voided_early else None)
         labels.dead_on_arrival = True
     elif number is not None:
         # What was reported without a number has this one.
@@ -67,11 +67,11 @@ def _void(labels: Labels, number: str | None) -> None:
     elif number not in labels.reported:
         # Perhaps the number of what was reported without one.
         labels.live.pop(None, None)
-        labels.awaited.add(number)
+        labels.voided_early.add(number)
 
 
 def label_to_go_back_to(labels: Labels) -> AnyRow | None:
     """The label that travels after another was voided; None if none does, or it is not sure which was voided."""
-    if labels.awaited or not labels.live:
+    if labels.voided_early or not labels.live:
         return None
     return list(labels.live.values())[-1]

@@ -176,7 +176,7 @@ def _apply(
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class Verdict:
     """What Amazon's answer means for a package. `voided`: the package whose place it takes."""
 
     event: PackageEvent
@@ -184,25 +184,25 @@ class Verified:
     voided: Package | None = None
 
 
-def decide(package: Package, packages: Sequence[Package], order: Order, now: datetime) -> Verified:
+def decide(package: Package, packages: Sequence[Package], order: Order, now: datetime) -> Verdict:
     """What an answer of Amazon's means for one of the order's packages; `now` (aware, UTC) is the database's."""
     if _is_there(package, packages, order):
-        return Verified(PackageEvent.SHOWN)
+        return Verdict(PackageEvent.SHOWN)
     if order.status == OrderStatus.CANCELLED:
-        return Verified(PackageEvent.ORDER_CANCELLED)
+        return Verdict(PackageEvent.ORDER_CANCELLED)
     if package.state == PackageState.PRESUMED and order.status in SHIPPED_STATUSES:
-        return Verified(PackageEvent.CONFIRMED_ELSEWHERE)
+        return Verdict(PackageEvent.CONFIRMED_ELSEWHERE)
     if package.state == PackageState.REFUSED_UNVERIFIED:
         # A replacement that came before the word that it replaces another is refused beside that one.
         voided = voided_twin(package.lines, packages)
-        return Verified(PackageEvent.NOT_SHOWN if voided is None else PackageEvent.TAKES_PLACE, voided=voided)
+        return Verdict(PackageEvent.NOT_SHOWN if voided is None else PackageEvent.TAKES_PLACE, voided=voided)
     if package.state != PackageState.ACCEPTED:
-        return Verified(PackageEvent.NOT_SHOWN)
+        return Verdict(PackageEvent.NOT_SHOWN)
     wait = wait_for_amazon(package.sent_at, now)
     if wait is not None:
-        return Verified(PackageEvent.NOT_SHOWN, due_in=wait)
+        return Verdict(PackageEvent.NOT_SHOWN, due_in=wait)
     is_last = package.confirmations >= CONFIRMATIONS_BEFORE_GIVING_UP
-    return Verified(PackageEvent.NEVER_SHOWN if is_last else PackageEvent.NOT_SHOWN_IN_TIME)
+    return Verdict(PackageEvent.NEVER_SHOWN if is_last else PackageEvent.NOT_SHOWN_IN_TIME)
 
 
 def wait_for_amazon(sent_at: datetime | None, now: datetime) -> timedelta | None:

@@ -82,8 +82,9 @@ def work_hot(
 class _Lane:
     """One stage on its way.
 
-    `not_before`, by the clock: after an error. `not_looked_at_before`: after a pass that found nothing of what a look
-    had `shown`, since another process holds it; until any stage has worked. `begun_after`: so many such passes.
+    `not_before`, by the clock: after an error it is not begun sooner. `shown`: a look at the store showed work for it.
+    `not_looked_at_before`: its pass found none of that work, since another process holds it; so it is looked at later,
+    or once another stage has worked. `begun_after`: how many passes of all stages had worked when its own began.
     """
 
     stage: Stage

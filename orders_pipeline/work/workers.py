@@ -1,6 +1,4 @@
-"""Which errors are one item's and which everybody's, and how one item's failure leaves the others alone; threads for
-many items.
-"""
+"""Which errors are one item's and which everybody's, and how one item's failure leaves the others alone."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Amazon compares codes letter for letter: another case is answered with 204, and the package never appears (models issue
 5232). On the warehouse's side case, spaces, accents and punctuation do not count.
 
-| found | sent | known | held |
+| found | sent | known | needs correction |
 | --- | --- | --- | --- |
 | in a table | its code and method | yes | no |
 | nowhere | Other and the carrier's name | no | no |
@@ -43,7 +43,7 @@ class CarrierTableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CarrierChoice:
-    """What to tell Amazon. `held`: nothing can be told until the carrier is mapped. `reason` says why, for an alert."""
+    """What to tell Amazon. `needs_correction`: nothing, until the carrier is mapped. `reason`: why, for an alert."""
 
     code: str
     name: str | None
