@@ -40,7 +40,7 @@ browser:
 	|| echo "chromium and chromium-driver are missing: the browser test is skipped"
 
 test: $(READY) browser
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
