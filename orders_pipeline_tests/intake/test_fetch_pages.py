@@ -47,6 +47,17 @@ def test_a_thousand_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
     assert crowd.world.jobs(Queue.FETCH) == []
 
 
+def test_a_first_page_of_orders_that_were_asked_by_their_ids_meanwhile_does_not_end_the_pages(crowd: Crowd):
+    later = crowd.orders(230)[110:]
+    due = "update pipeline.jobs set due_at = clock_timestamp() + cast(:after as interval) where subject = any(:ids)"
+    crowd.world.sql(due, after="1 day", ids=later)
+    crowd.fetch()
+    crowd.world.sql(due, after="0", ids=later)
+    before = crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)
+    assert crowd.fetch().outcomes == {WITH_DETAILS: 120}
+    assert (crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)) == (before[0] + 3, before[1])
+
+
 def test_what_changed_a_moment_ago_is_asked_by_its_id_and_what_is_listed_by_a_page(crowd: Crowd):
     listed, fresh = crowd.orders(60), crowd.orders(5, ago=UNLISTED)
     crowd.fetch()

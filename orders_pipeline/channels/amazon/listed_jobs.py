@@ -25,6 +25,8 @@ from orders_pipeline.work.tally import Tally
 NOT_LISTED = "not_listed"
 # Its priority: it has waited for a page, and goes before others.
 BY_ID_FIRST = 10
+# So many pages in a row that were not worth their token: the others will not be either.
+POOR_PAGES = 3
 PAGE_SECONDS = 20.0
 # A page that was paid for is stored, even at the end of a run.
 STORE_SECONDS = 50.0
@@ -61,7 +63,7 @@ class ListedJobs:
     ) -> Tally:
         """Read the plan's pages while they are worth it; what is left then is asked for by its id."""
         held = {job.order_id: job for job in claimed}
-        tally, pages, token, all_read = Tally(), 0, None, False
+        tally, pages, poor_pages, token, all_read = Tally(), 0, 0, None, False
         try:
             while held and pages < plan.pages and (pages == 0 or self._goes_on(ends_at)):
                 # By ids, each page has its own orders, and all of them are answered by it or by their ids.
@@ -81,9 +83,11 @@ class ListedJobs:
                     # What a page leaves to calls of single orders cannot be asked now.
                     break
                 token = page.next_page_token
-                # The next page costs as much as this one, and is to be worth it.
+                # The next page costs as much as this one, and is to be worth it. The first may show what was asked
+                # for by its id while the listing lagged.
+                poor_pages = poor_pages + 1 if _count(answered) < plan.worth else 0
                 is_last = token is None and not asked
-                if is_last or _count(answered) < plan.worth or len(held) < plan.worth:
+                if is_last or poor_pages >= POOR_PAGES or len(held) < plan.worth:
                     all_read = True
                     break
             if all_read and held:
