@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from orders_pipeline.channels.amazon.listed_items import ListedItems
-from orders_pipeline.channels.amazon.listed_jobs import STORE_SECONDS, ListedJobs
+from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
 from orders_pipeline.channels.amazon.read_plan import CROWD, ReadPlan, is_listed, plan_reads
 from orders_pipeline.database.engine import database_now
 from orders_pipeline.intake.apply_events import apply_events
@@ -102,7 +102,8 @@ class FetchPages:
         }
         items = ListedItems(self._fetch.orders, self._fetch.database, self._fetch.account_id, page.pieces)
         unreadable = {entry.order_id for entry in page.unreadable}
-        jobs = [held.pop(order_id) for order_id in [*held] if order_id in shown or order_id in unreadable]
+        jobs = self._others(page, set(held))
+        jobs += [held.pop(order_id) for order_id in [*held] if order_id in shown or order_id in unreadable]
 
         def handle(job: Job, seconds: float) -> str:
             answer = shown.get(job.order_id)
@@ -111,13 +112,7 @@ class FetchPages:
             word = self._fetch.keep_listed(job, answer, items, seconds, details=self._with_details)
             return word or self._listed.ask_by_id(job)
 
-        try:
-            jobs += self._others(page, {job.order_id for job in jobs} | held.keys())
-            answered = self._listed.run(handle, STORE_SECONDS, jobs)
-            return answered + items.as_tally()
-        except BaseException:
-            self._listed.give_back(jobs)
-            raise
+        return self._listed.store(handle, jobs) + items.as_tally()
 
     def _others(self, page: SearchPage, wanted: set[str]) -> list[Job]:
         """Note what the page shows of others, as a sweep does; claim what is due of them."""

@@ -28,7 +28,7 @@ from orders_pipeline.model.order import (
     SearchWindow,
     canonical_status,
 )
-from orders_pipeline.orders.event_rows import settle_search_entries
+from orders_pipeline.orders.event_rows import finish_search_entries
 from orders_pipeline.orders.known_orders import KnownOrder, known_orders
 from orders_pipeline.orders.ownership import account_start, take_in
 from orders_pipeline.work.workers import error_location, is_infrastructure_error
@@ -127,7 +127,7 @@ def sweep_orders(
         finish_given_up(tx)
         if swept.search.finished and not swept.search.unreadable and unfinished is None:
             # A whole sweep could be read: whatever could not be before is over.
-            settle_search_entries(tx)
+            finish_search_entries(tx)
     return swept
 
 

@@ -84,7 +84,7 @@ class HistoryReports:
         for span in plan.reports:
             request = want_report(tx, self._wanted(span))
             # One that is under way is gone on with, whoever asked for it.
-            if request.settled_at is not None or _failure(tx, request, now) is not None:
+            if request.finished_at is not None or _failure(tx, request, now) is not None:
                 want_again(tx, request.request_id, after_failure=False)
         return plan.reports
 
@@ -99,7 +99,7 @@ class HistoryReports:
 
     def look(self, tx: AccountTransaction, days: Days) -> ReportOfDays:
         request = want_report(tx, self._wanted(days))
-        if request.settled_at is not None:
+        if request.finished_at is not None:
             return ReportOfDays(is_read=True, rows=request.rows_read, events_new=request.events_new)
         now = database_now(tx.connection)
         named = f"the report of {days.first} to {days.last}"

@@ -15,7 +15,7 @@ from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.history import ORDERS_REPORT, HistoryReports
 from orders_pipeline.operations.overdue import SWEEP, work_is_done
 from orders_pipeline.orders.ownership import note_start
-from orders_pipeline.reports.rows import settle_reports_within
+from orders_pipeline.reports.rows import finish_reports_within
 
 
 def sweep(account: ServedAccount) -> Numbers:
@@ -67,7 +67,7 @@ def read_span(account: ServedAccount, days: Days, request: str) -> BackfillProgr
         if progress.complete:
             finish_given_up(tx)
         for span in adjoined(progress.complete):
-            settle_reports_within(tx, ORDERS_REPORT, span.start, span.end)
+            finish_reports_within(tx, ORDERS_REPORT, span.start, span.end)
         return replace(progress, source=reports.explain(tx, days))
 
 

@@ -207,7 +207,7 @@ def park_search_entry(tx: AccountTransaction, *, message_id: str, reason: str) -
     )
 
 
-def settle_search_entries(tx: AccountTransaction) -> None:
+def finish_search_entries(tx: AccountTransaction) -> None:
     """Note that the entries of searches that could not be read are over."""
     tx.execute(
         update(parked_messages)

@@ -23,7 +23,7 @@ select request_id::text as subject, report_type,
   to_char(data_end at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as data_end,
   coalesce(problem, 'Amazon says ' || upper(state)) as problem
 from pipeline.report_requests
-where account_id = :account_id and settled_at is null
+where account_id = :account_id and finished_at is null
   and (state = :fatal
        or (state in (:cancelled, :done) and document_id is null and changed_at < clock_timestamp() - :cancelled_for))
 order by requested_at
@@ -47,7 +47,7 @@ select request_id::text as subject, report_type,
   to_char(data_end at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as data_end,
   to_char(requested_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as since
 from pipeline.report_requests
-where account_id = :account_id and settled_at is null and state in (:wanted, :in_queue, :in_progress)
+where account_id = :account_id and finished_at is null and state in (:wanted, :in_queue, :in_progress)
   and requested_at < clock_timestamp() - :late_after
 order by requested_at
 """).bindparams(

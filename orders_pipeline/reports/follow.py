@@ -20,10 +20,10 @@ from orders_pipeline.reports.failures import REPORT_FAILURES, REPORT_POLICY, is_
 from orders_pipeline.reports.rows import (
     ReportRequest,
     fail_report,
+    finish_report,
     report_request,
     save_report,
     save_rows,
-    settle_report,
     want_again,
 )
 from orders_pipeline.work.jobs import AMAZON_REPORTS, Job, Queue
@@ -117,7 +117,7 @@ class _Follow:
     def __call__(self, job: Job, seconds: float) -> str:
         with self.database.transaction(self.account_id) as tx:
             request = report_request(tx, int(job.subject))
-        if request is None or request.settled_at is not None:
+        if request is None or request.finished_at is not None:
             return NOT_WANTED
         try:
             if request.state is ReportState.DONE and request.document_id is not None:
@@ -197,5 +197,5 @@ class _Follow:
                 if not renew(tx, job, lease=REPORT_LEASE):
                     raise _LeaseLost
         with self.database.transaction(self.account_id) as tx:
-            settle_report(tx, request.request_id)
+            finish_report(tx, request.request_id)
         return READ

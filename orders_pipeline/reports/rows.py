@@ -31,7 +31,7 @@ class ReportRequest:
     rows_unreadable: int
     events_new: int
     requested_at: datetime
-    settled_at: datetime | None
+    finished_at: datetime | None
     problem: str | None
 
     @property
@@ -80,7 +80,7 @@ def want_again(tx: AccountTransaction, request_id: int, *, due_in: timedelta = Z
     # Whoever asks anew waits from now on.
     values: dict[str, Any] = {} if after_failure else {"attempts": 0, "requested_at": func.clock_timestamp()}
     values |= {"report_id": None, "document_id": None, "rows_read": 0, "rows_unreadable": 0, "events_new": 0}
-    _change(tx, request_id, {**values, "state": ReportState.WANTED, "settled_at": None, "problem": None})
+    _change(tx, request_id, {**values, "state": ReportState.WANTED, "finished_at": None, "problem": None})
     enqueue(tx, Queue.REPORT, [str(request_id)], due_in=due_in)
 
 
@@ -103,24 +103,24 @@ def fail_report(tx: AccountTransaction, request_id: int, problem: str) -> None:
     _change(tx, request_id, {"state": ReportState.FATAL, "problem": bounded_text(problem, LONGEST_ERROR)})
 
 
-def settle_report(tx: AccountTransaction, request_id: int) -> None:
+def finish_report(tx: AccountTransaction, request_id: int) -> None:
     """Its data are recorded, from its document or in another way: nothing more is to be done about it."""
-    _change(tx, request_id, {"settled_at": func.clock_timestamp()})
+    _change(tx, request_id, {"finished_at": func.clock_timestamp()})
     withdraw(tx, Queue.REPORT, [str(request_id)])
 
 
-def settle_reports_within(tx: AccountTransaction, report_type: str, start: datetime, end: datetime) -> None:
+def finish_reports_within(tx: AccountTransaction, report_type: str, start: datetime, end: datetime) -> None:
     """Data of this time are recorded otherwise: nothing more is to be done about reports of it that did not come."""
     columns = report_requests.c
     statement = select(columns.request_id).where(
         columns.account_id == tx.account_id,
         columns.report_type == report_type,
-        columns.settled_at.is_(None),
+        columns.finished_at.is_(None),
         columns.data_start >= start,
         columns.data_end <= end,
     )
     for request_id in list(tx.execute(statement).scalars()):
-        settle_report(tx, request_id)
+        finish_report(tx, request_id)
 
 
 def _change(tx: AccountTransaction, request_id: int, values: dict[str, Any]) -> None:
@@ -153,6 +153,6 @@ def _request(row: AnyRow) -> ReportRequest:
         rows_unreadable=row.rows_unreadable,
         events_new=row.events_new,
         requested_at=row.requested_at,
-        settled_at=row.settled_at,
+        finished_at=row.finished_at,
         problem=row.problem,
     )

@@ -28,12 +28,12 @@ report_requests = Table(
     time_now_column("requested_at"),
     time_now_column("changed_at"),
     # When its data had been recorded, from its document or in another way.
-    time_column("settled_at"),
+    time_column("finished_at"),
     Column("problem", Text, comment="why it failed"),
     UniqueConstraint(
         "account_id", "report_type", "data_start", "data_end", "marketplace_ids", name="uq_report_requests_wanted"
     ),
-    Index("ix_report_requests_unsettled", "account_id", postgresql_where=text("settled_at is null")),
+    Index("ix_report_requests_unfinished", "account_id", postgresql_where=text("finished_at is null")),
     Index("ix_report_requests_requested_at", "account_id", "requested_at"),
     schema="pipeline",
 )

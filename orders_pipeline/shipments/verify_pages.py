@@ -15,7 +15,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.listed_items import ListedItems
-from orders_pipeline.channels.amazon.listed_jobs import STORE_SECONDS, ListedJobs, RunJobs
+from orders_pipeline.channels.amazon.listed_jobs import ListedJobs, RunJobs
 from orders_pipeline.channels.amazon.read_plan import CROWD, Waiting, hold_back, plan_reads
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import Order, OrderParts, SearchPage
@@ -107,11 +107,7 @@ class VerifyPages:
         def handle(job: Job, seconds: float) -> str:
             return self.keep_shown(job, shown[job.order_id], items, seconds) or self._listed.ask_by_id(job)
 
-        try:
-            return self._listed.run(handle, STORE_SECONDS, jobs) + items.as_tally()
-        except BaseException:
-            self._listed.give_back(jobs)
-            raise
+        return self._listed.store(handle, jobs) + items.as_tally()
 
 
 def _waiting(tx: AccountTransaction) -> Sequence[AnyRow]:

@@ -71,7 +71,7 @@ def pending_shreds(database: Database) -> PendingShreds:
 def complete_shreds(
     database: Database, keys: KeyProvider, audit: AuditLog, *, actor: str | None = None, notify: Notify = silent
 ) -> Rotation | None:
-    """Make every shred so far final, also for dumps taken before; None if there is nothing to settle."""
+    """Make every shred so far final, also for dumps taken before; None if there is none."""
     with database.begin() as connection:
         if not key_queries.pending_shreds(connection):
             return None
@@ -92,7 +92,7 @@ def rotate_keys(
     `notify` is given a sentence now and then: how far it is, and how long it will take.
     """
     with database.begin() as connection:
-        # Read before the new key is made: a shred that comes later is settled by the next rotation.
+        # Read before the new key is made: a shred that comes later is completed by the next rotation.
         shreds = key_queries.pending_shreds(connection)
     audit.record(None, action="add_key", account_id="*", purpose=purpose, outcome="started", actor=actor)
     key_id = keys.add_key()

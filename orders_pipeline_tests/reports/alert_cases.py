@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from orders_pipeline.model.report import ReportSpecification
 from orders_pipeline.reports.alerts import FAILED, LATE
-from orders_pipeline.reports.rows import ReportRequest, fail_report, settle_report, want_report
+from orders_pipeline.reports.rows import ReportRequest, fail_report, finish_report, want_report
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -32,10 +32,10 @@ def _be_late(world: World) -> None:
     world.sql("update pipeline.report_requests set requested_at = requested_at - interval '7 hours'")
 
 
-def _settle(world: World) -> None:
+def _finish(world: World) -> None:
     request = _want(world)
     with world.database.transaction(SELLER) as tx:
-        settle_report(tx, request.request_id)
+        finish_report(tx, request.request_id)
 
 
-CASES = (Case(FAILED, begin=_fail, end=_settle), Case(LATE, begin=_be_late, end=_settle))
+CASES = (Case(FAILED, begin=_fail, end=_finish), Case(LATE, begin=_be_late, end=_finish))

@@ -100,7 +100,7 @@ def test_a_report_is_asked_for_followed_and_recorded(reports: Reports) -> None:
     assert reports.follow().outcomes == {"created": 1, "waits": 1, "read": 1}
     done = reports.now(request)
     assert (done.state, done.rows_read, done.events_new, done.attempts) == (ReportState.DONE, 3, 3, 1)
-    assert done.settled_at is not None
+    assert done.finished_at is not None
     assert sorted(reports.read) == sorted(orders)
     assert reports.follow().outcomes == {}, "nothing is left to do"
 
@@ -185,7 +185,7 @@ def test_a_report_without_data_ends_and_is_not_asked_for_again(reports: Reports,
         reports.sandbox.amazon.faults.add("report_cancelled")
     request = reports.want()
     assert reports.follow().outcomes == {"created": 1, "ended_without_data": 1}
-    assert (reports.now(request).state, reports.now(request).settled_at) == (ReportState.CANCELLED, None)
+    assert (reports.now(request).state, reports.now(request).finished_at) == (ReportState.CANCELLED, None)
     assert reports.follow().outcomes == {}
 
 
@@ -212,7 +212,7 @@ def test_a_document_that_is_whole_the_second_time_is_recorded(reports: Reports) 
     reports.follow()
     reports.make_due()
     assert reports.follow().outcomes == {"read": 1}
-    assert reports.now(request).settled_at is not None
+    assert reports.now(request).finished_at is not None
 
 
 @pytest.mark.parametrize("fault", ["document_header_only", "document_extra_column", "document_charset"])

@@ -114,7 +114,7 @@ def test_after_shredding_no_key_opens_the_record_even_from_an_old_dump(
     old.close()
 
 
-def test_with_nothing_shredded_there_is_nothing_to_settle(
+def test_with_nothing_shredded_there_is_nothing_to_complete(
     database: Database, keyring: LocalKeyring, audit: AuditLog, put: Put
 ) -> None:
     put("111-1")
@@ -286,7 +286,7 @@ def test_every_change_of_a_key_is_in_the_audit_log(
         ]
 
 
-def test_another_keyring_settles_nothing_that_the_first_one_still_opens(
+def test_another_keyring_completes_nothing_that_the_first_one_still_opens(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put, tmp_path: Path
 ) -> None:
     put("111-1", "111-2")
@@ -351,7 +351,7 @@ def test_a_lost_keyring_is_replaced_on_request_only(
         assert list(actions) == ["started", "done"]
 
 
-def test_nothing_is_settled_while_an_older_key_is_left_that_opens_an_older_dump(
+def test_nothing_is_completed_while_an_older_key_is_left_that_opens_an_older_dump(
     database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, put: Put
 ) -> None:
     put("111-1", "111-2")

@@ -77,7 +77,7 @@ class ListedJobs:
                 answered = answer(page, held)
                 unlisted = [held.pop(order_id) for order_id in asked if order_id in held]
                 if unlisted:
-                    answered += self.run(lambda job, _: self.ask_by_id(job), STORE_SECONDS, unlisted)
+                    answered += self.store(lambda job, _: self.ask_by_id(job), unlisted)
                 tally += answered
                 if answered.outcomes.get(QUOTA):
                     # What a page leaves to calls of single orders cannot be asked now.
@@ -91,7 +91,7 @@ class ListedJobs:
                     all_read = True
                     break
             if all_read and held:
-                tally += self.run(lambda job, _: self.ask_by_id(job), STORE_SECONDS, list(held.values()))
+                tally += self.store(lambda job, _: self.ask_by_id(job), list(held.values()))
                 held.clear()
             spent = {"pages_read": pages, "calls_saved": _count(tally) - pages} if pages else {}
             return tally + Tally({RELEASED: len(held)} if held else {}, notes=spent)
@@ -101,6 +101,15 @@ class ListedJobs:
     def _goes_on(self, ends_at: float) -> bool:
         """Also whether there is still a token beside the sweep's: other processes read pages too."""
         return self.clock() < ends_at and self.orders.read_quota().listing.tokens >= TOKENS_FOR_SWEEPS + 1
+
+    def store(self, handle: Handler, jobs: Sequence[Job]) -> Tally:
+        """Answer these jobs from the page in hand; none keeps its lease if that ends in an error."""
+        try:
+            return self.run(handle, STORE_SECONDS, jobs)
+        except BaseException:
+            # A cancelled run as well: its jobs must not wait for their leases. Raised on as it came.
+            self.give_back(jobs)
+            raise
 
     def ask_by_id(self, job: Job) -> str:
         """No page answers this one: the next to be asked for by its id."""

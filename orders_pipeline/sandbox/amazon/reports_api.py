@@ -132,7 +132,7 @@ class ReportsApi:
             one
             for one in self._reports.of_seller(call.seller.seller_id)
             if one.report_type in types
-            and self._settled(one) in statuses
+            and self._status_now(one) in statuses
             and (not marketplaces or marketplaces & set(one.marketplace_ids))
             and since <= one.created <= until
         ]
@@ -143,7 +143,7 @@ class ReportsApi:
 
     async def cancel_report(self, call: Call) -> tuple[int, dict[str, Any]]:
         report = self._find(call)
-        if self._settled(report) != IN_QUEUE:
+        if self._status_now(report) != IN_QUEUE:
             raise invalid_input("Only a report that is IN_QUEUE can be cancelled.")
         report.outcome, report.ends = CANCELLED, self._state.clock.now()
         return 200, {}
@@ -214,7 +214,7 @@ class ReportsApi:
                 return report
         raise not_found("report")
 
-    def _settled(self, report: Report) -> str:
+    def _status_now(self, report: Report) -> str:
         """Its status; a report whose time has come is made now."""
         with self._reports.lock:
             due = report.outcome is None and report.fault != "stuck" and self._state.clock.now() >= report.ends
@@ -246,7 +246,7 @@ class ReportsApi:
             report.document_id, report.content = _document_id(), content
 
     def _rendered(self, report: Report) -> dict[str, Any]:
-        status = self._settled(report)
+        status = self._status_now(report)
         body: dict[str, Any] = {
             "reportId": report.report_id,
             "reportType": report.report_type,

@@ -3,7 +3,7 @@
 To rotate, ORDERS_KMS_KEY_ID must be an alias: a new key is made, the alias moved to it, and the old key scheduled for
 deletion. KMS refuses a key that waits for its deletion at once, and forgets it after 7 days, its shortest delay; give
 the pipeline's role kms:ScheduleKeyDeletion but not kms:CancelKeyDeletion, so that it cannot take a shredding back.
-KMS's own yearly rotation keeps all former key material: it settles no shred.
+KMS's own yearly rotation keeps all former key material: it completes no shred.
 """
 
 from __future__ import annotations

@@ -105,10 +105,10 @@ def test_a_settlement_moves_living_records_and_leaves_shredded_ones_without_a_ke
         before = seal(keys, CANARY, CONTEXT)
         vault.shred(tx, kind=KIND, subject_id="111-2", reason="delivered")
     former = keys.current_key_id()
-    settled = complete_shreds(database, keys, audit)
-    assert settled is not None
-    assert settled.destroyed == (former,)
-    assert settled.shreds_completed == 1
+    completed = complete_shreds(database, keys, audit)
+    assert completed is not None
+    assert completed.destroyed == (former,)
+    assert completed.shreds_completed == 1
     assert kms.describe_key(KeyId=former)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert keys.key_ids() == (keys.current_key_id(),) != (former,)
     assert vault.reveal(account_id=SELLER, kind=KIND, subject_id="111-1", purpose="push") == CANARY

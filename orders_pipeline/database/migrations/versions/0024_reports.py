@@ -27,7 +27,7 @@ STATEMENTS = (
          events_new integer default 0 not null,
          requested_at timestamptz default clock_timestamp() not null,
          changed_at timestamptz default clock_timestamp() not null,
-         settled_at timestamptz,
+         finished_at timestamptz,
          problem text,
          constraint pk_report_requests primary key (request_id),
          constraint uq_report_requests_wanted
@@ -35,7 +35,7 @@ STATEMENTS = (
     "comment on column pipeline.report_requests.marketplace_ids is 'sorted'",
     "comment on column pipeline.report_requests.state is 'wanted, or where Amazon has it'",
     "comment on column pipeline.report_requests.problem is 'why it failed'",
-    """create index ix_report_requests_unsettled on pipeline.report_requests (account_id) where settled_at is null""",
+    """create index ix_report_requests_unfinished on pipeline.report_requests (account_id) where finished_at is null""",
     "create index ix_report_requests_requested_at on pipeline.report_requests (account_id, requested_at)",
 )
 
