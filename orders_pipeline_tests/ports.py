@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -36,11 +36,13 @@ from orders_pipeline.sandbox.warehouse.app import RefusedError, WarehouseApi
 from orders_pipeline.sandbox.warehouse.state import WarehouseState, content_hash
 from orders_pipeline.wms.port import (
     CancelAnswer,
+    Capability,
     FulfillmentOrder,
     HoldAnswer,
     PushAnswer,
     PushResult,
     ShipmentPage,
+    StockPage,
     WarehouseOrder,
 )
 from orders_pipeline.wms.shipment_events import read_shipment_event
@@ -252,13 +254,53 @@ def _included(parts: OrderParts, api_version: str) -> tuple[str, ...]:
     return (*STATE_DATA, *details, *packages)
 
 
-class WarehousePorts:
+class UnaskedWarehouse:
+    """A WarehousePort of which nothing is asked; a test's own answers what it should be asked."""
+
+    capabilities = frozenset({Capability.HOLD, Capability.CANCEL, Capability.ERASE_PII})
+
+    def push(self, order: FulfillmentOrder) -> PushResult:
+        raise AssertionError("push is not asked for here")
+
+    def find(self, order_ref: str) -> WarehouseOrder | None:
+        raise AssertionError("find is not asked for here")
+
+    def hold(self, order_ref: str, reason: str) -> HoldAnswer:
+        raise AssertionError("hold is not asked for here")
+
+    def release(self, order_ref: str, reason: str) -> HoldAnswer:
+        raise AssertionError("release is not asked for here")
+
+    def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
+        raise AssertionError("cancel is not asked for here")
+
+    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
+        raise AssertionError("poll is not asked for here")
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> ShipmentPage:
+        raise AssertionError("parse_webhook is not asked for here")
+
+    def acknowledge(self, event_ids: Sequence[str]) -> None:
+        raise AssertionError("acknowledge is not asked for here")
+
+    def erase_pii(self, order_ref: str) -> bool:
+        raise AssertionError("erase_pii is not asked for here")
+
+    def read_stock(self, cursor: str | None, limit: int) -> StockPage:
+        raise AssertionError("read_stock is not asked for here")
+
+    def close(self) -> None:
+        pass
+
+
+class WarehousePorts(UnaskedWarehouse):
     """WarehousePort over the sandbox's warehouse."""
 
     def __init__(self, state: WarehouseState, faults: Scripted) -> None:
         self._state = state
         self._faults = faults
         self._api = WarehouseApi(state)
+        self.acknowledged: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self.meanwhile: Callable[[str, str], None] | None = None
 
@@ -269,7 +311,8 @@ class WarehousePorts:
             if answer.status == 409:
                 return PushResult(_CONFLICTS.get(answer.code, "conflict"), code=answer.code)
             return PushResult("refused", code=answer.code)
-        return PushResult("accepted", wms_id=answer["wms_id"])
+        is_new = self._state.ledger[-1].outcome == "created"
+        return PushResult("accepted" if is_new else "duplicate", wms_id=answer["wms_id"])
 
     def find(self, order_ref: str) -> WarehouseOrder | None:
         answer = self._ask("find", order_ref, "get_order", b"")
@@ -295,7 +338,12 @@ class WarehousePorts:
         readable = tuple(event for event in events if event is not None)
         return ShipmentPage(readable, str(start + len(page)), unreadable=len(page) - len(readable))
 
+    def acknowledge(self, event_ids: Sequence[str]) -> None:
+        self._faults.strike("acknowledge", "*")
+        self.acknowledged += event_ids
+
     def erase_pii(self, order_ref: str) -> bool:
+        self.calls.append(("erase_pii", order_ref))
         return self._state.erase(order_ref) or True
 
     def _wait_or_go_on(self, call: str, order_ref: str, reason: str) -> HoldAnswer:

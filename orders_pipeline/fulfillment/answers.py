@@ -48,7 +48,7 @@ def lock_order_and_fulfillment(tx: AccountTransaction, order_id: str) -> Fulfill
 
 
 def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
-    accepted = result.answer == "accepted"
+    accepted = result.is_there
     result = _masked(work, order_id, result)
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_fulfillment(tx, order_id)

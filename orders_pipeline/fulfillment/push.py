@@ -59,7 +59,7 @@ POSTPONED, NOTHING, GONE, FOUND = "postponed", "nothing", "gone", "found"
 # Outcomes for which the warehouse was not called.
 _NOT_CALLED = frozenset({POSTPONED, NOTHING, GONE, LEASE_LOST})
 # Outcomes for which an address was opened with the keys.
-_OPENED = frozenset({"accepted", "refused", "conflict"})
+_OPENED = frozenset({"accepted", "duplicate", "refused", "conflict"})
 
 
 def push_orders(work: Pushing, *, deadline_seconds: float = 45.0, clock: Callable[[], float] = time.monotonic) -> Tally:

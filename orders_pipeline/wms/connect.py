@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from orders_pipeline.settings import SettingsError, WarehouseSettings
-from orders_pipeline.wms.rest.adapter import RestWarehouse
+from orders_pipeline.wms.port import WarehousePort
+
+TRYTON = "orders_pipeline.wms.tryton.adapter"
 
 
-def open_warehouse(settings: WarehouseSettings) -> RestWarehouse:
+def open_warehouse(settings: WarehouseSettings) -> WarehousePort:
     """The warehouse's client. Raises SettingsError for an adapter that this release does not have."""
-    if settings.adapter != "rest":
-        raise SettingsError((f"WMS_ADAPTER={settings.adapter} is not in this release: use rest",))
+    if settings.adapter == "tryton":
+        return _open_tryton(settings)
+    from orders_pipeline.wms.rest.adapter import RestWarehouse
+
     return RestWarehouse(settings.base_url, settings.token)
+
+
+def _open_tryton(settings: WarehouseSettings) -> WarehousePort:
+    try:
+        module = import_module(TRYTON)
+    except ModuleNotFoundError as error:
+        if error.name is None or not TRYTON.startswith(error.name):
+            raise
+        raise SettingsError(("WMS_ADAPTER=tryton is not in this release: use rest",)) from None
+    return module.TrytonWarehouse(settings.base_url, settings.token)

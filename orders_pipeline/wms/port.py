@@ -1,13 +1,29 @@
-"""The warehouse, whichever it is: what we ask of it and what it answers."""
+"""The warehouse, whichever it is: what we ask of it and what it answers.
+
+`docs/warehouse-adapters.md` is the guide for who brings their own; `wms/conformance/` tries an adapter.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.model.shipping_details import Address
+from orders_pipeline.model.state_machine import DescribedWord
+
+
+class Capability(DescribedWord):
+    """What not every warehouse can be asked by a program. What is missing is never called: a person is asked."""
+
+    HOLD = "hold", "hold an order, and release it again"
+    CANCEL = "cancel", "cancel an order"
+    ERASE_PII = "erase_pii", "erase what it holds of a buyer"
+    WEBHOOKS = "webhooks", "push its shipment events to us, signed"
+    ACKNOWLEDGE = "acknowledge", "be told which events we have"
+    STOCK = "stock", "say what lies where"
 
 
 class WarehouseError(Exception):
@@ -33,6 +49,17 @@ class WarehouseForbidden(WarehouseError):
 
 class WarehouseRefused(WarehouseError):
     """The request itself is refused (other 4xx). Repeating it cannot succeed."""
+
+
+class WebhookRefused(Exception):
+    """A call that claims to be the warehouse's webhook and is not to be believed, or not to be read.
+
+    `reason` is one word of ours (signature, time, form), never the caller's text.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The webhook is refused: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +116,32 @@ class FulfillmentOrder:
         }
 
 
-PushAnswer = Literal["accepted", "conflict", "shipped", "cancelled", "refused"]
+PushAnswer = Literal["accepted", "duplicate", "conflict", "shipped", "cancelled", "refused"]
 CancelAnswer = Literal["cancelled", "partial", "pending", "too_late", "not_found"]
 HoldAnswer = Literal["done", "too_late", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """`accepted`: it is there with this content. The others are permanent; `code` says why."""
+    """`accepted`, or `duplicate` where an earlier push had arrived: it is there, once, with this content.
+
+    The others are permanent; `code` says why.
+    """
 
     answer: PushAnswer
     wms_id: str | None = None
     code: str | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """The warehouse has the order with the content that was sent."""
+        return self.answer in ("accepted", "duplicate")
+
 
 @dataclass(frozen=True, slots=True)
 class WarehouseOrder:
+    """`status`: accepted, held, packing, partially_shipped, shipped or cancelled; others are taken for accepted."""
+
     wms_id: str | None
     status: str
 
@@ -137,24 +174,75 @@ class ShipmentPage:
     cursor_unreadable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StockLevel:
+    """Pieces of a SKU at one place of the warehouse. `available`: on hand, and not promised to an order."""
+
+    sku: str
+    location: str
+    on_hand: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class StockPage:
+    """`next_cursor` is None with the last page."""
+
+    levels: tuple[StockLevel, ...]
+    next_cursor: str | None
+
+
 class WarehousePort(Protocol):
     """Every call is bounded in time and may raise WarehouseError. Asking twice for the same is safe."""
 
-    def push(self, order: FulfillmentOrder) -> PushResult: ...
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What can be asked; the call of one that is missing is never made."""
+        ...
+
+    def push(self, order: FulfillmentOrder) -> PushResult:
+        """After WarehouseUnavailable the outcome is unknown: the caller looks by `find` before it repeats."""
+        ...
 
     def find(self, order_ref: str) -> WarehouseOrder | None: ...
 
-    def hold(self, order_ref: str, reason: str) -> HoldAnswer: ...
+    def hold(self, order_ref: str, reason: str) -> HoldAnswer:
+        """Only with HOLD, as `release`."""
+        ...
 
     def release(self, order_ref: str, reason: str) -> HoldAnswer: ...
 
-    def cancel(self, order_ref: str, reason: str) -> CancelAnswer: ...
+    def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
+        """Only with CANCEL."""
+        ...
 
-    def poll(self, cursor: str | None, limit: int) -> ShipmentPage: ...
+    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
+        """The events after this cursor (None: from the first), in the order in which they happened."""
+        ...
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> ShipmentPage:
+        """The same events as `poll` gives, without a cursor. Only with WEBHOOKS. Raises WebhookRefused.
+
+        `now` is aware, and is what the call's own time is compared with; header names are in any case.
+        """
+        ...
+
+    def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """These events are committed here. Only with ACKNOWLEDGE; one that fails or is repeated does no harm."""
+        ...
 
     def erase_pii(self, order_ref: str) -> bool:
-        """True when the warehouse holds nothing of the buyer any more: erased now, or not known there."""
+        """True when the warehouse holds nothing of the buyer any more: erased now, or not known there.
+
+        Only with ERASE_PII.
+        """
         ...
+
+    def read_stock(self, cursor: str | None, limit: int) -> StockPage:
+        """Only with STOCK."""
+        ...
+
+    def close(self) -> None: ...
 
 
 def _plain(value: PersonalText | None) -> str | None:

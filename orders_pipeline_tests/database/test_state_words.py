@@ -82,7 +82,7 @@ NOT_STORED = {
     "intake/event_decision.py:EventAction",
     "model/state_machine.py:DescribedWord",
     "model/order.py:OrderParts", "model/order.py:Priority", "web/visitor.py:Role",
-    "work/failures.py:Does", "work/pauses.py:Gate",
+    "wms/port.py:Capability", "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip
 
 _ENUMS = {"Enum", "StrEnum", "IntEnum", "Flag", "DescribedWord"}

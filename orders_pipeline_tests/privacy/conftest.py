@@ -19,22 +19,15 @@ from orders_pipeline.orders.tables import orders
 from orders_pipeline.shipments.tables import shipment_confirmations
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
-from orders_pipeline.wms.port import (
-    CancelAnswer,
-    FulfillmentOrder,
-    HoldAnswer,
-    PushResult,
-    ShipmentPage,
-    WarehouseOrder,
-)
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.ports import UnaskedWarehouse
 
 KIND = "shipping_details"
 NAME, STREET, PHONE = "Canary Quillfeather", "7 Nightingale Row", "+1 555-0142-311"
 
 
 @dataclass
-class WarehouseInMemory:
+class WarehouseInMemory(UnaskedWarehouse):
     """Answers erase_pii as told: True, or an exception to raise."""
 
     answers: dict[str, Exception | bool] = field(default_factory=dict[str, "Exception | bool"])
@@ -46,24 +39,6 @@ class WarehouseInMemory:
             raise answer
         self.erased.append(order_ref)
         return answer
-
-    def push(self, order: FulfillmentOrder) -> PushResult:
-        raise AssertionError("nothing else is asked of the warehouse here")
-
-    def find(self, order_ref: str) -> WarehouseOrder | None:
-        raise AssertionError("nothing else is asked of the warehouse here")
-
-    def hold(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise AssertionError("nothing else is asked of the warehouse here")
-
-    def release(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise AssertionError("nothing else is asked of the warehouse here")
-
-    def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
-        raise AssertionError("nothing else is asked of the warehouse here")
-
-    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
-        raise AssertionError("nothing else is asked of the warehouse here")
 
 
 @pytest.fixture

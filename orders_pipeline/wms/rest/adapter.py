@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +17,13 @@ from orders_pipeline.http.sessions import open_session
 from orders_pipeline.model.untrusted_text import bounded_id, bounded_text, is_bounded
 from orders_pipeline.wms.port import (
     CancelAnswer,
+    Capability,
     FulfillmentOrder,
     HoldAnswer,
     PushAnswer,
     PushResult,
     ShipmentPage,
+    StockPage,
     WarehouseError,
     WarehouseForbidden,
     WarehouseOrder,
@@ -28,6 +31,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.wms.rest.webhooks import read_webhook
 from orders_pipeline.wms.shipment_events import read_shipment_event
 
 # Seconds to connect and to answer. A push that takes longer is not lost: it is found again before it is repeated.
@@ -62,16 +66,30 @@ class RestWarehouse:
     """Thread-safe: a session's pool serves as many pushes at once as `connections`."""
 
     def __init__(
-        self, base_url: str, token: SecretStr, *, connections: int = 8, total_seconds: float = TOTAL_SECONDS
+        self,
+        base_url: str,
+        token: SecretStr,
+        *,
+        webhook_secrets: Sequence[SecretStr] = (),
+        connections: int = 8,
+        total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._base_url = base_url
+        self._webhook_secrets = tuple(webhook_secrets)
         self._total_seconds = total_seconds
         self._session = open_session(auth=_Bearer(token), connections=connections)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        # Without a secret no webhook can be told from a stranger's call.
+        signed = {Capability.WEBHOOKS} if self._webhook_secrets else set[Capability]()
+        return frozenset({Capability.HOLD, Capability.CANCEL, Capability.ERASE_PII} | signed)
 
     def push(self, order: FulfillmentOrder) -> PushResult:
         reply = self._call("PUT", _order_path(order.order_ref), json=order.wire())
         if reply.status in (200, 201):
-            return PushResult("accepted", wms_id=bounded_id(_object(reply).get("wms_id")))
+            answer = "accepted" if reply.status == 201 else "duplicate"
+            return PushResult(answer, wms_id=bounded_id(_object(reply).get("wms_id")))
         code = _error_code(reply)
         if reply.status == 409:
             return PushResult(_PUSH_CONFLICTS.get(code or "", "conflict"), code=code or "order_conflict")
@@ -128,6 +146,15 @@ class RestWarehouse:
             unreadable=len(events) - len(readable),
             cursor_unreadable=given_cursor is not None and next_cursor is None,
         )
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> ShipmentPage:
+        return read_webhook(headers, body, secrets=self._webhook_secrets, now=now)
+
+    def acknowledge(self, event_ids: Sequence[str]) -> None:
+        raise NotImplementedError("the contract has no word for it: capabilities say so")
+
+    def read_stock(self, cursor: str | None, limit: int) -> StockPage:
+        raise NotImplementedError("the contract has no word for it: capabilities say so")
 
     def erase_pii(self, order_ref: str) -> bool:
         reply = self._call("POST", f"{_order_path(order_ref)}/erase_pii", json={})
