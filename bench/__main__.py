@@ -10,7 +10,7 @@ import click
 from bench.table import RESULTS, report
 from bench.workload import WORKLOADS
 
-BENCHES = ("limits", "vault", "compliance", "drain", "peak", "calls", "latency", "growth")
+BENCHES = ("limits", "vault", "compliance", "drain", "peak", "calls", "latency", "sustained", "backfill", "growth")
 
 
 @click.command()

@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 
 from bench.loops import Script, Tutorial
-from bench.stack import running_stack
+from bench.stack import EVENT_ROWS, HISTORY_BYTES, running_stack
 from bench.table import Row, notify, row
 from bench.workload import Workload
 from orders_pipeline.sandbox.clock import iso
@@ -40,8 +40,8 @@ def _day(workload: Workload) -> Sandbox:
 def _ours(workload: Workload) -> tuple[float, float, float]:
     """Calls, event rows of Dagster's and bytes of its history, each for one order that left the warehouse."""
     with _day(workload) as sandbox, running_stack(sandbox) as stack:
-        rows = stack.dagster("select count(*) from event_logs")
-        size = stack.dagster("select pg_database_size(current_database())")
+        rows = stack.dagster(EVENT_ROWS)
+        size = stack.dagster(HISTORY_BYTES)
         sandbox.day.start()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _is_over(sandbox):
@@ -52,8 +52,8 @@ def _ours(workload: Workload) -> tuple[float, float, float]:
         notify(f"{left} orders left: {dict(sandbox.amazon.ledger.requests)}")
         return (
             sum(sandbox.amazon.ledger.requests.values()) / left,
-            (stack.dagster("select count(*) from event_logs") - rows) / left,
-            (stack.dagster("select pg_database_size(current_database())") - size) / left,
+            (stack.dagster(EVENT_ROWS) - rows) / left,
+            (stack.dagster(HISTORY_BYTES) - size) / left,
         )
 
 

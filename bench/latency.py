@@ -39,6 +39,8 @@ PATIENCE_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.01
 # Slower than the quota allows: one `getOrder` in two seconds.
 STEADY_EVERY_SECONDS = 3.0
+# So many at once are a crowd: more than getOrder's burst.
+CROWD = 100
 _RUNS = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
@@ -67,6 +69,11 @@ def _measure(workload: Workload, sandbox: Sandbox, floor: Callable[[], float], d
         floors.append(floor())
         _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
         first.append(_accepted(sandbox))
+    crowds = list[float]()
+    for _ in range(workload.crowds):
+        _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
+        crowds.append(_first_of_a_crowd(sandbox))
+    notify(f"first of {CROWD} at once: {_shown(crowds)}")
     notify(f"first message of a quiet shop: {_shown(first)}; the floor: {_shown(floors)}")
     _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
     events, runs = _count(dagster, "select count(*) from event_logs"), _count(dagster, "select count(*) from runs")
@@ -82,6 +89,7 @@ def _measure(workload: Workload, sandbox: Sandbox, floor: Callable[[], float], d
     return [
         row(f"{name}: first of a quiet shop, p50", _share(first, 50), _share(floors, 50), "<= 1.3"),
         row(f"{name}: first of a quiet shop, p95", _share(first, 95), _share(floors, 95), "<= 1.3"),
+        row(f"{name}: first of {CROWD} at once", _share(crowds, 50), _share(floors, 50), "<= 2"),
         row(f"{name}: steady, p50", _share(steady, 50), _share(floors, 50), "<= 0.4"),
         row(f"{name}: steady, p95", _share(steady, 95), _share(floors, 95), "<= 0.8"),
         row("steady: Dagster's event rows, an order", events, len(steady) + 1, "falling"),
@@ -95,6 +103,16 @@ def _accepted(sandbox: Sandbox) -> float:
     order_id = sandbox.add_order(status="UNSHIPPED").order_id
     _await(lambda: _is_accepted(sandbox, order_id), f"order {order_id}")
     return time.monotonic() - began
+
+
+def _first_of_a_crowd(sandbox: Sandbox) -> float:
+    """The seconds until the warehouse has accepted one of many orders that came at once; all of them are waited for."""
+    began = time.monotonic()
+    order_ids = [sandbox.add_order(status="UNSHIPPED").order_id for _ in range(CROWD)]
+    _await(lambda: any(_is_accepted(sandbox, one) for one in order_ids), "one of many orders")
+    first = time.monotonic() - began
+    _await(lambda: all(_is_accepted(sandbox, one) for one in order_ids), "all of many orders")
+    return first
 
 
 def _steady(sandbox: Sandbox, messages: int) -> list[float]:

@@ -24,9 +24,15 @@ class Workload:
     day_seconds: float
     # Messages on the queue that are drained a round.
     drained_messages: int
-    # Latency: first messages of a quiet shop, each after a floor's; messages of a steady one, one in three seconds.
+    # Latency: first messages of a quiet shop, each after a floor's; crowds; messages of a steady one, one in three
+    # seconds.
     quiet_messages: int
+    crowds: int
     steady_messages: int
+    # A busy day: its hours. A backfill: orders of a month, and live orders before, beside and after it.
+    sustained_hours: float
+    backfilled_orders: int
+    live_orders: int
     # Growth: orders in the larger store, a hundredth in the smaller one; rounds of each.
     stored_orders: int
     sync_rounds: int
@@ -44,7 +50,11 @@ FULL = Workload(
     day_seconds=60.0,
     drained_messages=2_000,
     quiet_messages=10,
+    crowds=3,
     steady_messages=60,
+    sustained_hours=24.0,
+    backfilled_orders=6_000,
+    live_orders=20,
     stored_orders=1_000_000,
     sync_rounds=15,
 )
@@ -60,7 +70,11 @@ SMALL = Workload(
     day_seconds=8.0,
     drained_messages=100,
     quiet_messages=1,
+    crowds=1,
     steady_messages=2,
+    sustained_hours=0.2,
+    backfilled_orders=2_600,
+    live_orders=2,
     stored_orders=400,
     sync_rounds=1,
 )
