@@ -39,8 +39,8 @@ PATIENCE_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.01
 # Slower than the quota allows: one `getOrder` in two seconds.
 STEADY_EVERY_SECONDS = 3.0
-# So many at once are a crowd: more than getOrder's burst.
-CROWD = 100
+# Twice what getOrder allows at once.
+CROWD = 60
 _RUNS = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
