@@ -49,7 +49,7 @@ class DemoFailed(Exception):
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same day.")
 @click.option("--stay", is_flag=True, help="Stay up, with orders at a gentle rate, until Ctrl-C (make dev).")
 @click.option("--port", type=int, help="Port of the Dagster UI (default: PORT, or 3000).")
-@click.option("--patience", default=170.0, show_default=True, help="Seconds until an unfinished day has failed.")
+@click.option("--patience", default=330.0, show_default=True, help="Seconds until an unfinished day has failed.")
 def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, patience: float) -> None:
     """Play a day of orders through the whole pipeline, against a local Amazon, SQS and warehouse."""
     folder = project_root() / ".orders_pipeline" / ("dev" if stay else "demo")

@@ -1,14 +1,14 @@
 """Verify a crowd of packages from pages of a listing, and choose which of the others are asked about now.
 
-A page proves that a package is there, and nothing else: what it does not show is asked for by its order's id. Reading
-one order at a time goes before for new orders; so while its bucket is low, a verification that is not urgent waits for
-company.
+A page proves that a package is there, and nothing else: what it does not show is asked for by its order's id. A crowd
+that is not urgent waits until Amazon's listing shows it: a page is one call for a hundred. So do a few, while the
+bucket of single calls is low, for new orders go before.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,7 +16,16 @@ from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import ListedJobs, RunJobs
-from orders_pipeline.channels.amazon.read_plan import CROWD, Waiting, hold_back, plan_reads
+from orders_pipeline.channels.amazon.read_plan import (
+    CROWD,
+    IDS_A_PAGE,
+    ORDERS_A_PAGE,
+    Waiting,
+    can_wait,
+    hold_back,
+    page_comes_at,
+    plan_reads,
+)
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import Order, OrderParts, SearchPage
 from orders_pipeline.model.states import TO_VERIFY, PackageState
@@ -80,23 +89,31 @@ class VerifyPages:
         waiting = [Waiting(row.order_id, row.sent_at, row.ship_by, row.alone) for row in rows]
         quota = work.orders.read_quota()
         versions = {row.order_id: row.version for row in rows}
+        due = {row.order_id for row in rows if row.is_due}
+        by_ids = not work.orders.lists_whole_orders
+        page_at = page_comes_at(waiting, quota, now, IDS_A_PAGE if by_ids else ORDERS_A_PAGE)
+        if page_at is not None and page_at > now:
+            held = [one.order_id for one in waiting if one.order_id in due and can_wait(one, now)]
+            return self._hold(held, versions, page_at - now)
         tally = Tally()
         if len(rows) >= CROWD:
-            by_ids = not work.orders.lists_whole_orders
-            plan = plan_reads(waiting, quota, now, work.marketplace_ids, by_ids=by_ids)
+            plan = plan_reads(waiting, quota, now, work.marketplace_ids, by_ids=by_ids, in_haste=False)
             tally += Tally(notes={"plan": plan.reason})
             claimed = self._listed.claim({order_id: versions[order_id] for order_id in plan.listed})
             if claimed:
                 tally += self._listed.read(plan, claimed, OrderParts.PACKAGES, self._answer, ends_at=self.ends_at)
             listed = set(plan.listed)
             waiting = [one for one in waiting if one.order_id not in listed]
-        due = {row.order_id for row in rows if row.is_due}
         held = hold_back([one for one in waiting if one.order_id in due], quota, now)
-        with work.database.transaction(work.account_id) as tx:
-            until = database_now(tx.connection) + HOLD
-            for job in self._listed.claim({order_id: versions[order_id] for order_id in held}):
+        return tally + self._hold(held, versions, HOLD)
+
+    def _hold(self, order_ids: Sequence[str], versions: Mapping[str, int], duration: timedelta) -> Tally:
+        """Let these wait so long."""
+        with self.work.database.transaction(self.work.account_id) as tx:
+            until = database_now(tx.connection) + duration
+            for job in self._listed.claim({order_id: versions[order_id] for order_id in order_ids}):
                 release(tx, job, due_at=until)
-        return tally + Tally(notes={"waiting_for_company": len(held)} if held else {})
+        return Tally(notes={"waiting_for_company": len(order_ids)} if order_ids else {})
 
     def _answer(self, page: SearchPage, held: dict[str, Job]) -> Tally:
         shown = {order.order_id: order for order in page.orders}

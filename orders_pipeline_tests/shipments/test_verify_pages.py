@@ -93,6 +93,35 @@ def test_a_few_wait_for_company_while_new_orders_need_the_bucket_unless_they_are
     assert all(job.due_at > world.database.now() and job.attempts == 0 for job in waiting), "no run is started for them"
 
 
+def test_a_crowd_that_is_not_listed_yet_waits_for_its_page_though_there_are_calls_for_each(world: World):
+    world.ports.quota = quota(29)
+    confirmed(world, COUNT, ago=timedelta(seconds=16))
+    tally = world.verify()
+    assert (world.ports.searched, world.ports.asked) == ([], [])
+    assert tally.notes["waiting_for_company"] == COUNT
+    now = world.database.now()
+    assert {timedelta(seconds=90) < job.due_at - now < timedelta(minutes=2) for job in world.jobs(Queue.VERIFY)} == {
+        True
+    }
+    # The page comes when the last of them is listed.
+    world.sql("update pipeline.shipment_confirmations set sent_at = sent_at - interval '2 minutes'")
+    for order in world.amazon.orders.values():
+        order.last_updated -= timedelta(minutes=2)
+    world.sql("update pipeline.jobs set due_at = clock_timestamp() where queue = 'verify'")
+    world.verify()
+    assert (len(world.ports.searched), world.ports.asked) == (1, [])
+    assert states(world) == {PackageState.CONFIRMED}
+
+
+def test_the_urgent_of_a_crowd_do_not_wait_for_its_page(world: World):
+    world.ports.quota = quota(29)
+    urgent, *_ = confirmed(world, COUNT, ago=timedelta(seconds=16))
+    soon = "update pipeline.jobs set ship_by = clock_timestamp() + interval '1 hour' where subject = :order_id"
+    world.sql(soon, order_id=urgent)
+    world.verify()
+    assert [order_id for order_id, _ in world.ports.asked] == [urgent]
+
+
 def test_pages_that_were_refused_are_tried_again_once_the_pause_is_over(world: World):
     world.ports.quota = quota(29)
     confirmed(world, COUNT)

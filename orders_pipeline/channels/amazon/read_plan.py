@@ -26,6 +26,8 @@ TOKENS_FOR_SWEEPS = 4
 URGENT = timedelta(hours=4)
 # So long what can wait waits for others, to be read with them.
 PATIENCE = timedelta(minutes=15)
+# The time of our call is some seconds older than Amazon's time of the change that it made.
+SETTLE = timedelta(seconds=10)
 # A message's time of the change and Amazon's `lastUpdatedTime` are not the same field.
 MARGIN = timedelta(minutes=2)
 # Orders that changed further apart are two crowds: what changed between them would fill the pages.
@@ -71,10 +73,12 @@ def plan_reads(
     marketplace_ids: Collection[str],
     *,
     by_ids: bool = False,
+    in_haste: bool = True,
 ) -> ReadPlan:
     """The plan for these orders, in the order in which they would be asked one by one; `now` aware, UTC.
 
-    `by_ids`: the listing takes ids (v0) instead of a window of time.
+    `by_ids`: the listing takes ids (v0) instead of a window of time. `in_haste`: those that can be asked one by one at
+    once are, even if a page would do.
     """
     budget = math.floor(quota.listing.tokens - TOKENS_FOR_SWEEPS)
     worth = page_worth(quota)
@@ -95,7 +99,7 @@ def plan_reads(
     def one_by_one(reason: str) -> ReadPlan:
         return ReadPlan(reason, len(waiting), unlisted=unlisted, worth=worth)
 
-    if len(crowd) <= at_once:
+    if in_haste and len(crowd) <= at_once:
         return one_by_one(f"{len(waiting)} one by one: no crowd" + (" is listed yet" if unlisted > at_once else ""))
     if len(crowd) < worth:
         return one_by_one(f"{len(waiting)} one by one: a page is worth it for {worth} now")
@@ -129,14 +133,30 @@ def hold_back(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime) -> li
     spare = math.floor(quota.single.tokens - quota.single.burst / 2)
     held: list[str] = []
     for one in waiting:
-        is_urgent = one.alone or (one.ship_by is not None and one.ship_by < now + URGENT)
-        if is_urgent or one.changed_at is None or one.changed_at < now - PATIENCE:
+        if not can_wait(one, now):
             continue
         if spare > 0:
             spare -= 1
         else:
             held.append(one.order_id)
     return held
+
+
+def can_wait(one: Waiting, now: datetime) -> bool:
+    """Whether it is neither urgent, nor to be asked for by its id, nor old."""
+    is_urgent = one.alone or (one.ship_by is not None and one.ship_by < now + URGENT)
+    return not is_urgent and one.changed_at is not None and one.changed_at >= now - PATIENCE
+
+
+def page_comes_at(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime, size: int) -> datetime | None:
+    """When one page will answer all of these that can wait, or as many as fill it; None if they are not worth a page.
+
+    `size`: how many a page holds. Until then none of them is worth a call of its own.
+    """
+    changes = sorted(one.changed_at for one in waiting if one.changed_at is not None and can_wait(one, now))
+    if len(changes) < page_worth(quota) or quota.listing.tokens < TOKENS_FOR_SWEEPS + 1:
+        return None
+    return min(changes[:size][-1] + LIST_LAG + SETTLE, changes[0] + PATIENCE)
 
 
 def is_listed(one: Waiting, now: datetime, marketplace_ids: Collection[str]) -> bool:

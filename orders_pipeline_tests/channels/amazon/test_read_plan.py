@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orders_pipeline.channels.amazon.read_plan import Waiting, page_worth, plan_reads
+from orders_pipeline.channels.amazon.read_plan import PATIENCE, SETTLE, Waiting, page_comes_at, page_worth, plan_reads
 from orders_pipeline.model.order import AMAZON, LIST_LAG, MERCHANT, Bucket, ReadQuota
 from orders_pipeline_tests.conftest import MARKETPLACE
 
@@ -102,3 +102,31 @@ def test_orders_are_listed_by_ids_where_a_listing_takes_them():
 @pytest.mark.parametrize(("tokens", "worth"), [(19, 20), (25, 20), (11.5, 55), (4, 89), (-3, 89)])
 def test_a_page_is_worth_more_the_fewer_are_left(tokens: float, worth: int):
     assert page_worth(quota(0, tokens)) == worth
+
+
+def test_what_can_wait_is_not_asked_one_by_one_though_it_could_be_at_once():
+    assert plan_reads(orders(25), quota(30, 19), NOW, [MARKETPLACE]).single == 25
+    assert plan_reads(orders(25), quota(30, 19), NOW, [MARKETPLACE], in_haste=False).single == 0
+
+
+@pytest.mark.parametrize(
+    ("waiting", "tokens", "comes_in"),
+    [
+        (orders(19, ago=SECONDS), FULL, None),
+        (orders(20, ago=SECONDS), FULL, LIST_LAG + SETTLE - SECONDS),
+        # All of them are waited for, but no more than a page holds.
+        (orders(90, ago=LIST_LAG) + orders(10, ago=SECONDS), FULL, LIST_LAG + SETTLE - SECONDS),
+        (orders(100, ago=LIST_LAG) + orders(10, ago=SECONDS), FULL, SETTLE),
+        # Nobody waits for ever.
+        (orders(20, ago=PATIENCE) + orders(10, ago=SECONDS), FULL, timedelta()),
+        # The fewer tokens are left, the more it takes; the last are the sweep's.
+        (orders(50, ago=SECONDS), (30, 11.5), None),
+        (orders(1000, ago=SECONDS), (30, 4.5), None),
+        # Neither the urgent wait nor those that are asked for by their id.
+        (orders(20, ago=SECONDS, alone=True), FULL, None),
+        (orders(20, ago=SECONDS, ship_in=timedelta(hours=1)), FULL, None),
+    ],
+)
+def test_when_a_page_comes(waiting: list[Waiting], tokens: tuple[float, float], comes_in: timedelta | None):
+    comes_at = page_comes_at(waiting, quota(*tokens), NOW, 100)
+    assert comes_at == (NOW + comes_in if comes_in is not None else None)
