@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         amazon_port=options.amazon_port,
         queue_port=options.queue_port,
         warehouse_port=options.warehouse_port,
+        webhook_url=options.webhook_url,
     )
     with sandbox:
         if options.ready_file is not None:
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--late-addresses", action="store_true", help="some orders get their address late")
     parser.add_argument("--transparency", action="store_true", help="some orders need transparency codes")
     parser.add_argument("--subscribed", action=flag, default=True, help="the ORDER_CHANGE subscription exists already")
+    parser.add_argument("--webhook-url", help="where the warehouse sends its webhooks; without it, nowhere")
     parser.add_argument("--ship-min-seconds", type=float, default=2.0)
     parser.add_argument("--ship-max-seconds", type=float, default=6.0)
     for name in ("amazon", "queue", "warehouse"):

@@ -25,7 +25,8 @@ class Fault:
     """One thing to go wrong.
 
     `operation` is Amazon's operation name, the warehouse's (`put_order`, `get_order`, `hold`, `release`, `cancel`,
-    `shipments`, `erase_pii`), `token` for Login with Amazon, or `*`. `times=None` means until removed.
+    `shipments`, `erase_pii`; `webhook`, its own calls), `token` for Login with Amazon, or `*`. `times=None` means until
+    removed.
     """
 
     kind: str

@@ -21,16 +21,19 @@ from orders_pipeline.sandbox.serving import ThreadedServer
 from orders_pipeline.sandbox.warehouse.app import WarehouseApi
 from orders_pipeline.sandbox.warehouse.floor import Floor, FloorOptions
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
+from orders_pipeline.sandbox.warehouse.webhooks import WebhookSender
 
 SELLER_ID = "A3TH9S8BH6GOGM"
 MARKETPLACE_ID = "ATVPDKIKX0DER"
 WAREHOUSE_TOKEN = "sandbox-warehouse-token"  # noqa: S105 - opens nothing but this sandbox
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - as above
 
 
 class Sandbox:
     """A local Amazon, its queue and a warehouse on loopback ports, in threads of this process.
 
-    `time_scale` multiplies Amazon's refill rates only. The day does not start by itself: `day.start()`.
+    `time_scale` multiplies Amazon's refill rates only. The day does not start by itself: `day.start()`. The warehouse
+    sends webhooks to `webhook_url`, and none without one.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Sandbox:
         amazon_port: int = 0,
         queue_port: int = 0,
         warehouse_port: int = 0,
+        webhook_url: str | None = None,
         seller_id: str = SELLER_ID,
         marketplace_ids: tuple[str, ...] = (MARKETPLACE_ID,),
     ) -> None:
@@ -66,6 +70,7 @@ class Sandbox:
             seed=seed,
         )
         self.warehouse = WarehouseState(clock=self.clock, token=WAREHOUSE_TOKEN, seed=seed)
+        self.webhooks = WebhookSender(self.warehouse, clock=self.clock, secret=WEBHOOK_SECRET, url=webhook_url)
         self.floor = Floor(self.warehouse, clock=self.clock, options=floor or FloorOptions(), seed=seed)
         self.day = Day(
             amazon=self.amazon,
@@ -101,12 +106,14 @@ class Sandbox:
                 self.subscribe(seller_id)
         self._amazon_server.start()
         self._warehouse_server.start()
+        self.webhooks.start()
         self.floor.start()
         return self
 
     def stop(self) -> None:
         self.day.stop()
         self.floor.stop()
+        self.webhooks.stop()
         self._warehouse_server.stop()
         self._amazon_server.stop()
         self.queue.stop()
@@ -149,6 +156,7 @@ class Sandbox:
             "WMS_ADAPTER": "rest",
             "WMS_BASE_URL": self.warehouse_url,
             "WMS_TOKEN": WAREHOUSE_TOKEN,
+            **({"WMS_WEBHOOK_SECRET": self.webhooks.secret} if self.webhooks.url is not None else {}),
             "SANDBOX_URL": self.url,
         }
 

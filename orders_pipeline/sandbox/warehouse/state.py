@@ -98,6 +98,7 @@ class WarehouseState:
         # order_ref → what the next cancel is answered with, whatever the order's state: a decision made on demand.
         self.cancel_answers: dict[str, str] = {}
         self.on_accepted: list[Callable[[str], None]] = []
+        self.on_event: list[Callable[[dict[str, Any]], None]] = []
         self._numbers = 0
 
     def record(self, call: str, order_ref: str | None, outcome: str, content_sha256: str | None = None) -> None:
@@ -225,13 +226,17 @@ class WarehouseState:
             "shipped_at": iso(package.shipped_at if package else self.clock.now()),
             "lines": [{"line_ref": ref, "quantity": quantity} for ref, quantity in lines.items()],
         }
-        with self.lock:
-            self.events.append(event)
+        self._tell(event)
 
     def repeat_event(self, event_id: str) -> None:
         """The same event, delivered again."""
+        self._tell(next(event for event in self.events if event["event_id"] == event_id))
+
+    def _tell(self, event: dict[str, Any]) -> None:
         with self.lock:
-            self.events.append(next(event for event in self.events if event["event_id"] == event_id))
+            self.events.append(event)
+        for listener in self.on_event:
+            listener(event)
 
     def erase(self, order_ref: str) -> bool:
         with self.lock:
