@@ -35,6 +35,7 @@ from orders_pipeline.settings_sources import DATABASES, reports_in, sources, var
 from orders_pipeline.web_settings import WebSettings, read_web
 
 WarehouseAdapter = Literal["rest", "tryton"]
+WEBHOOK_SECRETS_AT_MOST = 2
 
 
 class SettingsError(Exception):
@@ -159,12 +160,25 @@ class AmazonSettings(Group):
         )
 
 
+def _webhook_secrets(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    secrets = tuple(part.strip() for part in given.split(",") if part.strip())
+    if len(secrets) > WEBHOOK_SECRETS_AT_MOST:
+        raise ValueError("has more than two secrets: give one, or the old and the new one during a rotation")
+    return secrets
+
+
 class WarehouseSettings(Group):
     """Where the warehouse answers, and which language it speaks."""
 
     adapter: WarehouseAdapter = Field(default="rest", validation_alias="WMS_ADAPTER")
     base_url: BaseUrl = Field(validation_alias="WMS_BASE_URL")
     token: SecretStr = Field(validation_alias="WMS_TOKEN")
+    # Two with a comma during a rotation; without one webhooks are refused, and the warehouse is polled alone.
+    webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_webhook_secrets)] = Field(
+        default=(), validation_alias="WMS_WEBHOOK_SECRET"
+    )
 
 
 AMAZON_REQUIRED = required_variables(AmazonSettings)

@@ -27,6 +27,7 @@ from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.keys import KeyProvider
 from orders_pipeline.vault.providers.choice import open_key_provider
+from orders_pipeline.wms.port import Capability
 
 if TYPE_CHECKING:
     from orders_pipeline.channels.amazon.client import AmazonClient
@@ -127,6 +128,11 @@ class Deployment:
     def warehouse(self) -> WarehousePort:
         with self._guard:
             return self._warehouse
+
+    @property
+    def takes_webhooks(self) -> bool:
+        """Whether the warehouse's webhooks can be told from a stranger's calls."""
+        return self.settings.warehouse is not None and Capability.WEBHOOKS in self.warehouse.capabilities
 
     def warehouse_or_none(self) -> WarehousePort | None:
         """None where its settings are missing: our own copies go all the same; what the warehouse owes stays due."""
@@ -237,7 +243,7 @@ def _mask_secrets(settings: Settings) -> None:
         for account in settings.amazon_accounts():
             secrets += [*account.client_secrets, account.refresh_token]
     if settings.warehouse is not None:
-        secrets.append(settings.warehouse.token)
+        secrets += [settings.warehouse.token, *settings.warehouse.webhook_secrets]
     for secret in secrets:
         register_secret(secret.get_secret_value())
     for url in (settings.database_url, settings.dagster_postgres_url):

@@ -8,6 +8,7 @@ from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, g
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
+from orders_pipeline.shipments.event_rows import last_webhook_at
 from orders_pipeline.vault.errors import VaultError
 from orders_pipeline.wms.port import WarehouseError
 
@@ -19,7 +20,7 @@ def examine(deployment: Deployment) -> list[DiagnosticResult]:
     results.append(_database(deployment))
     if not results[-1].ok:
         return results
-    for part in (_keys, _warehouse):
+    for part in (_keys, _warehouse, _webhooks):
         results.append(part(deployment))
     for account in deployment.accounts():
         results.extend(_account(account))
@@ -90,6 +91,15 @@ def _warehouse(deployment: Deployment) -> DiagnosticResult:
     except WarehouseError as error:
         return bad("warehouse", "it does not answer as the contract says", str(error))
     return good("warehouse", "it answers, and takes our token")
+
+
+def _webhooks(deployment: Deployment) -> DiagnosticResult:
+    if not deployment.takes_webhooks:
+        return good("webhooks", "refused: no WMS_WEBHOOK_SECRET, or an adapter without any; the warehouse is polled")
+    with deployment.database.begin() as connection:
+        taken_at = last_webhook_at(connection)
+    newest = f"the last was taken at {taken_at:%Y-%m-%d %H:%M} UTC" if taken_at else "none was taken yet"
+    return good("webhooks", f"taken at /webhooks/warehouse; {newest}")
 
 
 def _queue_attributes(account: ServedAccount, results: list[DiagnosticResult]) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from sqlalchemy import TextClause, text
 from orders_pipeline.alerts.kinds import AlertKind, Severity
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.model.states import UNCONFIRMED, PackageState
+from orders_pipeline.model.webhook import WebhookRefusal
 
 _OVER = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED, OrderStatus.UNFULFILLABLE)
 CONFIRM, WAREHOUSE = "Confirm", "What the warehouse writes"
@@ -318,6 +319,21 @@ UNREADABLE_CURSOR = AlertKind(
     action="Ask the warehouse. Until then only the events of this page are read, again and again.",
     runbook=WAREHOUSE,
 )
+# A warehouse tries a webhook several times. What is unsigned is anybody's, and only counted.
+_MEANING = " ".join(f"when '{one}' then '{one.meaning}'" for one in WebhookRefusal)
+WEBHOOKS_REFUSED = AlertKind(
+    name="warehouse.webhooks_refused",
+    severity="warning",
+    query=text(f"""
+        select '' as subject, webhooks_refused as refused, case webhook_refusal {_MEANING} end as why
+        {_CURSORS} webhooks_refused >= 3 and webhook_refused_at > statement_timestamp() - interval '1 day'
+    """),
+    message="{refused} webhooks of the warehouse were refused, and none was taken since: {why}. Its packages are found "
+    "by polling, some seconds later.",
+    action="Set WMS_WEBHOOK_SECRET to what the warehouse signs with, and start the web process again; or have the "
+    "warehouse send what the contract says, or nothing.",
+    runbook=CONFIRM,
+)
 
 ALERTS = (
     NEEDS_CORRECTION,
@@ -341,4 +357,5 @@ ALERTS = (
     SHIPMENTS_UNREAD,
     UNREADABLE_EVENT,
     UNREADABLE_CURSOR,
+    WEBHOOKS_REFUSED,
 )

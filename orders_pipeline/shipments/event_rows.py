@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text, update
@@ -12,7 +13,9 @@ from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.database.locks import hold_name
 from orders_pipeline.database.notifications import notify
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
+from orders_pipeline.model.webhook import WebhookRefusal
 from orders_pipeline.shipments.tables import wms_cursors, wms_shipments
+from orders_pipeline.wms.port import ShipmentPage
 
 # The topic under which new events are notified.
 WMS_SHIPMENTS = "wms_shipments"
@@ -24,20 +27,52 @@ def warehouse_cursor(tx: AccountTransaction) -> str | None:
     return tx.execute(select(wms_cursors.c.cursor).where(wms_cursors.c.account_id == tx.account_id)).scalar_one()
 
 
-def save_page(tx: AccountTransaction, cursor: str | None, *, unreadable: int, cursor_unreadable: bool) -> None:
-    """The page was read up to this cursor (None: it stays); `unreadable` of its events had no id, order or lines."""
+def save_page(tx: AccountTransaction, page: ShipmentPage) -> None:
+    """The page was read up to its cursor (None: the stored one stays)."""
     c, now = wms_cursors.c, func.clock_timestamp()
     values: dict[str, Any] = {
         "polled_at": now,
         "failing_since": None,
         "failure": None,
-        "cursor_unreadable_since": func.coalesce(c.cursor_unreadable_since, now) if cursor_unreadable else None,
+        "cursor_unreadable_since": func.coalesce(c.cursor_unreadable_since, now) if page.cursor_unreadable else None,
     }
-    if cursor is not None:
-        values["cursor"] = cursor
-    if unreadable:
-        values |= {"unreadable_at": now, "unreadable_events": unreadable}
-    tx.execute(update(wms_cursors).where(c.account_id == tx.account_id).values(**values))
+    if page.next_cursor is not None:
+        values["cursor"] = page.next_cursor
+    tx.execute(update(wms_cursors).where(c.account_id == tx.account_id).values(**values, **_unreadable(page)))
+
+
+def note_webhook(tx: AccountTransaction, page: ShipmentPage) -> None:
+    """A webhook was taken: those that were refused before it are over."""
+    c = wms_cursors.c
+    values = {"webhook_at": func.clock_timestamp(), "webhooks_refused": 0, **_unreadable(page)}
+    tx.execute(
+        insert(wms_cursors)
+        .values(account_id=tx.account_id, **values)
+        .on_conflict_do_update(index_elements=[c.account_id], set_=values)
+    )
+
+
+def note_refused_webhooks(tx: AccountTransaction, count: int, reason: WebhookRefusal) -> None:
+    """So many more webhooks were refused, most of them for this reason."""
+    c = wms_cursors.c
+    newest = {"webhook_refused_at": func.clock_timestamp(), "webhook_refusal": str(reason)}
+    tx.execute(
+        insert(wms_cursors)
+        .values(account_id=tx.account_id, webhooks_refused=count, **newest)
+        .on_conflict_do_update(
+            index_elements=[c.account_id], set_={"webhooks_refused": c.webhooks_refused + count, **newest}
+        )
+    )
+
+
+def last_webhook_at(connection: Connection) -> datetime | None:
+    """When a webhook was taken last, for whichever account."""
+    return connection.execute(select(func.max(wms_cursors.c.webhook_at))).scalar_one()
+
+
+def _unreadable(page: ShipmentPage) -> dict[str, Any]:
+    """What is kept of events without an id, an order or lines."""
+    return {"unreadable_at": func.clock_timestamp(), "unreadable_events": page.unreadable} if page.unreadable else {}
 
 
 def note_unread(tx: AccountTransaction, failure: str) -> None:
@@ -59,15 +94,19 @@ def note_unread(tx: AccountTransaction, failure: str) -> None:
     )
 
 
-def insert_shipment_events(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Record the warehouse's events, in their order; return how many were new."""
+def insert_shipment_events(tx: AccountTransaction, rows: Sequence[dict[str, Any]]) -> int:
+    """Record the warehouse's events, in their order; return how many were new.
+
+    One process at a time: a poll and webhooks that bring the same events in two orders would wait for each other.
+    """
     if not rows:
         return 0
-    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.account_id)
-    new = list(connection.execute(statement).scalars())
-    for account_id in sorted(set(new)):
-        notify(connection, account_id, WMS_SHIPMENTS)
-    return len(new)
+    hold_name(tx.connection, f"record_shipments {tx.account_id}")
+    statement = insert(wms_shipments).values(list(rows)).on_conflict_do_nothing().returning(wms_shipments.c.event_id)
+    new = len(tx.execute(statement).all())
+    if new:
+        notify(tx.connection, tx.account_id, WMS_SHIPMENTS)
+    return new
 
 
 def lock_shipment_events(tx: AccountTransaction) -> None:

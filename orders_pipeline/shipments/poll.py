@@ -1,20 +1,18 @@
-"""Read the warehouse's shipment events: record, then move the cursor, in one transaction."""
+"""Read the warehouse's shipment events: they are recorded, and the cursor moves, in one transaction."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.orders.ownership import orders_of_others
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.shipments.event_rows import insert_shipment_events, note_unread, save_page, warehouse_cursor
+from orders_pipeline.shipments.event_rows import note_unread, save_page, warehouse_cursor
+from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.vault.identifying_words import BuyerMask
-from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS
-from orders_pipeline.wms.port import ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
+from orders_pipeline.wms.port import WarehouseError, WarehousePort, WarehouseUnavailable
 from orders_pipeline.work.tally import Tally
 
 EVENTS_A_PAGE = 200
@@ -78,46 +76,17 @@ def poll_shipments(
     was read before is kept.
     """
     totals: Counter[str] = Counter()
-    started = clock()
+    started, read = clock(), set[str | None]()
     while totals["pages"] < max_pages and (totals["pages"] == 0 or clock() - started < budget_seconds):
         with database.transaction(account_id) as tx:
             cursor = warehouse_cursor(tx)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)
-        with database.transaction(account_id) as tx:
-            # One warehouse ships for all accounts, and each reads all of its events.
-            others = orders_of_others(tx, [event.order_ref for event in page.events])
-        rows = masked_rows(vault, account_id, [event for event in page.events if event.order_ref not in others])
-        with database.transaction(account_id) as tx:
-            totals["new"] += insert_shipment_events(tx.connection, rows)
-            save_page(tx, page.next_cursor, unreadable=page.unreadable, cursor_unreadable=page.cursor_unreadable)
+        totals["new"] += record_shipments(database, vault, page, account_id=account_id, note=save_page)
         totals["pages"] += 1
         totals["events"] += len(page.events)
         totals["unreadable"] += page.unreadable
-        if not page.events or page.next_cursor is None or page.next_cursor == cursor:
+        read.add(cursor)
+        # A list whose pages go round is read on by the next poll, as one that has come to its end.
+        if not page.events or page.next_cursor is None or page.next_cursor in read:
             break
     return Tally(totals)
-
-
-def masked_rows(vault: Vault, account_id: str, events: Sequence[ShipmentEvent]) -> list[dict[str, object]]:
-    """The events as they are stored: what a warehouse wrote of the buyer is masked before."""
-    if not events:
-        return []
-    orders = sorted({event.order_ref for event in events})
-    mask = vault.buyer_mask(account_id=account_id, kind=SHIPPING_DETAILS, subject_ids=orders)
-    return [_row(account_id, event, mask) for event in events]
-
-
-def _row(account_id: str, event: ShipmentEvent, mask: BuyerMask) -> dict[str, object]:
-    order_id = event.order_ref
-    return {
-        "account_id": account_id,
-        "event_id": mask.id(order_id, event.event_id),
-        "kind": mask.text(order_id, event.kind),
-        "order_id": order_id,
-        "package_id": mask.id(order_id, event.package_id),
-        "carrier": mask.text(order_id, event.carrier),
-        "service": mask.text(order_id, event.service),
-        "tracking_number": mask.text(order_id, event.tracking_number, is_number=True),
-        "shipped_at": event.shipped_at,
-        "lines": [{"line_ref": mask.id(order_id, ref), "quantity": quantity} for ref, quantity in event.lines],
-    }

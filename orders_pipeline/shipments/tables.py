@@ -18,6 +18,10 @@ wms_cursors = Table(
     time_column("unreadable_at"),
     count_column("unreadable_events"),
     time_column("cursor_unreadable_since"),
+    time_column("webhook_at"),
+    count_column("webhooks_refused"),
+    time_column("webhook_refused_at"),
+    Column("webhook_refusal", Text, comment="why those that came last were refused"),
     schema="pipeline",
 )
 

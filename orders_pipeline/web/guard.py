@@ -26,6 +26,7 @@ from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import LOGIN_PATH, LOGOUT_PATH, login_address, page
 from orders_pipeline.web.origins import Origins, Refusal, was_passed_on
 from orders_pipeline.web.visitor import Role, Visitor, attach
+from orders_pipeline.web.webhooks import WEBHOOK_PATH
 
 GRAPHQL_PATH = "/graphql"
 REPORT_PREFIX = "/report_"
@@ -66,7 +67,8 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
-        checked = self._refusal(headers, method) or self._visitor(scope, headers)
+        checked = self._webhook(headers, method) if path == WEBHOOK_PATH else None
+        checked = checked or self._refusal(headers, method) or self._visitor(scope, headers)
         if isinstance(checked, Refusal):
             await self._refuse(checked, scope, receive, send)
             return
@@ -115,6 +117,17 @@ class Guard:
             return
         attach(scope, replace(visitor, may_change=may_change))
         await self._app(scope, _again(body, receive), send)
+
+    def _webhook(self, headers: Headers, method: str) -> Visitor | Refusal:
+        """The warehouse, whose signature is looked at behind the guard: no login, and a proxy may pass it on.
+
+        Our host names and origins are asked for as of everybody: a browser has no business here.
+        """
+        if refusal := self._rules.origins.refusal(headers, method=method):
+            return refusal
+        if method != "POST":
+            return Refusal("A webhook is POSTed.", 405)
+        return Refusal("The UI is read-only.") if self._rules.read_only else Visitor(None, Role.VIEWER)
 
     def _refusal(self, headers: Headers, method: str) -> Refusal | None:
         """Why nobody is answered, whoever it is; `method` is GET for a websocket's handshake."""

@@ -1,10 +1,12 @@
-"""What is done at the web port, in the audit log: logins, refused logins, logouts, every change, every report."""
+"""What is done at the web port, in the audit log: logins, refused logins, logouts, every change, every report,
+refused webhooks."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 from orders_pipeline.audit.log import person_actor
@@ -31,6 +33,8 @@ class Journal(Protocol):
     def changes(self, name: str, mutation: str) -> None: ...
 
     def reported(self, path: str) -> None: ...
+
+    def webhooks_refused(self, counts: Mapping[str, int]) -> None: ...
 
 
 class AuditJournal:
@@ -69,6 +73,10 @@ class AuditJournal:
         """A program with the token reports a result that no run has found; the path says of which asset."""
         shown = "".join(character for character in path[:_PATH_CHARACTERS] if character.isprintable())
         self._record("web_report", _WEB, "reported by token", "requested", path=shown)
+
+    def webhooks_refused(self, counts: Mapping[str, int]) -> None:
+        """How many since the last such entry, by reason."""
+        self._record("web_webhooks", _WEB, "claimed to be the warehouse's", "refused", **counts)
 
     def _record(self, action: str, actor: str, purpose: str, outcome: str, **detail: str | int) -> None:
         # A login is no account's: it stands under the first one.

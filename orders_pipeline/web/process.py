@@ -9,6 +9,7 @@ from orders_pipeline.settings import load_settings, project_root
 from orders_pipeline.web.access import Listening, open_access
 from orders_pipeline.web.journal import AuditJournal
 from orders_pipeline.web.server import serve_ui
+from orders_pipeline.web.webhooks import Webhooks
 
 
 def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only: bool) -> None:
@@ -16,10 +17,13 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
     settings = load_settings()
     settings.require_complete()
     listening = Listening(host or settings.web.listen, port)
+    deployment = Deployment(settings)
+    journal = AuditJournal(deployment)
     serve_ui(
         settings.web,
         open_access(settings.web, listening, settings.data_dir),
-        AuditJournal(Deployment(settings)),
+        journal,
+        Webhooks(deployment, journal),
         listening,
         workspace or project_root() / "workspace.yaml",
         read_only=read_only,

@@ -24,6 +24,7 @@ from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import Login
 from orders_pipeline.web.mutations import guard_mutations
 from orders_pipeline.web.origins import Origins
+from orders_pipeline.web.webhooks import Webhooks
 from orders_pipeline.web_settings import WebSettings
 
 # What dagster_webserver.cli calls with the opened workspace: the seam at which our host takes the place of its own.
@@ -36,10 +37,16 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
     """The Dagster UI, behind the guard."""
 
     def __init__(
-        self, process_context: Any, rules: GuardRules, journal: Journal, poll_milliseconds: int | None
+        self,
+        process_context: Any,
+        rules: GuardRules,
+        journal: Journal,
+        webhooks: Webhooks,
+        poll_milliseconds: int | None,
     ) -> None:
         self._rules = rules
         self._journal = journal
+        self._webhooks = webhooks
         super().__init__(process_context, live_data_poll_rate=poll_milliseconds)
 
     def build_middleware(self) -> list[Middleware]:
@@ -56,11 +63,19 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access
-        return Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
+        login = Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
+        return [*login, *self._webhooks.routes()]
 
 
 def serve_ui(
-    settings: WebSettings, access: Access, journal: Journal, listening: Listening, workspace: Path, *, read_only: bool
+    settings: WebSettings,
+    access: Access,
+    journal: Journal,
+    webhooks: Webhooks,
+    listening: Listening,
+    workspace: Path,
+    *,
+    read_only: bool,
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     rules = GuardRules(
@@ -72,7 +87,7 @@ def serve_ui(
     )
 
     def host(context: Any, address: str, port: int, prefix: str, log_level: str, poll: int | None = None) -> None:
-        app = GuardedWebserver(context, rules, journal, poll).create_asgi_app()
+        app = GuardedWebserver(context, rules, journal, webhooks, poll).create_asgi_app()
         uvicorn.run(
             app,
             host=address,

@@ -16,7 +16,7 @@ def open_warehouse(settings: WarehouseSettings) -> WarehousePort:
         return _open_tryton(settings)
     from orders_pipeline.wms.rest.adapter import RestWarehouse
 
-    return RestWarehouse(settings.base_url, settings.token)
+    return RestWarehouse(settings.base_url, settings.token, webhook_secrets=settings.webhook_secrets)
 
 
 def _open_tryton(settings: WarehouseSettings) -> WarehousePort:

@@ -1,4 +1,4 @@
-"""Read one shipment event of the REST contract, as it comes by poll or by webhook.
+"""Read the shipment events of the REST contract, as they come by poll or by webhook.
 
 Whatever text a warehouse writes, the event counts: a package that is not confirmed is worse than a name that was cut.
 An entry without an event id, an order or readable lines says nothing that could be acted on; it is None.
@@ -6,6 +6,8 @@ An entry without an event id, an order or readable lines says nothing that could
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orders_pipeline.audit.log import is_order_id
@@ -16,6 +18,14 @@ from orders_pipeline.wms.port import ShipmentEvent
 LARGEST_QUANTITY = 1_000_000
 # More than any package holds.
 MOST_LINES = 1_000
+_DIGITS = re.compile(r"[0-9]{1,20}")
+
+
+def read_shipment_events(entries: Sequence[object]) -> tuple[tuple[ShipmentEvent, ...], int]:
+    """Those that can be read, in their order, and how many cannot."""
+    read = [read_shipment_event(entry) for entry in entries]
+    events = tuple(event for event in read if event is not None)
+    return events, len(read) - len(events)
 
 
 def read_shipment_event(entry: object) -> ShipmentEvent | None:
@@ -66,13 +76,14 @@ def _text(value: object) -> str | None:
 
 def _quantity(value: object) -> int | None:
     """A number of pieces, also written as text: a package that is not confirmed is worse than a lenient reading."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        value = int(value)
+    # Half a piece is no quantity, and neither is `true`.
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    try:
-        quantity = int(value)
-    except (ValueError, OverflowError):
-        return None
-    return quantity if 1 <= quantity <= LARGEST_QUANTITY else None
+    return value if 1 <= value <= LARGEST_QUANTITY else None
 
 
 def _time(value: object) -> datetime | None:

@@ -25,6 +25,7 @@ from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.model.order import Priority
 from orders_pipeline.model.report import ReportState
 from orders_pipeline.model.states import FulfillmentState, PackageState
+from orders_pipeline.model.webhook import WebhookRefusal
 from orders_pipeline.orders.ownership import PURCHASED_BEFORE_START
 from orders_pipeline.privacy.rules import Rule
 from orders_pipeline.shipments.replacements import Edited
@@ -61,6 +62,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.seals.kind": VAULT_KINDS,
     "vault.records.kind": VAULT_KINDS,
     "pipeline.refused_records.kind": VAULT_KINDS,
+    "pipeline.wms_cursors.webhook_refusal": WebhookRefusal,
     "pipeline.jobs.queue": Queue,
     "pipeline.paused_dependencies.kind": PauseKind,
     "pipeline.paused_dependencies.probe_queue": Queue,

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from orders_pipeline.channels.amazon.carriers import COLUMNS, read_table
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest
+from orders_pipeline.model.webhook import WebhookRefusal
 from orders_pipeline.operations.replay import recover_order
 from orders_pipeline.shipments import alerts
 from orders_pipeline.shipments.carrier_files import note_problem
-from orders_pipeline.shipments.event_rows import note_unread
+from orders_pipeline.shipments.event_rows import note_refused_webhooks, note_unread, note_webhook
 from orders_pipeline.wms.port import ShipmentPage
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import SELLER
@@ -30,6 +31,16 @@ def _ship(world: World) -> str:
     order_id = world.accepted()
     world.ship(order_id)
     return order_id
+
+
+def _refuse_webhooks(world: World) -> None:
+    with world.database.transaction(SELLER) as tx:
+        note_refused_webhooks(tx, 3, WebhookRefusal.SIGNATURE)
+
+
+def _take_a_webhook(world: World) -> None:
+    with world.database.transaction(SELLER) as tx:
+        note_webhook(tx, ShipmentPage((), None))
 
 
 def _confirmed(world: World) -> str:
@@ -252,4 +263,5 @@ CASES = (
     Case(alerts.SHIPMENTS_UNREAD, begin=_be_away, end=World.poll),
     Case(alerts.UNREADABLE_EVENT, begin=_write_without_order, end=_days_pass(4)),
     Case(alerts.UNREADABLE_CURSOR, begin=_answer_with_a_cursor_that_cannot_be_sent, end=_answer_again),
+    Case(alerts.WEBHOOKS_REFUSED, begin=_refuse_webhooks, end=_take_a_webhook),
 )

@@ -69,6 +69,41 @@ def test_the_last_page_is_begun_within_the_budget(
     assert (totals.outcomes["pages"], totals.outcomes["new"], totals.errors) == (pages, pages, {})
 
 
+class RepeatingWarehouse:
+    """Its pages have these next cursors, in turn and for ever, and one event that is always the same."""
+
+    def __init__(self, *cursors: str | None) -> None:
+        self.asked: list[str | None] = []
+        self._cursors = cursors
+
+    def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
+        self.asked.append(cursor)
+        event = ShipmentEvent("E", "shipped", "111-0000000-0000001", "P", None, None, None, None, (("1", 1),))
+        return ShipmentPage((event,), self._cursors[(len(self.asked) - 1) % len(self._cursors)])
+
+
+@pytest.mark.parametrize(
+    ("cursors", "asked"),
+    [
+        # No next cursor: the page is the last one, and is read again the next time.
+        ((None,), [None]),
+        (("a",), [None, "a"]),
+        (("a", None), [None, "a"]),
+        # They go round: what a poll has read is not read again within it.
+        (("a", "b", "c"), [None, "a", "b", "c"]),
+    ],
+)
+def test_pages_that_repeat_end_the_poll_and_their_events_are_kept_once(
+    world: World, database: Database, cursors: tuple[str | None, ...], asked: list[str | None]
+):
+    warehouse = RepeatingWarehouse(*cursors)
+    totals = poll_warehouse(
+        cast(Callable[[], WarehousePort], lambda: warehouse), database, lambda: world.vault, account_id=SELLER
+    )
+    assert warehouse.asked == asked
+    assert (totals.outcomes["events"], totals.outcomes["new"]) == (len(asked), 1)
+
+
 def _poll(world: World, open_warehouse: Callable[[], WarehousePort] | None = None) -> Tally:
     return poll_warehouse(open_warehouse or (lambda: world.wms), world.database, lambda: world.vault, account_id=SELLER)
 

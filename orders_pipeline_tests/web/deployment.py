@@ -88,9 +88,9 @@ def running_up(sandbox: Sandbox, folder: Path, **settings: str) -> Generator[Up]
 
 
 @contextmanager
-def second_ui(up: Up, *options: str, **settings: str) -> Generator[str]:
+def second_ui(up: Up, *options: str, port: int | None = None, **settings: str) -> Generator[str]:
     """One more UI of the same deployment, as `orders-pipeline web` serves it; its address."""
-    port = free_port()
+    port = port or free_port()
     command = [*COMMAND, "web", "--port", str(port), "-w", up.workspace(), *options]
     with (up.folder / f"web-{port}.log").open("wb") as log:
         process = subprocess.Popen(command, env={**up.environment, **settings}, stdout=log, stderr=log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ class MemoryJournal:
 
     def reported(self, path: str) -> None:
         self.entries.append(("reported", path))
+
+    def webhooks_refused(self, counts: Mapping[str, int]) -> None:
+        self.entries += [(reason, str(count)) for reason, count in counts.items()]
 
 
 class Door:

@@ -32,7 +32,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnavailable,
 )
 from orders_pipeline.wms.rest.webhooks import read_webhook
-from orders_pipeline.wms.shipment_events import read_shipment_event
+from orders_pipeline.wms.shipment_events import read_shipment_events
 
 # Seconds to connect and to answer. A push that takes longer is not lost: it is found again before it is repeated.
 TIMEOUT_SECONDS = (5.0, 20.0)
@@ -136,14 +136,13 @@ class RestWarehouse:
         entries = body.get("shipments")
         if not isinstance(entries, list):
             raise WarehouseRefused("The warehouse's list of shipments has no `shipments`", status=200)
-        events = [read_shipment_event(entry) for entry in entries]
-        readable = tuple(event for event in events if event is not None)
+        events, unreadable = read_shipment_events(entries)
         given_cursor = body.get("next_cursor")
         next_cursor = _cursor(given_cursor)
         return ShipmentPage(
-            events=readable,
+            events=events,
             next_cursor=next_cursor,
-            unreadable=len(events) - len(readable),
+            unreadable=unreadable,
             cursor_unreadable=given_cursor is not None and next_cursor is None,
         )
 

@@ -253,6 +253,9 @@ def test_a_page_of_events_is_read_with_its_cursor(answers: responses.RequestsMoc
         {"lines": [{"line_ref": "1", "quantity": True}]},
         {"lines": [{"line_ref": "1", "quantity": 10**12}]},
         {"lines": [{"line_ref": "1", "quantity": float("inf")}]},
+        {"lines": [{"line_ref": "1", "quantity": 2.5}]},
+        {"lines": [{"line_ref": "1", "quantity": "2.5"}]},
+        {"lines": [{"line_ref": "1", "quantity": "1_0"}]},
     ],
 )
 def test_an_event_that_cannot_be_read_is_counted_and_the_others_are_taken(
@@ -278,6 +281,7 @@ def test_an_event_that_cannot_be_read_is_counted_and_the_others_are_taken(
         ({"shipped_at": "0001-01-01T00:00:00+14:00"}, "shipped_at", None),
         ({"shipped_at": 5}, "shipped_at", None),
         ({"lines": [{"line_ref": 1, "quantity": "2"}]}, "lines", (("1", 2),)),
+        ({"lines": [{"line_ref": 1, "quantity": 2.0}]}, "lines", (("1", 2),)),
     ],
 )
 def test_what_an_event_lacks_or_writes_otherwise_is_read_as_far_as_it_goes(
