@@ -56,8 +56,10 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
     try:
         with _only_one(folder), ExitStack() as stack:
             _fresh(folder)
-            environment = stack.enter_context(_sandbox(folder, orders, duration, seed, endless=stay))
-            url = stack.enter_context(running_pipeline(folder, environment, choose_port(port)))
+            ui_port = choose_port(port)
+            webhooks = f"http://127.0.0.1:{ui_port}/webhooks/warehouse"
+            environment = stack.enter_context(_sandbox(folder, orders, duration, seed, webhooks, endless=stay))
+            url = stack.enter_context(running_pipeline(folder, environment, ui_port))
             sandbox = environment["SANDBOX_URL"]
             _console.print(f"Dagster UI {url} · sandbox {sandbox}")
             if stay:
@@ -96,11 +98,13 @@ def _fresh(folder: Path) -> None:
 
 
 @contextmanager
-def _sandbox(folder: Path, orders: int, duration: float, seed: int, *, endless: bool) -> Generator[dict[str, str]]:
+def _sandbox(
+    folder: Path, orders: int, duration: float, seed: int, webhook_url: str, *, endless: bool
+) -> Generator[dict[str, str]]:
     ready = folder / "sandbox.json"
     command = [sys.executable, "-m", "orders_pipeline.sandbox", "--ready-file", str(ready), "--no-autostart"]
     command += ["--orders", str(orders), "--duration", str(duration), "--seed", str(seed)]
-    command += ["--time-scale", str(DEMO_TIME_SCALE)]
+    command += ["--time-scale", str(DEMO_TIME_SCALE), "--webhook-url", webhook_url]
     command += ["--endless"] if endless else []
     with _process(command, folder / "sandbox.log", dict(os.environ)) as process:
         _await("the sandbox", ready.exists, process, folder / "sandbox.log")
@@ -123,6 +127,7 @@ def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Gen
         **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "ORDERS_AUDIT_EXPORT", "SLACK_WEBHOOK_URL"), ""),
         **dict.fromkeys(("ORDERS_WEB_LISTEN", "ORDERS_WEB_USERS_FILE", "ORDERS_WEB_PROXY_HEADER"), ""),
         **dict.fromkeys(("ORDERS_WEB_HOSTNAMES", "ORDERS_WEB_REPORT_TOKEN", "ORDERS_WEB_REPORT_TOKEN_FILE"), ""),
+        **dict.fromkeys(("WMS_WEBHOOK_SECRET", "WMS_WEBHOOK_SECRET_FILE"), ""),
         "ORDERS_ENV_FILE": os.devnull,
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),
@@ -219,7 +224,8 @@ def _stay(sandbox: str) -> None:
 
 def _summary(folder: Path, sandbox: str) -> bool:
     verdicts = _get(f"{sandbox}/sandbox/verdicts")["verdicts"]
-    ledger = _get(f"{sandbox}/sandbox/ledger")["amazon"]
+    ledgers = _get(f"{sandbox}/sandbox/ledger")
+    ledger, webhooks = ledgers["amazon"], ledgers["warehouse"]["calls"].get("webhook", {})
     by_expectation = Table("expected", "orders", "where they belong", title="The day")
     for expectation, count in sorted(Counter(one["expectation"] for one in verdicts).items()):
         right = sum(one["ok"] for one in verdicts if one["expectation"] == expectation)
@@ -231,6 +237,8 @@ def _summary(folder: Path, sandbox: str) -> bool:
     for name in ("token_requests", "confirmations"):
         for kind, count in sorted(ledger[name].items()):
             calls.add_row(f"{name}: {kind}", str(count), "")
+    for answer, count in sorted(webhooks.items()):
+        calls.add_row(f"the warehouse's webhooks: {answer}", str(count), "")
     _console.print(calls)
     _console.print(_runs(folder))
     wrong = [one for one in verdicts if not one["ok"]]

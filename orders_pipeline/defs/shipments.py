@@ -9,7 +9,7 @@ from orders_pipeline.defs.resources import AwakeResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.confirm import CONFIRM
-from orders_pipeline.operations.watch import watch_warehouse
+from orders_pipeline.operations.watch import hear_webhooks, watch_warehouse
 
 _wms_shipments = dg.AssetSpec(
     "wms_shipments",
@@ -46,15 +46,15 @@ confirm_shipments = dg.define_asset_job(
     job_name="confirm_shipments",
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Reads the warehouse's shipment events, and asks for a run of `confirm_shipments` while any package is "
-    "to be told to Amazon or verified.",
+    description="Reads the warehouse's shipment events, listens for its webhooks, and asks for a run of "
+    "`confirm_shipments` while any package is to be told to Amazon or verified.",
 )
 def poll_warehouse_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
     tick = Tick()
     served = serve_in_tick(context, store, lambda account: watch_warehouse(account, tick.left_to_begin))
     if isinstance(served, dg.SkipReason):
         return served
-    due = any(seen.due for seen in served.results.values())
+    due = any(seen.due for seen in served.results.values()) or hear_webhooks(store.accounts(), tick.left_to_begin)
     requests = request_unless_active(context.instance, store.database(), "confirm_shipments") if due else []
     idle = [seen.unreachable for seen in served.results.values() if seen.unreachable] or [
         "What is due is in the run under way." if due else "No package is due."

@@ -17,13 +17,16 @@ from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.tally import Tally
 
 
-def record_shipments(account: ServedAccount, _seconds: float) -> Tally:
-    """Read the warehouse's shipment events, and apply them. Without the warehouse, what it told before is applied."""
-    polled = poll_warehouse(
+def read_shipments(account: ServedAccount, _seconds: float) -> Tally:
+    """Read the warehouse's shipment events."""
+    return poll_warehouse(
         lambda: account.warehouse, account.database, lambda: account.vault, account_id=account.account_id
     )
-    applied = apply_shipments(account.database, account.audit, account_id=account.account_id)
-    return polled + Tally({"applied": sum(applied.outcomes.values())})
+
+
+def apply_recorded_shipments(account: ServedAccount, _seconds: float) -> Tally:
+    """Apply the events, read or brought by a webhook. It waits for no warehouse: one that hangs may send webhooks."""
+    return apply_shipments(account.database, account.audit, account_id=account.account_id)
 
 
 def confirm_packages(account: ServedAccount, seconds: float) -> Tally:
@@ -49,6 +52,10 @@ def _confirming(account: ServedAccount) -> Confirming:
     )
 
 
+def _applied(tally: Tally) -> Numbers:
+    return {"applied": sum(tally.outcomes.values())}
+
+
 def _confirmed(tally: Tally) -> Numbers:
     return {f"confirm_{name}": value for name, value in tally.as_metadata().items()}
 
@@ -59,7 +66,9 @@ def _verified(tally: Tally) -> Numbers:
 
 CONFIRM = HotJob(
     stages=(
-        JobStage(WMS_SHIPMENTS, record_shipments, {"wms_shipments": Tally.as_metadata}),
+        # Nothing is notified under this name: once a run. What comes while the run is awake, the sensor reads.
+        JobStage("read_shipments", read_shipments, {"wms_shipments": Tally.as_metadata}),
+        JobStage(WMS_SHIPMENTS, apply_recorded_shipments, {"wms_shipments": _applied}),
         JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}),
         JobStage(Queue.VERIFY, verify_packages, {"shipment_confirmations": _verified}),
     ),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from orders_pipeline.database.notifications import Listener
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, QueueDepth, QueueUnavailable
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.orders.ownership import note_start
+from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS
 from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.work.work_done import note_done
 
+# Nearly the sensor's interval: between two ticks nobody listens, and the next tick finds what came.
+LISTEN_SECONDS = 9.0
 # The seconds within which a call may still be begun.
 Budget = Callable[[], float]
 
@@ -78,6 +83,29 @@ def watch_warehouse(account: ServedAccount, budget: Budget) -> WarehouseWatch:
         note_done(tx, SHIPMENTS)
     unread = "Its shipments cannot be read: see the alert warehouse.shipments_unread." if polled.errors else None
     return WarehouseWatch(due, unread)
+
+
+def hear_webhooks(accounts: Sequence[ServedAccount], budget: Budget) -> bool:
+    """Whether a webhook brought a package meanwhile: a run is asked for now, and not when the warehouse is read next.
+
+    Waits where the warehouse has a secret to sign webhooks with, and the server tells of new work; else not at all.
+    """
+    if not any(account.deployment.takes_webhooks for account in accounts):
+        return False
+    with Listener(accounts[0].database) as listener:
+        ends_at = time.monotonic() + min(LISTEN_SECONDS, budget())
+        # What was committed before the server took LISTEN was told to nobody.
+        heard = {(account.account_id, WMS_SHIPMENTS) for account in accounts}
+        while listener.hears and (left := ends_at - time.monotonic()) > 0:
+            if any(_is_confirm_due(account) for account in accounts if (account.account_id, WMS_SHIPMENTS) in heard):
+                return True
+            heard = listener.wait(left)
+    return False
+
+
+def _is_confirm_due(account: ServedAccount) -> bool:
+    with account.transaction() as tx:
+        return pending_work(tx).for_confirm
 
 
 def _depth(account: ServedAccount) -> QueueDepth | None:
