@@ -10,7 +10,19 @@ import click
 from bench.table import RESULTS, report
 from bench.workload import WORKLOADS
 
-BENCHES = ("limits", "vault", "compliance", "drain", "peak", "calls", "latency", "sustained", "backfill", "growth")
+BENCHES = (
+    "limits",
+    "vault",
+    "compliance",
+    "drain",
+    "peak",
+    "calls",
+    "latency",
+    "webhooks",
+    "sustained",
+    "backfill",
+    "growth",
+)
 
 
 @click.command()

@@ -41,7 +41,7 @@ LOOK_EVERY_SECONDS = 0.01
 STEADY_EVERY_SECONDS = 3.0
 # Twice what getOrder allows at once.
 CROWD = 60
-_RUNS = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
+RUNS = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
 def run(workload: Workload) -> list[Row]:
@@ -67,15 +67,15 @@ def _measure(workload: Workload, sandbox: Sandbox, floor: Callable[[], float], d
     first, floors = list[float](), list[float]()
     for _ in range(workload.quiet_messages):
         floors.append(floor())
-        _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
+        await_(lambda: _count(dagster, RUNS) == 0, "the shop to be quiet")
         first.append(_accepted(sandbox))
     crowds = list[float]()
     for _ in range(workload.crowds):
-        _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
+        await_(lambda: _count(dagster, RUNS) == 0, "the shop to be quiet")
         crowds.append(_first_of_a_crowd(sandbox))
-    notify(f"first of {CROWD} at once: {_shown(crowds)}")
-    notify(f"first message of a quiet shop: {_shown(first)}; the floor: {_shown(floors)}")
-    _await(lambda: _count(dagster, _RUNS) == 0, "the shop to be quiet")
+    notify(f"first of {CROWD} at once: {shown(crowds)}")
+    notify(f"first message of a quiet shop: {shown(first)}; the floor: {shown(floors)}")
+    await_(lambda: _count(dagster, RUNS) == 0, "the shop to be quiet")
     events, runs = _count(dagster, "select count(*) from event_logs"), _count(dagster, "select count(*) from runs")
     # The run that the first one starts is not steady yet; it counts as one of the runs.
     _accepted(sandbox)
@@ -84,14 +84,14 @@ def _measure(workload: Workload, sandbox: Sandbox, floor: Callable[[], float], d
         _count(dagster, "select count(*) from event_logs") - events,
         _count(dagster, "select count(*) from runs") - runs,
     )
-    notify(f"a message every {STEADY_EVERY_SECONDS:.0f} s: {_shown(steady)}")
+    notify(f"a message every {STEADY_EVERY_SECONDS:.0f} s: {shown(steady)}")
     name = "message to accepted, of the bare Dagster floor"
     return [
-        row(f"{name}: first of a quiet shop, p50", _share(first, 50), _share(floors, 50), "<= 1.3"),
-        row(f"{name}: first of a quiet shop, p95", _share(first, 95), _share(floors, 95), "<= 1.3"),
-        row(f"{name}: first of {CROWD} at once", _share(crowds, 50), _share(floors, 50), "<= 2"),
-        row(f"{name}: steady, p50", _share(steady, 50), _share(floors, 50), "<= 0.4"),
-        row(f"{name}: steady, p95", _share(steady, 95), _share(floors, 95), "<= 0.8"),
+        row(f"{name}: first of a quiet shop, p50", share(first, 50), share(floors, 50), "<= 1.3"),
+        row(f"{name}: first of a quiet shop, p95", share(first, 95), share(floors, 95), "<= 1.3"),
+        row(f"{name}: first of {CROWD} at once", share(crowds, 50), share(floors, 50), "<= 2"),
+        row(f"{name}: steady, p50", share(steady, 50), share(floors, 50), "<= 0.4"),
+        row(f"{name}: steady, p95", share(steady, 95), share(floors, 95), "<= 0.8"),
         row("steady: Dagster's event rows, an order", events, len(steady) + 1, "falling"),
         row("steady: runs, an order", runs, len(steady) + 1, "falling"),
     ]
@@ -101,7 +101,7 @@ def _accepted(sandbox: Sandbox) -> float:
     """The seconds until the warehouse has accepted a new order."""
     began = time.monotonic()
     order_id = sandbox.add_order(status="UNSHIPPED").order_id
-    _await(lambda: _is_accepted(sandbox, order_id), f"order {order_id}")
+    await_(lambda: _is_accepted(sandbox, order_id), f"order {order_id}")
     return time.monotonic() - began
 
 
@@ -109,9 +109,9 @@ def _first_of_a_crowd(sandbox: Sandbox) -> float:
     """The seconds until the warehouse has accepted one of many orders that came at once; all of them are waited for."""
     began = time.monotonic()
     order_ids = [sandbox.add_order(status="UNSHIPPED").order_id for _ in range(CROWD)]
-    _await(lambda: any(_is_accepted(sandbox, one) for one in order_ids), "one of many orders")
+    await_(lambda: any(_is_accepted(sandbox, one) for one in order_ids), "one of many orders")
     first = time.monotonic() - began
-    _await(lambda: all(_is_accepted(sandbox, one) for one in order_ids), "all of many orders")
+    await_(lambda: all(_is_accepted(sandbox, one) for one in order_ids), "all of many orders")
     return first
 
 
@@ -162,7 +162,7 @@ def _floor(folder: Path, sandbox: Sandbox, server: EmbeddedPostgres) -> Generato
         done.unlink(missing_ok=True)
         began = time.monotonic()
         client.send_message(QueueUrl=queue_url, MessageBody="-")
-        _await(done.exists, "the floor")
+        await_(done.exists, "the floor")
         return time.monotonic() - began
 
     with (home / "daemon.log").open("wb") as log:
@@ -175,7 +175,8 @@ def _floor(folder: Path, sandbox: Sandbox, server: EmbeddedPostgres) -> Generato
         stop_tree(daemon.pid)
 
 
-def _await(ready: Callable[[], bool], what: str) -> None:
+def await_(ready: Callable[[], bool], what: str) -> None:
+    """Wait until it is so. Raises TimeoutError naming `what`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not ready():
         if time.monotonic() > deadline:
@@ -188,10 +189,11 @@ def _count(engine: Engine, query: str) -> int:
         return int(connection.execute(text(query)).scalar_one())
 
 
-def _share(times: Sequence[float], percent: int) -> float:
+def share(times: Sequence[float], percent: int) -> float:
     """The time within which so many per cent of the samples were done: the nearest sample, none is made up."""
     return sorted(times)[min(len(times) - 1, max(0, -(-len(times) * percent // 100) - 1))]
 
 
-def _shown(times: Sequence[float]) -> str:
+def shown(times: Sequence[float]) -> str:
+    """The samples for a person."""
     return f"median {statistics.median(times):.1f} s of {', '.join(f'{one:.1f}' for one in times)}"

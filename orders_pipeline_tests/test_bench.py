@@ -1,6 +1,7 @@
 """The benchmarks run, at their smallest size. Their figures are for `make bench`, on a quiet machine.
 
-Not here: `peak`, `calls`, `latency`, `sustained` and `backfill`, which start the whole deployment and play for minutes.
+Not here: `peak`, `calls`, `latency`, `webhooks`, `sustained` and `backfill`, which start the whole deployment and play
+for minutes.
 """
 
 from __future__ import annotations
