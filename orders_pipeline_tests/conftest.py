@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from sqlalchemy import Engine, create_engine, text
 from orders_pipeline.database.embedded import EmbeddedPostgres, start_embedded
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+from warehouses.tryton.installation import TrytonNotInstalled
+from warehouses.tryton.server import TrytonServer, running_tryton
 
 # A busy machine draws examples slowly; that says nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,6 +94,19 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def tryton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrytonServer]:
+    """A real Tryton with a prepared database, one for all tests of a process: they use orders of their own."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_tryton(tmp_path_factory.mktemp("tryton")))
+        except TrytonNotInstalled as error:
+            if "CI" in os.environ:
+                raise
+            pytest.skip(f"Tryton cannot be installed here: {error}")
+        yield server
 
 
 @pytest.fixture(scope="session")
