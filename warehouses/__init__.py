@@ -1,0 +1,1 @@
+"""Warehouses to try the pipeline with. Not part of the installed package."""
