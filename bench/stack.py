@@ -57,11 +57,11 @@ class Stack:
 
 
 @contextmanager
-def running_stack(sandbox: Sandbox, port: int | None = None) -> Generator[Stack]:
+def running_stack(sandbox: Sandbox, port: int | None = None, **settings: str) -> Generator[Stack]:
     """`orders-pipeline up` for this sandbox, in a folder of its own, until the context ends."""
     with tempfile.TemporaryDirectory(prefix="orders-bench-") as name:
         folder = Path(name)
-        with running_pipeline(folder, sandbox.environment(), choose_port(port)) as url:
+        with running_pipeline(folder, {**sandbox.environment(), **settings}, choose_port(port)) as url:
             yield Stack(folder, url)
 
 
