@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.database.notifications import notify
+from orders_pipeline.model.order import Priority
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
 from orders_pipeline.orders.tables import order_events, parked_messages
 
@@ -90,19 +91,29 @@ def insert_order_events(connection: Connection, events: Sequence[NewOrderEvent])
 
 
 def claim_pending_events(tx: AccountTransaction, limit: int) -> Sequence[AnyRow]:
-    """Lock the oldest events that are still to be applied, skipping those another process holds."""
-    statement = (
-        select(order_events)
-        .where(
-            order_events.c.account_id == tx.account_id,
-            order_events.c.processed_at.is_(None),
-            order_events.c.parked_at.is_(None),
+    """Lock events that are still to be applied, skipping those another process holds: a past month's after all others.
+
+    Each of the two is in the order in which it came.
+    """
+    events, past = order_events.c, Priority.BACKFILL.value
+    claimed: list[AnyRow] = []
+    for is_next in (events.source != past, events.source == past):
+        statement = (
+            select(order_events)
+            .where(
+                events.account_id == tx.account_id,
+                events.processed_at.is_(None),
+                events.parked_at.is_(None),
+                is_next,
+            )
+            .order_by(events.event_id)
+            .limit(limit - len(claimed))
+            .with_for_update(skip_locked=True)
         )
-        .order_by(order_events.c.event_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return list(tx.execute(statement))
+        claimed += tx.execute(statement)
+        if len(claimed) == limit:
+            break
+    return claimed
 
 
 def mark_events_processed(connection: Connection, event_ids: Sequence[int]) -> None:

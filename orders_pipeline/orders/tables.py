@@ -48,6 +48,13 @@ order_events = Table(
     Column("park_reason", Text),
     UniqueConstraint("account_id", "order_id", "deduplication_key"),
     Index("ix_order_events_pending", "account_id", "event_id", postgresql_where=text("processed_at is null")),
+    # Beside a past month's hundred thousand, what happens now is found at once.
+    Index(
+        "ix_order_events_pending_now",
+        "account_id",
+        "event_id",
+        postgresql_where=text("processed_at is null and source <> 'backfill'"),
+    ),
     Index("ix_order_events_parked", "account_id", "order_id", postgresql_where=text("parked_at is not null")),
     Index("ix_order_events_partition_day", "account_id", "partition_day"),
     # They lie in the order in which they came: a few kilobytes find those of the last day among millions.

@@ -78,3 +78,24 @@ def test_a_replay_applies_what_was_set_aside(world: World, broken: set[str]):
     world.sync()
     assert world.state(bad) == "accepted"
     assert world.alerts() == {}
+
+
+def test_what_happens_now_does_not_wait_for_the_events_of_a_past_month(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A report's events come all at once, a hundred thousand of them; a live order's fetch waits for its own event."""
+    monkeypatch.setattr(apply_events, "EVENTS_A_BATCH", 2)
+    applied: list[str] = []
+    really = apply_events._Batch._apply_to_order
+
+    def note(batch: Any, order_id: str, *rest: Any) -> Any:
+        applied.append(order_id)
+        return really(batch, order_id, *rest)
+
+    monkeypatch.setattr(apply_events._Batch, "_apply_to_order", note)
+    past = [world.order() for _ in range(5)]
+    world.drain()
+    world.sql("update pipeline.order_events set source = 'backfill'")
+    live = world.order()
+    world.drain()
+    world.absorb()
+    assert live in applied[:2]
+    assert sorted(applied) == sorted([live, *past]), "none is left out, and none is applied twice"

@@ -1,0 +1,20 @@
+"""What happens now is applied before the events of a past month, and found beside a hundred thousand of them."""
+
+from alembic import op
+
+revision = "0030"
+down_revision = "0028"
+phase = "before"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.get_bind().exec_driver_sql(
+        """create index ix_order_events_pending_now on pipeline.order_events (account_id, event_id)
+             where processed_at is null and source <> 'backfill'"""
+    )
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql("drop index pipeline.ix_order_events_pending_now")
