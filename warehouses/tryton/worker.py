@@ -7,8 +7,8 @@ Tryton knows in another way:
 - *several packages*: packages of one shipment leave together, with one carrier. What leaves later is a shipment of its
   own (`split`), with the same reference.
 - *void*: a package has no such state. She cancels the shipment, done or not, with all its packages, whose moves Tryton
-  then takes out of them. It can be set back to draft, but its moves stay cancelled: what is sent instead is a copy of it,
-  with packages of its own, and the same reference where she types it in (`void`, `send_again`).
+  then takes out of them. It can be set back to draft, but its moves stay cancelled: what is sent instead is a copy of
+  it, with packages of its own, and the same reference where she types it in (`void`, `send_again`).
 - *a new label on the same box* (`relabel`): another `shipping_reference` on the same package, at any time.
 - *hold*: there is none. A shipment that nobody assigns stays `waiting`.
 """
