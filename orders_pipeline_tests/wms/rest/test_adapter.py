@@ -136,7 +136,7 @@ def test_an_unexpected_answer_is_an_error_with_its_status_only(
 
 
 @pytest.mark.parametrize("body", [PAGE, "", "[]", "null", '"ok"', "[" * 100_000])
-@pytest.mark.parametrize("call", ["push", "find", "hold", "release", "cancel", "poll"])
+@pytest.mark.parametrize("call", ["push", "find", "hold", "release", "cancel", "poll", "erase_pii"])
 def test_a_page_with_status_200_is_no_success(
     answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, body: str
 ):
@@ -362,4 +362,6 @@ def _call(warehouse: RestWarehouse, call: str) -> object:
         return warehouse.poll(None, 50)
     if call == "find":
         return warehouse.find(ORDER_ID)
+    if call == "erase_pii":
+        return warehouse.erase_pii(ORDER_ID)
     return getattr(warehouse, call)(ORDER_ID, "a reason")
