@@ -300,6 +300,7 @@ class WarehousePorts(UnaskedWarehouse):
         self._state = state
         self._faults = faults
         self._api = WarehouseApi(state)
+        self.capabilities = UnaskedWarehouse.capabilities
         self.acknowledged: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self.meanwhile: Callable[[str, str], None] | None = None
@@ -341,6 +342,7 @@ class WarehousePorts(UnaskedWarehouse):
     def acknowledge(self, event_ids: Sequence[str]) -> None:
         self._faults.strike("acknowledge", "*")
         self.acknowledged += event_ids
+        self._faults.strike("acknowledge", "*", after=True)
 
     def erase_pii(self, order_ref: str) -> bool:
         self.calls.append(("erase_pii", order_ref))

@@ -10,6 +10,7 @@ from orders_pipeline.operations.adopt import adopt_in_accounts, orders_to_adopt
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.privacy.erasure.erasure import erase as run_erasure
+from orders_pipeline.privacy.erasure.warehouse_erasure import note_erased_by_hand
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, shipping_details_from_bytes
 from orders_pipeline.work.tally import Tally
@@ -91,15 +92,24 @@ def reveal(order_id: str, reason: str) -> None:
 @click.argument("order_id", required=False)
 @click.option("--seller", is_flag=True, help="Every buyer of the whole seller, instead of one order's.")
 @click.option("--everything", is_flag=True, help="With --seller: what identifies nobody as well (the seller has left).")
+@click.option("--erased-by-hand", is_flag=True, help="Only note that the warehouse has erased this order's buyer.")
 @click.option("--reason", required=True, help="Whose request it is: kept in the audit log.")
 @account_option
 @with_plain_errors
-def erase(order_id: str | None, seller: bool, everything: bool, reason: str, account: str | None) -> None:
+def erase(
+    order_id: str | None, seller: bool, everything: bool, erased_by_hand: bool, reason: str, account: str | None
+) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach."""
-    if bool(order_id) == seller:
+    if bool(order_id) == seller or (seller and erased_by_hand):
         refuse("name one order, or --seller")
     deployment = Deployment(load_settings())
     served = deployment.account_of(order_id, account) if order_id else deployment.account(account)
+    if order_id and erased_by_hand:
+        owed = note_erased_by_hand(
+            deployment.database, deployment.audit, account_id=served.account_id, order_id=order_id, reason=reason
+        )
+        say(f"Order {order_id}: {'noted' if owed else 'the warehouse owed no erasure of it'}.")
+        return
     totals = run_erasure(
         deployment.database,
         deployment.vault,

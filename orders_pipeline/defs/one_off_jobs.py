@@ -24,6 +24,7 @@ from orders_pipeline.operations.replay import recover_order, replay_account
 from orders_pipeline.operations.subscribe import subscribe_account
 from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
 from orders_pipeline.privacy.erasure.erasure import erase
+from orders_pipeline.privacy.erasure.warehouse_erasure import BY_HAND, note_erased_by_hand
 from orders_pipeline.vault.rotation import rotate_keys
 
 # Run configuration is kept in Dagster's database in clear, and a text that a person types could hold a buyer's name: it
@@ -138,6 +139,12 @@ class EraseConfig(dg.Config):
     requested_by: RequestedBy
 
 
+class ErasedByHandConfig(dg.Config):
+    """The order whose buyer the warehouse has erased, because a person had it done."""
+
+    order_id: str
+
+
 @dg.op(out=dg.Out(dg.Nothing))
 def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
@@ -161,6 +168,24 @@ def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store
 def erase_job() -> None:
     """Forget one buyer, because Amazon, the buyer or the seller asked."""
     erase_buyers_data()
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def note_warehouse_erasure(context: dg.OpExecutionContext, config: ErasedByHandConfig, store: StoreResource) -> None:
+    """Write down that a person had the warehouse erase one buyer: its adapter cannot ask for it."""
+    order_id = _order_id(config.order_id)
+    account = _account_of(store, order_id)
+    with acting_as(actor_of(context)):
+        owed = note_erased_by_hand(
+            account.database, account.audit, account_id=account.account_id, order_id=order_id, reason=BY_HAND
+        )
+    context.add_output_metadata({"owed": owed})
+
+
+@dg.job(name="erased_by_hand")
+def erased_by_hand_job() -> None:
+    """A person says that the warehouse has erased one buyer (alert erase.by_hand)."""
+    note_warehouse_erasure()
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -298,5 +323,6 @@ jobs = [
     recover_order_job,
     waive_hold_job,
     erase_job,
+    erased_by_hand_job,
     rotate_keys_job,
 ]

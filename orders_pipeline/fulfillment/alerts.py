@@ -63,6 +63,25 @@ LATE = AlertKind(
     runbook=RUNBOOK,
 )
 
+# Of an adapter that cannot ask for it: `fulfillment/stop.py` looks every ten minutes at most what came of it.
+BY_HAND = AlertKind(
+    name="order.by_hand",
+    severity="error",
+    query=text("""
+select q.order_id as subject, q.order_id, s.asked, s.advice
+from pipeline.fulfillment_orders q join pipeline.wms_orders w using (account_id, order_id)
+join (values
+  ('hold_asked', 'hold_by_hand', 'hold', 'Tell the warehouse to hold it; it should not ship until Amazon says more.'),
+  ('release_asked', 'release_by_hand', 'release', 'If it was held by hand, tell the warehouse to go on.'),
+  ('cancel_asked', 'cancel_by_hand', 'cancel', 'It is cancelled at Amazon: cancel it at the warehouse.')
+) as s (state, answer, asked, advice) on s.state = q.state and s.answer = w.answer
+where q.account_id = :account_id order by q.ship_by, q.order_id
+"""),
+    message="The warehouse's adapter cannot {asked} orders: order {order_id} is a person's to {asked}.",
+    action="{advice} The alert ends once the warehouse shows it, or the order has left.",
+    runbook=RUNBOOK,
+)
+
 # Until the order is over, or is pushed anew as it is ordered by then.
 FEWER_PIECES = AlertKind(
     name="order.fewer_pieces",
@@ -80,4 +99,4 @@ where o.account_id = :account_id and o.reduced_at is not null and q.state <> all
     runbook="Fetch",
 )
 
-ALERTS = (REFUSED, TOO_LATE, LATE, FEWER_PIECES)
+ALERTS = (REFUSED, TOO_LATE, BY_HAND, LATE, FEWER_PIECES)

@@ -15,6 +15,7 @@ from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
     lock_fulfillment_order,
     record_answer,
+    wms_order,
 )
 from orders_pipeline.fulfillment.states import Event
 from orders_pipeline.model.states import FulfillmentState
@@ -97,6 +98,18 @@ def apply_answer(
         entries.append(_audit_entry(work.account_id, order_id, f"warehouse_{event.name.lower()}", answer, None))
         work.audit.record_many(tx.connection, entries)
     return after.value
+
+
+def note_by_hand(work: Pushing, order_id: str, answer: str, *, expected: FulfillmentState) -> None:
+    """A person has to ask the warehouse for what the state asks; noted once."""
+    with work.database.transaction(work.account_id) as tx:
+        entry, sent = lock_fulfillment_order(tx, order_id), wms_order(tx, order_id)
+        if entry is None or FulfillmentState(entry.state) is not expected or sent is None or sent.answer == answer:
+            return
+        record_answer(tx, order_id=order_id, answer=answer)
+        work.audit.record_many(
+            tx.connection, [_audit_entry(work.account_id, order_id, "warehouse_by_hand", answer, None)]
+        )
 
 
 def _reasons_after(entry: FulfillmentRow, event: Event) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Push, hold, release and cancel orders at the warehouse.
+"""Push orders to the warehouse, and do what else is due there (hold, release, cancel: `fulfillment/stop.py`).
 
 Jobs of the queue PUSH; the claim is in `work/queue.py`; what each failure means: `wms/failures.py`.
 
@@ -18,7 +18,6 @@ from orders_pipeline.audit.log import AuditEntry, current_actor
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.fulfillment.answers import (
     Pushing,
-    apply_answer,
     finish_push,
     lock_order_and_fulfillment,
     masked_error,
@@ -29,6 +28,7 @@ from orders_pipeline.fulfillment.eligibility import Wanted, decide
 from orders_pipeline.fulfillment.fulfillment_order import fulfillment_order
 from orders_pipeline.fulfillment.rows import begin_push, lock_fulfillment_order, record_answer, wms_order
 from orders_pipeline.fulfillment.states import ACTIONABLE, Event
+from orders_pipeline.fulfillment.stop import NEEDED, ask_warehouse
 from orders_pipeline.model.states import FulfillmentState
 from orders_pipeline.orders.event_rows import pending_event
 from orders_pipeline.orders.fetches import request_fetch
@@ -39,8 +39,7 @@ from orders_pipeline.wms.failures import PUSH_POLICY, WAREHOUSE_FAILURES
 from orders_pipeline.wms.port import FulfillmentOrder, PushResult, WarehouseError, WarehouseRefused
 from orders_pipeline.work.backlog import next_due
 from orders_pipeline.work.jobs import KEYS, WAREHOUSE, Job, Queue
-from orders_pipeline.work.queue import enqueue, find, release, renew, retry
-from orders_pipeline.work.retry import Policy
+from orders_pipeline.work.queue import enqueue, find, release, renew
 from orders_pipeline.work.runner import LEASE_LOST, Refused, run_queue
 from orders_pipeline.work.tally import Tally
 
@@ -51,8 +50,6 @@ PUSH_LEASE = timedelta(minutes=1)
 FRESH_FOR = timedelta(minutes=10)
 # A push whose answer never came may still be on its way; only after this is "not there" believed.
 LATE_ARRIVAL = timedelta(minutes=1)
-# A warehouse that takes days over a cancellation is not called every half minute.
-PENDING_POLICY = Policy(first=timedelta(seconds=30), longest=timedelta(minutes=10), attempts=None)
 # Most running fetches end within two seconds.
 RECHECK_DELAY, LONGEST_RECHECK_DELAY = timedelta(seconds=2), timedelta(minutes=10)
 POSTPONED, NOTHING, GONE, FOUND = "postponed", "nothing", "gone", "found"
@@ -106,38 +103,9 @@ def _handle(work: Pushing, job: Job, _seconds: float) -> str:
 
 
 def _act(work: Pushing, job: Job, state: FulfillmentState, reasons: tuple[str, ...]) -> str:
-    order_id = job.order_id
-    match state:
-        case FulfillmentState.PUSHING:
-            return _push_again(work, job)
-        case FulfillmentState.HOLD_ASKED:
-            answer = work.warehouse.hold(order_id, ", ".join(reasons) or "held by the seller")
-            event = {"too_late": Event.HOLD_TOO_LATE, "not_found": Event.NOT_FOUND}.get(answer, Event.HOLD_DONE)
-            return apply_answer(work, order_id, event, f"hold_{answer}", expected=(FulfillmentState.HOLD_ASKED,))
-        case FulfillmentState.RELEASE_ASKED:
-            answer = work.warehouse.release(order_id, "the reason to wait is gone")
-            event = Event.NOT_FOUND if answer == "not_found" else Event.RELEASE_DONE
-            return apply_answer(work, order_id, event, f"release_{answer}", expected=(FulfillmentState.RELEASE_ASKED,))
-        case FulfillmentState.CANCEL_ASKED:
-            return _cancel(work, job)
-        case _:
-            return _push(work, job)
-
-
-def _cancel(work: Pushing, job: Job) -> str:
-    answer = work.warehouse.cancel(job.order_id, "cancelled at Amazon")
-    if answer == "pending":
-        with work.database.transaction(work.account_id) as tx:
-            retry(tx, job, "the warehouse has not yet said whether it could stop the order", PENDING_POLICY)
-    event = {
-        "cancelled": Event.CANCEL_DONE,
-        "not_found": Event.CANCEL_DONE,
-        "pending": Event.CANCEL_PENDING,
-        # Some of it goes out although all of it is cancelled: for Amazon that is as late as too late.
-        "partial": Event.CANCEL_TOO_LATE,
-        "too_late": Event.CANCEL_TOO_LATE,
-    }[answer]
-    return apply_answer(work, job.order_id, event, answer, expected=(FulfillmentState.CANCEL_ASKED,))
+    if state in NEEDED:
+        return ask_warehouse(work, job, state, reasons)
+    return _push_again(work, job) if state is FulfillmentState.PUSHING else _push(work, job)
 
 
 def _push(work: Pushing, job: Job) -> str:

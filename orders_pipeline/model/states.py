@@ -16,10 +16,16 @@ class FulfillmentState(DescribedWord):
     ACCEPTED = "accepted", "the warehouse has it, and has not shipped all of it"
     REFUSED = "refused", "the warehouse refused it, or cancelled it by itself: a person must act"
     HELD = "held", "not at the warehouse, and not pushed while a reason to hold it stands"
-    HOLD_ASKED = "hold_asked", "at the warehouse, which is asked to hold it"
+    HOLD_ASKED = "hold_asked", "at the warehouse, which is asked to hold it (where its adapter cannot, by a person)"
     HOLDING = "holding", "at the warehouse, which holds it"
-    RELEASE_ASKED = "release_asked", "no reason to hold it is left; the warehouse is asked to release it"
-    CANCEL_ASKED = "cancel_asked", "cancelled at Amazon; the warehouse is asked to cancel it, or has not decided yet"
+    RELEASE_ASKED = (
+        "release_asked",
+        "no reason to hold it is left; the warehouse is asked to release it (where its adapter cannot, by a person)",
+    )
+    CANCEL_ASKED = (
+        "cancel_asked",
+        "cancelled at Amazon; the warehouse is asked to cancel it (where its adapter cannot, by a person) or decides",
+    )
     CANCELLED = "cancelled", "nothing of it has left the warehouse, and nothing will"
     TOO_LATE = "too_late", "it should not ship, and the warehouse could not stop it: a person must act"
     SHIPPED = "shipped", "the warehouse reports that every unit has left"

@@ -5,7 +5,7 @@ It counts whole tables, so it is for an hourly asset, and for no step that ships
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from orders_pipeline.orders.rows import count_by_status
 from orders_pipeline.privacy.retention.rows import count_by_action
 from orders_pipeline.shipments.event_rows import shipments_by_kind
 from orders_pipeline.shipments.rows import packages_by_state
+from orders_pipeline.wms.port import ASKED_OF_A_PERSON, Capability
 
 # A report that takes longer is shown as one that could not be read.
 LONGEST_QUERY = "60s"
@@ -57,6 +58,12 @@ def _reading(account: ServedAccount) -> Generator[AccountTransaction]:
     with account.transaction() as tx:
         tx.connection.execute(text(f"set local statement_timeout = '{LONGEST_QUERY}'"))
         yield tx
+
+
+def _asks(capabilities: Collection[Capability], capability: Capability) -> str:
+    if capability in capabilities:
+        return "the pipeline"
+    return "a person (alert)" if capability in ASKED_OF_A_PERSON else "nobody"
 
 
 def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequence[AnyRow]:
@@ -143,8 +150,14 @@ LIMITS = Report(
         for one in account.amazon.limits.report()
     ],
 )  # fmt: skip
+# What the warehouse's adapter can ask for, and who does what it cannot.
+WAREHOUSE_CAPABILITIES = Report(
+    "warehouse_capabilities",
+    ["capability", "meaning", "who"],
+    lambda account: [(str(one), one.meaning, _asks(account.warehouse.capabilities, one)) for one in Capability],
+)
 # What `order_board` shows, in this order.
 BOARD_REPORTS = (
     BOARD, ALERTS_OPEN, WAITING, ORDERS, FULFILLMENT, ANSWERS, SHIPMENTS, CONFIRMATIONS, OTHER_MARKETPLACES,
-    PARKED_MESSAGES, LIMITS,
+    PARKED_MESSAGES, LIMITS, WAREHOUSE_CAPABILITIES,
 )  # fmt: skip

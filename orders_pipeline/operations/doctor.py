@@ -10,7 +10,7 @@ from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revi
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.shipments.event_rows import last_webhook_at
 from orders_pipeline.vault.errors import VaultError
-from orders_pipeline.wms.port import WarehouseError
+from orders_pipeline.wms.port import ASKED_OF_A_PERSON, Capability, WarehouseError
 
 
 def examine(deployment: Deployment) -> list[DiagnosticResult]:
@@ -90,7 +90,12 @@ def _warehouse(deployment: Deployment) -> DiagnosticResult:
         deployment.warehouse.poll(None, 1)
     except WarehouseError as error:
         return bad("warehouse", "it does not answer as the contract says", str(error))
-    return good("warehouse", "it answers, and takes our token")
+    can = [f"{one} ({one.meaning})" for one in Capability if one in deployment.warehouse.capabilities]
+    by_hand = [str(one) for one in ASKED_OF_A_PERSON if one not in deployment.warehouse.capabilities]
+    asked = f"; a person is asked in its place for: {', '.join(by_hand)}" if by_hand else ""
+    return good(
+        "warehouse", f"it answers, and takes our token; it can {', '.join(can) or 'ship orders, no more'}{asked}"
+    )
 
 
 def _webhooks(deployment: Deployment) -> DiagnosticResult:

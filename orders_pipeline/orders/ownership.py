@@ -205,6 +205,12 @@ def other_marketplace_orders(tx: AccountTransaction, limit: int = 50) -> Sequenc
     return list(tx.execute(statement))
 
 
+def orders_of_account(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
+    """Those of these orders that this account has."""
+    asked = orders.c.account_id == tx.account_id, orders.c.order_id.in_(sorted(set(order_ids)))
+    return set(tx.execute(select(orders.c.order_id).where(*asked)).scalars())
+
+
 def orders_of_others(tx: AccountTransaction, order_ids: Sequence[str]) -> set[str]:
     """Those of these orders that another account has."""
     found = tx.execute(_OF_OTHERS, {"account_id": tx.account_id, "order_ids": list(order_ids)})

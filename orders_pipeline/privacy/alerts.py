@@ -8,7 +8,7 @@ from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.privacy.access.client_secret import SECRET_LIFE, WARNED_AT_DAYS
 from orders_pipeline.privacy.checks.check_alerts import RED_CHECK
-from orders_pipeline.privacy.erasure.rows import OWED
+from orders_pipeline.privacy.erasure.rows import IS_A_PERSONS, OWED
 from orders_pipeline.privacy.retention.database_clock import CLOCKS_AGREE_WITHIN
 from orders_pipeline.privacy.rules import WORDS
 
@@ -19,16 +19,32 @@ select w.order_id as subject, w.order_id,
 from pipeline.wms_orders w
 left join pipeline.jobs j on j.account_id = w.account_id and j.queue = 'erase' and j.subject = w.order_id
 where w.account_id = :account_id and {OWED} and w.erase_requested_at < clock_timestamp() - interval '2 hours'
+  and j.last_error is distinct from :is_a_persons
 order by w.erase_requested_at
+"""  # noqa: S608  # our own constant
+_ERASE_BY_HAND = f"""
+select w.order_id as subject, w.order_id from pipeline.wms_orders w
+join pipeline.jobs j on j.account_id = w.account_id and j.queue = 'erase' and j.subject = w.order_id
+where w.account_id = :account_id and {OWED} and j.last_error = :is_a_persons order by w.erase_requested_at
 """  # noqa: S608  # our own constant
 
 NOT_ERASED_AT_WAREHOUSE = AlertKind(
     name="erase.failed",
     severity="error",
-    query=text(_NOT_ERASED),
+    query=text(_NOT_ERASED).bindparams(is_a_persons=IS_A_PERSONS),
     message="The warehouse has not erased the buyer's data of order {order_id} ({reason}).",
     action="The job erase_at_warehouse asks on. Have it erased there by hand; the next answer of the warehouse closes "
     "this alert.",
+    runbook="Compliance",
+)
+
+ERASE_BY_HAND = AlertKind(
+    name="erase.by_hand",
+    severity="error",
+    query=text(_ERASE_BY_HAND).bindparams(is_a_persons=IS_A_PERSONS),
+    message="The warehouse's adapter cannot erase: the buyer's data of order {order_id} are there until a person has "
+    "them erased.",
+    action="Have the warehouse erase them today, then say so: the job erased_by_hand.",
     runbook="Compliance",
 )
 
@@ -116,6 +132,7 @@ where w.days is not null and s.last_seen_at > clock_timestamp() - interval '3 da
 ALERTS: tuple[AlertKind, ...] = (
     RED_CHECK,
     NOT_ERASED_AT_WAREHOUSE,
+    ERASE_BY_HAND,
     ERASED_UNSHIPPED,
     ROLES_CHANGED,
     CLOCK_WRONG,

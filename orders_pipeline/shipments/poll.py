@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orders_pipeline.database.engine import Database
+from orders_pipeline.orders.ownership import orders_of_account
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.event_rows import note_unread, save_page, warehouse_cursor
 from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.vault.access import Vault
-from orders_pipeline.wms.port import WarehouseError, WarehousePort, WarehouseUnavailable
+from orders_pipeline.wms.port import Capability, ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
 from orders_pipeline.work.tally import Tally
 
 EVENTS_A_PAGE = 200
@@ -72,8 +73,8 @@ def poll_shipments(
 ) -> Tally:
     """Read the events after the stored cursor, until there are no more. The last page is begun within the budget.
 
-    Counted are `pages`, `events`, `new` (the others were delivered again) and `unreadable`. Raises WarehouseError; what
-    was read before is kept.
+    Counted are `pages`, `events`, `new` (the others were delivered again), `unreadable`, and `not_acknowledged`. Raises
+    WarehouseError; what was read before is kept.
     """
     totals: Counter[str] = Counter()
     started, read = clock(), set[str | None]()
@@ -82,6 +83,8 @@ def poll_shipments(
             cursor = warehouse_cursor(tx)
         page = warehouse.poll(cursor, EVENTS_A_PAGE)
         totals["new"] += record_shipments(database, vault, page, account_id=account_id, note=save_page)
+        if Capability.ACKNOWLEDGE in warehouse.capabilities:
+            totals["not_acknowledged"] += _acknowledge(warehouse, database, account_id, page.events)
         totals["pages"] += 1
         totals["events"] += len(page.events)
         totals["unreadable"] += page.unreadable
@@ -90,3 +93,24 @@ def poll_shipments(
         if not page.events or page.next_cursor is None or page.next_cursor in read:
             break
     return Tally(totals)
+
+
+def _acknowledge(
+    warehouse: WarehousePort, database: Database, account_id: str, committed: Sequence[ShipmentEvent]
+) -> int:
+    """Tell the warehouse which of its events are committed here; how many it could not be told of.
+
+    No failure loses one: it is committed, and if it is delivered again, it is acknowledged then. Events of orders that
+    are not known here are left: they may be another account's, which has yet to read them.
+    """
+    with database.transaction(account_id) as tx:
+        ours = orders_of_account(tx, [event.order_ref for event in committed])
+    event_ids = [event.event_id for event in committed if event.order_ref in ours]
+    if not event_ids:
+        return 0
+    try:
+        warehouse.acknowledge(event_ids)
+    except WarehouseError as error:
+        logger.warning("The warehouse did not take the acknowledgement of %d events. %s", len(event_ids), error)
+        return len(event_ids)
+    return 0

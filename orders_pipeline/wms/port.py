@@ -26,6 +26,10 @@ class Capability(DescribedWord):
     STOCK = "stock", "say what lies where"
 
 
+# Without these an alert asks a person; without the others there is only less to know, or later.
+ASKED_OF_A_PERSON = (Capability.HOLD, Capability.CANCEL, Capability.ERASE_PII)
+
+
 class WarehouseError(Exception):
     """The warehouse did not do what was asked. `code` is its word; its message is dropped, for it may echo a name."""
 

@@ -22,6 +22,7 @@ from orders_pipeline.alerts.kinds import SEVERITIES
 from orders_pipeline.database.locks import Lock
 from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility
+from orders_pipeline.fulfillment.stop import BY_HAND
 from orders_pipeline.model.order import Priority
 from orders_pipeline.model.report import ReportState
 from orders_pipeline.model.states import FulfillmentState, PackageState
@@ -41,7 +42,7 @@ HOLD_REASONS = frozenset(
 )
 # A search is for one of these; so is an event that it found. The other events are told, or asked for by a person.
 PURPOSES = frozenset({Priority.SWEEP.value, Priority.BACKFILL.value})
-ANSWERS = frozenset({"unknown", "not_there", *get_args(PushAnswer), *get_args(CancelAnswer)}) | {
+ANSWERS = frozenset({"unknown", "not_there", *get_args(PushAnswer), *get_args(CancelAnswer), *BY_HAND.values()}) | {
     f"{asked}_{answer}" for asked in ("hold", "release") for answer in get_args(HoldAnswer)
 }
 VAULT_KINDS = frozenset({"shipping_details", "parked_message", "fingerprint_key"})

@@ -231,6 +231,12 @@ def test_a_report_that_cannot_be_read_is_shown_as_such_and_fails_no_run(
     assert "ProgrammingError" in str(shown["parked_messages_could_not_be_read"].value)
     assert [name for name in shown if name.endswith("_could_not_be_read")] == ["parked_messages_could_not_be_read"]
     assert shown["to_ship"].value == 1
+    can = shown["warehouse_capabilities"]
+    assert isinstance(can, dg.TableMetadataValue)
+    assert {one.data["capability"]: one.data["who"] for one in can.records} == {
+        **dict.fromkeys(("hold", "cancel", "erase_pii"), "the pipeline"),
+        **dict.fromkeys(("webhooks", "acknowledge", "stock"), "nobody"),
+    }
     board = shown["board"]
     assert isinstance(board, dg.TableMetadataValue)
     (waits,) = board.records

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orders_pipeline.fulfillment.alerts import FEWER_PIECES, LATE, REFUSED, TOO_LATE
+from orders_pipeline.fulfillment.alerts import BY_HAND, FEWER_PIECES, LATE, REFUSED, TOO_LATE
+from orders_pipeline.wms.port import Capability
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.world import World
 
@@ -41,6 +42,21 @@ def _withdraw_the_request(world: World) -> None:
     world.sync()
 
 
+def _cancel_without_being_able_to(world: World) -> None:
+    order_id = world.accepted()
+    world.wms.capabilities -= {Capability.CANCEL}
+    world.amazon.cancel(order_id)
+    world.hear()
+    world.sync()
+
+
+def _cancel_by_hand(world: World) -> None:
+    (order_id,) = world.warehouse.orders
+    world.warehouse.stop(order_id)
+    world.make_due()
+    world.sync()
+
+
 def _order_fewer_pieces(world: World) -> None:
     world.fewer_pieces(world.accepted(quantities=(3,)), 2)
     world.sync()
@@ -50,5 +66,6 @@ CASES = (
     Case(FEWER_PIECES, begin=_order_fewer_pieces, end=_cancel_at_amazon),
     Case(REFUSED, begin=_refuse_the_address, end=_cancel_at_amazon),
     Case(LATE, begin=_ship_by_passes, end=_cancel_at_amazon),
+    Case(BY_HAND, begin=_cancel_without_being_able_to, end=_cancel_by_hand),
     Case(TOO_LATE, begin=_hold_too_late, end=_withdraw_the_request),
 )

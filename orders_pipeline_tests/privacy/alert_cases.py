@@ -9,6 +9,7 @@ from orders_pipeline.privacy.access.role_changes import note_role_changes
 from orders_pipeline.privacy.access.secret_rows import note_secret
 from orders_pipeline.privacy.alerts import (
     CLOCK_WRONG,
+    ERASE_BY_HAND,
     ERASED_UNSHIPPED,
     NOT_ERASED_AT_WAREHOUSE,
     ROLES_CHANGED,
@@ -18,7 +19,8 @@ from orders_pipeline.privacy.check_result import CheckResult
 from orders_pipeline.privacy.checks.check_alerts import RED_CHECK, alert_on
 from orders_pipeline.privacy.erasure.erasure import erase_order
 from orders_pipeline.privacy.erasure.rows import ask_warehouse_to_erase
-from orders_pipeline.privacy.erasure.warehouse_erasure import erase_at_warehouse
+from orders_pipeline.privacy.erasure.warehouse_erasure import BY_HAND, erase_at_warehouse, note_erased_by_hand
+from orders_pipeline.wms.port import Capability
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
@@ -38,6 +40,17 @@ def _owe(world: World) -> None:
 
 def _erase(world: World) -> None:
     erase_at_warehouse(world.database, world.vault.audit, world.wms, account_id=SELLER)
+
+
+def _owe_what_cannot_be_asked_for(world: World) -> None:
+    _owe(world)
+    world.wms.capabilities -= {Capability.ERASE_PII}
+    _erase(world)
+
+
+def _say_that_it_is_erased(world: World) -> None:
+    (order_id,) = world.warehouse.orders
+    note_erased_by_hand(world.database, world.vault.audit, account_id=SELLER, order_id=order_id, reason=BY_HAND)
 
 
 def _forget(world: World) -> None:
@@ -78,6 +91,7 @@ def _secret(world: World, *, days: int) -> None:
 
 CASES = (
     Case(NOT_ERASED_AT_WAREHOUSE, _owe, _erase),
+    Case(ERASE_BY_HAND, _owe_what_cannot_be_asked_for, _say_that_it_is_erased),
     Case(ERASED_UNSHIPPED, _forget, _cancel),
     Case(ROLES_CHANGED, _grant, _two_days_later),
     Case(CLOCK_WRONG, lambda world: _clock(world, minutes=7), lambda world: _clock(world, minutes=0)),

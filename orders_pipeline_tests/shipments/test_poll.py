@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import pytest
 
@@ -11,6 +10,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.settings import SettingsError
 from orders_pipeline.shipments.poll import poll_warehouse
 from orders_pipeline.wms.port import (
+    Capability,
     ShipmentEvent,
     ShipmentPage,
     WarehouseError,
@@ -20,6 +20,7 @@ from orders_pipeline.wms.port import (
 )
 from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.ports import UnaskedWarehouse
 from orders_pipeline_tests.world import World
 
 
@@ -33,7 +34,7 @@ class SlowClock:
         return self.now
 
 
-class EndlessWarehouse:
+class EndlessWarehouse(UnaskedWarehouse):
     """There is always another page."""
 
     def __init__(self, clock: SlowClock, *, page_takes: float) -> None:
@@ -59,7 +60,7 @@ def test_the_last_page_is_begun_within_the_budget(
     clock = SlowClock()
     warehouse = EndlessWarehouse(clock, page_takes=page_takes)
     totals = poll_warehouse(
-        cast(Callable[[], WarehousePort], lambda: warehouse),
+        lambda: warehouse,
         database,
         lambda: world.vault,
         account_id=SELLER,
@@ -144,7 +145,7 @@ def test_a_warehouse_that_hangs_is_not_asked_twice(world: World, database: Datab
     clock = SlowClock()
     asked: Iterator[int] = iter(range(10))
 
-    class Hanging:
+    class Hanging(UnaskedWarehouse):
         def poll(self, cursor: str | None, limit: int) -> ShipmentPage:
             next(asked)
             clock.now += 25
@@ -152,3 +153,47 @@ def test_a_warehouse_that_hangs_is_not_asked_twice(world: World, database: Datab
 
     poll_warehouse(Hanging, database, lambda: world.vault, account_id=SELLER, budget_seconds=18, clock=clock)  # type: ignore[arg-type]
     assert next(asked) == 1
+
+
+def _acknowledging(world: World) -> None:
+    world.wms.capabilities |= {Capability.ACKNOWLEDGE}
+
+
+def test_events_are_acknowledged_after_they_are_committed(world: World):
+    _acknowledging(world)
+    world.ship(world.accepted())
+    seen: list[int] = []
+    taken = world.wms.acknowledge
+    world.wms.acknowledge = lambda ids: (seen.append(len(world.rows("pipeline.wms_shipments"))), taken(ids))[1]  # type: ignore[method-assign]
+    assert _poll(world).outcomes["new"] == 1
+    assert (seen, world.wms.acknowledged) == ([1], [world.warehouse.events[0]["event_id"]])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_acknowledgement_that_fails_loses_and_doubles_nothing(world: World, after: bool):
+    _acknowledging(world)
+    first, second = world.accepted(), world.accepted()
+    world.ship(first)
+    world.faults.fail("acknowledge", WarehouseUnavailable("The connection broke."), after=after)
+    tally = _poll(world)
+    assert (tally.outcomes["new"], tally.outcomes["not_acknowledged"], tally.errors) == (1, 1, {})
+    world.ship(second)
+    # A warehouse that was not told delivers the event again.
+    world.warehouse.events.append(world.warehouse.events[0])
+    assert _poll(world).outcomes["new"] == 1
+    assert {event["event_id"] for event in world.warehouse.events} <= set(world.wms.acknowledged)
+    assert len(world.rows("pipeline.wms_shipments", "event_id, order_id")) == 2
+
+
+def test_an_event_of_an_order_that_is_not_known_is_left_for_the_account_that_has_it(world: World):
+    _acknowledging(world)
+    world.ship(world.accepted())
+    world.warehouse.events[0]["order_ref"] = "111-9999999-9999999"
+    assert _poll(world).outcomes["new"] == 1
+    assert world.wms.acknowledged == []
+
+
+def test_a_warehouse_that_wants_no_acknowledgements_gets_none(world: World):
+    world.ship(world.accepted())
+    assert _poll(world).outcomes["new"] == 1
+    assert world.wms.acknowledged == []

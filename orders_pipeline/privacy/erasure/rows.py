@@ -13,6 +13,8 @@ from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import enqueue
 
 # The proof is the order's own row, whatever became of the job that asks: a job that is parked or lost is still owed.
+# The job's `last_error` where the warehouse's adapter cannot erase.
+IS_A_PERSONS = "the adapter cannot erase: a person has it done, and says so"
 OWED = f"(w.erase_requested_at is not null and {NOT_ERASED})"
 
 

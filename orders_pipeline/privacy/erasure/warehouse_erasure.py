@@ -1,6 +1,7 @@
 """Have the warehouse erase what it was sent, and account for it.
 
-Until the warehouse has said so, the order counts as retained there, and the checks and an alert say so.
+Until the warehouse has said so, the order counts as retained there, and the checks and an alert say so. Where its
+adapter cannot ask for it, a person has it erased there, and says so (`note_erased_by_hand`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TypeVar
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.erasures import finish_erasures
-from orders_pipeline.privacy.erasure.rows import erasure_owed_at, finish_warehouse_erasure
+from orders_pipeline.privacy.erasure.rows import IS_A_PERSONS, erasure_owed_at, finish_warehouse_erasure
 from orders_pipeline.wms.port import (
+    Capability,
     WarehouseError,
     WarehouseForbidden,
     WarehousePort,
@@ -22,7 +24,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnavailable,
 )
 from orders_pipeline.work.jobs import WAREHOUSE, WAREHOUSE_ERASURES, Job, Queue
-from orders_pipeline.work.queue import complete
+from orders_pipeline.work.queue import complete, withdraw
 from orders_pipeline.work.retry import Policy
 from orders_pipeline.work.runner import Refused, Retry, run_queue
 from orders_pipeline.work.tally import Tally
@@ -34,6 +36,7 @@ ERASE_LEASE = timedelta(minutes=2)
 ERASE_POLICY = Policy(first=timedelta(minutes=1), longest=timedelta(hours=6), attempts=None)
 Answer = TypeVar("Answer", Retry, Refused)
 ERASED, NOT_OWED, REQUESTS_FINISHED = "erased", "not_owed", "requests_finished"
+BY_HAND = "erased by hand"
 
 
 def erase_at_warehouse(
@@ -76,7 +79,7 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
     if asked_at is None:
         return NOT_OWED
     try:
-        is_erased = warehouse.erase_pii(job.order_id)
+        is_erased = _is_erased(warehouse, job.order_id)
     except (WarehouseUnauthorized, WarehouseForbidden, WarehouseUnavailable) as error:
         raise _failed(audit, account_id, job, Refused(WAREHOUSE_ERASURES, _in_our_words(error))) from error
     except WarehouseError as error:
@@ -88,7 +91,9 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
         defect = f"a defect of this program: {error_location(error)}"
         raise _failed(audit, account_id, job, Retry(defect)) from error
     if not is_erased:
-        raise _failed(audit, account_id, job, Retry("the warehouse answered that it was not erased"))
+        by_hand = Capability.ERASE_PII not in warehouse.capabilities
+        reason = IS_A_PERSONS if by_hand else "the warehouse answered that it was not erased"
+        raise _failed(audit, account_id, job, Retry(reason))
     with database.transaction(account_id) as tx:
         finish_warehouse_erasure(tx, job.order_id, asked_at=asked_at)
         complete(tx, job)
@@ -97,6 +102,31 @@ def _erase(database: Database, audit: AuditLog, warehouse: WarehousePort, accoun
             outcome="done",
         )  # fmt: skip
     return ERASED
+
+
+def _is_erased(warehouse: WarehousePort, order_id: str) -> bool:
+    """Erased now; or, where that cannot be asked for, whether there is no such order at the warehouse."""
+    if Capability.ERASE_PII in warehouse.capabilities:
+        return warehouse.erase_pii(order_id)
+    return warehouse.find(order_id) is None
+
+
+def note_erased_by_hand(database: Database, audit: AuditLog, *, account_id: str, order_id: str, reason: str) -> bool:
+    """A person says that the warehouse has erased this order's buyer; whether it owed that. What is sent later counts
+    anew.
+    """
+    with database.transaction(account_id) as tx:
+        asked_at = erasure_owed_at(tx, order_id)
+        if asked_at is None:
+            return False
+        finish_warehouse_erasure(tx, order_id, asked_at=asked_at)
+        withdraw(tx, Queue.ERASE, [order_id])
+        finish_erasures(tx)
+        audit.record(
+            tx.connection, action="warehouse_erase", account_id=account_id, order_id=order_id, purpose=reason,
+            outcome="by_hand",
+        )  # fmt: skip
+    return True
 
 
 def _failed(audit: AuditLog, account_id: str, job: Job, answer: Answer) -> Answer:
