@@ -6,6 +6,7 @@ Nothing here connects to Amazon, the database or the warehouse.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,10 @@ from orders_pipeline.settings_group import (
 from orders_pipeline.settings_sources import DATABASES, reports_in, sources, variables_in
 from orders_pipeline.web_settings import WebSettings, read_web
 
-WarehouseAdapter = Literal["rest", "tryton"]
 WEBHOOK_SECRETS_AT_MOST = 2
+# Those of this release; anybody's own is `package.module:name`, which is called with the WarehouseSettings.
+WAREHOUSE_ADAPTERS = ("rest", "tryton")
+_OWN_ADAPTER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class SettingsError(Exception):
@@ -169,10 +172,17 @@ def _webhook_secrets(given: Any) -> Any:
     return secrets
 
 
+def _adapter(given: str) -> str:
+    if given not in WAREHOUSE_ADAPTERS and not _OWN_ADAPTER.fullmatch(given):
+        names = " or ".join(WAREHOUSE_ADAPTERS)
+        raise ValueError(f"is {given!r}: use {names}, or package.module:name of an adapter of your own")
+    return given
+
+
 class WarehouseSettings(Group):
     """Where the warehouse answers, and which language it speaks."""
 
-    adapter: WarehouseAdapter = Field(default="rest", validation_alias="WMS_ADAPTER")
+    adapter: Annotated[str, AfterValidator(_adapter)] = Field(default="rest", validation_alias="WMS_ADAPTER")
     base_url: BaseUrl = Field(validation_alias="WMS_BASE_URL")
     token: SecretStr = Field(validation_alias="WMS_TOKEN")
     # Two with a comma during a rotation; without one webhooks are refused, and the warehouse is polled alone.

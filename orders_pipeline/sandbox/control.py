@@ -19,6 +19,7 @@ from orders_pipeline.sandbox.day.player import Day
 from orders_pipeline.sandbox.day.verdicts import Judge
 from orders_pipeline.sandbox.order_factory import OrderSpecificationError
 from orders_pipeline.sandbox.queue import Queue
+from orders_pipeline.sandbox.warehouse.staff import Staff
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
 
 # Not faults that wait for a call, but changes that take effect at once.
@@ -45,6 +46,8 @@ class Controlled(Protocol):
 
     def ledger(self) -> dict[str, Any]: ...
 
+    def restart_warehouse(self) -> None: ...
+
 
 class Control:
     def __init__(self, sandbox: Controlled) -> None:
@@ -62,6 +65,7 @@ class Control:
             Route("/sandbox/orders/{order_id}/status", self.change_status, methods=["POST"]),
             Route("/sandbox/faults", self.add_fault, methods=["POST"]),
             Route("/sandbox/queue", self.send, methods=["POST"]),
+            *Staff(self._sandbox.warehouse, self._sandbox.restart_warehouse).routes(),
         ]
 
     async def day(self, _request: Request) -> Response:

@@ -95,9 +95,7 @@ class Sandbox:
         self.amazon.accounts.add_seller(seller_id, list(marketplace_ids))
         application = amazon_application(self.amazon, self.queue, Control(self).routes())
         self._amazon_server = ThreadedServer(application, port=amazon_port, name="amazon")
-        self._warehouse_server = ThreadedServer(
-            WarehouseApi(self.warehouse).application(), port=warehouse_port, name="warehouse"
-        )
+        self._warehouse_server = self._serve_warehouse(warehouse_port)
 
     def start(self) -> Sandbox:
         self.queue.start()
@@ -117,6 +115,16 @@ class Sandbox:
         self._warehouse_server.stop()
         self._amazon_server.stop()
         self.queue.stop()
+
+    def restart_warehouse(self) -> None:
+        """Its server stops and starts at the same port; what it had it still has."""
+        port = self._warehouse_server.port
+        self._warehouse_server.stop()
+        self._warehouse_server = self._serve_warehouse(port)
+        self._warehouse_server.start()
+
+    def _serve_warehouse(self, port: int) -> ThreadedServer:
+        return ThreadedServer(WarehouseApi(self.warehouse).application(), port=port, name="warehouse")
 
     def __enter__(self) -> Sandbox:
         return self.start()

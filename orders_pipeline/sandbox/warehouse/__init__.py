@@ -1,1 +1,1 @@
-"""The warehouse's side: the REST contract, a floor that packs and ships, and its ledger."""
+"""The warehouse's side: the REST contract, a floor that packs and ships, its staff on demand, and its ledger."""

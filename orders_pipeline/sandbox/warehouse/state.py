@@ -170,13 +170,21 @@ class WarehouseState:
                 self.add_event("cancelled", order_ref, stopped)
             return "partial" if partly else "cancelled"
 
-    def ship(self, order_ref: str, lines: dict[str, int], carrier: str, service: str | None, tracking: str) -> str:
-        """A parcel leaves; returns the package id."""
+    def ship(
+        self,
+        order_ref: str,
+        lines: dict[str, int],
+        carrier: str,
+        service: str | None,
+        tracking: str,
+        *,
+        box: str | None = None,
+    ) -> str:
+        """A parcel leaves; returns the package id. `box`: the id of a box that holds other orders too."""
         with self.lock:
             order = self.orders[order_ref]
-            package = WarehousePackage(
-                f"P{self.next_number():07d}", order_ref, carrier, service, tracking, self.clock.now(), dict(lines)
-            )
+            package_id = box or f"P{self.next_number():07d}"
+            package = WarehousePackage(package_id, order_ref, carrier, service, tracking, self.clock.now(), dict(lines))
             order.packages.append(package)
             order.status = PARTIALLY_SHIPPED if order.open_units() else SHIPPED
             self.add_event("shipped", order_ref, lines, package)
