@@ -21,6 +21,7 @@ from orders_pipeline.sandbox.order_factory import OrderSpecificationError
 from orders_pipeline.sandbox.queue import Queue
 from orders_pipeline.sandbox.warehouse.staff import Staff
 from orders_pipeline.sandbox.warehouse.state import WarehouseState
+from orders_pipeline.sandbox.warehouse.webhooks import WebhookSender
 
 # Not faults that wait for a call, but changes that take effect at once.
 IMMEDIATE = ("expire_tokens", "revoke", "authorize_again", "remove_role", "add_role", "clear")
@@ -32,6 +33,7 @@ class Controlled(Protocol):
 
     amazon: AmazonState
     warehouse: WarehouseState
+    webhooks: WebhookSender
     queue: Queue
     day: Day
     judge: Judge
@@ -52,6 +54,7 @@ class Controlled(Protocol):
 class Control:
     def __init__(self, sandbox: Controlled) -> None:
         self._sandbox = sandbox
+        self._staff = Staff(sandbox.warehouse, sandbox.restart_warehouse, webhook_secret=sandbox.webhooks.secret)
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -65,7 +68,7 @@ class Control:
             Route("/sandbox/orders/{order_id}/status", self.change_status, methods=["POST"]),
             Route("/sandbox/faults", self.add_fault, methods=["POST"]),
             Route("/sandbox/queue", self.send, methods=["POST"]),
-            *Staff(self._sandbox.warehouse, self._sandbox.restart_warehouse).routes(),
+            *self._staff.routes(),
         ]
 
     async def day(self, _request: Request) -> Response:

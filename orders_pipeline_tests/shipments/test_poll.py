@@ -70,7 +70,7 @@ def test_the_last_page_is_begun_within_the_budget(
     assert (totals.outcomes["pages"], totals.outcomes["new"], totals.errors) == (pages, pages, {})
 
 
-class RepeatingWarehouse:
+class RepeatingWarehouse(UnaskedWarehouse):
     """Its pages have these next cursors, in turn and for ever, and one event that is always the same."""
 
     def __init__(self, *cursors: str | None) -> None:
@@ -98,9 +98,7 @@ def test_pages_that_repeat_end_the_poll_and_their_events_are_kept_once(
     world: World, database: Database, cursors: tuple[str | None, ...], asked: list[str | None]
 ):
     warehouse = RepeatingWarehouse(*cursors)
-    totals = poll_warehouse(
-        cast(Callable[[], WarehousePort], lambda: warehouse), database, lambda: world.vault, account_id=SELLER
-    )
+    totals = poll_warehouse(lambda: warehouse, database, lambda: world.vault, account_id=SELLER)
     assert warehouse.asked == asked
     assert (totals.outcomes["events"], totals.outcomes["new"]) == (len(asked), 1)
 

@@ -5,6 +5,7 @@ Pieces are given by SKU. Answers hold no buyer's data: `finds` says only which o
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +16,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from orders_pipeline.sandbox.warehouse.state import ACCEPTED, PACKING, WarehouseOrder, WarehouseState
+from orders_pipeline.sandbox.warehouse.webhooks import sign
 
 PREFIX = "/sandbox/warehouse"
 
 
 class Staff:
-    """`restart` stops and starts the warehouse's server."""
+    """`restart` stops and starts the warehouse's server; `webhook_secret` signs its webhooks."""
 
-    def __init__(self, state: WarehouseState, restart: Callable[[], None]) -> None:
+    def __init__(self, state: WarehouseState, restart: Callable[[], None], *, webhook_secret: str) -> None:
         self._state = state
+        self._webhook_secret = webhook_secret
         self._restart = restart
         self._actions: dict[str, Callable[[WarehouseOrder, dict[str, Any]], None]] = {
             "pack": self._pack,
@@ -39,7 +42,9 @@ class Staff:
     def routes(self) -> list[BaseRoute]:
         return [
             Route(f"{PREFIX}/orders/{{order_ref}}", self.orders),
+            Route(f"{PREFIX}/orders/{{order_ref}}/webhook", self.webhook),
             Route(f"{PREFIX}/orders/{{order_ref}}/{{action}}", self.act, methods=["POST"]),
+            Route(f"{PREFIX}/webhook_secret", self.webhook_secret),
             Route(f"{PREFIX}/finds", self.finds, methods=["POST"]),
             Route(f"{PREFIX}/unknown_sku", self.unknown_sku, methods=["POST"]),
             Route(f"{PREFIX}/restart", self.restart, methods=["POST"]),
@@ -49,6 +54,15 @@ class Staff:
         """Every order under this reference, as pieces by SKU."""
         order = self._state.orders.get(request.path_params["order_ref"])
         return JSONResponse({"orders": [] if order is None else [_pieces(order)]})
+
+    async def webhook(self, request: Request) -> Response:
+        """What would be posted of the order's newest event, signed now; the body in base64."""
+        body = json.dumps({"shipments": [self._newest(request.path_params["order_ref"])]}).encode()
+        signature = sign(self._webhook_secret, body, int(self._state.clock.now().timestamp()))
+        return JSONResponse({"headers": {"X-Signature": signature}, "body": base64.b64encode(body).decode()})
+
+    async def webhook_secret(self, _request: Request) -> Response:
+        return JSONResponse({"secret": self._webhook_secret})
 
     async def act(self, request: Request) -> Response:
         action = self._actions.get(request.path_params["action"])
@@ -101,8 +115,7 @@ class Staff:
         self._state.stop(order.order_ref)
 
     def _repeat(self, order: WarehouseOrder, _body: dict[str, Any]) -> None:
-        newest = next(one for one in reversed(self._state.events) if one["order_ref"] == order.order_ref)
-        self._state.repeat_event(newest["event_id"])
+        self._state.repeat_event(self._newest(order.order_ref)["event_id"])
 
     def _report(self, order: WarehouseOrder, body: dict[str, Any]) -> None:
         """A package's event with these fields in place of its own."""
@@ -110,6 +123,9 @@ class Staff:
         self._state.add_event("shipped", order.order_ref, order.open_units())
         event = self._state.events[-1]
         event |= {"package_id": package_id, "carrier": "UPS", "tracking_number": package_id, **body["fields"]}
+
+    def _newest(self, order_ref: str) -> dict[str, Any]:
+        return next(one for one in reversed(self._state.events) if one["order_ref"] == order_ref)
 
 
 def _pieces(order: WarehouseOrder) -> dict[str, int]:

@@ -90,7 +90,9 @@ def _tried(adapter: str, warehouse: str | None, worker: str | None) -> Generator
     if adapter != "rest":
         _stop("set WMS_BASE_URL and WMS_TOKEN, or give --warehouse")
     with running_sandbox() as environment:
-        yield Tried(settings_of(environment), SandboxWorker(environment["SANDBOX_URL"]))
+        worker_there = SandboxWorker(environment["SANDBOX_URL"])
+        secret = {"WMS_WEBHOOK_SECRET": worker_there.webhook_secret()}
+        yield Tried(settings_of({**environment, **secret}), worker_there)
 
 
 def settings_of(environment: dict[str, str]) -> WarehouseSettings:

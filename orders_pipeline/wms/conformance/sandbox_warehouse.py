@@ -102,6 +102,10 @@ class SandboxWorker(Worker):
         answer = self._call("GET", f"orders/{order_ref}/webhook")
         return answer["headers"], base64.b64decode(answer["body"])
 
+    def webhook_secret(self) -> str:
+        """What the sandbox signs with."""
+        return self._call("GET", "webhook_secret")["secret"]
+
     def close(self) -> None:
         self._session.close()
 

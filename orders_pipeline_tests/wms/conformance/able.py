@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydantic import SecretStr
 
-from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, Sandbox
+from orders_pipeline.sandbox.sandbox import WAREHOUSE_TOKEN, WEBHOOK_SECRET, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import WarehouseSettings
 from orders_pipeline.wms.conformance.sandbox_warehouse import SandboxWorker
 from orders_pipeline.wms.conformance.worker import Tried, Worker
-from orders_pipeline.wms.port import Capability, ShipmentPage, StockLevel, StockPage, WarehousePort, WebhookRefused
+from orders_pipeline.wms.port import Capability, StockLevel, StockPage, WarehousePort
 from orders_pipeline.wms.rest.adapter import RestWarehouse
-from orders_pipeline.wms.shipment_events import read_shipment_event
 
-SECRET = b"between the warehouse and us"
 STOCKED = 1_000
 # Longer than any call to a server of this machine, and no test waits for more.
 TOTAL_SECONDS = 4.0
-WINDOW_SECONDS = 300
 
 
 @dataclass
@@ -40,7 +33,11 @@ class AbleWarehouse:
         return Able(settings, self)
 
     def settings(self) -> WarehouseSettings:
-        return WarehouseSettings(base_url=self.sandbox.warehouse_url, token=SecretStr(WAREHOUSE_TOKEN))
+        return WarehouseSettings(
+            base_url=self.sandbox.warehouse_url,
+            token=SecretStr(WAREHOUSE_TOKEN),
+            webhook_secrets=(SecretStr(WEBHOOK_SECRET),),
+        )
 
     def worker(self) -> AbleWorker:
         return AbleWorker(self.sandbox)
@@ -60,22 +57,17 @@ def idle_worker(_settings: WarehouseSettings) -> Worker:
 
 class Able(RestWarehouse):
     def __init__(self, settings: WarehouseSettings, made: AbleWarehouse) -> None:
-        super().__init__(settings.base_url, settings.token, total_seconds=TOTAL_SECONDS)
+        super().__init__(
+            settings.base_url,
+            settings.token,
+            webhook_secrets=settings.webhook_secrets,
+            total_seconds=TOTAL_SECONDS,
+        )
         self.made = made
 
     @property
     def capabilities(self) -> frozenset[Capability]:
         return frozenset(Capability)
-
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> ShipmentPage:
-        signature = {name.lower(): value for name, value in headers.items()}.get("x-signature", "t=0,v1=")
-        sent_at, _, given = signature.removeprefix("t=").partition(",v1=")
-        if not hmac.compare_digest(given, _signature(sent_at, body)):
-            raise WebhookRefused("signature")
-        if abs(now.timestamp() - int(sent_at)) > WINDOW_SECONDS:
-            raise WebhookRefused("time")
-        event = read_shipment_event(json.loads(body))
-        return ShipmentPage((event,) if event else (), None)
 
     def acknowledge(self, event_ids: Sequence[str]) -> None:
         self.made.acknowledged += event_ids
@@ -101,11 +93,6 @@ class AbleWorker(SandboxWorker):
     def on_hand(self, sku: str) -> int:
         return _left(self._sandbox, sku)
 
-    def webhook(self, order_ref: str) -> tuple[Mapping[str, str], bytes]:
-        event = next(one for one in reversed(self._sandbox.warehouse.events) if one["order_ref"] == order_ref)
-        body, sent_at = json.dumps(event).encode(), str(int(datetime.now(UTC).timestamp()))
-        return {"X-Signature": f"t={sent_at},v1={_signature(sent_at, body)}"}, body
-
 
 class Bent:
     """A warehouse of which some calls are bent: each is given the real call, and then its arguments."""
@@ -129,10 +116,6 @@ class Bent:
 
 def bent(warehouse: WarehousePort, **calls: Callable[..., object]) -> WarehousePort:
     return cast(WarehousePort, Bent(warehouse, **calls))
-
-
-def _signature(sent_at: str, body: bytes) -> str:
-    return hmac.new(SECRET, f"{sent_at}.".encode() + body, hashlib.sha256).hexdigest()
 
 
 def _left(sandbox: Sandbox, sku: str) -> int:
