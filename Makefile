@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The warehouse of demo, dev and chaos: the sandbox's own, or with WMS=tryton a real one.
+WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
 .DEFAULT_GOAL := help
 .PHONY: help docs setup demo dev test check lint types bench chaos pins browser
 
 help:
-	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended"
+	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
 	@echo "make dev    the same, and stay up: http://127.0.0.1:3000"
 	@echo "make test   the tests"
 	@echo "make check  lint, types, floors, definitions, tests: what CI runs"
@@ -26,10 +28,10 @@ $(READY): requirements.txt pyproject.toml
 setup: $(READY)
 
 demo: $(READY)
-	@$(BIN)/python -m orders_pipeline.demo $(ARGS)
+	@$(BIN)/python -m orders_pipeline.demo $(WMS_OPTION)$(ARGS)
 
 dev: $(READY)
-	@$(BIN)/python -m orders_pipeline.demo --stay $(ARGS)
+	@$(BIN)/python -m orders_pipeline.demo --stay $(WMS_OPTION)$(ARGS)
 
 # The real browser of one test. Where it cannot be installed, that test is skipped and says so (in CI it fails).
 browser:
@@ -58,7 +60,7 @@ bench: $(READY)
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(READY)
-	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos $(ARGS)
+	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos $(WMS_OPTION)$(ARGS)
 
 # The pages that are generated from the code; a test holds that they are true.
 docs: $(READY)

@@ -36,6 +36,10 @@ from orders_pipeline.settings import project_root
 DEMO_TIME_SCALE = 40
 START_PATIENCE_SECONDS = 90
 
+# Beside the package, and no part of it: what starts a Tryton (GPL) as a process of its own.
+CHECKOUT = Path(__file__).resolve().parents[1]
+TRYTON = (sys.executable, "-m", "warehouses.tryton")
+
 _console = Console(highlight=False)
 
 
@@ -48,9 +52,16 @@ class DemoFailed(Exception):
 @click.option("--duration", default=60.0, show_default=True, help="Seconds over which they arrive.")
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same day.")
 @click.option("--stay", is_flag=True, help="Stay up, with orders at a gentle rate, until Ctrl-C (make dev).")
+@click.option(
+    "--wms",
+    type=click.Choice(("rest", "tryton")),
+    default="rest",
+    show_default=True,
+    help="The warehouse: the sandbox's own, or a real Tryton with somebody who works in it (WMS=tryton).",
+)
 @click.option("--port", type=int, help="Port of the Dagster UI (default: PORT, or 3000).")
 @click.option("--patience", default=330.0, show_default=True, help="Seconds until an unfinished day has failed.")
-def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, patience: float) -> None:
+def main(orders: int, duration: float, seed: int, stay: bool, wms: str, port: int | None, patience: float) -> None:
     """Play a day of orders through the whole pipeline, against a local Amazon, SQS and warehouse."""
     folder = project_root() / ".orders_pipeline" / ("dev" if stay else "demo")
     try:
@@ -58,10 +69,11 @@ def main(orders: int, duration: float, seed: int, stay: bool, port: int | None, 
             _fresh(folder)
             ui_port = choose_port(port)
             webhooks = f"http://127.0.0.1:{ui_port}/webhooks/warehouse"
-            environment = stack.enter_context(_sandbox(folder, orders, duration, seed, webhooks, endless=stay))
+            environment = stack.enter_context(_sandbox(folder, wms, orders, duration, seed, webhooks, endless=stay))
             url = stack.enter_context(running_pipeline(folder, environment, ui_port))
             sandbox = environment["SANDBOX_URL"]
-            _console.print(f"Dagster UI {url} · sandbox {sandbox}")
+            tryton = f" · Tryton {environment['WMS_BASE_URL']}" if wms == "tryton" else ""
+            _console.print(f"Dagster UI {url} · sandbox {sandbox}{tryton}")
             if stay:
                 _stay(sandbox)
                 return
@@ -94,24 +106,44 @@ def _fresh(folder: Path) -> None:
         start_embedded(folder).stop()
     if postgres_folder(folder).exists() or folder.exists():
         shutil.rmtree(folder)
+    shutil.rmtree(_tryton_folder(folder), ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 @contextmanager
 def _sandbox(
-    folder: Path, orders: int, duration: float, seed: int, webhook_url: str, *, endless: bool
+    folder: Path, wms: str, orders: int, duration: float, seed: int, webhook_url: str, *, endless: bool
 ) -> Generator[dict[str, str]]:
     ready = folder / "sandbox.json"
-    command = [sys.executable, "-m", "orders_pipeline.sandbox", "--ready-file", str(ready), "--no-autostart"]
+    command = [sys.executable, "-m", "orders_pipeline.sandbox"]
+    if wms == "tryton":
+        _prepare_tryton()
+        command = [*TRYTON, "--folder", str(_tryton_folder(folder))]
+    command += ["--ready-file", str(ready), "--no-autostart"]
     command += ["--orders", str(orders), "--duration", str(duration), "--seed", str(seed)]
     command += ["--time-scale", str(DEMO_TIME_SCALE), "--webhook-url", webhook_url]
     command += ["--endless"] if endless else []
-    with _process(command, folder / "sandbox.log", dict(os.environ)) as process:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with _process(command, folder / "sandbox.log", environment) as process:
         _await("the sandbox", ready.exists, process, folder / "sandbox.log")
         environment = json.loads(ready.read_text(encoding="utf-8"))
         # It holds tokens, and this is the data folder, which the leak check looks through.
         ready.unlink()
         yield environment
+
+
+def _tryton_folder(folder: Path) -> Path:
+    """Beside the data folder: buyers' addresses are in Tryton's database in clear, as in any warehouse's."""
+    return folder.with_name(f"{folder.name}-tryton")
+
+
+def _prepare_tryton() -> None:
+    """What takes a minute the first time: install Tryton beside us, and prepare its database."""
+    if not (CHECKOUT / "warehouses" / "tryton").is_dir():
+        raise DemoFailed("Tryton is started from a checkout of the repository, and this is an installed package")
+    done = subprocess.run([*TRYTON, "--prepare"], cwd=CHECKOUT, check=False)  # noqa: S603 - our own interpreter and modules
+    if done.returncode != 0:
+        raise DemoFailed("Tryton could not be installed; what pip or Tryton said is above")
 
 
 @contextmanager

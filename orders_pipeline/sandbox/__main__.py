@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
@@ -20,12 +21,13 @@ from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, make: Callable[..., Sandbox] = Sandbox) -> int:
+    """`make`: a sandbox with another warehouse, of the same parts."""
     options = _parser().parse_args(arguments)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    sandbox = Sandbox(
+    sandbox = make(
         seed=options.seed,
         time_scale=options.time_scale,
         canary=options.canary,

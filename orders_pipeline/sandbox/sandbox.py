@@ -71,7 +71,7 @@ class Sandbox:
         )
         self.warehouse = WarehouseState(clock=self.clock, token=WAREHOUSE_TOKEN, seed=seed)
         self.webhooks = WebhookSender(self.warehouse, clock=self.clock, secret=WEBHOOK_SECRET, url=webhook_url)
-        self.floor = Floor(self.warehouse, clock=self.clock, options=floor or FloorOptions(), seed=seed)
+        self.floor = self.make_floor(floor or FloorOptions(), seed)
         self.day = Day(
             amazon=self.amazon,
             warehouse=self.warehouse,
@@ -83,7 +83,7 @@ class Sandbox:
             marketplace_id=marketplace_ids[0],
             seed=seed,
         )
-        self.judge = Judge(self.amazon, self.warehouse)
+        self.judge = self.make_judge()
         self._factory = OrderFactory(
             clock=self.clock,
             people=self.people,
@@ -96,6 +96,14 @@ class Sandbox:
         application = amazon_application(self.amazon, self.queue, Control(self).routes())
         self._amazon_server = ThreadedServer(application, port=amazon_port, name="amazon")
         self._warehouse_server = self._serve_warehouse(warehouse_port)
+
+    def make_floor(self, options: FloorOptions, seed: int) -> Floor:
+        """Who packs and ships. A sandbox with another warehouse has another floor."""
+        return Floor(self.warehouse, clock=self.clock, options=options, seed=seed)
+
+    def make_judge(self) -> Judge:
+        """Who says whether each order ended where it should."""
+        return Judge(self.amazon, self.warehouse)
 
     def start(self) -> Sandbox:
         self.queue.start()

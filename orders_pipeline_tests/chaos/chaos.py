@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.connect import DAGSTER_DATABASE, ORDERS_DATABASE
 from orders_pipeline.database.embedded import EmbeddedPostgresError, find_embedded
 from orders_pipeline.database.engine import Database
-from orders_pipeline_tests.chaos.installation import Installation, InstallationFailed
+from orders_pipeline_tests.chaos.installation import Installation, InstallationFailed, tryton_folder_of
+from warehouses.tryton.server import prepare
 
 TARGETS = ("run_worker", "code_server", "daemon", "postgres")
+# With a Tryton as the warehouse its server is killed too: both sides of a push.
+TARGETS_WITH_TRYTON = (*TARGETS, "tryton")
 # How long a kill waits for its victim: a run that has begun its work, a server that is just coming back.
 VICTIM_PATIENCE_SECONDS = 60.0
 # How long, before that, half of the kills of a worker wait for the worst moment.
@@ -75,17 +78,21 @@ def play(
     duration_seconds: float,
     seed: int,
     patience_seconds: float,
+    wms: str = "rest",
     notify: Callable[[str], None] = print,
 ) -> Outcome:
     """Play the day, kill, let it settle, judge. `patience_seconds` count from the last kill."""
+    if wms == "tryton":
+        prepare(notify)
     began = time.monotonic()
-    with Installation(folder, orders=orders, duration_seconds=duration_seconds, seed=seed) as installation:
+    with Installation(folder, wms=wms, orders=orders, duration_seconds=duration_seconds, seed=seed) as installation:
         for server, operation, seconds in SLOW_ANSWERS:
             body = {"kind": "slow_after", "server": server, "operation": operation, "times": None, "seconds": seconds}
             installation.tell_sandbox("faults", body)
         notify(f"up after {time.monotonic() - began:.0f} s; {orders} orders over {duration_seconds:.0f} s")
         installation.tell_sandbox("day/start")
-        done = _kill_at_random(installation, kills, duration_seconds, random.Random(seed), notify)
+        targets = TARGETS_WITH_TRYTON if wms == "tryton" else TARGETS
+        done = _kill_at_random(installation, targets, kills, duration_seconds, random.Random(seed), notify)
         last = time.monotonic()
         settled = _await_end(installation, patience_seconds, notify)
         outcome = Outcome(
@@ -107,6 +114,7 @@ def play(
 
 def _kill_at_random(
     installation: Installation,
+    kinds: Sequence[str],
     kills: int,
     duration_seconds: float,
     chance: random.Random,
@@ -115,7 +123,7 @@ def _kill_at_random(
     started = time.monotonic()
     targets: list[str] = []
     while len(targets) < kills:
-        targets += chance.sample(TARGETS, len(TARGETS))
+        targets += chance.sample(kinds, len(kinds))
     moments = sorted(chance.uniform(0.1, 1.0) * duration_seconds for _ in range(kills))
     done: list[Kill] = []
     for moment, target in zip(moments, targets, strict=False):
@@ -136,13 +144,16 @@ def _kill(installation: Installation, target: str, chance: random.Random, starte
         if where is not None:
             return Kill(time.monotonic() - started, time.time(), target, where)
         target = "code_server"
-    service = {"code_server": installation.code_server, "daemon": installation.daemon}.get(
-        target, installation.postgres
-    )
+    kill_it = {
+        "code_server": installation.code_server.kill,
+        "daemon": installation.daemon.kill,
+        "postgres": installation.postgres.kill,
+        "tryton": installation.kill_tryton,
+    }[target]
 
     def kill() -> str | None:
         under_way = _under_way(installation)
-        return None if service.kill() is None else under_way
+        return None if kill_it() is None else under_way
 
     where = _until(kill, VICTIM_PATIENCE_SECONDS)
     if where is None:
@@ -301,8 +312,9 @@ def report(outcome: Outcome) -> None:
 @click.option("--duration", default=240.0, show_default=True, help="Seconds over which orders arrive and kills fall.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--patience", default=300.0, show_default=True, help="Seconds to settle after the last kill.")
+@click.option("--wms", type=click.Choice(("rest", "tryton")), default="rest", show_default=True, help="The warehouse.")
 @click.option("--keep", is_flag=True, help="Keep the folder with the logs; it is kept anyway if something is wrong.")
-def main(orders: int, kills: int, duration: float, seed: int, patience: float, keep: bool) -> None:
+def main(orders: int, kills: int, duration: float, seed: int, patience: float, wms: str, keep: bool) -> None:
     """A day of orders under SIGKILL; exit code 0 only if every order ends where it belongs."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     outcome = play(
@@ -312,6 +324,7 @@ def main(orders: int, kills: int, duration: float, seed: int, patience: float, k
         duration_seconds=duration,
         seed=seed,
         patience_seconds=patience,
+        wms=wms,
         notify=_console.print,
     )
     report(outcome)
@@ -319,6 +332,7 @@ def main(orders: int, kills: int, duration: float, seed: int, patience: float, k
         _console.print(f"logs: {folder}")
     else:
         shutil.rmtree(folder)
+        shutil.rmtree(tryton_folder_of(folder), ignore_errors=True)
     if outcome.wrong:
         _console.print("[bold red]Not every order is where it belongs.[/]")
         sys.exit(1)

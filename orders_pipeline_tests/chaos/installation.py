@@ -42,8 +42,9 @@ class InstallationFailed(Exception):
 class Installation:
     """Use as a context manager. `folder` holds all of it: data, logs, DAGSTER_HOME; give a short path."""
 
-    def __init__(self, folder: Path, *, orders: int, duration_seconds: float, seed: int) -> None:
+    def __init__(self, folder: Path, *, wms: str = "rest", orders: int, duration_seconds: float, seed: int) -> None:
         self.folder = folder
+        self._wms = wms
         self._day = ["--orders", str(orders), "--duration", str(duration_seconds), "--seed", str(seed)]
         self._home = folder / "dagster_home"
         self._port = _free_port()
@@ -67,6 +68,17 @@ class Installation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def kill_tryton(self) -> int | None:
+        """SIGKILL to the warehouse's server, which the sandbox starts again; the pid, or None if it was not running."""
+        if self._sandbox is None:
+            return None
+        for process in psutil.Process(self._sandbox.pid).children(recursive=True):
+            if any(word.endswith("/trytond") for word in _words(process)):
+                _kill(process)
+                psutil.wait_procs([process], timeout=10)
+                return process.pid
+        return None
 
     def run_workers(self) -> list[psutil.Process]:
         """The processes that execute runs, oldest first; also those whose code server was killed."""
@@ -139,7 +151,9 @@ class Installation:
 
     def _start_sandbox(self) -> dict[str, str]:
         ready = self.folder / "sandbox.json"
-        command = ["-m", "orders_pipeline.sandbox", "--ready-file", str(ready), "--no-autostart", *self._day]
+        module = ["warehouses.tryton", "--folder", str(tryton_folder_of(self.folder))]
+        command = ["-m", *(module if self._wms == "tryton" else ["orders_pipeline.sandbox"])]
+        command += ["--ready-file", str(ready), "--no-autostart", *self._day]
         self._sandbox = self._spawn("sandbox", [*command, "--time-scale", str(TIME_SCALE)], dict(os.environ))
         _await("the sandbox", ready.exists, self.folder)
         return json.loads(ready.read_text(encoding="utf-8"))
@@ -262,6 +276,11 @@ class _Postgres:
             except EmbeddedPostgresError:
                 pass  # tried again, as a service manager would
             self._stopping.wait(RESTART_PAUSE_SECONDS)
+
+
+def tryton_folder_of(folder: Path) -> Path:
+    """Beside the data folder, which the leak check looks through: a warehouse has addresses in clear."""
+    return folder.with_name(f"{folder.name}-tryton")
 
 
 def _await(what: str, ready: Callable[[], bool], folder: Path) -> None:

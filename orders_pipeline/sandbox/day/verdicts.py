@@ -30,6 +30,9 @@ class Verdict:
 
 
 class Judge:
+    # Between the warehouse's time of shipping and Amazon's.
+    ship_date_tolerance_seconds = 1.0
+
     def __init__(self, amazon: AmazonState, warehouse: WarehouseState) -> None:
         self._amazon = amazon
         self._warehouse = warehouse
@@ -121,7 +124,7 @@ class Judge:
             return ["not at the warehouse"]
         wrong = [*self._wrong_push(order, at_warehouse), *_open_units(order, at_warehouse)]
         left = [package for package in at_warehouse.packages if not package.voided]
-        wrong += _packages_differ(left, list(order.packages.values()))
+        wrong += _packages_differ(left, list(order.packages.values()), self.ship_date_tolerance_seconds)
         wrong += self._read_back(order)
         return wrong
 
@@ -153,7 +156,7 @@ def _open_units(order: Order, at_warehouse: WarehouseOrder) -> list[str]:
     return [f"not shipped yet: {sum(left.values())} units"] if left else []
 
 
-def _packages_differ(left: list[WarehousePackage], told: list[Package]) -> list[str]:
+def _packages_differ(left: list[WarehousePackage], told: list[Package], tolerance_seconds: float) -> list[str]:
     wrong: list[str] = []
     by_tracking: dict[str, list[Package]] = {}
     for package in told:
@@ -168,7 +171,7 @@ def _packages_differ(left: list[WarehousePackage], told: list[Package]) -> list[
             wrong.append(f"parcel {parcel.package_id}: other items at Amazon")
         if not _same_carrier(parcel.carrier, package):
             wrong.append(f"parcel {parcel.package_id}: {parcel.carrier} became {package.carrier_code}")
-        if abs((package.ship_date - parcel.shipped_at).total_seconds()) > 1:
+        if abs((package.ship_date - parcel.shipped_at).total_seconds()) > tolerance_seconds:
             wrong.append(f"parcel {parcel.package_id}: another ship date at Amazon")
     if by_tracking:
         wrong.append(f"{len(by_tracking)} packages at Amazon that the warehouse never sent, or voided")

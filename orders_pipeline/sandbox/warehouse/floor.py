@@ -156,16 +156,13 @@ class Floor:
         order = self._state.orders[order_ref]
         open_units = order.open_units()
         story = self.plans.get(order_ref, ShippingPlan()).story
-        chance = self._chance(order_ref, "split")
         if story == "short" and len(open_units) > 1:
             missing = sorted(open_units)[-1]
             quantity = open_units.pop(missing)
             self._send(order_ref, open_units, parcel="first")
             self._state.run_short(order_ref, {missing: quantity})
             return
-        first = open_units
-        if story == "ships" and sum(open_units.values()) > 1 and chance.random() < self.options.two_packages_share:
-            first = _half(open_units, chance)
+        first = self._first_parcel(order_ref, open_units)
         self._send(order_ref, first, parcel="first")
         if order.open_units():
             self._plan(order_ref, "ship_rest", self.options.second_package_seconds)
@@ -173,14 +170,27 @@ class Floor:
             self._plan(order_ref, "void", self.options.second_package_seconds * 2)
 
     def _send(self, order_ref: str, lines: dict[str, int], *, parcel: str) -> None:
+        carrier, service, tracking = self._label(order_ref, parcel)
+        self._state.ship(order_ref, lines, carrier, service, tracking)
+        if self._chance(order_ref, f"{parcel}:repeated").random() < self.options.repeated_event_share:
+            self._state.repeat_event(self._state.events[-1]["event_id"])
+
+    def _first_parcel(self, order_ref: str, open_units: dict[str, int]) -> dict[str, int]:
+        """What leaves first: all, or a part where the order leaves in two parcels."""
+        chance = self._chance(order_ref, "split")
+        ships = self.plans.get(order_ref, ShippingPlan()).story == "ships"
+        if ships and sum(open_units.values()) > 1 and chance.random() < self.options.two_packages_share:
+            return _half(open_units, chance)
+        return open_units
+
+    def _label(self, order_ref: str, parcel: str) -> tuple[str, str | None, str]:
+        """Carrier, service and tracking number of a parcel, each parcel of an order under a name of its own."""
         plan = self.plans.get(order_ref, ShippingPlan())
         chance = self._chance(order_ref, parcel)
         carrier, service = plan.carrier or chance.choice(CARRIERS)
         if plan.carrier is None and chance.random() < self.options.unknown_carrier_share:
             carrier, service = UNKNOWN_CARRIER
-        self._state.ship(order_ref, lines, carrier, service, self._tracking(f"{order_ref}:{parcel}", carrier))
-        if chance.random() < self.options.repeated_event_share:
-            self._state.repeat_event(self._state.events[-1]["event_id"])
+        return carrier, service, self._tracking(f"{order_ref}:{parcel}", carrier)
 
     def _chance(self, order_ref: str, purpose: str) -> random.Random:
         return random.Random(f"{self._seed}:{order_ref}:{purpose}")
