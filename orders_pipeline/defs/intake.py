@@ -90,7 +90,7 @@ def drain_notifications_sensor(
     if isinstance(served, dg.SkipReason):
         return served
     due = any(seen.due for seen in served.results.values())
-    requests = request_unless_active(context.instance, store.database(), "sync_orders") if due else []
+    requests = request_unless_active(context.instance, store.database(), "sync_orders", due=due)
     events = [*_recorded(served.results, now), *_observed(served.results, now)]
     measured = any(seen.depth is not None for seen in served.results.values())
     return dg.SensorResult(

@@ -6,6 +6,7 @@ A run carries no configuration, no key and no cursor: what is to be done is in t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -26,6 +27,9 @@ _ACTIVE = [
 IDLE_SECONDS = 25.0
 # And so long in all: its numbers, and what it met, are seen when it ends; after a release the old code goes on so long.
 LONGEST_SECONDS = 240.0
+# So long before that its successor is asked for, if it still works: a tick of a sensor lasts up to 25 s, and a run takes
+# five to start, on a busy machine fifteen. For a moment both work side by side, each with the jobs that it has claimed.
+HANDOVER = timedelta(seconds=45)
 # Every run ends within its time and the two calls that it has in hand then, a minute. One that is older was killed with
 # its worker, and must not keep others from starting; should it live after all, the store lets both work side by side.
 RUN_IS_LOST_AFTER = timedelta(seconds=LONGEST_SECONDS) + timedelta(minutes=2)
@@ -44,13 +48,8 @@ def active_run(
     instance: dg.DagsterInstance, database: Database, job_name: str, *, now: datetime | None = None
 ) -> str | None:
     """The id of a run of this job that is queued or running. Runs that are lost are ended: they hold slots."""
-    now = now or datetime.now(UTC)
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=_ACTIVE), limit=20)
-    active = None
-    for record in records:
-        if not _is_too_old(record, now) and not end_if_lost(instance, record, database, now=now):
-            active = record.dagster_run.run_id
-    return active
+    active = _active_runs(instance, database, job_name, now or datetime.now(UTC))
+    return active[-1].dagster_run.run_id if active else None
 
 
 def end_if_lost(
@@ -68,11 +67,37 @@ def is_under_way(instance: dg.DagsterInstance, database: Database, job_name: str
     return active_run(instance, database, job_name) is not None
 
 
-def request_unless_active(instance: dg.DagsterInstance, database: Database, job_name: str) -> list[dg.RunRequest]:
-    """One request for a run of this job; none while one is active. No run key: that would mean "once ever"."""
-    if is_under_way(instance, database, job_name):
+def request_unless_active(
+    instance: dg.DagsterInstance, database: Database, job_name: str, *, due: bool, now: datetime | None = None
+) -> list[dg.RunRequest]:
+    """One request for a run of this job if work is `due`, or the run that works now is about to end.
+
+    None while another is active. No run key: that would mean "once ever".
+    """
+    now = now or datetime.now(UTC)
+    active = _active_runs(instance, database, job_name, now)
+    if not all(_ends_soon(record, now) for record in active) or not (due or active):
         return []
     return [dg.RunRequest(job_name=job_name, tags={**MAX_RUNTIME_TAG, **_NO_RETRY_TAG})]
+
+
+def _active_runs(
+    instance: dg.DagsterInstance, database: Database, job_name: str, now: datetime
+) -> Sequence[dg.RunRecord]:
+    """The newest first. Runs that are lost are ended, and none of them."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=_ACTIVE), limit=20)
+    return [
+        record
+        for record in records
+        if not _is_too_old(record, now) and not end_if_lost(instance, record, database, now=now)
+    ]
+
+
+def _ends_soon(record: dg.RunRecord, now: datetime) -> bool:
+    """Whether it has worked for so long that it ends within the time that a successor takes to start."""
+    if record.start_time is None:
+        return False
+    return now - _since(record) > timedelta(seconds=LONGEST_SECONDS) - HANDOVER
 
 
 def _is_too_old(record: dg.RunRecord, now: datetime) -> bool:

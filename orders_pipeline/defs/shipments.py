@@ -55,7 +55,7 @@ def poll_warehouse_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     if isinstance(served, dg.SkipReason):
         return served
     due = any(seen.due for seen in served.results.values()) or hear_webhooks(store.accounts(), tick.left_to_begin)
-    requests = request_unless_active(context.instance, store.database(), "confirm_shipments") if due else []
+    requests = request_unless_active(context.instance, store.database(), "confirm_shipments", due=due)
     idle = [seen.unreachable for seen in served.results.values() if seen.unreachable] or [
         "What is due is in the run under way." if due else "No package is due."
     ]

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs.runs import (
+    LONGEST_SECONDS,
     NOTE_IS_DUE_AFTER,
     RUN_IS_LOST_AFTER,
     active_run,
@@ -215,9 +216,29 @@ def test_nothing_is_waited_for_longer_than_a_run_can_take(instance: dg.DagsterIn
 
 
 def test_a_run_is_asked_for_only_while_none_is_under_way(instance: dg.DagsterInstance, database: Database):
-    assert [request.job_name for request in request_unless_active(instance, database, JOB)] == [JOB]
+    assert [request.job_name for request in request_unless_active(instance, database, JOB, due=True)] == [JOB]
+    assert request_unless_active(instance, database, JOB, due=False) == []
     _run(instance, STARTING, START)
-    assert request_unless_active(instance, database, JOB) == []
+    assert request_unless_active(instance, database, JOB, due=True) == []
+
+
+def test_a_run_that_still_works_when_it_is_old_has_one_successor_before_it_ends(
+    instance: dg.DagsterInstance, database: Database
+):
+    """An order that comes in between does not wait for a run to start."""
+    started = datetime.now(UTC)
+    with database.begin() as connection:
+        note_worker(connection, _run(instance, STARTING, START))
+
+    def asked(seconds: float) -> bool:
+        at = started + timedelta(seconds=seconds)
+        return bool(request_unless_active(instance, database, JOB, due=False, now=at))
+
+    a_tick_and_a_start = 25 + 15
+    assert not asked(LONGEST_SECONDS / 2)
+    assert asked(LONGEST_SECONDS - a_tick_and_a_start)
+    _run(instance)
+    assert not asked(LONGEST_SECONDS - a_tick_and_a_start / 2), "its successor waits to start"
 
 
 def test_a_failed_automatic_run_is_an_alert_until_its_job_succeeds(
