@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 
-from orders_pipeline.channels.amazon.errors import AmazonError
+from orders_pipeline.channels.amazon.errors import AmazonError, LimitNotBefore
 from orders_pipeline.channels.amazon.failures import READ_FAILURES
 from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
@@ -13,7 +14,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.rechecks import OrderBefore, order_before
 from orders_pipeline.intake.save import Answer, may_need_details, save_answer
 from orders_pipeline.intake.verification import Verifier, mark_regulated, verify
-from orders_pipeline.model.order import FetchedOrder, OrderParts, OrdersPort
+from orders_pipeline.model.order import FetchedOrder, OrderParts, OrdersPort, Priority
 from orders_pipeline.orders.answers import is_older
 from orders_pipeline.orders.erasures import erasure_requested
 from orders_pipeline.orders.ownership import awaits_adoption
@@ -21,9 +22,9 @@ from orders_pipeline.orders.rows import order_row
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.work.jobs import AMAZON as AMAZON_CALLS
-from orders_pipeline.work.jobs import KEYS, Job
+from orders_pipeline.work.jobs import KEYS, Job, Queue, spare_quota_of
 from orders_pipeline.work.pauses import pause_of
-from orders_pipeline.work.runner import Refused
+from orders_pipeline.work.runner import NotBefore, Refused
 
 # The outcomes of a job. Without an address: it is to be shipped, and Amazon gave none.
 FETCHED, WITH_DETAILS, WITHOUT_ADDRESS, UNKNOWN = "fetched", "fetched_with_details", "without_address", "unknown"
@@ -56,15 +57,24 @@ class FetchOne:
     verifier: Verifier | None
 
     def __call__(self, job: Job, seconds: float) -> str:
+        if _is_backfilled(job):
+            self._leave_tokens_for_live_orders()
         prepared = self.prepare(job)
         if prepared is None:
             return UNKNOWN
         parts = OrderParts.SHIPPING_DETAILS if prepared.needs_details else OrderParts.STATE
         try:
-            answer = self.orders.get_order(job.order_id, parts, deadline_seconds=seconds)
+            answer = self.orders.get_order(job.order_id, parts, priority=_priority(job), deadline_seconds=seconds)
         except AmazonError as error:
+            if _is_backfilled(job) and isinstance(error, LimitNotBefore):
+                raise NotBefore(error.not_before, spare_quota_of(Queue.FETCH)) from error
             raise READ_FAILURES.answer(error) from error
         return self.keep(prepared, answer, seconds, asked_for_details=prepared.needs_details)
+
+    def _leave_tokens_for_live_orders(self) -> None:
+        wait = self.orders.read_quota().single.seconds_until_spare
+        if wait > 0:
+            raise NotBefore(self.database.now() + timedelta(seconds=wait), spare_quota_of(Queue.FETCH))
 
     def keep_listed(
         self, job: Job, answer: FetchedOrder, items: ListedItems, seconds: float, *, details: bool
@@ -121,3 +131,12 @@ class FetchOne:
         if not has_address:
             return WITHOUT_ADDRESS
         return WITH_DETAILS if details is not None else FETCHED
+
+
+def _is_backfilled(job: Job) -> bool:
+    """Whether nobody but a backfill asks for it: then it takes no token that a live order may need."""
+    return job.priority < 0
+
+
+def _priority(job: Job) -> Priority:
+    return Priority.BACKFILL if _is_backfilled(job) else Priority.EVENT

@@ -200,11 +200,20 @@ class SearchPage:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A rate limit as it is now: tokens at hand (negative: that many calls wait already), tokens a second, the most."""
+    """A rate limit as it is now: tokens at hand (negative: that many calls wait already), tokens a second, the most.
+
+    `kept`: so many tokens a backfill leaves to live work.
+    """
 
     tokens: float
     rate: float
     burst: float
+    kept: float = 0.0
+
+    @property
+    def seconds_until_spare(self) -> float:
+        """How long until a backfill may take a token, if nobody else does; 0: now."""
+        return max(0.0, (self.kept + 1 - self.tokens) / self.rate)
 
 
 @dataclass(frozen=True, slots=True)

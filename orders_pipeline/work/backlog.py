@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
-from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
+from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of, spare_quota_of
 from orders_pipeline.work.tables import jobs
 
 
@@ -82,11 +82,19 @@ _NEXT_DUE = text("""
     select j.queue, greatest(j.next_at, p.until) as next_at,
            extract(epoch from greatest(j.next_at, p.until) - clock_timestamp())::float as seconds
     from (
-        select need.queue, need.dependencies, (
+        select need.queue, need.dependencies, least((
             select coalesce(leased_until, due_at) from pipeline.jobs
             where account_id = :account_id and queue = need.queue and parked_at is null
-            order by coalesce(leased_until, due_at) limit 1) as next_at
-        from (select key as queue, value as dependencies from jsonb_each(cast(:needs as jsonb))) as need) as j
+              and (spare.until is null or priority >= 0)
+            order by coalesce(leased_until, due_at) limit 1), (
+            select greatest(coalesce(leased_until, due_at), spare.until) from pipeline.jobs
+            where account_id = :account_id and queue = need.queue and parked_at is null
+              and spare.until is not null and priority < 0
+            order by coalesce(leased_until, due_at) limit 1)) as next_at
+        from (select key as queue, value as dependencies from jsonb_each(cast(:needs as jsonb))) as need
+        -- What only a backfill asks for waits for a token that live work leaves.
+        left join pipeline.paused_dependencies spare on spare.account_id = :account_id
+          and spare.dependency = cast(:spares as jsonb) ->> need.queue and spare.until > clock_timestamp()) as j
     cross join lateral (
         select max(greatest(d.until, probe.leased_until)) as until from pipeline.paused_dependencies d
         -- While one job tries whether the dependency is mended, no other is claimed.
@@ -97,7 +105,7 @@ _NEXT_DUE = text("""
 """)
 
 
-def next_due(tx: AccountTransaction, queues: Iterable[Queue] = tuple(Queue)) -> datetime | None:
+def next_due(tx: AccountTransaction, queues: Collection[Queue] = tuple(Queue)) -> datetime | None:
     """When the next job of these queues can be claimed (a past time: now), pauses minded; None if nothing is pending.
 
     A job in hand counts with the end of its lease.
@@ -105,11 +113,13 @@ def next_due(tx: AccountTransaction, queues: Iterable[Queue] = tuple(Queue)) -> 
     return min((row.next_at for row in _next_due(tx, queues)), default=None)
 
 
-def seconds_until_due(tx: AccountTransaction, queues: Iterable[Queue]) -> dict[str, float]:
+def seconds_until_due(tx: AccountTransaction, queues: Collection[Queue]) -> dict[str, float]:
     """For each of these queues that has a job, in how many seconds the next can be claimed; zero or less: now."""
     return {row.queue: row.seconds for row in _next_due(tx, queues)}
 
 
-def _next_due(tx: AccountTransaction, queues: Iterable[Queue]) -> Sequence[AnyRow]:
+def _next_due(tx: AccountTransaction, queues: Collection[Queue]) -> Sequence[AnyRow]:
     needs = {str(queue): sorted(dependencies_of(queue)) for queue in queues}
-    return tx.execute(_NEXT_DUE, {"account_id": tx.account_id, "needs": json.dumps(needs)}).all()
+    spares = {str(queue): spare_quota_of(queue) for queue in queues}
+    values = {"account_id": tx.account_id, "needs": json.dumps(needs), "spares": json.dumps(spares)}
+    return tx.execute(_NEXT_DUE, values).all()

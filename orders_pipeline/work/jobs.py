@@ -60,6 +60,11 @@ def quota_of(queue: Queue) -> str:
     return f"{queue}.quota"
 
 
+def spare_quota_of(queue: Queue) -> str:
+    """The dependency that is paused while no token is left but those that wait for live work: BACKFILLED jobs wait."""
+    return f"{queue}.spare_quota"
+
+
 def dependencies_of(queue: Queue, extra: Iterable[str] = ()) -> frozenset[str]:
     """Every dependency whose pause stops the queue."""
     return DEPENDENCIES[queue] | {quota_of(queue)} | set(extra)

@@ -31,7 +31,7 @@ from sqlalchemy import ColumnElement, case, delete, func, null, select, text, tu
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.database.notifications import CHANNEL, notify
 from orders_pipeline.model.untrusted_text import LONGEST_ERROR, bounded_text
-from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of
+from orders_pipeline.work.jobs import Job, Queue, dependencies_of, job_of, spare_quota_of
 from orders_pipeline.work.pauses import Gate, gate, mark_probe
 from orders_pipeline.work.retry import Policy, RetryDecision, decide_retry
 from orders_pipeline.work.tables import jobs
@@ -95,7 +95,12 @@ _READY = """
     and coalesce(leased_until, due_at) <= statement_timestamp()
     and not exists (
         select from pipeline.paused_dependencies p
-        where p.account_id = :account_id and p.dependency = any(:needed) and p.until > statement_timestamp())"""
+        where p.account_id = :account_id and p.dependency = any(:needed) and p.until > statement_timestamp())
+    -- As a value, and not as a condition of each row: so what waits for a spare token is not read to be passed over.
+    and priority >= (select case when exists (
+        select from pipeline.paused_dependencies p
+        where p.account_id = :account_id and p.dependency = :spare and p.until > statement_timestamp())
+        then 0 else -32768 end)"""
 # A job that lost leases is suspected of killing its workers. Two suspects never run at once: one would be blamed for
 # the other's deaths.
 _SUSPECT = "(lost_leases > 0 and lost_leases + (leased_until is not null)::int >= :suspect_at)"
@@ -111,13 +116,15 @@ _CLAIM = """
               and other.leased_until > statement_timestamp())
         order by {order} limit 1 for update skip locked),
     others as (
-        select subject from pipeline.jobs where {ready} and not {suspect}
+        select subject, priority from pipeline.jobs where {ready} and not {suspect}
         -- From its index: without it, a queue of which all waits is read to its end to find nothing.
         and statement_timestamp() >= (
             select min(coalesce(leased_until, due_at)) from pipeline.jobs
             where account_id = :account_id and queue = :queue and parked_at is null)
         order by {order} limit :limit for update skip locked),
-    chosen as (select subject from suspect union all select subject from others limit :limit)
+    -- Of those that may have to wait for a spare token, one: it finds out for the others.
+    chosen as (select subject from suspect union all select subject from others where priority >= 0
+        union all (select subject from others where priority < 0 limit 1) limit :limit)
     update pipeline.jobs j set
         lost_leases = j.lost_leases + (j.leased_until is not null)::int,
         lease_id = case when {killer} then null else gen_random_uuid() end,
@@ -140,8 +147,9 @@ def claim(
 ) -> list[Job]:
     """Take up to `limit` due jobs for the time of the lease: by priority, then ship-by, then age.
 
-    None while a dependency of the queue (or one of these) is paused; one while it is probed. A job whose lease ran out
-    counts as due; at the fifth time in a row it is parked instead.
+    None while a dependency of the queue (or one of these) is paused; one while it is probed; of those below the usual
+    priority none while its spare quota is. A job whose lease ran out counts as due; at the fifth time in a row it is
+    parked instead.
     """
     needed = dependencies_of(queue, dependencies)
     found = gate(tx, needed)
@@ -152,6 +160,7 @@ def claim(
         "account_id": tx.account_id,
         "queue": queue,
         "needed": sorted(needed),
+        "spare": spare_quota_of(queue),
         "limit": 1 if probes else limit,
         "lease": lease,
         "suspect_at": SUSPECT_AT,

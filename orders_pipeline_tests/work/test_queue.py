@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.work.backlog import Backlog, backlog, next_due, parked
-from orders_pipeline.work.jobs import Job, Queue, package_subject
+from orders_pipeline.work.jobs import BACKFILLED, Job, Queue, package_subject, spare_quota_of
 from orders_pipeline.work.pauses import note_refusal, note_success, pause_until
 from orders_pipeline.work.queue import (
     LEASES_LOST,
@@ -75,6 +75,23 @@ def test_jobs_are_claimed_by_priority_then_ship_by_then_age(database: Database):
         assert subjects(take(tx, 2)) == ["a cancellation", "ships soon"]
         assert subjects(take(tx)) == ["ships late", "no ship-by, old", "no ship-by, new"]
         assert take(tx) == []
+
+
+def test_of_what_only_a_backfill_asks_for_one_is_claimed_at_a_time_and_none_without_a_spare_token(database: Database):
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.PUSH, ["a", "b", "c"], priority=BACKFILLED)
+        enqueue(tx, Queue.PUSH, ["live"])
+        assert subjects(take(tx)) == ["live", "a"]
+        until = database.now() + HOUR
+        pause_until(tx, spare_quota_of(Queue.PUSH), until, "the others are for live work")
+        assert take(tx) == []
+        assert next_due(tx, [Queue.PUSH]) is not None
+        complete(tx, pending(tx, "live"))
+        complete(tx, pending(tx, "a"))
+        assert next_due(tx, [Queue.PUSH]) == until
+        enqueue(tx, Queue.PUSH, ["live too"])
+        enqueue(tx, Queue.PUSH, ["b"], priority=0)
+        assert subjects(take(tx)) == ["b", "live too"]
 
 
 def test_what_is_enqueued_again_keeps_the_earlier_time_and_the_higher_priority(database: Database):

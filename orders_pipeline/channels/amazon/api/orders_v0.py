@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
@@ -97,7 +98,7 @@ class OrdersV0:
     def read_quota(self) -> ReadQuota:
         # One order takes a token of each.
         order, items = self._transport.bucket(V0_GET_ORDER), self._transport.bucket(V0_GET_ORDER_ITEMS)
-        single = Bucket(min(order.tokens, items.tokens), min(order.rate, items.rate), min(order.burst, items.burst))
+        single = Bucket(*(min(pair) for pair in zip(astuple(order), astuple(items), strict=True)))
         return ReadQuota(single=single, listing=self._transport.bucket(V0_GET_ORDERS))
 
     def get_order(

@@ -177,9 +177,10 @@ class Limits:
         """This bucket as it is now: full where it was never used, empty while it is blocked or its breaker open."""
         with self._connection() as connection:
             row = store.bucket_row(connection, self._key(operation))
+        kept = operation.tokens_left_by(Priority.BACKFILL)
         if row is None:
-            return Bucket(operation.burst - store.HEADROOM, operation.rate, operation.burst)
-        return Bucket(min(row.tokens, 0.0) if row.is_shut else row.tokens, row.rate, row.burst)
+            return Bucket(operation.burst - store.HEADROOM, operation.rate, operation.burst, kept)
+        return Bucket(min(row.tokens, 0.0) if row.is_shut else row.tokens, row.rate, row.burst, kept)
 
     def _take(self, operation: Operation, key: LimitKey, *, leave: float, patience: float, waited: float) -> Take:
         with self._connection() as connection:
