@@ -28,7 +28,7 @@ from orders_pipeline.intake.backfill_windows import (
     searches_to_join,
 )
 from orders_pipeline.intake.listed_orders import record_backfilled
-from orders_pipeline.intake.search import PAGE_TOKEN_LIFE, SEARCH_HOLDBACK, search_events
+from orders_pipeline.intake.search import END_NOT_LISTED, PAGE_TOKEN_LIFE, SEARCH_HOLDBACK, search_events
 from orders_pipeline.intake.search_windows import StoredSearch, fail_search
 from orders_pipeline.model.order import Order, OrdersPort, Priority
 
@@ -114,7 +114,11 @@ def read_days(
     """
     parameters = {"marketplace_ids": list(marketplace_ids), "fulfilled_by": list(fulfilled_by)}
     with database.transaction(account_id) as tx:
-        searches = searches_of_request(tx, request) or _begin(tx, request, days, parameters, reports)
+        searches = searches_of_request(tx, request)
+        # All of them at first; later what a request that came meanwhile has taken over, and maybe read: it is read anew.
+        for span in days_without(days, [_days_of(search) for search in searches]):
+            _begin(tx, request, span, parameters, reports)
+        searches = searches_of_request(tx, request)
         now = database_now(tx.connection)
     finished_before = sum(search.finished for search in searches)
     waits: list[tuple[datetime, str]] = []
@@ -128,7 +132,7 @@ def read_days(
         if search.finished or search.from_report:
             continue
         if now < (listed_at := search.updated_before + DAY_IS_LISTED_AFTER):
-            waits.append((listed_at, "Amazon to list the end of the last day"))
+            waits.append((listed_at, END_NOT_LISTED))
             break
         resume_at, waits_for = _read_on(orders, database, account_id, search, marketplace_ids)
         if resume_at is not None:
@@ -155,9 +159,7 @@ def _look_at_reports(
         if search.finished or not search.from_report:
             continue
         with database.transaction(account_id) as tx:
-            its = Days.of(search.updated_after, search.updated_before)
-            assert its is not None
-            report = reports.look(tx, its)
+            report = reports.look(tx, _days_of(search))
             if report.is_read:
                 finish_by_report(tx, search, rows=report.rows, events_new=report.events_new)
             elif report.is_searched:
@@ -171,12 +173,13 @@ def _look_at_reports(
 
 def _begin(
     tx: AccountTransaction, request: str, days: Days, parameters: dict[str, Any], reports: DaysFromReports | None
-) -> Sequence[StoredSearch]:
+) -> None:
+    """Begin the windows of these days, of which the request has none."""
     begun: list[Days] = []
     least = database_now(tx.connection) - PAGE_TOKEN_LIFE
     for search in searches_to_join(tx, BACKFILL, days.start, days.end, parameters, token_since=least):
-        its = Days.of(search.updated_after, search.updated_before)
-        if its is not None and not (begun and its.first <= begun[-1].last):
+        its = _days_of(search)
+        if not (begun and its.first <= begun[-1].last):
             join_request(tx, search, request)
             begun.append(its)
     for span in days_without(days, begun):
@@ -185,7 +188,6 @@ def _begin(
             begin_for_request(tx, BACKFILL, window.start, window.end, parameters | FROM_REPORT, request)
         for window in cut_days(span, orders_a_day(tx), reported):
             begin_for_request(tx, BACKFILL, window.start, window.end, parameters, request)
-    return searches_of_request(tx, request)
 
 
 def _read_on(
@@ -206,6 +208,7 @@ def _read_on(
             priority=Priority.BACKFILL,
             deadline_seconds=CALL_SECONDS,
             record=record,
+            to_its_end=True,
         )
     except AmazonError as error:
         if not error.retryable:
@@ -217,7 +220,14 @@ def _read_on(
             raise
         wait = min(timedelta(minutes=2 ** min(failures - 1, 10)), LONGEST_OUTAGE_WAIT)
         return now + wait, f"the end of an outage of Amazon's ({type(error).__name__}, {failures} times)"
-    return (None, "") if totals.finished else (totals.resume_at or database.now(), "the quota")
+    return (None, "") if totals.finished else (totals.resume_at or database.now(), totals.waits_for)
+
+
+def _days_of(search: StoredSearch) -> Days:
+    """The days of a backfill's window."""
+    days = Days.of(search.updated_after, search.updated_before)
+    assert days is not None, "a backfill's window is of whole days"
+    return days
 
 
 def _progress(
@@ -242,7 +252,7 @@ def _progress(
         orders_seen=sum(search.orders_seen for search in searched),
         events_new=sum(search.events_new for search in searches),
         windows=len(searches),
-        complete=tuple(days for one in complete if (days := Days.of(one.updated_after, one.updated_before))),
+        complete=tuple(_days_of(search) for search in complete),
         pages_left=left,
         resume_at=resume_at,
         waits_for=waits_for,

@@ -14,7 +14,7 @@ from orders_pipeline.channels.amazon.errors import AmazonBadRequest, LimitNotBef
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.intake.search_windows import open_search, restart_search, save_page
 from orders_pipeline.intake.unreadable_entries import park_entries
-from orders_pipeline.model.order import Order, OrdersPort, Priority, SearchWindow
+from orders_pipeline.model.order import Order, OrdersPort, Priority, SearchPage, SearchWindow
 from orders_pipeline.model.untrusted_text import bounded_id
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events, partition_day
 
@@ -22,11 +22,14 @@ from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 SEARCH_HOLDBACK = timedelta(minutes=3)
 # Amazon's page tokens live 24 hours; an hour less, so that a slow page does not meet the end.
 PAGE_TOKEN_LIFE = timedelta(hours=23)
+# v0 writes whole seconds.
+LEAST_UNLISTED = timedelta(seconds=1)
+END_NOT_LISTED = "Amazon to list the end of the last day"
 
 
 @dataclass(slots=True)
 class SearchTotals:
-    """What one search did. `finished` is False when the quota or the budget ended first; `resume_at` then says when."""
+    """What one search did. `finished` is False when something ended it first; then `resume_at` and `waits_for` tell."""
 
     pages: int = 0
     orders_seen: int = 0
@@ -34,6 +37,7 @@ class SearchTotals:
     unreadable: int = 0
     finished: bool = False
     resume_at: datetime | None = None
+    waits_for: str = ""
 
     def as_metadata(self) -> dict[str, int | bool | str]:
         return {
@@ -57,11 +61,13 @@ def search_events(
     deadline_seconds: float = 30.0,
     max_pages: int = 1000,
     record: Callable[[AccountTransaction, Sequence[Order]], int] | None = None,
+    to_its_end: bool = False,
 ) -> SearchTotals:
     """Read the window page by page; record an event for every order on it (or as `record` does it), once each.
 
-    Ends early, resumable, when the quota gives no page within `deadline_seconds`. Raises AmazonError for what waiting
-    does not mend.
+    Ends early, resumable, when the quota gives no page within `deadline_seconds`; with `to_its_end` also while Amazon
+    does not list all of the window yet, of which it is asked for as much as it lists. Raises AmazonError for what
+    waiting does not mend.
     """
     totals = SearchTotals()
     with database.transaction(account_id) as tx:
@@ -84,7 +90,7 @@ def search_events(
                 window, page_token=search.page_token, priority=priority, deadline_seconds=deadline_seconds
             )
         except LimitNotBefore as error:
-            totals.resume_at = error.not_before
+            totals.resume_at, totals.waits_for = error.not_before, "the quota"
             return totals
         except AmazonBadRequest:
             # Once: a window whose second page is always refused would be begun again for ever, at a page of quota each.
@@ -95,6 +101,10 @@ def search_events(
             with database.begin() as connection:
                 search = restart_search(connection, search)
             continue
+        if to_its_end and search.page_token is None and (missing := _unlisted(window, page)) > LEAST_UNLISTED:
+            # By the database's clock it was listed: that one, or ours, is ahead of Amazon's.
+            totals.resume_at, totals.waits_for = database.now() + missing, END_NOT_LISTED
+            return totals
         with database.transaction(account_id) as tx:
             new = record_orders(tx, purpose, page.orders) if record is None else record(tx, page.orders)
             new += park_entries(tx, purpose, page.unreadable)
@@ -106,6 +116,11 @@ def search_events(
         totals.events_new += new
     totals.finished = search.finished
     return totals
+
+
+def _unlisted(window: SearchWindow, page: SearchPage) -> timedelta:
+    """How much of the window's end the page, and those after it, leave out."""
+    return timedelta() if page.listed_until is None else window.updated_before - page.listed_until
 
 
 def record_orders(tx: AccountTransaction, source: str, found: Sequence[Order]) -> int:

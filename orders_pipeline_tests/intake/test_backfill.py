@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -14,8 +15,11 @@ from orders_pipeline.intake.backfill import OUTAGE_ATTEMPTS, BackfillProgress, r
 from orders_pipeline.intake.backfill_plan import Days
 from orders_pipeline.intake.backfill_windows import end_request
 from orders_pipeline.intake.fetch import FETCH_WORKERS
+from orders_pipeline.model.order import Bucket, ReadQuota, SearchPage
 from orders_pipeline.orders.ownership import note_start
+from orders_pipeline.work.backlog import seconds_until_due
 from orders_pipeline.work.jobs import BACKFILLED, Queue
+from orders_pipeline.work.queue import claim
 from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
 from orders_pipeline_tests.world import World
@@ -131,6 +135,20 @@ def test_what_an_earlier_request_left_unfinished_is_gone_on_with_while_its_token
     ]
 
 
+def test_what_another_request_took_over_is_read_anew_by_the_one_that_had_begun_it(world: World, days: Days):
+    """A killed backfill's retry, after somebody asked for some of its days by another backfill."""
+    world.ports.page_size = 2
+    _seen_before(world, orders_a_day=3_100)
+    _orders(world, *(ago for ago in range(1, 31) for _ in range(3)))
+    _out_of_quota(world, "2")
+    _read(world, days)
+    taken = Days(_day(30), _day(29))
+    assert _read(world, taken, "run-2").complete == (taken,)
+    retried = _read(world, days)
+    assert retried.resume_at is None
+    assert sorted(day for span in retried.complete for day in span.each) == days.each
+
+
 def test_a_window_of_other_fulfillers_or_with_an_old_token_is_not_gone_on_with(world: World, days: Days):
     world.ports.page_size = 2
     _orders(world, 9, 8, 3)
@@ -149,6 +167,26 @@ def test_a_day_is_not_searched_before_amazon_lists_its_end(world: World, days: D
     progress = _read(world, days)
     assert progress.resume_at == days.end + timedelta(days=1, minutes=5)
     assert (_asked(world), progress.complete) == ([], ())
+
+
+def test_a_day_of_which_amazon_lists_the_end_later_than_our_clocks_say_is_not_complete(
+    world: World, days: Days, monkeypatch: pytest.MonkeyPatch
+):
+    """The client asks for what Amazon lists by Amazon's clock, which may be behind the database's."""
+    _orders(world, 2, 1)
+    search = world.ports.search_orders
+
+    def lags(*args: Any, **options: Any) -> SearchPage:
+        return replace(search(*args, **options), listed_until=days.end - timedelta(minutes=2))
+
+    monkeypatch.setattr(world.ports, "search_orders", lags)
+    before = world.database.now()
+    stopped = _read(world, days)
+    assert stopped.resume_at is not None
+    assert timedelta(minutes=2) <= stopped.resume_at - before < timedelta(minutes=3)
+    assert (stopped.complete, stopped.waits_for) == ((), "Amazon to list the end of the last day")
+    monkeypatch.undo()
+    assert _read(world, days).complete == (days,)
 
 
 def test_an_outage_is_waited_for_and_told_once_it_has_lasted_for_a_day(world: World, days: Days):
@@ -222,6 +260,33 @@ def test_a_live_order_is_fetched_and_pushed_before_what_a_backfill_found(world: 
     world.sync()
     # As many are asked for at once as there are workers.
     assert {live, again} <= {order_id for order_id, _ in world.ports.asked[:FETCH_WORKERS]}
+
+
+def test_what_a_backfill_found_leaves_live_orders_their_tokens_and_does_not_hold_them_up(world: World, days: Days):
+    _started_long_ago(world)
+    world.ports.quota = ReadQuota(single=Bucket(10, 0.5, 30, kept=10), listing=Bucket(0, 0.0056, 20))
+    backfilled = _orders(world, *range(1, 16), status="UNSHIPPED")
+    _read(world, days)
+    world.absorb()
+    live = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    assert [order_id for order_id, _ in world.ports.asked] == [live]
+    with world.database.transaction(SELLER) as tx:
+        assert claim(tx, Queue.FETCH, limit=10, lease=timedelta(minutes=1)) == []
+        wait = seconds_until_due(tx, [Queue.FETCH])[Queue.FETCH]
+    assert 0 < wait <= 2, "until the next token; no run is started for nothing"
+    later = world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    assert [order_id for order_id, _ in world.ports.asked] == [live, later]
+    world.ports.quota = ReadQuota(single=Bucket(29, 0.5, 30, kept=10), listing=Bucket(0, 0.0056, 20))
+    world.sql("delete from pipeline.paused_dependencies")
+    world.make_due()
+    world.fetch()
+    assert {order_id for order_id, _ in world.ports.asked} == {live, later, *backfilled}
 
 
 def _priority(world: World, order_id: str) -> int:
