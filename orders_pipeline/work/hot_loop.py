@@ -22,6 +22,7 @@ from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.database.notifications import Listener
 from orders_pipeline.work.runner import stop_asked
 from orders_pipeline.work.tally import Tally
+from orders_pipeline.work.workers import is_infrastructure_error
 
 # What was not heard of is found by looking: a query of a millisecond for each account. A notification may be lost with
 # its connection, a pooler may never tell of any, and the end of a pause is notified by nobody.
@@ -56,7 +57,11 @@ class Awake:
 
 @dataclass(slots=True)
 class StageResult:
-    """What all passes of a stage did together, pauses as the last one met them; and the last error, if any raised."""
+    """What all passes of a stage did together, pauses as the last one met them, errors by name.
+
+    `error`: the last one, if it is a defect, or no pass has ended well since. What was away for a while (a connection,
+    a lock) and is back needs nobody.
+    """
 
     tally: Tally = field(default_factory=Tally)
     error: Exception | None = None
@@ -142,11 +147,14 @@ class _HotLoop:
             lane.running = None
             if isinstance(error, Exception):
                 lane.result.error = error
+                lane.result.tally += Tally(errors={type(error).__name__: 1})
                 lane.not_before = self.clock() + AFTER_DEFECT_SECONDS
             elif error is not None:
                 raise error
             else:
                 done = passed.result()
+                if lane.result.error is not None and is_infrastructure_error(lane.result.error):
+                    lane.result.error = None
                 lane.result.tally = replace(lane.result.tally + done, not_before=done.not_before, paused=done.paused)
                 self._note_work(lane, bool(done.outcomes))
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError
 
 from orders_pipeline.database import notifications
 from orders_pipeline.database.engine import AccountTransaction, Database
@@ -187,7 +188,11 @@ def test_it_ends_when_it_is_old_however_much_comes(database: Database):
     assert results[stage].tally.outcomes == {"done": 5}
 
 
-def test_what_one_stage_raises_is_its_own_and_it_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("raised", "is_shown_as_defect"), [(ZeroDivisionError(), True), (TimeoutError(), False)])
+def test_what_one_stage_raises_is_its_own_and_it_is_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, raised: Exception, is_shown_as_defect: bool
+):
+    """A defect stays one; a database that did not answer for a moment needs nobody once it does."""
     monkeypatch.setattr(hot_loop, "AFTER_DEFECT_SECONDS", 0.0)
     monkeypatch.setattr(hot_loop, "LOOK_EVERY_SECONDS", 0.05)
     handled, tries = Handled(), list[int]()
@@ -196,7 +201,7 @@ def test_what_one_stage_raises_is_its_own_and_it_is_tried_again(database: Databa
     def broken(_seconds: float) -> Tally:
         tries.append(1)
         if len(tries) == 1:
-            raise ZeroDivisionError
+            raise raised
         return Tally({"mended": 1})
 
     stages = [Stage(OTHER, "broken", broken), queue_stage(database, handled)]
@@ -205,8 +210,9 @@ def test_what_one_stage_raises_is_its_own_and_it_is_tried_again(database: Databa
         return due(tx) if tx.account_id == ACCOUNT else {} if len(tries) > 1 else {"broken": 0.0}
 
     bad, good = work_hot(database, stages, both_due, AT_ONCE).values()
-    assert isinstance(bad.error, ZeroDivisionError)
+    assert bad.error is (raised if is_shown_as_defect else None)
     assert bad.tally.outcomes == {"mended": 1}
+    assert bad.tally.errors == {type(raised).__name__: 1}, "it is counted all the same"
     assert good.error is None
     assert good.tally.outcomes == {"done": 1}
 
