@@ -58,13 +58,14 @@ class Crowd:
             self.world.drain()
         self.world.absorb()
 
-    def fetch(self, seconds: float = 300.0) -> Tally:
+    def fetch(self, seconds: float = 300.0, fulfilled_by: Sequence[str] = ()) -> Tally:
         return fetch_due_orders(
             self.client.orders,
             self.world.database,
             self.world.vault,
             account_id=SELLER,
             marketplace_ids=(MARKETPLACE,),
+            fulfilled_by=fulfilled_by,
             deadline_seconds=seconds,
         )
 

@@ -49,7 +49,6 @@ wms_orders = Table(
     # The warehouse is to erase the buyer's data, and owes it until erased_at; a job of the queue ERASE asks for it.
     time_column("erase_requested_at"),
     time_column("erased_at"),
-    Index("ix_wms_orders_not_erased", "account_id", "order_id", postgresql_where=text("erased_at is null")),
     # The condition is orders.erasures.NOT_ERASED word for word: only so the planner sees that the index has these rows.
     Index("ix_wms_orders_kept", "account_id", "order_id", postgresql_where=text(_KEPT)),
     Index("ix_wms_orders_conflict", "account_id", postgresql_where=text("answer = 'conflict'")),

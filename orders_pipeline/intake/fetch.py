@@ -40,13 +40,15 @@ def fetch_due_orders(
     *,
     account_id: str,
     marketplace_ids: Collection[str],
+    fulfilled_by: Collection[str] = (),
     verifier: Verifier | None = None,
     deadline_seconds: float = 45.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tally:
     """Fetch every order that is due, several at a time, until none is or the deadline, the quota or a refusal ends it.
 
-    Buyers' details are asked for, and kept, of orders of these marketplaces alone.
+    Buyers' details are asked for, and kept, of orders of these marketplaces alone. `fulfilled_by`: who ships the orders
+    that are noted where a page shows them beside others, as a sweep would; empty: whoever does.
     """
     # The key that hashes what is stored is opened, or made, in a transaction of its own.
     with suppress(KeyProviderUnavailable):
@@ -72,7 +74,7 @@ def fetch_due_orders(
         )
 
     listed = ListedJobs(orders, database, account_id, Queue.FETCH, FETCH_LEASE, run, clock)
-    pages = FetchPages(fetch, listed, ends_at=ends_at)
+    pages = FetchPages(fetch, listed, ends_at=ends_at, fulfilled_by=fulfilled_by)
     tally = Tally()
     with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
         while True:

@@ -6,7 +6,7 @@ sweep would, and what is due of it is answered from the page too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from threading import Event
 
@@ -20,7 +20,7 @@ from orders_pipeline.intake.search import record_orders
 from orders_pipeline.intake.sweep import is_missed
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.intake.waiting import WaitingOrder, waiting_orders
-from orders_pipeline.model.order import FetchedOrder, OrderParts, SearchPage
+from orders_pipeline.model.order import UNKNOWN_FULFILLER, FetchedOrder, OrderParts, SearchPage
 from orders_pipeline.orders.known_orders import known_orders
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job, Queue, quota_of
 from orders_pipeline.work.pauses import is_paused
@@ -33,10 +33,16 @@ REPLAN_SECONDS = 5.0
 
 
 class FetchPages:
-    """Plans, claims and reads, until it is stopped or the time is over."""
+    """Plans, claims and reads, until it is stopped or the time is over.
 
-    def __init__(self, fetch: FetchOne, listed: ListedJobs, *, ends_at: float) -> None:
+    `fulfilled_by`: who ships the orders that are noted beside those that wait; empty: whoever does.
+    """
+
+    def __init__(
+        self, fetch: FetchOne, listed: ListedJobs, *, ends_at: float, fulfilled_by: Collection[str] = ()
+    ) -> None:
         self._fetch, self._listed, self._ends_at = fetch, listed, ends_at
+        self._watched = {*fulfilled_by, UNKNOWN_FULFILLER} if fulfilled_by else None
         self._stopped = Event()
         self._plan: ReadPlan | None = None
         self._claimed: Sequence[Job] = ()
@@ -120,7 +126,8 @@ class FetchPages:
         others = [order for order in page.orders if order.order_id not in wanted]
         with fetch.database.transaction(fetch.account_id) as tx:
             known = known_orders(tx, [order.order_id for order in others])
-            news = [order for order in others if is_missed(order, known.get(order.order_id))]
+            watched = [order for order in others if self._watched is None or order.fulfilled_by in self._watched]
+            news = [order for order in watched if is_missed(order, known.get(order.order_id))]
             new = record_orders(tx, LISTING, news)
             new += park_entries(tx, LISTING, [entry for entry in page.unreadable if entry.order_id not in wanted])
         if new:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from orders_pipeline.channels.amazon.read_plan import MARGIN
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.intake.fetch_pages import LISTING
+from orders_pipeline.intake.sweep import SWEEP
 from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.parked_work import parked_work
@@ -120,26 +123,34 @@ def events_not_applied(tx: AccountTransaction) -> int:
     )
 
 
+# What a page that answered a crowd shows beside it is not found again by the next sweep.
+_FOUND = f"source in ('{SWEEP}', '{LISTING}')"
+
+
 def missed_in_a_day(tx: AccountTransaction) -> int:
-    """Changes of the last day that a sweep found and no notification had announced."""
+    """Changes of the last day that a search found and no notification has announced, not even since."""
     return _count(
         tx,
-        """
-            select count(*) from pipeline.order_events where account_id = :account_id and source = 'sweep'
-            and received_at > statement_timestamp() - interval '1 day'
-        """,
+        f"""
+            select count(*) from pipeline.order_events e where account_id = :account_id and {_FOUND}
+            and received_at > statement_timestamp() - interval '1 day' and not exists (
+                select from pipeline.order_events n where n.account_id = e.account_id and n.order_id = e.order_id
+                and n.source = 'notification' and n.received_at > e.received_at
+                and coalesce(n.changed_at, n.received_at) >= e.changed_at - cast(:margin as interval))
+        """,  # noqa: S608  # our own constants
+        margin=MARGIN,
     )
 
 
 def found_in_silence(tx: AccountTransaction) -> int:
-    """What sweeps found within SILENCE_SECONDS in which not one notification came."""
+    """What searches found within SILENCE_SECONDS in which not one notification came."""
     return _count(
         tx,
-        """
+        f"""
             select case when count(*) filter (where source = 'notification') > 0 then 0
-            else count(*) filter (where source = 'sweep') end from pipeline.order_events
+            else count(*) filter (where {_FOUND}) end from pipeline.order_events
             where account_id = :account_id and received_at > statement_timestamp() - make_interval(secs => :silence)
-        """,
+        """,  # noqa: S608  # our own constants
         silence=SILENCE_SECONDS,
     )
 
@@ -182,7 +193,7 @@ PROMISES = (
     ),
     Promise(
         "notifications_miss_nothing", "order_sweeps",
-        "Sweeps of the last day found nothing that no notification had announced.", "missed_in_a_day",
+        "Searches of the last day found nothing that no notification has announced.", "missed_in_a_day",
         missed_in_a_day, 'The runbook, "Intake"; one in a while is normal.', is_error=False,
     ),
     Promise(

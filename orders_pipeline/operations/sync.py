@@ -38,6 +38,7 @@ def fetch_orders(account: ServedAccount, seconds: float) -> Tally:
         account.vault,
         account_id=account.account_id,
         marketplace_ids=account.marketplace_ids,
+        fulfilled_by=account.settings.searched_fulfillers,
         verifier=Verifier(client.verifications, account.settings.regulated_skus),
         deadline_seconds=seconds,
     )

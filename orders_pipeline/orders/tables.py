@@ -30,7 +30,7 @@ order_events = Table(
     Column("account_id", Text, nullable=False),
     Column("order_id", Text, nullable=False),
     Column("marketplace_id", Text),
-    Column("source", Text, nullable=False, comment="notification, sweep, backfill or recovery"),
+    Column("source", Text, nullable=False, comment="notification, sweep, listing, backfill or recovery"),
     # "notification:<NotificationId>" or "updated:<lastUpdatedTime>": the two ways in which one event can come twice.
     Column("deduplication_key", Text, nullable=False),
     Column("change_type", Text),

@@ -34,8 +34,9 @@ from orders_pipeline.work.tally import Tally
 if TYPE_CHECKING:
     import pandas as pd
 
-# A month of a large seller is read in minutes; the lease begins anew with each chunk.
-REPORT_LEASE = timedelta(minutes=10)
+# Longer than a step's two calls, of 45 s each, and than the first chunk of a document; it begins anew with each chunk.
+# After a kill the report waits for its end.
+REPORT_LEASE = timedelta(minutes=2)
 # A report takes seconds to an hour. getReport may be called twice a second.
 FIRST_LOOK, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=2)
 # A report of the same data that is this young is as good as a new one, and costs nothing.

@@ -38,6 +38,7 @@ from orders_pipeline.shipments.rows import Package, change_package, lock_package
 from orders_pipeline.shipments.states import PackageEvent
 from orders_pipeline.shipments.verify_pages import VerifyPages
 from orders_pipeline.work.jobs import AMAZON, Job, Queue
+from orders_pipeline.work.queue import complete
 from orders_pipeline.work.runner import Handler, run_queue
 from orders_pipeline.work.tally import Tally
 
@@ -97,16 +98,24 @@ def _verify(work: Confirming, job: Job, seconds: float) -> str:
         now = database_now(tx.connection)
     # Near its ship-by time there is still time to tell Amazon again, if it is known that it does not show the package.
     is_urgent = job.ship_by is not None and job.ship_by < now + URGENT
-    outcomes = verify_order(work, job.order_id, seconds, priority=Priority.EVENT if is_urgent else Priority.SWEEP)
+    priority = Priority.EVENT if is_urgent else Priority.SWEEP
+    outcomes = verify_order(work, job.order_id, seconds, priority=priority, job=job)
     return _word(outcomes)
 
 
 def verify_order(
-    work: Confirming, order_id: str, seconds: float, *, only: str | None = None, priority: Priority = Priority.EVENT
+    work: Confirming,
+    order_id: str,
+    seconds: float,
+    *,
+    only: str | None = None,
+    priority: Priority = Priority.EVENT,
+    job: Job | None = None,
 ) -> Counter[str]:
     """Ask Amazon for the order, and store what it shows of its packages that are to be verified.
 
-    `only`: of this package, also while what came of its call is unknown. Raises what the job's handler is to raise.
+    `only`: of this package, also while what came of its call is unknown. `job`: what this answers. Raises what the
+    job's handler is to raise.
     """
     try:
         order = work.orders.get_order(order_id, OrderParts.PACKAGES, priority=priority, deadline_seconds=seconds).order
@@ -115,7 +124,7 @@ def verify_order(
     with work.database.transaction(work.account_id) as tx:
         packages = lock_packages(tx, order_id)
         chosen = [one for one in packages if (one.package_id == only if only is not None else one.state in TO_VERIFY)]
-        return _keep(tx, work, order, packages, chosen)
+        return _keep(tx, work, order, packages, chosen, job)
 
 
 def _keep_shown(work: Confirming, job: Job, listed: Order, items: ListedItems, seconds: float) -> str | None:
@@ -131,13 +140,21 @@ def _keep_shown(work: Confirming, job: Job, listed: Order, items: ListedItems, s
         now = database_now(tx.connection)
         if any(decide(one, packages, order, now).event is not PackageEvent.SHOWN for one in chosen):
             return None
-        return _word(_keep(tx, work, order, packages, chosen))
+        return _word(_keep(tx, work, order, packages, chosen, job))
 
 
 def _keep(
-    tx: AccountTransaction, work: Confirming, order: Order, packages: Sequence[Package], chosen: Sequence[Package]
+    tx: AccountTransaction,
+    work: Confirming,
+    order: Order,
+    packages: Sequence[Package],
+    chosen: Sequence[Package],
+    job: Job | None,
 ) -> Counter[str]:
     """Store what the answer shows of the chosen packages, whose order is locked; their new states."""
+    if job is not None:
+        # Before the next verification is enqueued: that one has not been asked for by its order's id, and may be paged.
+        complete(tx, job)
     # What this answer shows of the order is not to be asked for once more.
     refresh_order(tx, order)
     now = database_now(tx.connection)

@@ -7,13 +7,15 @@ from sqlalchemy import text
 from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.work.jobs import KEYS
 
-# Whoever seals or opens buyers' data notes that the keys are away, and that they are back.
+# Whoever seals or opens buyers' data notes that the keys are away, and that they are back. While anybody waits for them
+# they are tried every five minutes; who has not for twice as long was withdrawn, and whether they are back nobody knows.
 KEYS_UNAVAILABLE = AlertKind(
     name="vault.keys_unavailable",
     severity="error",
     query=text("""
 select '' as subject, reason from pipeline.paused_dependencies
 where account_id = :account_id and dependency = :keys and kind = 'refusal' and until is not null
+  and until > clock_timestamp() - interval '10 minutes'
 """).bindparams(keys=KEYS),
     message="Buyers' data can neither be stored nor opened. {reason}",
     action="Mend what it says. Until then no new order is pushed; holds, cancellations and confirmations go on, and "

@@ -40,8 +40,9 @@ def test_every_kind_opens_with_its_state_and_closes_with_it(world: World, name: 
     _opens_and_closes(world, CASES[name])
 
 
-def test_a_pause_behind_which_nothing_waits_any_more_is_not_shown(world: World):
-    _opens_and_closes(world, work.NOTHING_WAITS)
+@pytest.mark.parametrize("case", [work.NOTHING_WAITS, vault.NOTHING_WAITS], ids=["a dependency", "the keys"])
+def test_a_pause_behind_which_nothing_waits_any_more_is_not_shown(world: World, case: Case):
+    _opens_and_closes(world, case)
 
 
 def _opens_and_closes(world: World, case: Case) -> None:

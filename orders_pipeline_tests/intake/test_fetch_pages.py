@@ -116,6 +116,24 @@ def test_what_a_page_shows_of_others_is_taken_in_from_it(crowd: Crowd):
     }
 
 
+def test_what_a_page_shows_of_orders_that_amazon_ships_is_noted_only_where_they_are_watched(crowd: Crowd):
+    crowd.world.clock.advance(-LISTED)
+    theirs, ours = crowd.world.order(hear=False, fulfilled_by="AMAZON"), crowd.world.order(hear=False)
+    crowd.world.notified.clear()
+    crowd.world.clock.advance(LISTED)
+    unclear, *_ = crowd.orders(60)
+    # Of one of the crowd no message said who ships it: so the page is not of the merchant's alone.
+    crowd.world.sql("update pipeline.orders set fulfilled_by = 'UNKNOWN' where order_id = :id", id=unclear)
+    crowd.fetch(fulfilled_by=("MERCHANT",))
+    known = {row.order_id for row in crowd.world.rows("pipeline.orders", "order_id, status")}
+    assert (ours in known, theirs in known) == (True, False)
+    for order_id in known:
+        crowd.world.request_fetch(order_id)
+    crowd.world.sql("update pipeline.orders set fulfilled_by = 'UNKNOWN' where order_id = :id", id=unclear)
+    crowd.fetch()
+    assert crowd.world.status(theirs) == "UNSHIPPED"
+
+
 def test_addresses_are_asked_for_only_if_one_of_the_crowd_needs_them(crowd: Crowd):
     orders = crowd.orders(60)
     crowd.fetch()

@@ -21,6 +21,7 @@ from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.work.backlog import next_due
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import find
 from orders_pipeline.work.tally import Tally
@@ -158,6 +159,10 @@ def test_a_kill_within_a_document_costs_no_row_and_repeats_none(reports: Reports
     begun = reports.now(request)
     assert 0 < begun.rows_read < 7
     assert begun.rows_read == len(reports.read)
+    with reports.database.transaction(SELLER) as tx:
+        goes_on_at = next_due(tx, [Queue.REPORT])
+    assert goes_on_at is not None
+    assert goes_on_at - reports.database.now() <= timedelta(minutes=2)
     reports.dies_after = None
     reports.make_due()
     assert reports.follow().outcomes == {"read": 1}

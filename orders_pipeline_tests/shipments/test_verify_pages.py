@@ -67,6 +67,20 @@ def test_what_a_page_does_not_prove_is_asked_for_by_its_id_and_only_that_denies(
     assert {state for order_id, state in by_order.items() if order_id != unproven} == {PackageState.CONFIRMED}
 
 
+def test_what_was_asked_for_by_its_id_and_was_not_shown_may_be_verified_by_the_next_page(world: World):
+    world.ports.quota = quota(0)
+    unproven, *_ = confirmed(world, COUNT)
+    packages = dict(world.amazon.orders[unproven].packages)
+    world.amazon.orders[unproven].packages.clear()
+    world.verify()
+    assert [order_id for order_id, _ in world.ports.asked] == [unproven]
+    world.amazon.orders[unproven].packages.update(packages)
+    confirmed(world, COUNT)
+    world.verify()
+    assert (len(world.ports.searched), world.ports.asked) == (1, [])
+    assert states(world) == {PackageState.CONFIRMED}
+
+
 def test_a_few_are_asked_about_at_once_while_the_bucket_is_more_than_half_full(world: World):
     world.ports.quota = quota(29)
     confirmed(world, 3, ago=timedelta(seconds=16))

@@ -1,0 +1,26 @@
+"""No query, of this release or the earlier one, uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
+
+And the comment on an event's source names every source.
+"""
+
+from alembic import op
+
+revision = "0029"
+down_revision = "0028"
+phase = "before"
+branch_labels = None
+depends_on = None
+
+_SOURCES = "comment on column pipeline.order_events.source is '{}'"
+
+
+def upgrade() -> None:
+    op.get_bind().exec_driver_sql("drop index pipeline.ix_wms_orders_not_erased")
+    op.get_bind().exec_driver_sql(_SOURCES.format("notification, sweep, listing, backfill or recovery"))
+
+
+def downgrade() -> None:
+    op.get_bind().exec_driver_sql(_SOURCES.format("notification, sweep, backfill or recovery"))
+    op.get_bind().exec_driver_sql(
+        "create index ix_wms_orders_not_erased on pipeline.wms_orders (account_id, order_id) where erased_at is null"
+    )
