@@ -27,8 +27,8 @@ _ACTIVE = [
 IDLE_SECONDS = 25.0
 # And so long in all: its numbers, and what it met, are seen when it ends; after a release the old code goes on so long.
 LONGEST_SECONDS = 240.0
-# So long before that its successor is asked for, if it still works: a tick of a sensor lasts up to 25 s, and a run takes
-# five to start, on a busy machine fifteen. For a moment both work side by side, each with the jobs that it has claimed.
+# So long before that its successor is asked for, if it still works: a tick of a sensor lasts up to 25 s, and a run
+# takes five to start, on a busy machine fifteen. For a moment both work, each with the jobs that it has claimed.
 HANDOVER = timedelta(seconds=45)
 # Every run ends within its time and the two calls that it has in hand then, a minute. One that is older was killed with
 # its worker, and must not keep others from starting; should it live after all, the store lets both work side by side.

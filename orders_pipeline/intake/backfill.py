@@ -115,7 +115,7 @@ def read_days(
     parameters = {"marketplace_ids": list(marketplace_ids), "fulfilled_by": list(fulfilled_by)}
     with database.transaction(account_id) as tx:
         searches = searches_of_request(tx, request)
-        # All of them at first; later what a request that came meanwhile has taken over, and maybe read: it is read anew.
+        # All of them at first; later what a request that came meanwhile has taken over, and maybe read: read anew.
         for span in days_without(days, [_days_of(search) for search in searches]):
             _begin(tx, request, span, parameters, reports)
         searches = searches_of_request(tx, request)

@@ -8,7 +8,7 @@ from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.work.jobs import KEYS
 
 # Whoever seals or opens buyers' data notes that the keys are away, and that they are back. While anybody waits for them
-# they are tried every five minutes; who has not for twice as long was withdrawn, and whether they are back nobody knows.
+# they are tried every five minutes; after twice as long whoever waited was withdrawn, and nobody knows of them.
 KEYS_UNAVAILABLE = AlertKind(
     name="vault.keys_unavailable",
     severity="error",
