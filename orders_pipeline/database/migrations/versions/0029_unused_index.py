@@ -1,6 +1,6 @@
-"""No query, of this release or the earlier one, uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
+"""No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source.
+Nor does one of the release before. And the comment on an event's source names every source.
 """
 
 from alembic import op
