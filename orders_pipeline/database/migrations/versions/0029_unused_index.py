@@ -1,13 +1,13 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-Nor does one of the release before. And the comment on an event's source names every source.
+And the comment on an event's source names every source.
 """
 
 from alembic import op
 
 revision = "0029"
 down_revision = "0028"
-phase = "before"
+phase = "after"
 branch_labels = None
 depends_on = None
 
