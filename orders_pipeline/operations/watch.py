@@ -97,13 +97,14 @@ def hear_webhooks(accounts: Sequence[ServedAccount], budget: Budget) -> bool:
         # What was committed before the server took LISTEN was told to nobody.
         heard = {(account.account_id, WMS_SHIPMENTS) for account in accounts}
         while listener.hears and (left := ends_at - time.monotonic()) > 0:
-            if any(_is_confirm_due(account) for account in accounts if (account.account_id, WMS_SHIPMENTS) in heard):
+            if any(is_confirm_due(account) for account in accounts if (account.account_id, WMS_SHIPMENTS) in heard):
                 return True
             heard = listener.wait(left)
     return False
 
 
-def _is_confirm_due(account: ServedAccount) -> bool:
+def is_confirm_due(account: ServedAccount) -> bool:
+    """Whether `confirm_shipments` would find anything to do for this account."""
     with account.transaction() as tx:
         return pending_work(tx).for_confirm
 
