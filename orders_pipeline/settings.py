@@ -179,12 +179,25 @@ def _adapter(given: str) -> str:
     return given
 
 
+def _address_of_warehouse(url: str, info: ValidationInfo) -> str:
+    if info.data.get("adapter") == "tryton" and not urlsplit(url).path.strip("/"):
+        raise ValueError("names no database: write it behind Tryton's address, as https://tryton.example/database")
+    return url
+
+
+def _token_of_warehouse(token: SecretStr, info: ValidationInfo) -> SecretStr:
+    user, _, password = token.get_secret_value().partition(":")
+    if info.data.get("adapter") == "tryton" and not (user and password):
+        raise ValueError("must be user:password for WMS_ADAPTER=tryton")
+    return token
+
+
 class WarehouseSettings(Group):
     """Where the warehouse answers, and which language it speaks."""
 
     adapter: Annotated[str, AfterValidator(_adapter)] = Field(default="rest", validation_alias="WMS_ADAPTER")
-    base_url: BaseUrl = Field(validation_alias="WMS_BASE_URL")
-    token: SecretStr = Field(validation_alias="WMS_TOKEN")
+    base_url: Annotated[BaseUrl, AfterValidator(_address_of_warehouse)] = Field(validation_alias="WMS_BASE_URL")
+    token: Annotated[SecretStr, AfterValidator(_token_of_warehouse)] = Field(validation_alias="WMS_TOKEN")
     # Two with a comma during a rotation; without one webhooks are refused, and the warehouse is polled alone.
     webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_webhook_secrets)] = Field(
         default=(), validation_alias="WMS_WEBHOOK_SECRET"

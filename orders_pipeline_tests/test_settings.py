@@ -83,6 +83,8 @@ def test_each_required_variable_is_required_and_empty_is_missing(name: str):
         ({"AWS_ENDPOINT_URL": "http://10.0.0.1"}, "AWS_ENDPOINT_URL must be https"),
         ({"AMAZON_SPAPI_ENDPOINT": "http://10.0.0.1"}, "AMAZON_SPAPI_ENDPOINT must be https"),
         ({"WMS_ADAPTER": "pigeon"}, "use rest or tryton"),
+        ({"WMS_ADAPTER": "tryton", "WMS_TOKEN": "secret"}, "WMS_TOKEN must be user:password"),
+        ({"WMS_ADAPTER": "tryton", "WMS_TOKEN": "a:b", "WMS_BASE_URL": "https://tryton.example/"}, "names no database"),
         ({"AMAZON_SQS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/1/orders.fifo"}, "FIFO"),
         ({"ORDERS_DATABASE_URL": "mysql://localhost/orders"}, "must be a postgresql:// URL"),
         ({"ORDERS_KEYRING_FILE": "a", "ORDERS_KMS_KEY_ID": "b"}, "choose one"),

@@ -7,21 +7,23 @@ from importlib import import_module
 from orders_pipeline.settings import SettingsError, WarehouseSettings
 from orders_pipeline.wms.port import WarehousePort
 
-TRYTON = "orders_pipeline.wms.tryton.adapter"
-
 
 def open_warehouse(settings: WarehouseSettings) -> WarehousePort:
     """The warehouse's client; of an adapter of one's own, what its `package.module:name` makes of the settings.
 
     Raises SettingsError for one that is not there. Opening calls nobody.
     """
-    if settings.adapter == "tryton":
-        return _open_tryton(settings)
-    if ":" in settings.adapter:
-        return _open_own(settings)
-    from orders_pipeline.wms.rest.adapter import RestWarehouse
+    match settings.adapter:
+        case "rest":
+            from orders_pipeline.wms.rest.adapter import RestWarehouse
 
-    return RestWarehouse(settings.base_url, settings.token, webhook_secrets=settings.webhook_secrets)
+            return RestWarehouse(settings.base_url, settings.token, webhook_secrets=settings.webhook_secrets)
+        case "tryton":
+            from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
+
+            return TrytonWarehouse(settings.base_url, settings.token)
+        case _:
+            return _open_own(settings)
 
 
 def _open_own(settings: WarehouseSettings) -> WarehousePort:
@@ -31,13 +33,3 @@ def _open_own(settings: WarehouseSettings) -> WarehousePort:
     except (ImportError, AttributeError) as error:
         raise SettingsError((f"WMS_ADAPTER={settings.adapter} cannot be imported: {error}",)) from None
     return open_adapter(settings)
-
-
-def _open_tryton(settings: WarehouseSettings) -> WarehousePort:
-    try:
-        module = import_module(TRYTON)
-    except ModuleNotFoundError as error:
-        if error.name is None or not TRYTON.startswith(error.name):
-            raise
-        raise SettingsError(("WMS_ADAPTER=tryton is not in this release: use rest",)) from None
-    return module.TrytonWarehouse(settings.base_url, settings.token)

@@ -1,0 +1,241 @@
+"""What happened to an order's packages, as events, read from how Tryton has them now.
+
+An event's id is made of what it says, so that reading the same again gives the same event, and another label or other
+contents another one. What was and is no more says nothing here: a package that was deleted, or whose number was taken
+away, is not reported as voided. In Tryton one cancels the shipment, or gives the package another number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from orders_pipeline.wms.tryton.calls import Calls, Record, as_id
+from orders_pipeline.wms.tryton.contents import Move, divide
+from orders_pipeline.wms.tryton.order_marks import OrderMarks, order_of_code
+from orders_pipeline.wms.tryton.orders import CANCELLED, PACKING, SENT, SHIPMENT, read_marks
+
+# A digest of this length tells two labels of one package apart.
+_DIGEST_CHARACTERS = 16
+
+
+@dataclass(slots=True)
+class SeenShipment:
+    """A shipment with what is in it. `lacking`: pieces of each product for which no stock was found."""
+
+    record: Record
+    packages: list[Record]
+    moves: list[Move]
+    lacking: Counter[int]
+
+    @property
+    def id(self) -> int:
+        return self.record["id"]
+
+    @property
+    def state(self) -> str:
+        return str(self.record.get("state"))
+
+    @property
+    def was_sent(self) -> bool:
+        return self.record.get("effective_date") is not None
+
+    @property
+    def at(self) -> datetime:
+        """When it came to its state."""
+        changed, day = self.record.get("write_date"), self.record.get("effective_date")
+        at = changed if isinstance(changed, datetime) else datetime.now(UTC)
+        # Tryton keeps the day alone, of the company's time zone. A day long past was entered afterwards.
+        if isinstance(day, date) and day + timedelta(days=1) < at.date():
+            return datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
+        return at
+
+
+Entry = dict[str, Any]
+
+
+def events_of(calls: Calls, parties: Sequence[int]) -> list[Entry]:
+    """Everything that can be said of these parties' orders, in the form of the REST contract's shipment events."""
+    if not parties:
+        return []
+    shipments = _shipments(calls, parties)
+    codes = {_party_of(one): str((one.record.get("customer.") or {}).get("code")) for one in shipments}
+    marks = read_marks(calls, sorted(set(codes.values())))
+    by_party: dict[int, list[SeenShipment]] = defaultdict(list)
+    for one in shipments:
+        by_party[_party_of(one)].append(one)
+    entries: list[Entry] = []
+    for party in parties:
+        _, marked = marks.get(codes.get(party, ""), (0, None))
+        order_ref = order_of_code(codes.get(party))
+        entries += _of_order(order_ref, marked or OrderMarks(0, ()), by_party.get(party, []))
+    return sorted(entries, key=lambda entry: entry["shipped_at"])
+
+
+def _of_order(order_ref: str | None, marks: OrderMarks, shipments: Sequence[SeenShipment]) -> list[Entry]:
+    live = [one for one in shipments if one.state != CANCELLED]
+    pieces = divide(marks.lines, [move for one in live for move in one.moves])
+    entries: list[Entry] = []
+    for one in shipments:
+        if one.state in SENT:
+            entries += [_shipped(order_ref, one, package, pieces) for package in _outermost(one)]
+        elif one.state == CANCELLED and one.was_sent:
+            entries += [_voided(order_ref, one, package) for package in _outermost(one)]
+    if (short := _short(order_ref, marks, shipments, pieces)) is not None:
+        entries.append(short)
+    newest = shipments[-1] if shipments else None
+    # What was sent and then cancelled is voided: something else leaves in its place, or the seller is told.
+    if newest is not None and not live and not newest.was_sent:
+        lines = {line.line_ref: line.quantity for line in marks.lines}
+        entries.append(_entry(order_ref, "cancelled", f"{newest.id}-cancelled", newest.at, lines))
+    return entries
+
+
+def _shipped(
+    order_ref: str | None, shipment: SeenShipment, package: Record | None, pieces: Mapping[int, Counter[str]]
+) -> Entry:
+    package_id = package["id"] if package is not None else None
+    lines: Counter[str] = Counter()
+    for move in shipment.moves:
+        if move.package_id == package_id:
+            lines += pieces.get(move.id, Counter())
+    carrier = shipment.record.get("carrier.") or {}
+    facts = {
+        "package_id": _number(shipment, package),
+        "carrier": (carrier.get("party.") or {}).get("name"),
+        "service": (carrier.get("carrier_product.") or {}).get("name"),
+        "tracking_number": package.get("shipping_reference") if package is not None else None,
+    }
+    event_id = f"{facts['package_id']}-{_digest(package, facts, lines)}"
+    return _entry(order_ref, "shipped", event_id, shipment.at, lines, **facts)
+
+
+def _voided(order_ref: str | None, shipment: SeenShipment, package: Record | None) -> Entry:
+    facts = {
+        "package_id": _number(shipment, package),
+        "tracking_number": package.get("shipping_reference") if package is not None else None,
+    }
+    event_id = f"{facts['package_id']}-voided-{_digest(package, facts, {})}"
+    return _entry(order_ref, "voided", event_id, shipment.at, {}, **facts)
+
+
+def _short(
+    order_ref: str | None,
+    marks: OrderMarks,
+    shipments: Sequence[SeenShipment],
+    pieces: Mapping[int, Counter[str]],
+) -> Entry | None:
+    """Pieces that will not come: picked without them, or sought in vain. None while another shipment may bring them."""
+    live = [one for one in shipments if one.state != CANCELLED]
+    if not live or any(one.state == CANCELLED and one.was_sent for one in shipments):
+        return None
+    missing: Counter[str] = Counter()
+    if all(one.state in SENT | PACKING for one in live):
+        missing = Counter({line.line_ref: line.quantity for line in marks.lines})
+        for counted in pieces.values():
+            missing -= counted
+    else:
+        lacking = sum((one.lacking for one in live), Counter[int]())
+        for line in reversed(marks.lines):
+            taken = min(line.quantity, lacking[line.product_id])
+            if taken > 0:
+                missing[line.line_ref] = taken
+                lacking[line.product_id] -= taken
+    if not missing:
+        return None
+    newest = max(live, key=lambda one: one.at)
+    return _entry(order_ref, "short", f"{newest.id}-short-{_digest(None, {}, missing)}", newest.at, missing)
+
+
+def _entry(
+    order_ref: str | None, kind: str, event_id: str, at: datetime, lines: Mapping[str, int], **facts: Any
+) -> Entry:
+    return {
+        "event_id": f"tryton-{event_id}",
+        "kind": kind,
+        "order_ref": order_ref,
+        "package_id": None,
+        **facts,
+        "shipped_at": at.isoformat(),
+        "lines": [{"line_ref": ref, "quantity": quantity} for ref, quantity in sorted(lines.items())],
+    }
+
+
+def _digest(package: Record | None, facts: Mapping[str, Any], lines: Mapping[str, int]) -> str:
+    """Of what an event says, and of when the package was changed: a label may be given back that was replaced."""
+    changed = (package.get("write_date") or package.get("create_date")) if package is not None else None
+    said = json.dumps([str(changed), facts, sorted(lines.items())], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode("utf-8", errors="surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _outermost(shipment: SeenShipment) -> list[Record | None]:
+    """The packages that travel; None for what left in no package at all."""
+    packages: list[Record | None] = [one for one in shipment.packages if one.get("parent") is None]
+    loose = any(move.package_id is None for move in shipment.moves)
+    return [*packages, None] if loose else packages
+
+
+def _number(shipment: SeenShipment, package: Record | None) -> str:
+    if package is None:
+        return f"shipment-{shipment.record.get('number') or shipment.id}"
+    return str(package.get("number") or package["id"])
+
+
+def _party_of(shipment: SeenShipment) -> int:
+    return as_id(shipment.record.get("customer")) or 0
+
+
+def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
+    fields = ["number", "state", "customer", "customer.code", "effective_date", "write_date"]
+    fields += ["carrier.party.name", "carrier.carrier_product.name"]
+    records = calls.search_read(SHIPMENT, [["customer", "in", list(parties)]], fields, order=[("id", "ASC")])
+    references = [f"{SHIPMENT},{record['id']}" for record in records]
+    if not references:
+        return []
+    package_fields = ["number", "shipment", "parent", "shipping_reference", "write_date", "create_date"]
+    packages = calls.search_read(
+        "stock.package", [["shipment", "in", references]], package_fields, order=[("id", "ASC")]
+    )
+    move_fields = ["shipment", "product", "quantity", "package", "state", "to_location.type"]
+    moves = calls.search_read("stock.move", [["shipment", "in", references]], move_fields, order=[("id", "ASC")])
+    return [_seen(record, packages, moves) for record in records]
+
+
+def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record]) -> SeenShipment:
+    reference = f"{SHIPMENT},{record['id']}"
+    inside = [one for one in packages if one.get("shipment") == reference]
+    parents = {one["id"]: as_id(one.get("parent")) for one in inside}
+    outgoing: list[Move] = []
+    found, sought = False, Counter[int]()
+    for move in moves:
+        product, quantity = as_id(move.get("product")), _pieces(move.get("quantity"))
+        if move.get("shipment") != reference or product is None or quantity < 1 or move.get("state") == CANCELLED:
+            continue
+        if (move.get("to_location.") or {}).get("type") == "customer":
+            outgoing.append(Move(move["id"], record["id"], product, quantity, _root(move.get("package"), parents)))
+        elif move.get("state") == "assigned":
+            found = True
+        elif move.get("state") == "draft":
+            sought[product] += quantity
+    lacking = sought if found and record.get("state") == "waiting" else Counter[int]()
+    return SeenShipment(record, inside, outgoing, lacking)
+
+
+def _root(package: object, parents: Mapping[int, int | None]) -> int | None:
+    """The outermost package around this one."""
+    current = as_id(package)
+    for _ in range(len(parents)):
+        around = parents.get(current) if current is not None else None
+        if around is None:
+            break
+        current = around
+    return current
+
+
+def _pieces(quantity: object) -> int:
+    return int(quantity) if isinstance(quantity, (int, float)) and abs(quantity) < 1e9 else 0
