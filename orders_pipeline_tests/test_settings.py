@@ -131,6 +131,22 @@ def test_during_a_rotation_the_new_secret_is_tried_before_the_old():
     assert secrets == ["the-client-secret", "the-old-secret"]
 
 
+def test_webhooks_have_no_secret_one_or_two_and_none_is_shown(tmp_path: Path):
+    def secrets(**given: str) -> list[str]:
+        settings = load_settings({**COMPLETE, **given})
+        assert "first-secret" not in repr(settings) + str(settings.problems)
+        return [one.get_secret_value() for one in settings.require_warehouse().webhook_secrets]
+
+    file = tmp_path / "webhooks"
+    file.write_text("first-secret\n")
+    file.chmod(0o600)
+    assert secrets() == secrets(WMS_WEBHOOK_SECRET=" , ") == []
+    assert secrets(WMS_WEBHOOK_SECRET_FILE=str(file)) == ["first-secret"]
+    assert secrets(WMS_WEBHOOK_SECRET=" first-secret ,second") == ["first-secret", "second"]
+    with pytest.raises(SettingsError, match="WMS_WEBHOOK_SECRET has more than two secrets"):
+        secrets(WMS_WEBHOOK_SECRET="first-secret,second,third")
+
+
 def test_the_database_driver_is_always_named():
     settings = load_settings({**COMPLETE, "ORDERS_DATABASE_URL": "postgresql://u:p@localhost/orders"})
     assert settings.database_url is not None

@@ -20,7 +20,7 @@ def examine(deployment: Deployment) -> list[DiagnosticResult]:
     results.append(_database(deployment))
     if not results[-1].ok:
         return results
-    for part in (_keys, _warehouse, _webhooks):
+    for part in (_keys, _warehouse, check_webhooks):
         results.append(part(deployment))
     for account in deployment.accounts():
         results.extend(_account(account))
@@ -98,7 +98,8 @@ def _warehouse(deployment: Deployment) -> DiagnosticResult:
     )
 
 
-def _webhooks(deployment: Deployment) -> DiagnosticResult:
+def check_webhooks(deployment: Deployment) -> DiagnosticResult:
+    """Whether they are taken, and when the last one was: never bad, for the warehouse is polled all the same."""
     if not deployment.takes_webhooks:
         return good("webhooks", "refused: no WMS_WEBHOOK_SECRET, or an adapter without any; the warehouse is polled")
     with deployment.database.begin() as connection:

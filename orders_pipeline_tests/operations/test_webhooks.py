@@ -13,6 +13,7 @@ import pytest
 from orders_pipeline.operations import watch
 from orders_pipeline.operations.confirm import CONFIRM, apply_recorded_shipments
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.doctor import check_webhooks
 from orders_pipeline.operations.pending_work import confirm_due
 from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS, note_webhook
 from orders_pipeline.shipments.record import record_shipments
@@ -121,6 +122,18 @@ def test_a_tick_ends_in_time_whatever_else_is_told(
         assert not heard.result(PATIENCE)
     assert not watch.hear_webhooks([account], lambda: 0.0)
     assert time.monotonic() - began < PATIENCE
+
+
+def test_doctor_says_whether_webhooks_are_taken(
+    world: World, account: ServedAccount, database_url: str, tmp_path: Path
+):
+    assert "none was taken yet" in check_webhooks(account.deployment).detail
+    world.ship(world.accepted())
+    _webhook(world)
+    assert "the last was taken at 20" in check_webhooks(account.deployment).detail
+    without = deployed(database_url, tmp_path)
+    assert "WMS_WEBHOOK_SECRET" in check_webhooks(without).detail
+    assert check_webhooks(without).ok
 
 
 def test_without_a_secret_no_tick_waits(world: World, database_url: str, tmp_path: Path):
