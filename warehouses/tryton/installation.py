@@ -10,13 +10,16 @@ import fcntl
 import hashlib
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
+from sqlalchemy import create_engine, text
+
+from orders_pipeline.database.embedded import EmbeddedPostgres, find_embedded, postgres_folder, start_embedded
 from orders_pipeline.sandbox.day import catalogue
 from warehouses.tryton.master_data import ADMINISTRATOR, MODULES
 
@@ -49,7 +52,7 @@ def tryton_programs(notify: Notify = lambda sentence: None) -> Path:
 
 
 def prepared_database(fill: Callable[[Path], None], notify: Notify = lambda sentence: None) -> Path:
-    """The file of an SQLite database with all modules and what `fill`, given its folder, puts in."""
+    """A folder with a stopped PostgreSQL with all modules and what `fill`, given its folder, puts in."""
     programs = tryton_programs(notify)
     made_from = (REQUIREMENTS, HERE / "installation.py", HERE / "master_data.py", Path(catalogue.__file__))
     folder = CACHE / f"prepared-{_fingerprint(*made_from)}"
@@ -57,35 +60,36 @@ def prepared_database(fill: Callable[[Path], None], notify: Notify = lambda sent
         with _only_maker("prepared"):
             if not folder.exists():
                 notify("preparing Tryton's database (once) …")
-                making = folder.with_suffix(".making")
-                shutil.rmtree(making, ignore_errors=True)
-                making.mkdir()
-                _initialise(programs, making)
-                fill(making)
-                _into_one_file(making / f"{DATABASE}.sqlite")
-                making.replace(folder)
-    return folder / f"{DATABASE}.sqlite"
+                _prepare(programs, folder, fill)
+    return folder
 
 
-def write_configuration(folder: Path, port: int | None) -> Path:
-    """The configuration of a Tryton whose database is in this folder, listening on this port of this machine."""
+def copy_database(prepared: Path, folder: Path) -> None:
+    """Put a copy of the prepared server into this folder."""
+    source, copy = postgres_folder(prepared), postgres_folder(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copytree(source, copy)
+    if os.geteuid() == 0:
+        # Under root PostgreSQL runs as a user of its own.
+        owner = source.stat()
+        for path in (copy, *copy.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def write_configuration(folder: Path, server: EmbeddedPostgres, port: int | None) -> Path:
+    """The configuration of a Tryton over this server, listening on this port of this machine."""
     listen = [] if port is None else ["[web]", f"listen = 127.0.0.1:{port}"]
-    lines = ["[database]", "uri = sqlite://", f"path = {folder}", *listen]
+    socket = quote(str(server.socket_folder), safe="")
+    uri = f"postgresql://postgres@/?host={socket}"
     file = folder / "trytond.conf"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    file.write_text("\n".join(["[database]", f"uri = {uri}", *listen]) + "\n", encoding="utf-8")
     return file
 
 
 def clean_environment() -> dict[str, str]:
     """Nothing of ours may reach Tryton's Python, nor of the shell's Tryton."""
-    ours = ("PYTHON", "TRYTON", "ORDERS_", "AMAZON_", "AWS_", "WMS_", "VIRTUAL_ENV")
+    ours = ("PYTHON", "PG", "TRYTON", "ORDERS_", "AMAZON_", "AWS_", "WMS_", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
-def _into_one_file(database: Path) -> None:
-    """Bring what is still in the write-ahead log into the database, which is copied without it."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("pragma wal_checkpoint(truncate)")
 
 
 def _install(folder: Path) -> None:
@@ -95,12 +99,37 @@ def _install(folder: Path) -> None:
     _run([*pip, "-r", str(REQUIREMENTS)], INSTALL_PATIENCE_SECONDS)
 
 
-def _initialise(programs: Path, folder: Path) -> None:
-    # Tryton makes no SQLite database; it fills one that is there.
-    (folder / f"{DATABASE}.sqlite").touch()
+def _prepare(programs: Path, folder: Path, fill: Callable[[Path], None]) -> None:
+    # A short path: that of a UNIX socket may have 107 characters.
+    making = CACHE / "making"
+    if (left := find_embedded(making)) is not None:
+        left.stop()
+    shutil.rmtree(making, ignore_errors=True)
+    server = start_embedded(making)
+    try:
+        _make_database(server)
+        _initialise(programs, making, server)
+        fill(making)
+    finally:
+        server.stop()
+    making.replace(folder)
+
+
+def _make_database(server: EmbeddedPostgres) -> None:
+    engine = create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        # Nothing here must outlive the machine: who kills Tryton does not kill its database.
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"alter system set {name} = off"))
+        connection.execute(text("select pg_reload_conf()"))
+        connection.execute(text(f"create database {DATABASE}"))
+    engine.dispose()
+
+
+def _initialise(programs: Path, folder: Path, server: EmbeddedPostgres) -> None:
     word = folder / "word"
     word.write_text(f"{ADMINISTRATOR.password}\n", encoding="utf-8")
-    configuration = write_configuration(folder, None)
+    configuration = write_configuration(folder, server, None)
     command = [str(programs / "trytond-admin"), "-c", str(configuration), "-d", DATABASE, "-u", *MODULES]
     command += ["--activate-dependencies", "--email", "warehouse@example.com"]
     _run(command, INITIALISE_PATIENCE_SECONDS, {"TRYTONPASSFILE": str(word)})

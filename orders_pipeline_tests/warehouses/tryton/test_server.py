@@ -40,7 +40,7 @@ def test_what_was_answered_survives_a_kill_and_the_address_stays(tmp_path: Path)
         assert tryton.pid is None
         tryton.restart()
         assert tryton.url == url
-        # Also the session does: nobody logs in again.
+        # So does the session: nobody logs in again.
         (found,) = rpc.search("stock.shipment.out", [("reference", "=", "111-0000002-0000002")], ["state"])
         assert found["state"] == "waiting"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 from orders_pipeline.model.personal import PersonalText
@@ -62,10 +60,8 @@ def test_what_tryton_lets_nobody_erase_is_not_said_to_be_erased(floor: Floor, wa
         floor.worker.ship(order.order_ref, tracking="K2")
     (shipment,) = floor.shipments(labelled.order_ref)
     # As a carrier's module stores it.
-    with closing(sqlite3.connect(floor.server.folder / "wms.sqlite", timeout=30)) as database:
-        reference = f"{SHIPMENT},{shipment['id']}"
-        database.execute("update stock_package set shipping_label = x'00' where shipment = ?", [reference])
-        database.commit()
+    statement = r"update stock_package set shipping_label = '\x00' where shipment = :reference"
+    floor.server.execute(statement, reference=f"{SHIPMENT},{shipment['id']}")
     (shipment,) = floor.shipments(chatted.order_ref)
     floor.server.rpc().call("model.ir.chat.channel.post", f"{SHIPMENT},{shipment['id']}", "She rang twice")
     assert [warehouse.erase_pii(one.order_ref) for one in (labelled, chatted, plain)] == [False, False, True]
