@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup demo dev test check lint types bench chaos pins browser
+.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins browser
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
@@ -27,10 +27,14 @@ $(READY): requirements.txt pyproject.toml
 
 setup: $(READY)
 
-demo: $(READY)
+# A run of Dagster's is a process of its own: where PYTHONDONTWRITEBYTECODE is set, each would compile the package anew.
+compiled: $(READY)
+	@$(BIN)/python -m compileall -q $(dir $(abspath $(lastword $(MAKEFILE_LIST))))orders_pipeline
+
+demo: compiled
 	@$(BIN)/python -m orders_pipeline.demo $(WMS_OPTION)$(ARGS)
 
-dev: $(READY)
+dev: compiled
 	@$(BIN)/python -m orders_pipeline.demo --stay $(WMS_OPTION)$(ARGS)
 
 # The real browser of one test. Where it cannot be installed, that test is skipped and says so (in CI it fails).
@@ -41,7 +45,7 @@ browser:
 	chromium chromium-driver; } >/dev/null; } \
 	|| echo "chromium and chromium-driver are missing: the browser test is skipped"
 
-test: $(READY) browser
+test: compiled browser
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(READY)
@@ -56,10 +60,10 @@ check: lint types
 	$(BIN)/dagster definitions validate -m orders_pipeline.definitions
 	@$(MAKE) --no-print-directory test
 
-bench: $(READY)
+bench: compiled
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(READY)
+chaos: compiled
 	@$(BIN)/python -m orders_pipeline_tests.chaos.chaos $(WMS_OPTION)$(ARGS)
 
 # The pages that are generated from the code; a test holds that they are true.

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import click
@@ -47,6 +48,7 @@ RUN_BY = {
     "make browser": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "lint-imports": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make docs": f"{HERE}::test_make_docs_writes_the_pages_that_are_there",
+    "make compiled": f"{HERE}::test_what_starts_runs_compiles_the_package_before",
     "make bench": "test_bench.py::test_every_benchmark_runs_to_its_end_and_reports_every_row",
     "make chaos": "chaos/test_chaos.py::test_every_order_ends_where_it_belongs_whatever_is_killed",
     "orders-pipeline up": f"{CLI}::test_up_starts_everything_and_on_sigterm_stops_all_that_it_started",
@@ -121,6 +123,18 @@ def test_make_bench_and_make_chaos_run_what_their_tests_run():
     assert "-m bench --workload small" in _make("-n", "bench", "ARGS=--workload small").stdout
     assert "-m orders_pipeline_tests.chaos.chaos --kills 2" in _make("-n", "chaos", "ARGS=--kills 2").stdout
     assert isinstance(chaos_main, click.Command)
+
+
+def test_what_starts_runs_compiles_the_package_before(tmp_path: Path):
+    """A run is a process of its own. Where Python may write no bytecode, each would compile the package anew."""
+    for target in ("demo", "dev", "test", "bench", "chaos"):
+        first, *_ = _make("-n", target).stdout.splitlines()
+        assert "compileall" in first, target
+    module = Path(cache_from_source(str(ROOT / "orders_pipeline" / "definitions.py")))
+    module.unlink(missing_ok=True)
+    environment = {**_environment(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert _make("compiled", environment=environment).returncode == 0
+    assert module.exists()
 
 
 @pytest.mark.processes

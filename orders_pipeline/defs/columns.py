@@ -6,6 +6,8 @@ import dagster as dg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
+_POSTGRESQL = postgresql.dialect()
+
 
 def column_schema(table: Table) -> dg.TableSchema:
     """Name, PostgreSQL type, whether it may be empty, and comment of each column."""
@@ -13,7 +15,7 @@ def column_schema(table: Table) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=column.name,
-                type=column.type.compile(dialect=postgresql.dialect()).lower(),
+                type=column.type.compile(dialect=_POSTGRESQL).lower(),
                 description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
             )
