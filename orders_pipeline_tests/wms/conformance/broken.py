@@ -163,12 +163,13 @@ def _misses_the_next(warehouse: WarehousePort) -> WarehousePort:
     return bent(warehouse, poll=poll)
 
 
-def _begins_anew(warehouse: WarehousePort) -> WarehousePort:
+def _begins_at_the_end(warehouse: WarehousePort) -> WarehousePort:
     polled: list[str | None] = []
 
     def poll(real: Callable[..., ShipmentPage], cursor: str | None, limit: int) -> ShipmentPage:
         polled.append(cursor)
-        return real(cursor if len(polled) > 1 else None, limit)
+        page = real(cursor, limit)
+        return page if len(polled) > 1 else replace(page, events=())
 
     return bent(warehouse, poll=poll)
 
@@ -305,6 +306,8 @@ BROKEN: dict[str, Break] = {
     "event.merged": _first_of_each(lambda event: event.tracking_number),
     "event.voided": _each_event(package_id=lambda event: event.package_id if event.kind == "shipped" else None),
     "event.voided_and_shipped_again": _first_of_each(lambda event: (event.package_id, event.kind)),
+    "event.voided_and_replaced": _each_event(package_id=lambda event: event.order_ref),
+    "event.new_label": _first_of_each(lambda event: event.package_id),
     "event.short": _each_event(kind=lambda _: "shipped"),
     "event.cancelled_there": _without("cancelled"),
     "event.again_is_the_same": _each_event(event_id=lambda event: f"{event.event_id}-{next(_delivery)}"),
@@ -318,7 +321,7 @@ BROKEN: dict[str, Break] = {
     "page.again": _delivers_once,
     "page.lost": _goes_past_what_was_lost,
     "page.the_end": _misses_the_next,
-    "page.after_our_restart": _begins_anew,
+    "page.after_our_restart": _begins_at_the_end,
     "page.after_their_restart": _stays_logged_out,
     "answer.html_502": _swallows("find", None),
     "answer.html_200": _swallows("poll", EMPTY),

@@ -148,11 +148,19 @@ class Parcelhouse(Worker):
             self._dispatch(order_ref, f"PH-{self._parcels}", None, carrier, tracking_number)
 
     def void(self, order_ref: str) -> None:
-        self._events.append(self._newest(order_ref) | {"seq": self._next(), "type": "label_voided"})
+        voided: dict[str, Any] = self._newest(order_ref) | {"seq": self._next(), "type": "label_voided"}
+        self._events.append(voided)
+        order = self._orders[order_ref]
+        skus = {note: sku for sku, note in order.notes.items()}
+        for item in voided["items"]:
+            order.gone[skus[item["note"]]] -= item["qty"]
 
     def ship_again(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
         again = {"seq": self._next(), "type": "dispatched", "carrier": carrier, "code": tracking_number}
         self._events.append(self._newest(order_ref) | again)
+
+    def relabel(self, order_ref: str, *, carrier: str, tracking_number: str) -> None:
+        self.ship_again(order_ref, carrier=carrier, tracking_number=tracking_number)
 
     def ship_short(
         self,

@@ -120,7 +120,7 @@ def test_the_command_tries_the_warehouse_of_the_settings(able: AbleWarehouse, mo
     ("arguments", "told"),
     [
         (["rest", "--only", "push.by_pigeon"], "no such promise: push.by_pigeon"),
-        (["tryton"], "WMS_BASE_URL"),
+        (["my_company.adapter:made"], "WMS_BASE_URL"),
         (["rest", "--warehouse", "nowhere:nothing"], "nowhere:nothing cannot be opened"),
     ],
 )
