@@ -161,10 +161,10 @@ def test_a_restart_of_tryton_in_mid_push_makes_neither_none_nor_two(lives: Lives
         line.meanwhile = line.afterwards = lambda method: None
         server.restart()
         world.run_until_idle()
-        assert (world.state(order_id), lives.floor.live(order_id)) == ("accepted", ["waiting"])
+        assert (world.state(order_id), lives.floor.states(order_id)) == ("accepted", ["waiting"])
         lives.floor.worker.ship(order_id, tracking=f"1Z00000000000{abs(hash((step, before))) % 100000:05d}")
         at_amazon, here, shown, _ = lives.ends(order_id)
-        assert (at_amazon, here, len(shown), lives.floor.live(order_id)) == ("SHIPPED", "closed", 1, ["done"])
+        assert (at_amazon, here, len(shown), lives.floor.states(order_id)) == ("SHIPPED", "closed", 1, ["done"])
 
 
 def _when(line: Any, step: str, act: Callable[[], None], *, before: bool) -> None:
@@ -196,7 +196,7 @@ def test_a_page_of_an_upgrade_is_an_outage_that_ends_by_itself(lives: Lives):
         assert world.state(order_id) == "pushing"
         line.page = None
         world.run_until_idle()
-        assert (world.state(order_id), lives.floor.live(order_id)) == ("accepted", ["waiting"])
+        assert (world.state(order_id), lives.floor.states(order_id)) == ("accepted", ["waiting"])
 
 
 def test_what_is_erased_here_is_erased_there(lives: Lives):

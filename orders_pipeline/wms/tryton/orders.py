@@ -90,9 +90,13 @@ def find_order(calls: Calls, order_ref: str, nobody: int) -> Found:
 
 
 def take_away(calls: Calls, strays: Iterable[Shipment]) -> None:
-    """Cancel drafts for nobody. One that stays does no harm, and the next call about its order tries again."""
+    """Cancel drafts for nobody, so that whoever looks for the order's id finds the one that is at work.
+
+    One that stays does no harm, and the next call about its order tries again.
+    """
     for stray in strays:
         with suppress(NotDone, Changed):
+            calls.write(SHIPMENT, [stray.id], {"reference": None}, unchanged_since={stray.id: stray.stamp})
             calls.do(SHIPMENT, "cancel", [stray.id])
 
 

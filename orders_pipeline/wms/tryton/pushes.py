@@ -53,13 +53,14 @@ def push(calls: Calls, installation: Installation, places: Places, order: Fulfil
     """Raises WarehouseError; the outcome is then not known."""
     found = find_order(calls, order.order_ref, installation.nobody)
     if found.order is not None:
-        return _again(calls, installation, found, order)
+        return _again(calls, found, order)
     if any(not one.is_cancelled for one in found.others):
         # Somebody entered it by hand: a second one would ship it twice.
         return PushResult("conflict", code="reference_in_use")
     try:
         values, products = _shipment_values(calls, installation, order)
-        party = [party_values(calls, places, order.ship_to, phone_type=one) for one in _PHONE_TYPES]
+        types = _PHONE_TYPES if order.ship_to.phone else _PHONE_TYPES[:1]
+        party = [party_values(calls, places, order.ship_to, phone_type=one) for one in types]
     except (SkuRefused, AddressRefused) as refused:
         return PushResult("refused", code=refused.code)
     try:
@@ -73,11 +74,10 @@ def push(calls: Calls, installation: Installation, places: Places, order: Fulfil
         try:
             calls.create("party.party", {**attempt, "code": party_code(order.order_ref), **_identifiers(marks)})
         except NotDone:
-            found = find_order(calls, order.order_ref, installation.nobody)
-            if found.order is not None:
-                # Another push was faster.
-                take_away(calls, found.strays)
-                return _again(calls, installation, found, order)
+            meanwhile = find_order(calls, order.order_ref, installation.nobody)
+            if meanwhile.order is not None:
+                # Another push was faster; our draft is among the strays.
+                return _again(calls, meanwhile, order)
         else:
             take_away(calls, found.strays)
             return _hand_over(calls, order, shipment, "accepted")
@@ -95,7 +95,7 @@ def content_of(order: FulfillmentOrder) -> bytes:
     return json.dumps(order.wire(), sort_keys=True, ensure_ascii=False).encode()
 
 
-def _again(calls: Calls, installation: Installation, found: Found, order: FulfillmentOrder) -> PushResult:
+def _again(calls: Calls, found: Found, order: FulfillmentOrder) -> PushResult:
     """The order is there, or is begun."""
     known = found.order
     assert known is not None

@@ -74,10 +74,6 @@ class Floor:
     def states(self, order_ref: str) -> list[str]:
         return [one["state"] for one in self.shipments(order_ref)]
 
-    def live(self, order_ref: str) -> list[str]:
-        """The states of those that are not cancelled."""
-        return [state for state in self.states(order_ref) if state != "cancelled"]
-
 
 def an_order(*lines: tuple[str, int], order_ref: str | None = None, **changed: Any) -> FulfillmentOrder:
     """An order for these (sku, quantity), each with a line_ref of its own."""
@@ -112,7 +108,7 @@ def all_events(warehouse: TrytonWarehouse, *order_refs: str) -> list[ShipmentEve
 
 @dataclass
 class Line:
-    """Between the adapter and Tryton: passes calls on, and may lose one, or its answer, or hold it up.
+    """Between the adapter and Tryton: passes calls on, and may lose one, or its answer, or refuse it once.
 
     `meanwhile` is called with the method before a call is passed on, `afterwards` before its answer is. `page`: what a
     proxy answers in Tryton's place.
@@ -122,6 +118,7 @@ class Line:
     url: str = ""
     lose_call: str | None = None
     lose_answer: str | None = None
+    refuse: str | None = None
     meanwhile: Callable[[str], None] = lambda method: None
     afterwards: Callable[[str], None] = lambda method: None
     page: bytes | None = None
@@ -137,6 +134,9 @@ class Line:
             lost, self.lose_call = self.lose_call == method, None if self.lose_call == method else self.lose_call
         if lost:
             raise ConnectionError("lost on the way")
+        if self.refuse == method:
+            self.refuse = None
+            return [answer(b'{"id": 1, "error": ["UserError", ["The phone number is not valid", "", null]]}')]
         if self.page is not None:
             return [answer(self.page, Content_Type="text/html")]
         self.meanwhile(method)
