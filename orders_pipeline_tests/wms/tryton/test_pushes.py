@@ -86,6 +86,7 @@ def test_of_two_pushes_at_the_same_time_one_is_believed(floor: Floor):
     with line_to(floor.server) as line:
         warehouse = floor.warehouse(line.url)
         warehouse.find(order.order_ref)
+        line.seen.clear()
         line.meanwhile = meet
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(warehouse.push, [order, order]))
