@@ -6,6 +6,7 @@ packages have been on their way: Tryton writes the day.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -41,45 +42,54 @@ class TrytonBooks:
 
     def __init__(self, rpc: TrytonRpc, state: WarehouseState, line_refs: Callable[[str], dict[str, str]]) -> None:
         self._rpc, self._state, self._line_refs = rpc, state, line_refs
+        self._looking = threading.Lock()
         self._pushed: set[int] = set()
         self._sent_at: dict[int, datetime] = {}
         self._known: dict[str, list[Record]] = {}
 
-    def look_at_changes(self) -> list[str]:
-        """Read what was made or changed since this was last done; the references that were seen for the first time."""
+    def look_at_changes(self) -> None:
+        """Read what was made or changed since this was last done."""
         fields = ["reference", "state", "write_date"]
         now: dict[str, list[Record]] = {}
         for shipment in self._rpc.search(SHIPMENT, [("reference", "!=", None)], fields, order=[("id", "ASC")]):
             now.setdefault(shipment["reference"], []).append(shipment)
         changed = [reference for reference, shipments in now.items() if shipments != self._known.get(reference)]
-        new = self.look(changed) if changed else []
+        if changed:
+            self.look(changed)
         self._known = now
-        return new
 
-    def look(self, order_refs: Sequence[str] | None = None) -> list[str]:
-        """Read these orders, or all, from Tryton; the references that were seen for the first time."""
+    def look(self, order_refs: Sequence[str] | None = None) -> None:
+        """Read these orders, or all, from Tryton, and tell the day of those that are there for the first time."""
         domain = [("reference", "!=", None)] if order_refs is None else [("reference", "in", list(order_refs))]
-        found = self._rpc.search(SHIPMENT, domain, FIELDS, order=[("id", "ASC")])
-        moves, packages = self._moves(found), self._packages(found)
-        labels = self._labels(found)
         new: list[str] = []
-        with self._state.lock:
+        # One after the other: what was read earlier never takes the place of what was read later.
+        with self._looking:
+            found = self._rpc.search(SHIPMENT, domain, FIELDS, order=[("id", "ASC")])
+            moves, packages, labels = self._moves(found), self._packages(found), self._labels(found)
             by_reference: dict[str, list[Record]] = {}
             for shipment in found:
                 by_reference.setdefault(shipment["reference"], []).append(shipment)
-            for reference, shipments in by_reference.items():
-                new += self._note_pushes(reference, shipments, moves, labels)
-                if (order := self._state.orders.get(reference)) is not None:
-                    self._bring_up_to_date(order, shipments, moves, packages)
-        return new
+            with self._state.lock:
+                for reference, shipments in by_reference.items():
+                    new += self._note_pushes(reference, shipments, moves, labels)
+                    if (order := self._state.orders.get(reference)) is not None:
+                        self._bring_up_to_date(order, shipments, moves, packages)
+        for order_ref in new:
+            for listener in self._state.on_accepted:
+                listener(order_ref)
 
     def _note_pushes(
         self, reference: str, shipments: list[Record], moves: dict[int, list[Record]], labels: dict[int, list[str]]
     ) -> list[str]:
-        """A shipment that the pipeline's user made is a push; one that the worker made is a part or a replacement."""
+        """A shipment that the pipeline's user made is a push, once it is no draft any more, which nobody picks.
+
+        One that the worker made is a part or a replacement.
+        """
         new: list[str] = []
         for shipment in shipments:
             if shipment["id"] in self._pushed or shipment["create_uid."]["login"] != PIPELINE.name:
+                continue
+            if shipment["state"] in ("draft", "cancelled"):
                 continue
             self._pushed.add(shipment["id"])
             lines = [
@@ -109,7 +119,8 @@ class TrytonBooks:
             for package in packages.get(shipment["id"], [])
             if shipment["state"] in SENT_STATES or shipment["id"] in self._sent_at
         ]
-        living = [shipment for shipment in shipments if shipment["state"] != "cancelled"]
+        # A draft that the pipeline left is one that another push of it has overtaken.
+        living = [one for one in shipments if one["state"] != "cancelled" and not _is_stray(one)]
         underway = Counter(shipment["state"] for shipment in living)
         sent = sum(underway[state] for state in SENT_STATES)
         # What is no longer to be sent: picked short. Tryton's moves shrink, and nothing else says so.
@@ -198,3 +209,7 @@ class TrytonBooks:
             ]
             labels[shipment["id"]] = [text for text in texts if text]
         return labels
+
+
+def _is_stray(shipment: Record) -> bool:
+    return shipment["state"] == "draft" and shipment["create_uid."]["login"] == PIPELINE.name

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from orders_pipeline.sandbox.clock import Clock
@@ -66,9 +65,7 @@ class TrytonFloor(Floor):
     def _watch(self) -> None:
         while not self._stopping:
             try:
-                for order_ref in self._books.look_at_changes():
-                    for listener in self._state.on_accepted:
-                        listener(order_ref)
+                self._books.look_at_changes()
             except TrytonUnreachable:
                 pass  # it was killed, or is restarted; the next look finds what happened meanwhile
             except TrytonError as error:
@@ -95,7 +92,7 @@ class TrytonFloor(Floor):
     def _carry_out(self, order_ref: str, action: str) -> None:
         worker, seconds = self._worker, self.options.second_package_seconds
         story = self.plans.get(order_ref, ShippingPlan()).story
-        if action in ("pack", "ship", "ship_rest") and not self._has(order_ref, OPEN_STATES):
+        if action in ("pack", "ship", "ship_rest") and not worker.has(order_ref, OPEN_STATES):
             return
         match action:
             case "pack":
@@ -105,7 +102,7 @@ class TrytonFloor(Floor):
                 self._plan(order_ref, "ship", self.options.packing_seconds)
             case "ship":
                 # Where the answer of an earlier attempt was lost, it has left already.
-                if self._has(order_ref, SENT_STATES):
+                if worker.has(order_ref, SENT_STATES):
                     worker.finish(order_ref)
                 else:
                     self._send_first(order_ref)
@@ -118,12 +115,12 @@ class TrytonFloor(Floor):
             case "ship_rest":
                 self._send_all(order_ref, "second")
             case "void":
-                if self._has(order_ref, SENT_STATES):
+                if worker.has(order_ref, SENT_STATES):
                     worker.void(order_ref)
                 self._plan(order_ref, "replace", seconds)
             case "replace":
-                if not self._has(order_ref, SENT_STATES):
-                    if not self._has(order_ref, OPEN_STATES):
+                if not worker.has(order_ref, SENT_STATES):
+                    if not worker.has(order_ref, OPEN_STATES):
                         worker.send_again(order_ref)
                     self._send_all(order_ref, "replacement")
             case _:
@@ -132,9 +129,6 @@ class TrytonFloor(Floor):
                 worker.relabel(order_ref, worker.packages(order_ref)[-1], tracking)
                 # A new label does not show in the shipment, which is what the watcher looks at.
                 self._books.look([order_ref])
-
-    def _has(self, order_ref: str, states: Sequence[str]) -> bool:
-        return any(one.state in states for one in self._worker.shipments(order_ref))
 
     def _send_first(self, order_ref: str) -> None:
         units = self._state.orders[order_ref].lines

@@ -43,12 +43,16 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One customer shipment as Tryton has it; `units`: of its outgoing moves, by SKU."""
+    """One customer shipment as Tryton has it; `units`: of its outgoing moves, by SKU.
+
+    `is_ready`: for her to work on. A draft that she has not touched is still being written by somebody else.
+    """
 
     id: int
     number: str | None
     state: str
     units: Mapping[str, int]
+    is_ready: bool
 
 
 class TrytonWorker:
@@ -59,11 +63,18 @@ class TrytonWorker:
 
     def shipments(self, order_ref: str) -> list[Shipment]:
         """All of this reference, the oldest first."""
-        found = self._rpc.search(SHIPMENT, [("reference", "=", order_ref)], ["number", "state"], order=[("id", "ASC")])
+        fields = ["number", "state", "create_uid", "write_uid"]
+        found = self._rpc.search(SHIPMENT, [("reference", "=", order_ref)], fields, order=[("id", "ASC")])
         units: dict[int, Counter[str]] = {one["id"]: Counter() for one in found}
         for move in self._outgoing([one["id"] for one in found]):
             units[_id_of(move["shipment"])][move["product."]["code"]] += int(move["quantity"])
-        return [Shipment(one["id"], one["number"], one["state"], units[one["id"]]) for one in found]
+        return [
+            Shipment(one["id"], one["number"], one["state"], units[one["id"]], self._is_ready(one)) for one in found
+        ]
+
+    def has(self, order_ref: str, states: Sequence[str]) -> bool:
+        """Whether there is something to work on in one of these states."""
+        return any(one.state in states and one.is_ready for one in self.shipments(order_ref))
 
     def start_packing(self, order_ref: str, missing: Mapping[str, int] | None = None) -> None:
         """Take it from the shelves, but for what is missing there (units by SKU). Raises NotPossible."""
@@ -121,19 +132,21 @@ class TrytonWorker:
         return [one["number"] for one in found]
 
     def split(self, order_ref: str, lines: Mapping[str, int]) -> None:
-        """Leave these units (whole lines, by SKU) for a second shipment of the same reference."""
-        shipment = self._one(order_ref, ("draft", "waiting", "assigned"))
-        if not set(lines) < set(shipment.units):
-            return  # it was split before
-        if shipment.state == "assigned":
-            self._rpc.press(SHIPMENT, "wait", [shipment.id])
-        self._rpc.press(SHIPMENT, "draft", [shipment.id])
-        moves = [move["id"] for move in self._outgoing([shipment.id]) if move["product."]["code"] in lines]
-        form = {"moves": moves, "domain_moves": moves}
-        self._rpc.wizard("stock.shipment.split", SHIPMENT, [shipment.id], start=(form, "split"))
-        for one in self.shipments(order_ref):
-            if one.state == "draft":
-                self._rpc.press(SHIPMENT, "wait", [one.id])
+        """Leave these units (whole lines, by SKU) for a second shipment of the same reference.
+
+        May be called again after it failed in the middle.
+        """
+        whole = [one for one in self.shipments(order_ref) if one.is_ready and set(lines) < set(one.units)]
+        for shipment in whole:
+            if shipment.state == "assigned":
+                self._rpc.press(SHIPMENT, "wait", [shipment.id])
+            self._rpc.press(SHIPMENT, "draft", [shipment.id])
+            moves = [move["id"] for move in self._outgoing([shipment.id]) if move["product."]["code"] in lines]
+            form = {"moves": moves, "domain_moves": moves}
+            self._rpc.wizard("stock.shipment.split", SHIPMENT, [shipment.id], start=(form, "split"))
+        drafts = [one.id for one in self.shipments(order_ref) if one.state == "draft" and one.is_ready]
+        if drafts:
+            self._rpc.press(SHIPMENT, "wait", drafts)
 
     def void(self, order_ref: str) -> None:
         """The newest shipment that was sent will not travel: it is cancelled, with all its packages."""
@@ -228,6 +241,9 @@ class TrytonWorker:
         fields = ["shipment", "product.code", "quantity", "unit", "package", "state"]
         return self._rpc.search("stock.move", domain, fields, order=[("id", "ASC")]) if shipments else []
 
+    def _is_ready(self, shipment: Record) -> bool:
+        return shipment["state"] != "draft" or self._rpc.user_id in (shipment["create_uid"], shipment["write_uid"])
+
     def _cancelled(self, order_ref: str) -> int:
         self._one(order_ref, ("cancelled",))
         return [one.id for one in self.shipments(order_ref) if one.state == "cancelled"][-1]
@@ -238,7 +254,7 @@ class TrytonWorker:
     def _one(self, order_ref: str, states: Sequence[str]) -> Shipment:
         """The newest sent one, or the oldest of the others, that is in one of these states."""
         known = self.shipments(order_ref)
-        found = [one for one in known if one.state in states]
+        found = [one for one in known if one.state in states and one.is_ready]
         if not found:
             raise NotPossible(f"{order_ref} is {', '.join(one.state for one in known) or 'not here'}")
         return found[-1] if found[-1].state in SENT_STATES else found[0]
