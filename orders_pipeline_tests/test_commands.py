@@ -172,9 +172,15 @@ def checkout() -> Iterator[Path]:
 
 @pytest.mark.processes
 @pytest.mark.timeout(330)
-def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running(checkout: Path):
+@pytest.mark.parametrize("warehouse", ["", "tryton"])
+def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running(
+    checkout: Path, warehouse: str, request: pytest.FixtureRequest
+):
+    if warehouse:
+        # Its database is prepared, or the test is skipped where Tryton cannot be installed.
+        request.getfixturevalue(warehouse)
     size = f"--orders 8 --duration 2 --patience 170 --port {_free_port()}"
-    done = _make("demo", f"ARGS={size}", cwd=checkout)
+    done = _make("demo", f"WMS={warehouse}", f"ARGS={size}", cwd=checkout)
     logs = {path.name: path.read_text("utf-8", "replace")[-2000:] for path in checkout.rglob("*.log")}
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs}"
     assert "Every order is where it belongs." in done.stdout
