@@ -153,6 +153,13 @@ class OrderLives(RuleBasedStateMachine):
         for event in self.world.warehouse.events[-3:]:
             self.world.warehouse.repeat_event(event["event_id"])
 
+    @precondition(lambda self: self.world.warehouse.events)
+    @rule(picks=st.lists(PICK, min_size=1, max_size=3))
+    def webhooks_bring(self, picks: list[int]) -> None:
+        """Some of what happened, in any order, whether a poll has brought it or will."""
+        events = self.world.warehouse.events
+        self.world.webhook([events[pick % len(events)] for pick in picks])
+
     # --- the stages, in any order, and what befalls them
 
     @rule(stage=st.sampled_from(["drain", "absorb", "fetch", "decide", "push", "poll", "confirm", "verify"]))

@@ -36,12 +36,16 @@ from orders_pipeline.sandbox.warehouse.state import WarehouseState
 from orders_pipeline.shipments.alerts import ALERTS as PACKAGE_ALERTS
 from orders_pipeline.shipments.confirm import confirm_due_packages
 from orders_pipeline.shipments.confirming import Confirming
+from orders_pipeline.shipments.event_rows import note_webhook
 from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_shipments
+from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.shipments.verify import verify_due_packages
 from orders_pipeline.vault import alerts as vault_alerts
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.providers.keyring import LocalKeyring
+from orders_pipeline.wms.port import ShipmentPage
+from orders_pipeline.wms.shipment_events import read_shipment_events
 from orders_pipeline.work.jobs import Job, Queue, job_of
 from orders_pipeline.work.queue import find
 from orders_pipeline.work.tally import Tally
@@ -184,6 +188,12 @@ class World:
     def poll(self) -> Tally:
         poll_shipments(self.wms, self.database, self.vault, account_id=SELLER)
         return apply_shipments(self.database, self.vault.audit, account_id=SELLER)
+
+    def webhook(self, entries: Sequence[object] | None = None, *, account_id: str = SELLER) -> int:
+        """A webhook brings these entries, or all that happened at the warehouse; how many events were new."""
+        events, unreadable = read_shipment_events(self.warehouse.events if entries is None else entries)
+        page = ShipmentPage(events, None, unreadable=unreadable)
+        return record_shipments(self.database, self.vault, page, account_id=account_id, note=note_webhook)
 
     def confirm(self) -> Tally:
         return confirm_due_packages(self._confirming())

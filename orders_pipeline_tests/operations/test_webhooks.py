@@ -15,10 +15,7 @@ from orders_pipeline.operations.confirm import CONFIRM, apply_recorded_shipments
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.doctor import check_webhooks
 from orders_pipeline.operations.pending_work import confirm_due
-from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS, note_webhook
-from orders_pipeline.shipments.record import record_shipments
-from orders_pipeline.wms.port import ShipmentPage
-from orders_pipeline.wms.shipment_events import read_shipment_events
+from orders_pipeline.shipments.event_rows import WMS_SHIPMENTS
 from orders_pipeline.work.hot_loop import Awake, Stage, work_hot
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.tally import Tally
@@ -34,12 +31,6 @@ def account(world: World, database_url: str, tmp_path: Path) -> Iterator[ServedA
     deployment = deployed(database_url, tmp_path, WMS_WEBHOOK_SECRET="a secret")
     yield deployment.account()
     deployment.database.close()
-
-
-def _webhook(world: World) -> None:
-    """All that happened at the warehouse comes by a webhook."""
-    events, _ = read_shipment_events(world.warehouse.events)
-    record_shipments(world.database, world.vault, ShipmentPage(events, None), account_id=SELLER, note=note_webhook)
 
 
 def test_a_run_that_is_awake_tells_amazon_while_the_warehouses_list_hangs(world: World, account: ServedAccount):
@@ -68,7 +59,7 @@ def test_a_run_that_is_awake_tells_amazon_while_the_warehouses_list_hangs(world:
         running = pool.submit(work_hot, world.database, stages, confirm_due, Awake(0, 60))
         assert is_reading.wait(PATIENCE)
         world.ship(order_id)
-        _webhook(world)
+        world.webhook()
         assert told.wait(PATIENCE)
         may_answer.set()
         running.result(PATIENCE)
@@ -99,14 +90,14 @@ def test_a_tick_that_listens_asks_for_a_run_when_a_webhook_comes(
         # There was nothing: from here on only a notification tells.
         assert has_looked.wait(PATIENCE)
         world.ship(order_id)
-        _webhook(world)
+        world.webhook()
         assert heard.result(PATIENCE)
         assert time.monotonic() - began < watch.LISTEN_SECONDS
 
 
 def test_what_was_committed_before_a_tick_listened_is_found(world: World, account: ServedAccount):
     world.ship(world.accepted())
-    _webhook(world)
+    world.webhook()
     assert watch.hear_webhooks([account], lambda: PATIENCE)
 
 
@@ -129,7 +120,7 @@ def test_doctor_says_whether_webhooks_are_taken(
 ):
     assert "none was taken yet" in check_webhooks(account.deployment).detail
     world.ship(world.accepted())
-    _webhook(world)
+    world.webhook()
     assert "the last was taken at 20" in check_webhooks(account.deployment).detail
     without = deployed(database_url, tmp_path)
     assert "WMS_WEBHOOK_SECRET" in check_webhooks(without).detail

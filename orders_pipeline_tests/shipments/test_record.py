@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import permutations
@@ -12,26 +11,16 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.ownership import note_start
-from orders_pipeline.shipments.event_rows import insert_shipment_events, note_webhook
-from orders_pipeline.shipments.record import record_shipments
-from orders_pipeline.wms.port import ShipmentPage
-from orders_pipeline.wms.shipment_events import read_shipment_events
+from orders_pipeline.shipments.event_rows import insert_shipment_events
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
-
-
-def _webhook(world: World, entries: Sequence[object], *, account_id: str = SELLER) -> int:
-    """The entries come by a webhook; how many were new."""
-    events, unreadable = read_shipment_events(entries)
-    page = ShipmentPage(events, None, unreadable=unreadable)
-    return record_shipments(world.database, world.vault, page, account_id=account_id, note=note_webhook)
 
 
 def test_an_event_that_comes_by_a_webhook_and_by_a_poll_is_one(world: World):
     order_id = world.accepted()
     package_id = world.ship(order_id)
-    assert _webhook(world, world.warehouse.events) == 1
-    assert _webhook(world, world.warehouse.events) == 0
+    assert world.webhook() == 1
+    assert world.webhook() == 0
     world.confirm_and_verify()
     assert world.package(package_id).state == "confirmed"
     assert len(world.rows("pipeline.wms_shipments")) == len(world.ports.told) == 1
@@ -43,12 +32,12 @@ def test_a_webhook_moves_no_cursor_and_hides_no_outage_of_the_poll(world: World)
     world.sql("update pipeline.wms_cursors set failing_since = clock_timestamp(), failure = 'it is away'")
     (before,) = world.rows("pipeline.wms_cursors", "cursor, polled_at, failure")
     world.ship(order_id)
-    _webhook(world, world.warehouse.events)
+    world.webhook()
     assert world.rows("pipeline.wms_cursors", "cursor, polled_at, failure") == [before]
 
 
 def test_a_webhooks_unreadable_entries_are_told_as_a_polls(world: World):
-    assert _webhook(world, [{"event_id": "E1"}, 7]) == 0
+    assert world.webhook([{"event_id": "E1"}, 7]) == 0
     assert "2 shipment events" in world.alerts()["warehouse.unreadable_event"].message
 
 
@@ -59,7 +48,7 @@ def test_an_order_that_is_not_known_yet_has_its_package_confirmed_once_it_is(wor
         "tracking_number": "1Z0000000000000001", "shipped_at": datetime.now(UTC).isoformat(),
         "lines": [{"line_ref": world.amazon.orders[order_id].items[0].item_id, "quantity": 1}],
     }  # fmt: skip
-    assert _webhook(world, [event]) == 1
+    assert world.webhook([event]) == 1
     world.poll()
     assert "package.unknown_order" in world.alerts()
     world.hear()
@@ -72,7 +61,7 @@ def test_buyer_data_in_a_webhook_is_masked_before_it_is_stored(world: World):
     order_id = world.accepted()
     name = str(world.amazon.orders[order_id].address.name)
     world.ship(order_id, carrier=f"Van for {name}")
-    _webhook(world, world.warehouse.events)
+    world.webhook()
     assert name.casefold() not in world.everything_stored().casefold()
 
 
@@ -81,8 +70,8 @@ def test_each_account_keeps_what_is_not_anothers(world: World):
     world.ship(order_id)
     with world.database.transaction(SELLER) as tx:
         note_start(tx, None)
-    assert _webhook(world, world.warehouse.events, account_id="ANOTHER") == 0
-    assert _webhook(world, world.warehouse.events) == 1
+    assert world.webhook(account_id="ANOTHER") == 0
+    assert world.webhook() == 1
     assert {row.account_id for row in world.rows("pipeline.wms_shipments")} == {SELLER}
 
 
@@ -128,7 +117,7 @@ def test_a_new_label_on_a_box_ends_at_amazon_in_whatever_order_its_webhooks_come
     world.warehouse.void(order_id, package_id)
     world.warehouse.relabel(order_id, package_id, "1ZNEW")
     for place in arrival:
-        _webhook(world, [world.warehouse.events[place]])
+        world.webhook([world.warehouse.events[place]])
         world.confirm_and_verify()
     world.run_until_idle()
     assert list(world.shown(order_id).values()) == ["1ZNEW"]
