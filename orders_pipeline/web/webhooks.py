@@ -86,9 +86,8 @@ class Webhooks:
                 return body
             return await to_thread.run_sync(self._take, _joined(request.headers), body, limiter=self._limiter)
         except WebhookRefused as refused:
-            reason = WebhookRefusal(refused.reason)
-            self._note(reason)
-            return _answer(_STATUS.get(reason, _UNAUTHORIZED), f"The webhook is refused: {reason.meaning}.")
+            self._note(refused.reason)
+            return _answer(_STATUS.get(refused.reason, _UNAUTHORIZED), f"{refused}.")
         finally:
             self._reading -= 1
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.model.shipping_details import Address
 from orders_pipeline.model.state_machine import DescribedWord
+from orders_pipeline.model.webhook import WebhookRefusal
 
 
 class Capability(DescribedWord):
@@ -58,12 +59,12 @@ class WarehouseRefused(WarehouseError):
 class WebhookRefused(Exception):
     """A call that claims to be the warehouse's webhook and is not to be believed, or not to be read.
 
-    `reason` is one word of ours (signature, time, form), never the caller's text.
+    `reason` is one word of ours, never the caller's text.
     """
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"The webhook is refused: {reason}")
+    def __init__(self, reason: WebhookRefusal) -> None:
+        self.reason = WebhookRefusal(reason)
+        super().__init__(f"The webhook is refused: {self.reason.meaning}")
 
 
 @dataclass(frozen=True, slots=True)

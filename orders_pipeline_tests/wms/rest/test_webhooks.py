@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from orders_pipeline.model.webhook import WebhookRefusal
@@ -42,7 +44,7 @@ def _read(body: bytes, header: str | None = None, *, secrets: tuple[SecretStr, .
 def _reason(body: bytes, header: str | None = None, *, secrets: tuple[SecretStr, ...] = (NEW,)) -> WebhookRefusal:
     with pytest.raises(WebhookRefused) as refused:
         _read(body, header, secrets=secrets)
-    return WebhookRefusal(refused.value.reason)
+    return refused.value.reason
 
 
 BODY = json.dumps({"shipments": [EVENT]}).encode()
@@ -147,7 +149,7 @@ def test_the_headers_name_is_read_in_any_case(name: str):
 def test_a_signed_body_of_another_form_is_refused_without_a_word_of_it(body: bytes):
     with pytest.raises(WebhookRefused) as refused:
         _read(body)
-    assert refused.value.reason == WebhookRefusal.FORM
+    assert refused.value.reason is WebhookRefusal.FORM
     assert STREET not in repr(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
@@ -158,3 +160,29 @@ def test_without_a_secret_none_is_believed():
     assert Capability.WEBHOOKS not in warehouse.capabilities
     warehouse.close()
     assert _reason(BODY, _signed(BODY, secret=SecretStr("")), secrets=()) is WebhookRefusal.NO_SECRET
+
+
+_ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*EVENT, "shipments", "quantity", "line_ref"]) | st.text(max_size=5), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(carried=_ANY_JSON)
+def test_whatever_is_signed_is_a_page_or_a_refusal(carried: object):
+    body = json.dumps(carried).encode()
+    try:
+        page = _read(body)
+    except WebhookRefused as refused:
+        assert refused.reason is WebhookRefusal.FORM
+    else:
+        assert page.next_cursor is None
+
+
+@given(header=st.text(max_size=120), body=st.binary(max_size=60))
+def test_whatever_is_not_signed_is_refused(header: str, body: bytes):
+    assert _reason(body, header or "-") in (WebhookRefusal.UNSIGNED, WebhookRefusal.SIGNATURE)
