@@ -24,6 +24,8 @@ class Workload:
     day_seconds: float
     # Messages on the queue that are drained a round.
     drained_messages: int
+    # Pushes to a Tryton a round.
+    tryton_pushes: int
     # Latency: first messages of a quiet shop, each after a floor's; crowds; messages of a steady one, one in three
     # seconds.
     quiet_messages: int
@@ -49,6 +51,7 @@ FULL = Workload(
     day_orders=160,
     day_seconds=60.0,
     drained_messages=400,
+    tryton_pushes=80,
     quiet_messages=10,
     crowds=3,
     steady_messages=60,
@@ -69,6 +72,7 @@ SMALL = Workload(
     day_orders=20,
     day_seconds=8.0,
     drained_messages=100,
+    tryton_pushes=4,
     quiet_messages=1,
     crowds=1,
     steady_messages=2,
