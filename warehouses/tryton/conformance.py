@@ -5,6 +5,7 @@ python -m orders_pipeline.wms.conformance tryton
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from orders_pipeline.wms.conformance.worker import Tried, Worker
 from warehouses.tryton import worker
 from warehouses.tryton.server import TrytonServer, running_tryton
 from warehouses.tryton.worker import Parcel, TrytonWorker
+
+_CONTROL = re.compile(r"[\x00-\x1f]+")
 
 
 class ConformanceWorker(Worker):
@@ -44,6 +47,8 @@ class ConformanceWorker(Worker):
     ) -> None:
         if lines is not None:
             self._leave_the_rest(order_ref, lines)
+        # Tryton takes text of any length and direction, and no control characters.
+        carrier, tracking_number = (" ".join(_CONTROL.split(text)) for text in (carrier, tracking_number))
         try:
             self._worker.ship(order_ref, carrier=carrier, tracking=tracking_number)
         except worker.NotPossible as error:

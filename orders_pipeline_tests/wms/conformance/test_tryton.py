@@ -15,7 +15,7 @@ GROUPS = sorted(
 # Tryton reports nothing: the adapter makes events of what it reads there, in the contract's words. Its boxes belong to
 # one shipment, and what was voided does not travel again.
 NOT_IN_TRYTON = {
-    "event.again_is_the_same", "event.clock", "event.hostile_text", "event.merged", "event.out_of_order",
+    "event.again_is_the_same", "event.clock", "event.merged", "event.out_of_order",
     "event.unknown_kind", "event.voided_and_shipped_again",
 }  # fmt: skip
 
