@@ -32,6 +32,7 @@ class SeenShipment:
     packages: list[Record]
     moves: list[Move]
     lacking: Counter[int]
+    was_sent: bool
 
     @property
     def id(self) -> int:
@@ -42,14 +43,17 @@ class SeenShipment:
         return str(self.record.get("state"))
 
     @property
-    def was_sent(self) -> bool:
-        return self.record.get("effective_date") is not None
+    def created_at(self) -> datetime:
+        return _time(self.record.get("create_date"))
+
+    @property
+    def changed_at(self) -> datetime:
+        return _time(self.record.get("write_date"))
 
     @property
     def at(self) -> datetime:
         """When it came to its state."""
-        changed, day = self.record.get("write_date"), self.record.get("effective_date")
-        at = changed if isinstance(changed, datetime) else datetime.now(UTC)
+        at, day = self.changed_at, self.record.get("effective_date")
         # Tryton keeps the day alone, of the company's time zone. A day long past was entered afterwards.
         if isinstance(day, date) and day + timedelta(days=1) < at.date():
             return datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
@@ -132,7 +136,9 @@ def _short(
 ) -> Entry | None:
     """Pieces that will not come: picked without them, or sought in vain. None while another shipment may bring them."""
     live = [one for one in shipments if one.state != CANCELLED]
-    if not live or any(one.state == CANCELLED and one.was_sent for one in shipments):
+    voided = [one for one in shipments if one.state == CANCELLED and one.was_sent]
+    if not live or any(all(other.created_at < one.changed_at for other in live) for one in voided):
+        # What replaces a voided one is still to be made.
         return None
     missing: Counter[str] = Counter()
     if all(one.state in SENT | PACKING for one in live):
@@ -191,7 +197,7 @@ def _party_of(shipment: SeenShipment) -> int:
 
 
 def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
-    fields = ["number", "state", "customer", "customer.code", "effective_date", "write_date"]
+    fields = ["number", "state", "customer", "customer.code", "effective_date", "write_date", "create_date"]
     fields += ["carrier.party.name", "carrier.carrier_product.name"]
     records = calls.search_read(SHIPMENT, [["customer", "in", list(parties)]], fields, order=[("id", "ASC")])
     references = [f"{SHIPMENT},{record['id']}" for record in records]
@@ -203,10 +209,25 @@ def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
     )
     move_fields = ["shipment", "product", "quantity", "package", "state", "to_location.type"]
     moves = calls.search_read("stock.move", [["shipment", "in", references]], move_fields, order=[("id", "ASC")])
-    return [_seen(record, packages, moves) for record in records]
+    sent = _sent(calls, records)
+    return [_seen(record, packages, moves, was_sent=record["id"] in sent) for record in records]
 
 
-def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record]) -> SeenShipment:
+def _sent(calls: Calls, records: Sequence[Record]) -> set[int]:
+    """Those that are sent, or were before they were cancelled.
+
+    Tryton notes the day when a shipment is done; of one that was cancelled before that, its log says whether it left.
+    """
+    sent = {one["id"] for one in records if one.get("state") in SENT or one.get("effective_date") is not None}
+    unclear = [f"{SHIPMENT},{one['id']}" for one in records if one.get("state") == CANCELLED and one["id"] not in sent]
+    if unclear:
+        shipped = [["event", "=", "transition"], ["target", "=", "state:shipped"]]
+        logged = calls.search_read("ir.model.log", [["resource", "in", unclear], *shipped], ["resource"])
+        sent |= {int(str(one.get("resource")).rpartition(",")[2]) for one in logged}
+    return sent
+
+
+def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record], *, was_sent: bool) -> SeenShipment:
     reference = f"{SHIPMENT},{record['id']}"
     inside = [one for one in packages if one.get("shipment") == reference]
     parents = {one["id"]: as_id(one.get("parent")) for one in inside}
@@ -223,7 +244,7 @@ def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record]) -
         elif move.get("state") == "draft":
             sought[product] += quantity
     lacking = sought if found and record.get("state") == "waiting" else Counter[int]()
-    return SeenShipment(record, inside, outgoing, lacking)
+    return SeenShipment(record, inside, outgoing, lacking, was_sent)
 
 
 def _root(package: object, parents: Mapping[int, int | None]) -> int | None:
@@ -235,6 +256,11 @@ def _root(package: object, parents: Mapping[int, int | None]) -> int | None:
             break
         current = around
     return current
+
+
+def _time(stamp: object) -> datetime:
+    """Tryton's times are UTC, whatever time zone its database or its company has."""
+    return stamp if isinstance(stamp, datetime) else datetime.now(UTC)
 
 
 def _pieces(quantity: object) -> int:

@@ -84,6 +84,57 @@ def test_a_voided_package_and_the_one_that_leaves_in_its_place(floor: Floor, war
     assert shipped.package_id != first
 
 
+def test_a_package_leaves_when_it_is_shipped_and_not_again_when_that_is_done(floor: Floor, warehouse: TrytonWarehouse):
+    done, cancelled = an_order(("CUP", 1)), an_order(("CUP", 1))
+    rpc = floor.server.rpc()
+    for order in (done, cancelled):
+        warehouse.push(order)
+        _pack(floor, order.order_ref, f"N-{order.order_ref}")
+        rpc.press(SHIPMENT, "ship", [floor.shipments(order.order_ref)[0]["id"]])
+        assert floor.states(order.order_ref) == ["shipped"]
+    left = all_events(warehouse, done.order_ref, cancelled.order_ref)
+    assert [event.kind for event in left] == ["shipped", "shipped"]
+    rpc.press(SHIPMENT, "do", [floor.shipments(done.order_ref)[0]["id"]])
+    rpc.press(SHIPMENT, "cancel", [floor.shipments(cancelled.order_ref)[0]["id"]])
+    (again,) = all_events(warehouse, done.order_ref)
+    assert again.event_id in {event.event_id for event in left}
+    # One that left and is cancelled before it is done was sent all the same.
+    assert [event.kind for event in all_events(warehouse, cancelled.order_ref)] == ["voided"]
+
+
+def test_a_label_of_a_shipment_that_never_left_voids_nothing(floor: Floor, warehouse: TrytonWarehouse):
+    order = an_order(("CUP", 1))
+    warehouse.push(order)
+    _pack(floor, order.order_ref, "O1")
+    floor.worker.cancel(order.order_ref)
+    assert [event.kind for event in all_events(warehouse, order.order_ref)] == ["cancelled"]
+
+
+def _pack(floor: Floor, order_ref: str, tracking: str) -> None:
+    """Picked and packed with a label, and not shipped."""
+    floor.worker.start_packing(order_ref)
+    rpc = floor.server.rpc()
+    (shipment,) = rpc.search(SHIPMENT, [("reference", "=", order_ref)], ["outgoing_moves"])
+    (box,) = rpc.search("stock.package.type", [("name", "=", "Box")], ["id"])
+    label = {"shipment": f"{SHIPMENT},{shipment['id']}", "type": box["id"], "shipping_reference": tracking}
+    rpc.create("stock.package", {**label, "moves": [("add", shipment["outgoing_moves"])]})
+    rpc.press(SHIPMENT, "pack", [shipment["id"]])
+
+
+def test_what_is_missing_of_a_replacement_is_short(floor: Floor, warehouse: TrytonWarehouse):
+    order = an_order(("CUP", 2), ("PLATE", 1))
+    warehouse.push(order)
+    floor.worker.ship(order.order_ref, tracking="P1")
+    floor.worker.void(order.order_ref)
+    assert {event.kind for event in all_events(warehouse, order.order_ref)} == {"voided"}
+    floor.worker.send_again(order.order_ref)
+    floor.worker.start_packing(order.order_ref, missing={"PLATE": 1})
+    floor.worker.ship(order.order_ref, tracking="P2")
+    told = _told(all_events(warehouse, order.order_ref))
+    assert ("shipped", "P2", {"item-0": 2}) in told
+    assert ("short", None, {"item-1": 1}) in told
+
+
 def test_a_new_label_is_the_same_package_with_another_number_also_when_the_old_one_comes_back(
     floor: Floor, warehouse: TrytonWarehouse
 ):
