@@ -43,7 +43,10 @@ def insert_new_order(
     last_updated_at: datetime | None,
     other_marketplace: bool = False,
 ) -> bool:
-    """Make an order known from what an event told; False (and nothing done) if another process was first."""
+    """Make an order known from what an event told; False (and nothing done) if another process was first.
+
+    There is nothing to decide about it before Amazon has been asked.
+    """
     statement = (
         insert(orders)
         .values(
@@ -58,10 +61,7 @@ def insert_new_order(
         .on_conflict_do_nothing()
         .returning(orders.c.order_id)
     )
-    is_new = tx.execute(statement).scalar_one_or_none() is not None
-    if is_new:
-        enqueue(tx, Queue.DECIDE, [order_id])
-    return is_new
+    return tx.execute(statement).scalar_one_or_none() is not None
 
 
 def record_announced_status(tx: AccountTransaction, *, order_id: str, status: str, changed_at: datetime | None) -> None:

@@ -140,23 +140,31 @@ def note_refusal(tx: AccountTransaction, dependency: str, subject: str | None, r
     return None if row.until is None else _pause(row, now)
 
 
-def note_success(tx: AccountTransaction, dependency: str) -> None:
-    """The dependency answered: whatever refusals paused is open again. Writes nothing where nothing was refused."""
-    tx.execute(delete(pauses).where(*_is(tx, dependency, PauseKind.REFUSAL)))
+def note_success(tx: AccountTransaction, *dependencies: str) -> None:
+    """These answered: whatever refusals paused is open again. Writes nothing where nothing was refused."""
+    if not dependencies:
+        return
+    tx.execute(
+        delete(pauses).where(
+            pauses.c.account_id == tx.account_id,
+            pauses.c.dependency.in_(sorted(dependencies)),
+            pauses.c.kind == PauseKind.REFUSAL,
+        )
+    )
 
 
 def paused(tx: AccountTransaction) -> list[Pause]:
     """Every dependency that jobs wait for, also while it is probed; the oldest pause first."""
-    now = database_now(tx.connection)
+    now = func.clock_timestamp()
     rows = tx.execute(
-        select(pauses)
+        select(pauses, now.label("now"))
         .where(
             pauses.c.account_id == tx.account_id,
             (pauses.c.until > now) | (pauses.c.kind == PauseKind.REFUSAL) & pauses.c.until.is_not(None),
         )
         .order_by(pauses.c.since, pauses.c.dependency, pauses.c.kind)
     )
-    return [_pause(row, now) for row in rows]
+    return [_pause(row, row.now) for row in rows]
 
 
 def pause_of(tx: AccountTransaction, dependency: str) -> Pause | None:

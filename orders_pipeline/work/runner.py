@@ -211,8 +211,7 @@ class _Run:
             with self._transaction() as tx:
                 # False where the handler completed the job together with its result.
                 complete(tx, job)
-                for dependency in sorted(self.proves(word)):
-                    note_success(tx, dependency)
+                note_success(tx, *self.proves(word))
             return Tally({word: 1})
         except (Retry, Refused, NotBefore, Park) as answer:
             return self._answer(job, answer)

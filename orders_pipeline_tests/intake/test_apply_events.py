@@ -99,3 +99,13 @@ def test_what_happens_now_does_not_wait_for_the_events_of_a_past_month(world: Wo
     world.absorb()
     assert live in applied[:2]
     assert sorted(applied) == sorted([live, *past]), "none is left out, and none is applied twice"
+
+
+def test_nothing_is_decided_about_an_order_before_amazon_was_asked_about_it(world: World):
+    order_id = world.order()
+    world.drain()
+    world.absorb()
+    assert [job.queue for job in world.jobs()] == [Queue.FETCH]
+    world.fetch()
+    assert world.decide().outcomes == {"queued": 1}
+    assert world.state(order_id) == "queued"
