@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from pydantic import SecretStr
 
+from orders_pipeline.operations import doctor
+from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.wms.port import WarehouseForbidden, WarehouseUnauthorized, WarehouseUnavailable
 from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
 from orders_pipeline_tests.wms.tryton.floor import Floor, an_order
@@ -33,6 +39,18 @@ def test_a_user_who_lacks_a_right_is_told_which(floor: Floor):
         with pytest.raises(WarehouseForbidden, match=r"the user may not (read|write|create) stock"):
             call()
     warehouse.close()
+
+
+def test_doctor_says_what_tryton_can_and_what_is_to_be_set_up(floor: Floor):
+    with closing(floor.warehouse()) as warehouse:
+        good = doctor._warehouse(cast(Deployment, SimpleNamespace(warehouse=warehouse)))
+    assert good.ok
+    assert "cancel" in good.detail
+    assert "hold" in good.detail.partition("a person is asked")[2]
+    with closing(TrytonWarehouse(floor.server.url, _user(floor, "visitor"))) as warehouse:
+        bad = doctor._warehouse(cast(Deployment, SimpleNamespace(warehouse=warehouse)))
+    assert not bad.ok
+    assert "Tryton is not set up for this: the user may not" in bad.what_to_do
 
 
 def test_the_group_of_the_documentation_is_enough(floor: Floor):
