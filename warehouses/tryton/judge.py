@@ -15,7 +15,7 @@ from warehouses.tryton.books import TrytonBooks
 from warehouses.tryton.rpc import TrytonUnreachable
 
 # Everything is read anew for a report, but not for each of several a second.
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 10.0
 
 
 class TrytonJudge(Judge):

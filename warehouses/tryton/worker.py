@@ -60,6 +60,9 @@ class TrytonWorker:
 
     def __init__(self, rpc: TrytonRpc) -> None:
         self._rpc = rpc
+        # What a person knows by heart.
+        self._carriers: dict[tuple[str, str | None], int] = {}
+        self._boxes: list[int] = []
 
     def shipments(self, order_ref: str) -> list[Shipment]:
         """All of this reference, the oldest first."""
@@ -112,7 +115,7 @@ class TrytonWorker:
             shipment = self._one(order_ref, ("picked",))
         reference = f"{SHIPMENT},{shipment.id}"
         if shipment.state == "picked":
-            self._rpc.write(SHIPMENT, [shipment.id], {"carrier": master_data.carrier(self._rpc, carrier, service)})
+            self._rpc.write(SHIPMENT, [shipment.id], {"carrier": self._carrier(carrier, service)})
             whole = Parcel({sku: units for sku, units in shipment.units.items() if units}, tracking or "")
             self._pack(reference, parcels or [whole])
         self._advance(shipment.id, "done", ("picked", "packed", "shipped"), {})
@@ -179,11 +182,13 @@ class TrytonWorker:
 
     def _advance(self, shipment: int, end: str, states: Sequence[str], missing: Mapping[str, int]) -> str:
         """Press the button of each of these states, as long as the shipment is in one; the state that it reaches."""
-        while (state := self._state(shipment)) in states:
+        state = self._state(shipment)
+        while state in states:
             if missing and state == "waiting":
                 self._leave_on_the_shelf(shipment, missing)
             self._rpc.press(SHIPMENT, _BUTTONS[state], [shipment])
-            if self._state(shipment) == state:
+            before, state = state, self._state(shipment)
+            if state == before:
                 raise NotPossible(f"shipment {shipment} stays {state}: the stock does not suffice for {end}")
         return state
 
@@ -191,12 +196,11 @@ class TrytonWorker:
         """Put the moves into boxes, all of them or none."""
         if self._rpc.search("stock.package", [("shipment", "=", reference)], ["id"]):
             return  # an earlier attempt has done it
-        (box,) = self._rpc.search("stock.package.type", [("name", "=", "Box")], ["id"])
         shipment, taken = _id_of(reference), set[int]()
         values: list[Record] = []
         for parcel in parcels:
             moves = [self._part(shipment, sku, units, taken) for sku, units in parcel.lines.items()]
-            label: Record = {"shipment": reference, "type": box["id"], "shipping_reference": parcel.tracking}
+            label: Record = {"shipment": reference, "type": self._box(), "shipping_reference": parcel.tracking}
             values.append({**label, "moves": [("add", moves)]})
         self._rpc.create("stock.package", *values)
 
@@ -243,6 +247,17 @@ class TrytonWorker:
 
     def _is_ready(self, shipment: Record) -> bool:
         return shipment["state"] != "draft" or self._rpc.user_id in (shipment["create_uid"], shipment["write_uid"])
+
+    def _carrier(self, name: str, service: str | None) -> int:
+        known = self._carriers.get((name, service))
+        if known is None:
+            known = self._carriers[name, service] = master_data.carrier(self._rpc, name, service)
+        return known
+
+    def _box(self) -> int:
+        if not self._boxes:
+            self._boxes = [one["id"] for one in self._rpc.search("stock.package.type", [("name", "=", "Box")], ["id"])]
+        return self._boxes[0]
 
     def _cancelled(self, order_ref: str) -> int:
         self._one(order_ref, ("cancelled",))
