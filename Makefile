@@ -45,7 +45,9 @@ browser:
 	chromium chromium-driver; } >/dev/null; } \
 	|| echo "chromium and chromium-driver are missing: the browser test is skipped"
 
+# Tryton first: to install and prepare it takes longer than a busy machine gives a test. Where it cannot be, its tests say so.
 test: compiled browser
+	-@$(BIN)/python -m warehouses.tryton --prepare
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(READY)
