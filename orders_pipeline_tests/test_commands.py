@@ -68,6 +68,8 @@ RUN_BY = {
     "orders-pipeline adopt": f"{CLI}::test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id",
     "orders-pipeline web": "web/test_attacks.py::test_no_page_of_somebody_else_and_no_get_changes_anything",
     "orders-pipeline web-user": "cli/test_web.py::test_a_persons_line_holds_no_password_and_opens_the_login",
+    "python -m orders_pipeline.wms.conformance": "wms/conformance/test_suite.py"
+    "::test_the_command_starts_the_sandbox_and_fails_where_a_promise_does",
     "dagster-webserver": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
     "dagster-daemon": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
     "dagster code-server": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
@@ -280,6 +282,8 @@ def _key(command: str) -> str:
     words = command.split()
     if words[0] == "orders-pipeline":
         return " ".join(["orders-pipeline", *(one.name or "" for one in _path(command)[1:])])
+    if words[:2] == ["python", "-m"]:
+        return " ".join(words[:3])
     return " ".join(words[:2] if words[0] in ("make", "dagster") else words[:1])
 
 
