@@ -56,6 +56,13 @@ class WarehouseRefused(WarehouseError):
     """The request itself is refused (other 4xx). Repeating it cannot succeed."""
 
 
+class NotCapable(WarehouseRefused):
+    """It was asked for what its `capabilities` do not name. No call was made: the caller is to ask a person."""
+
+    def __init__(self, capability: Capability) -> None:
+        super().__init__(f"This warehouse cannot be asked for this: its adapter does not declare {capability}.")
+
+
 class WebhookRefused(Exception):
     """A call that claims to be the warehouse's webhook and is not to be believed, or not to be read.
 

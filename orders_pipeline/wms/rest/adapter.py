@@ -20,6 +20,7 @@ from orders_pipeline.wms.port import (
     Capability,
     FulfillmentOrder,
     HoldAnswer,
+    NotCapable,
     PushAnswer,
     PushResult,
     ShipmentPage,
@@ -150,10 +151,10 @@ class RestWarehouse:
         return read_webhook(headers, body, secrets=self._webhook_secrets, now=now)
 
     def acknowledge(self, event_ids: Sequence[str]) -> None:
-        raise NotImplementedError("the contract has no word for it: capabilities say so")
+        raise NotCapable(Capability.ACKNOWLEDGE)
 
     def read_stock(self, cursor: str | None, limit: int) -> StockPage:
-        raise NotImplementedError("the contract has no word for it: capabilities say so")
+        raise NotCapable(Capability.STOCK)
 
     def erase_pii(self, order_ref: str) -> bool:
         reply = self._call("POST", f"{_order_path(order_ref)}/erase_pii", json={})

@@ -71,13 +71,13 @@ def _signature(headers: Mapping[str, str]) -> tuple[str, list[bytes]] | None:
 
 
 def _entries(body: bytes) -> list[object]:
-    """One event, a list of them, or a page as `GET /v1/shipments` answers it. Raises WebhookRefused."""
+    """One event, a list of them, or a page as `GET /v1/shipments` answers it (or `events`). Raises WebhookRefused."""
     try:
         read: object = json.loads(body)
     except (ValueError, RecursionError):
         # `from None`: the error holds the body.
         raise WebhookRefused(WebhookRefusal.FORM) from None
-    entries = read.get("shipments", [read]) if isinstance(read, dict) else read
+    entries = read.get("shipments", read.get("events", [read])) if isinstance(read, dict) else read
     if not isinstance(entries, list):
         raise WebhookRefused(WebhookRefusal.FORM)
     return entries

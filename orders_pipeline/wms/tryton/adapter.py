@@ -15,6 +15,7 @@ from orders_pipeline.wms.port import (
     Capability,
     FulfillmentOrder,
     HoldAnswer,
+    NotCapable,
     PushResult,
     ShipmentEvent,
     ShipmentPage,
@@ -68,10 +69,10 @@ class TrytonWarehouse:
         return WarehouseOrder(str(order.pushed.id) if order.pushed is not None else None, order.status)
 
     def hold(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise NotImplementedError("Tryton has no hold: see `capabilities`")
+        raise NotCapable(Capability.HOLD)
 
     def release(self, order_ref: str, reason: str) -> HoldAnswer:
-        raise NotImplementedError("Tryton has no hold: see `capabilities`")
+        raise NotCapable(Capability.HOLD)
 
     def cancel(self, order_ref: str, reason: str) -> CancelAnswer:
         calls = self._calls()
@@ -99,10 +100,10 @@ class TrytonWarehouse:
         return ShipmentPage(events=events, next_cursor=current.written(), unreadable=len(read) - len(events))
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> ShipmentPage:
-        raise NotImplementedError("Tryton sends no webhooks: see `capabilities`")
+        raise NotCapable(Capability.WEBHOOKS)
 
     def acknowledge(self, event_ids: Sequence[str]) -> None:
-        raise NotImplementedError("Tryton is told of no events: see `capabilities`")
+        raise NotCapable(Capability.ACKNOWLEDGE)
 
     def erase_pii(self, order_ref: str) -> bool:
         calls = self._calls()

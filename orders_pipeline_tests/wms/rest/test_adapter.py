@@ -21,8 +21,10 @@ from orders_pipeline.model.untrusted_text import bounded_text, is_bounded
 from orders_pipeline.sandbox.sandbox import MARKETPLACE_ID, SELLER_ID, WAREHOUSE_TOKEN, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.wms.port import (
+    Capability,
     FulfillmentLine,
     FulfillmentOrder,
+    NotCapable,
     PushResult,
     WarehouseError,
     WarehouseForbidden,
@@ -152,6 +154,15 @@ def test_a_page_with_status_200_is_no_success(
     answers.add(method, url, body=body, status=200)
     with pytest.raises(WarehouseUnavailable):
         _call(warehouse, call)
+
+
+def test_what_the_contract_has_no_word_for_is_no_call(answers: responses.RequestsMock, warehouse: RestWarehouse):
+    assert not {Capability.ACKNOWLEDGE, Capability.STOCK} & warehouse.capabilities
+    with pytest.raises(NotCapable, match="acknowledge"):
+        warehouse.acknowledge(["E1"])
+    with pytest.raises(NotCapable, match="stock"):
+        warehouse.read_stock(None, 100)
+    assert len(answers.calls) == 0
 
 
 def test_a_404_is_believed_only_in_the_contracts_words(answers: responses.RequestsMock, warehouse: RestWarehouse):

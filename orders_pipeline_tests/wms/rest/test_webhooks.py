@@ -55,11 +55,12 @@ UNIX = str(int(NOW.timestamp()))
     ("carried", "ids"),
     [
         ({"shipments": [EVENT, SECOND]}, ["E1", "E2"]),
+        ({"events": [EVENT, SECOND]}, ["E1", "E2"]),
         ([SECOND, EVENT], ["E2", "E1"]),
         (EVENT, ["E1"]),
         ({"shipments": []}, []),
     ],
-    ids=["page", "list", "one event", "none"],
+    ids=["page", "named events", "list", "one event", "none"],
 )
 def test_one_or_more_events_are_read_in_their_order(carried: object, ids: list[str]):
     page = _read(json.dumps(carried).encode())
