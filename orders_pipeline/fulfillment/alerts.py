@@ -68,14 +68,17 @@ BY_HAND = AlertKind(
     name="order.by_hand",
     severity="error",
     query=text("""
-select q.order_id as subject, q.order_id, s.asked, s.advice
+select q.order_id as subject, q.order_id,
+  case q.state when 'hold_asked' then 'hold' when 'release_asked' then 'release' else 'cancel' end as asked,
+  case q.state
+    when 'hold_asked' then 'Tell the warehouse to hold it; it should not ship until Amazon says more.'
+    when 'release_asked' then 'If it was held by hand, tell the warehouse to go on.'
+    else 'It is cancelled at Amazon: cancel it at the warehouse.'
+  end as advice
 from pipeline.fulfillment_orders q join pipeline.wms_orders w using (account_id, order_id)
-join (values
-  ('hold_asked', 'hold_by_hand', 'hold', 'Tell the warehouse to hold it; it should not ship until Amazon says more.'),
-  ('release_asked', 'release_by_hand', 'release', 'If it was held by hand, tell the warehouse to go on.'),
-  ('cancel_asked', 'cancel_by_hand', 'cancel', 'It is cancelled at Amazon: cancel it at the warehouse.')
-) as s (state, answer, asked, advice) on s.state = q.state and s.answer = w.answer
-where q.account_id = :account_id order by q.ship_by, q.order_id
+where q.account_id = :account_id and q.state in ('hold_asked', 'release_asked', 'cancel_asked')
+  and w.answer = replace(q.state, '_asked', '_by_hand')
+order by q.ship_by, q.order_id
 """),
     message="The warehouse's adapter cannot {asked} orders: order {order_id} is a person's to {asked}.",
     action="{advice} The alert ends once the warehouse shows it, or the order has left.",
