@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from bench.stack import EVENT_ROWS, Stack, running_stack
 from bench.table import Row, notify, row
@@ -66,17 +65,18 @@ def run(workload: Workload) -> list[Row]:
 def _play(sandbox: Sandbox, stack: Stack, orders: int) -> Sequence[_Look]:
     """Add the orders, each at its time; what was seen meanwhile."""
     looks: list[_Look] = []
+    added: dict[str, float] = {}
     every = 3_600 / ORDERS_AN_HOUR / PACE
     started, sent, told = time.monotonic(), 0, 0.0
     looked = started
     while sent < orders:
         now = time.monotonic()
         while sent < orders and started + sent * every <= now:
-            sandbox.add_order(status="UNSHIPPED")
+            added[sandbox.add_order(status="UNSHIPPED").order_id] = now
             sent += 1
         if now - looked >= LOOK_EVERY_SECONDS:
             looked = now
-            looks.append(_look(sandbox, stack))
+            looks.append(_look(sandbox, stack, added))
             if now - told >= TELL_EVERY_SECONDS:
                 told = now
                 notify(f"{sent:,} of {orders:,} orders; oldest unpushed {looks[-1].unpushed:.0f} s, "
@@ -85,11 +85,12 @@ def _play(sandbox: Sandbox, stack: Stack, orders: int) -> Sequence[_Look]:
     return looks
 
 
-def _look(sandbox: Sandbox, stack: Stack) -> _Look:
-    with sandbox.amazon.lock:
-        unpushed = [one.created for name, one in sandbox.amazon.orders.items() if name not in sandbox.warehouse.orders]
-    age = sandbox.clock.now() - min(unpushed) if unpushed else timedelta()
-    return _Look(age.total_seconds(), stack.orders(_UNVERIFIED))
+def _look(sandbox: Sandbox, stack: Stack, added: dict[str, float]) -> _Look:
+    """`added`: when each order came that the warehouse is not known to have; those that it has are taken out."""
+    for order_id in [one for one in added if one in sandbox.warehouse.orders]:
+        del added[order_id]
+    oldest = min(added.values(), default=time.monotonic())
+    return _Look(time.monotonic() - oldest, stack.orders(_UNVERIFIED))
 
 
 def _await_all(sandbox: Sandbox, stack: Stack) -> None:
