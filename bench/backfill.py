@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 600.0
 _LAUNCH = """mutation($days: [String!]!) {
   launchPartitionBackfill(backfillParams: {assetSelection: [{path: ["order_events"]}], partitionNames: $days}) {
     __typename ... on LaunchBackfillSuccess { backfillId } } }"""
-_DAYS_READ = "select count(*) from pipeline.search_windows where purpose = 'backfill' and finished_at is null"
+_UNFINISHED = "select count(*) from pipeline.search_windows where purpose = 'backfill' and finished_at is null"
 _WINDOWS = "select count(*) from pipeline.search_windows where purpose = 'backfill'"
 
 
@@ -101,7 +101,7 @@ def _watch(sandbox: Sandbox, stack: Stack, orders: int) -> tuple[list[float], li
             beside.append(now - waiting.pop(order_id))
         if now - looked >= 1.0:
             looked = now
-            if stack.orders(_WINDOWS) > 0 and stack.orders(_DAYS_READ) == 0 and not waiting:
+            if stack.orders(_WINDOWS) > 0 and stack.orders(_UNFINISHED) == 0 and not waiting:
                 return pages, beside
         if now > deadline:
             raise TimeoutError(f"{len(pages)} pages were read after {PATIENCE_SECONDS:.0f} s")

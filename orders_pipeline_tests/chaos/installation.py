@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -268,13 +269,12 @@ class _Postgres:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
+            # One that does not start is tried again, as a service manager would.
+            with suppress(EmbeddedPostgresError):
                 server = start_embedded(self._folder)
                 self.starts += 1
                 while not self._stopping.is_set() and psutil.pid_exists(server.pid):
                     self._stopping.wait(0.2)
-            except EmbeddedPostgresError:
-                pass  # tried again, as a service manager would
             self._stopping.wait(RESTART_PAUSE_SECONDS)
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.warehouse.floor import Floor, FloorOptions, ShippingPlan
@@ -65,9 +66,9 @@ class TrytonFloor(Floor):
     def _watch(self) -> None:
         while not self._stopping:
             try:
-                self._books.look_at_changes()
-            except TrytonUnreachable:
-                pass  # it was killed, or is restarted; the next look finds what happened meanwhile
+                # It was killed, or is restarted: the next look finds what happened meanwhile.
+                with suppress(TrytonUnreachable):
+                    self._books.look_at_changes()
             except TrytonError as error:
                 print(f"looking: {error}", file=sys.stderr)  # noqa: T201 - the process's log
             with self._condition:

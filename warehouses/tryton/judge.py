@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from orders_pipeline.sandbox.amazon.order import Address, Order
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.day.scenarios import PlannedOrder
-from orders_pipeline.sandbox.day.verdicts import Judge
+from orders_pipeline.sandbox.day.verdicts import Judge, address_fields
 from orders_pipeline.sandbox.warehouse.state import WarehouseOrder, WarehouseState
 from warehouses.tryton.books import TrytonBooks
 from warehouses.tryton.rpc import TrytonUnreachable
@@ -29,11 +30,10 @@ class TrytonJudge(Judge):
 
     def report(self, planned: dict[str, PlannedOrder]) -> dict[str, Any]:
         if time.monotonic() - self._looked_at > LOOK_SECONDS:
-            try:
+            # Where it is away, judged by what was last read: the day is not over while a change is missing.
+            with suppress(TrytonUnreachable):
                 self._books.look()
                 self._looked_at = time.monotonic()
-            except TrytonUnreachable:
-                pass  # judged by what was last read; the day is not over while a change is missing
         return super().report(planned)
 
     def _wrong_push(self, order: Order, at_warehouse: WarehouseOrder) -> list[str]:
@@ -53,19 +53,7 @@ class TrytonJudge(Judge):
 
 def _not_on_the_label(address: Address, label: list[str]) -> list[str]:
     """Names of the address's fields whose value stands nowhere on the label; names only: a verdict may be printed."""
-    values = {
-        "name": address.name,
-        "company": address.company_name,
-        "address_line1": address.address_line1,
-        "address_line2": address.address_line2,
-        "address_line3": address.address_line3,
-        "city": address.city,
-        "district": address.district_or_county,
-        "state_or_region": address.state_or_region,
-        "postal_code": address.postal_code,
-        "country_code": address.country_code,
-        "phone": address.phone,
-    }
+    values = address_fields(address)
     texts = {_letters(text) for text in label}
     return [name for name, value in values.items() if value and not _stands_in(_letters(value), texts)]
 

@@ -188,8 +188,9 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _wrong_address(address: Address, ship_to: dict[str, Any]) -> list[str]:
-    expected = {
+def address_fields(address: Address) -> dict[str, str | None]:
+    """An address by the names that the warehouse has for its fields."""
+    return {
         "name": address.name,
         "company": address.company_name,
         "address_line1": address.address_line1,
@@ -202,6 +203,10 @@ def _wrong_address(address: Address, ship_to: dict[str, Any]) -> list[str]:
         "country_code": address.country_code,
         "phone": address.phone,
     }
+
+
+def _wrong_address(address: Address, ship_to: dict[str, Any]) -> list[str]:
+    expected = address_fields(address)
     # Names of fields only: a verdict may be printed.
     different = [name for name, value in expected.items() if (ship_to.get(name) or None) != value]
     return [f"another address at the warehouse: {', '.join(different)}"] if different else []
