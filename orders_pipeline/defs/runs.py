@@ -23,12 +23,13 @@ _ACTIVE = [
 ]
 # A run that ships stays awake for so long after its last work: what comes meanwhile waits for no new run, which takes
 # five seconds to start. It holds a run slot and some 150 MB, and a query a second. Long enough that an order every
-# twenty seconds keeps it, and that a package's first verification, 15 s after its confirmation, is the same run's.
+# twenty seconds keeps it, and that one package's first verification, 15 s after its confirmation, is the same run's.
 IDLE_SECONDS = 25.0
 # And so long in all: its numbers, and what it met, are seen when it ends; after a release the old code goes on so long.
 LONGEST_SECONDS = 240.0
-# So long before that its successor is asked for, if it still works: a tick of a sensor lasts up to 25 s, and a run
-# takes five to start, on a busy machine fifteen. For a moment both work, each with the jobs that it has claimed.
+# So long before that its successor is asked for (one that does not work any more has ended by then): a tick of a sensor
+# lasts up to 25 s, and a run takes five to start, on a busy machine fifteen. For a moment both work, each with the jobs
+# that it has claimed.
 HANDOVER = timedelta(seconds=45)
 # Every run ends within its time and the two calls that it has in hand then, a minute. One that is older was killed with
 # its worker, and must not keep others from starting; should it live after all, the store lets both work side by side.
@@ -39,9 +40,14 @@ MAX_RUNTIME_TAG = {"dagster/max_runtime": str(int(RUN_IS_LOST_AFTER.total_second
 _NO_RETRY_TAG = {"dagster/max_retries": "0"}
 # From "started" until the worker has noted itself it takes well under a second; on a machine that is stuck, more.
 NOTE_IS_DUE_AFTER = timedelta(seconds=15)
-# A process on this machine needs three seconds from its launch to "started", ten on a busy machine; after this it was
-# killed before. A container needs a minute, or more: only Dagster's start_timeout_seconds (dagster.yaml) ends its run.
-LOCAL_START_IS_DUE_AFTER = timedelta(seconds=45)
+# A process on this machine needs three seconds from its launch to "started", ten on a busy machine. After this it was
+# killed, or the machine is very busy: a second run is asked for beside it, for two may work side by side. A third is
+# not: more processes would make a busy machine busier.
+LOCAL_START_IS_LATE_AFTER = timedelta(seconds=20)
+MOST_STARTS = 2
+# Then it was killed; to end it sooner would turn away a worker that is only slow. A container needs a minute, or more:
+# only Dagster's start_timeout_seconds (dagster.yaml) ends its run.
+LOCAL_START_IS_LOST_AFTER = timedelta(seconds=120)
 
 
 def active_run(
@@ -72,11 +78,14 @@ def request_unless_active(
 ) -> list[dg.RunRequest]:
     """One request for a run of this job if work is `due`, or the run that works now is about to end.
 
-    None while another is active. No run key: that would mean "once ever".
+    None while another is active, unless that one is slow to start. No run key: that would mean "once ever".
     """
     now = now or datetime.now(UTC)
     active = _active_runs(instance, database, job_name, now)
-    if not all(_ends_soon(record, now) for record in active) or not (due or active):
+    starting = [record for record in active if _starts_late(instance, record, now)]
+    if len(starting) >= MOST_STARTS or not all(record in starting or _ends_soon(record, now) for record in active):
+        return []
+    if not (due or active):
         return []
     return [dg.RunRequest(job_name=job_name, tags={**MAX_RUNTIME_TAG, **_NO_RETRY_TAG})]
 
@@ -100,6 +109,13 @@ def _ends_soon(record: dg.RunRecord, now: datetime) -> bool:
     return now - _since(record) > timedelta(seconds=LONGEST_SECONDS) - HANDOVER
 
 
+def _starts_late(instance: dg.DagsterInstance, record: dg.RunRecord, now: datetime) -> bool:
+    """Whether its worker should have begun by now, on this machine."""
+    if record.dagster_run.status != dg.DagsterRunStatus.STARTING or not _launches_on_this_machine(instance):
+        return False
+    return now - _since(record) > LOCAL_START_IS_LATE_AFTER
+
+
 def _is_too_old(record: dg.RunRecord, now: datetime) -> bool:
     """Whether the run should have ended by now. Its time counts from its start, or its launch: not from the queue."""
     if record.dagster_run.status == dg.DagsterRunStatus.QUEUED:
@@ -118,8 +134,8 @@ def _why_lost(instance: dg.DagsterInstance, record: dg.RunRecord, database: Data
     """Why nobody works on this run any more, although Dagster has not noticed: see run_workers. None if it may live."""
     run = record.dagster_run
     if run.status == dg.DagsterRunStatus.STARTING:
-        late = _launches_on_this_machine(instance) and now - _since(record) > LOCAL_START_IS_DUE_AFTER
-        return "Its worker has not started." if late else None
+        is_lost = _launches_on_this_machine(instance) and now - _since(record) > LOCAL_START_IS_LOST_AFTER
+        return "Its worker has not started." if is_lost else None
     if run.status != dg.DagsterRunStatus.STARTED or now - _since(record) < NOTE_IS_DUE_AFTER:
         return None
     with database.begin() as connection:

@@ -133,6 +133,8 @@ class _HotLoop:
                     for heard in self.listener.wait(self._seconds_to_wait()):
                         if heard in self.lanes:
                             self.lanes[heard].wanted = True
+                            # Also when another run takes it: this one is to be there when that one ends.
+                            self.worked_at = self.clock()
             finally:
                 # Also when the run is interrupted: the passes begin nothing else, and the pool waits for them.
                 self.stop.set()

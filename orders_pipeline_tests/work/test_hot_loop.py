@@ -20,7 +20,7 @@ from orders_pipeline.work import hot_loop
 from orders_pipeline.work.backlog import seconds_until_due
 from orders_pipeline.work.hot_loop import Awake, Stage, StageResult, work_hot
 from orders_pipeline.work.jobs import Job, Queue
-from orders_pipeline.work.queue import enqueue, find
+from orders_pipeline.work.queue import claim, complete, enqueue, find
 from orders_pipeline.work.retry import Policy
 from orders_pipeline.work.runner import run_queue
 from orders_pipeline.work.tally import Tally
@@ -166,6 +166,26 @@ def test_it_ends_when_it_was_idle_for_long_enough_and_no_sooner(database: Databa
             wait([running], timeout=0.05)
         (result,) = running.result().values()
     assert result.tally.outcomes == {"done": 3}
+
+
+def test_it_stays_awake_while_another_run_takes_what_it_hears_of(database: Database):
+    """A successor is to be there when the run before it ends, although that one was quicker until then."""
+    clock, passes, taken_by_another = Clock(), threading.Semaphore(0), Tally()
+
+    def work(_seconds: float) -> Tally:
+        passes.release()
+        return taken_by_another
+
+    with awake(database, [Stage(ACCOUNT, Queue.FETCH, work)], clock) as running:
+        assert passes.acquire(timeout=PATIENCE), "its first pass"
+        for order in range(3):
+            clock.now += LONG.idle_seconds * 0.6
+            with database.transaction(ACCOUNT) as tx:
+                enqueue(tx, Queue.FETCH, [f"order-{order}"])
+                (job,) = claim(tx, Queue.FETCH, limit=1, lease=LEASE)
+                complete(tx, job)
+            assert passes.acquire(timeout=PATIENCE), "it heard of the order"
+        assert not running.done()
 
 
 def test_it_ends_when_it_is_old_however_much_comes(database: Database):
