@@ -2,6 +2,10 @@
 
 The same day, by its seed, is played twice: to the whole deployment, and to the v0 tutorials' script. Counted is all
 that Amazon was asked, for each order that left the warehouse.
+
+Amazon's pace is forty times the real one; how long the pipeline waits for company before it reads a page is not
+shortened, so that more orders share a page than on a day of 240 orders an hour. The busy day (`sustained`) shows a
+day's own pages.
 """
 
 from __future__ import annotations

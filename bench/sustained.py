@@ -1,4 +1,4 @@
-"""A busy day: a thousand orders an hour from morning to morning, each of which the warehouse ships.
+"""A busy day: a thousand orders an hour for eight hours, each of which the warehouse ships.
 
 That is more than `getOrder` allows where each order is read twice. It is played at many times Amazon's pace: an order,
 a token and the list's lag come so much sooner. Our own waiting times stay what they are, so that the figures are, if
