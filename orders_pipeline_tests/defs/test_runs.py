@@ -185,7 +185,7 @@ def test_a_launcher_that_takes_a_minute_to_start_a_container_gets_its_run(
 def test_a_run_that_is_slow_to_start_keeps_its_start_and_one_more_is_asked_for_beside_it(
     local_instance: dg.DagsterInstance, database: Database
 ):
-    """On a very busy machine a start takes longer than a minute; a run that was failed meanwhile turns its worker away."""
+    """A start may take longer than a minute; a run that was failed meanwhile turns its worker away."""
 
     def asked(seconds: float) -> bool:
         at = datetime.now(UTC) + timedelta(seconds=seconds)
