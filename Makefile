@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins browser
+.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins browser promtool
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
@@ -45,8 +45,17 @@ browser:
 	chromium chromium-driver; } >/dev/null; } \
 	|| echo "chromium and chromium-driver are missing: the browser test is skipped"
 
+# What checks the alert rules, and scrapes once. Where it cannot be installed, those tests are skipped and say so (in CI they
+# fail). Debian's package would start a server of its own: it is told not to.
+promtool:
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing prometheus for the tests" \
+	&& { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	prometheus; } >/dev/null; } \
+	|| echo "prometheus and promtool are missing: the tests of the alert rules are skipped"
+
 # Tryton first: to install and prepare it takes longer than a busy machine gives a test. Where it cannot be, its tests say so.
-test: compiled browser
+test: compiled browser promtool
 	-@$(BIN)/python -m warehouses.tryton --prepare
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 

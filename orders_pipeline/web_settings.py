@@ -16,7 +16,7 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NETWORKS: tuple[IpNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 # Shorter ones can be guessed from outside.
-REPORT_TOKEN_CHARACTERS = 24
+TOKEN_CHARACTERS = 24
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,63}")
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 # Headers with a meaning of their own: a person's name in one of them is a mistake, or somebody's attempt.
@@ -37,8 +37,8 @@ def _persons_header(name: str) -> str:
 
 
 def _long_enough(token: SecretStr) -> SecretStr:
-    if len(token.get_secret_value()) < REPORT_TOKEN_CHARACTERS:
-        raise ValueError(f"is shorter than {REPORT_TOKEN_CHARACTERS} characters")
+    if len(token.get_secret_value()) < TOKEN_CHARACTERS:
+        raise ValueError(f"is shorter than {TOKEN_CHARACTERS} characters")
     return token
 
 
@@ -75,6 +75,10 @@ class WebSettings(Group):
     )
     report_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         default=None, validation_alias="ORDERS_WEB_REPORT_TOKEN"
+    )
+    # Whoever sends it may read the metrics, and nothing else.
+    metrics_token: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+        default=None, validation_alias="ORDERS_METRICS_TOKEN"
     )
 
 

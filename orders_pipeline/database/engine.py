@@ -46,7 +46,9 @@ class AccountTransaction:
 class Database:
     """PostgreSQL through SQLAlchemy Core. Thread-safe; each transaction has a connection of its own."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, patience_seconds: int | None = None) -> None:
+        """`patience_seconds`: for who would rather have no answer than wait, to connect or for a silent server."""
+        impatient = {"tcp_user_timeout": patience_seconds * 1000} if patience_seconds else {}
         self._engine = create_engine(
             url,
             pool_size=pool_size,
@@ -55,7 +57,8 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "application_name": "orders_pipeline",
-                "connect_timeout": 10,
+                "connect_timeout": patience_seconds or 10,
+                **impatient,
                 "options": (
                     f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS} "
                     f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} "

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.counters.rows import Latency, observe_since
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.model.states import FulfillmentState
@@ -118,6 +119,25 @@ def record_answer(
         .where(wms_orders.c.account_id == tx.account_id, wms_orders.c.order_id == order_id)
         .values(**values)
     )
+
+
+# The first message (or search) that said that the order is to ship, if the warehouse has not accepted it before. What
+# Amazon's clock says of a message counts, unless it is later than the message came.
+_SAID_TO_SHIP = """
+    select min(least(e.published_at, e.received_at)) as since from pipeline.order_events e
+    where e.account_id = :account_id and e.order_id = :order_id and e.source <> 'backfill'
+    and lower(replace(e.status_told, '_', '')) in ('unshipped', 'partiallyshipped')
+    and exists (select from pipeline.wms_orders w where w.account_id = :account_id and w.order_id = :order_id
+      and w.accepted_at is null)
+"""
+
+
+def observe_acceptance(tx: AccountTransaction, *, order_id: str) -> None:
+    """Count how long the order took from the message that said that it is to ship; call it before `record_answer`.
+
+    An order counts once. One that was held counts with the time for which it was.
+    """
+    observe_since(tx, Latency.MESSAGE_TO_ACCEPTED, _SAID_TO_SHIP, {"order_id": order_id})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,18 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
 
+# How deep SQS said that the queue is, when it was asked last.
+notification_queues = Table(
+    "notification_queues",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    count_column("visible"),
+    count_column("in_flight"),
+    count_column("delayed"),
+    time_now_column("measured_at"),
+    schema="pipeline",
+)
+
 search_windows = Table(
     "search_windows",
     metadata,

@@ -58,6 +58,7 @@ def serve_each(
             results[account.account_id] = work(account)
         except Exception as error:  # noqa: BLE001 - one account's defect is that account's alone
             defects[account.account_id] = defect_of(error)
+        account.write_counts()
 
     if len(accounts) == 1:
         serve(accounts[0])

@@ -188,6 +188,9 @@ class StoredAccount:
     def transaction(self) -> AbstractContextManager[AccountTransaction]:
         return self.database.transaction(self.account_id)
 
+    def write_counts(self) -> None:
+        """Write what was counted of the calls to Amazon; nothing where it was never called."""
+
     def note_done(self, work: str) -> None:
         """Note that this work (operations.overdue) has come to its end for this account."""
         work_is_done(self.database, account_id=self.account_id, work=work)
@@ -215,6 +218,12 @@ class ServedAccount(StoredAccount):
         with self._guard:
             return self._queue
 
+    def write_counts(self) -> None:
+        with self._guard:
+            if "_amazon" not in self.__dict__:
+                return
+        self.amazon.limits.answers.write()
+
     @cached_property
     def _amazon(self) -> AmazonClient:
         from orders_pipeline.channels.amazon.client import (
@@ -238,7 +247,11 @@ class ServedAccount(StoredAccount):
 
 def _mask_secrets(settings: Settings) -> None:
     """The last net: no secret of this deployment gets past the log filter, whoever writes it."""
-    secrets = [one for one in (settings.slack_webhook_url, settings.web.report_token) if one is not None]
+    secrets = [
+        one
+        for one in (settings.slack_webhook_url, settings.web.report_token, settings.web.metrics_token)
+        if one is not None
+    ]
     if settings.amazon is not None:
         for account in settings.amazon_accounts():
             secrets += [*account.client_secrets, account.refresh_token]

@@ -43,6 +43,8 @@ def serve_hot(
         for one in job.stages
     }
     done = work_hot(database, stages.values(), job.due, awake)
+    for account in accounts:
+        account.write_counts()
     shown: dict[str, Served[Numbers]] = {}
     for one in job.stages:
         results = {account.account_id: done[stages[account.account_id, one.name]] for account in accounts}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from orders_pipeline.database.notifications import Listener
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
 from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, QueueDepth, QueueUnavailable
+from orders_pipeline.intake.queue_depth import note_queue_depth
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
 from orders_pipeline.operations.pending_work import pending_work
@@ -67,6 +68,8 @@ def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool, is_awa
     with account.transaction() as tx:
         due = pending_work(tx).for_sync
         note_done(tx, NOTIFICATIONS)
+        if depth is not None:
+            note_queue_depth(tx, depth)
     return QueueWatch(drained, due, depth)
 
 

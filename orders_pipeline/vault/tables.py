@@ -54,6 +54,8 @@ vault_records = Table(
         comment="keyed hashes of words of the content, to recognise them elsewhere",
     ),
     UniqueConstraint("key_reference"),
+    # How old what is kept is, without reading what is sealed.
+    Index("ix_records_first_stored_at", "account_id", "first_stored_at"),
     Index("ix_records_expires_at", "expires_at", postgresql_where=text("expires_at is not null")),
     schema="vault",
 )

@@ -24,6 +24,7 @@ from orders_pipeline.web.access import Access, LoginAccess, LoginRequired, OpenA
 from orders_pipeline.web.headers import secure
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import LOGIN_PATH, LOGOUT_PATH, login_address, page
+from orders_pipeline.web.metrics import METRICS_PATH
 from orders_pipeline.web.origins import Origins, Refusal, was_passed_on
 from orders_pipeline.web.visitor import Role, Visitor, attach
 from orders_pipeline.web.webhooks import WEBHOOK_PATH
@@ -48,6 +49,7 @@ class GuardRules:
     read_only: bool = False
     # Where reports are told of; without one none is taken.
     journal: Journal | None = None
+    metrics_token: SecretStr | None = None
 
 
 class Guard:
@@ -155,6 +157,8 @@ class Guard:
             return Refusal("The form was sent by a page that is not the UI's own.")
         if has_login and path in _PUBLIC_PATHS:
             return Visitor(None, Role.VIEWER)
+        if path == METRICS_PATH and (scraper := self._scraper(headers)) is not None:
+            return scraper
         found = self._rules.access.visitor(scope)
         if isinstance(found, Refusal):
             return found
@@ -167,10 +171,18 @@ class Guard:
             return Refusal(
                 "The report_* endpoints are closed: ORDERS_WEB_REPORT_TOKEN opens them to who has the token."
             )
-        given = headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, f"Bearer {token.get_secret_value()}".encode()):
+        if not _is_bearer(headers.get("authorization", ""), token):
             return Refusal("Give the token of ORDERS_WEB_REPORT_TOKEN as Authorization: Bearer …", 401)
         return Visitor(None, Role.OPERATOR, may_change=True)
+
+    def _scraper(self, headers: Headers) -> Visitor | Refusal | None:
+        """A program that reads the metrics by their token; None: it gave none, and is a person like any other."""
+        given, token = headers.get("authorization"), self._rules.metrics_token
+        if token is None or given is None:
+            return None
+        if not _is_bearer(given, token):
+            return Refusal("Give the token of ORDERS_METRICS_TOKEN as Authorization: Bearer …", 401)
+        return Visitor(None, Role.VIEWER)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -207,6 +219,10 @@ def _address(scope: Scope) -> str:
     """The path and query that were asked for, as a link on a page of ours."""
     query = scope["query_string"].decode("latin-1")
     return "/" + quote(str(scope["path"]).lstrip("/\\")) + (f"?{query}" if query else "")
+
+
+def _is_bearer(given: str, token: SecretStr) -> bool:
+    return hmac.compare_digest(given.encode("latin-1"), f"Bearer {token.get_secret_value()}".encode())
 
 
 def _is_own_form(headers: Headers) -> bool:

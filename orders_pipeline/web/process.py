@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.metrics.scrape import Scraper
 from orders_pipeline.settings import load_settings, project_root
 from orders_pipeline.web.access import Listening, open_access
 from orders_pipeline.web.journal import AuditJournal
+from orders_pipeline.web.metrics import Metrics
 from orders_pipeline.web.server import serve_ui
 from orders_pipeline.web.webhooks import Webhooks
 
@@ -24,6 +26,7 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
         open_access(settings.web, listening, settings.data_dir),
         journal,
         Webhooks(deployment, journal),
+        Metrics(Scraper(settings).read),
         listening,
         workspace or project_root() / "workspace.yaml",
         read_only=read_only,

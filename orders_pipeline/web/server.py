@@ -22,6 +22,7 @@ from orders_pipeline.web.guard import Guard, GuardRules
 from orders_pipeline.web.headers import ui_policy
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import Login
+from orders_pipeline.web.metrics import Metrics
 from orders_pipeline.web.mutations import guard_mutations
 from orders_pipeline.web.origins import Origins
 from orders_pipeline.web.webhooks import Webhooks
@@ -42,11 +43,13 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         rules: GuardRules,
         journal: Journal,
         webhooks: Webhooks,
+        metrics: Metrics,
         poll_milliseconds: int | None,
     ) -> None:
         self._rules = rules
         self._journal = journal
         self._webhooks = webhooks
+        self._metrics = metrics
         super().__init__(process_context, live_data_poll_rate=poll_milliseconds)
 
     def build_middleware(self) -> list[Middleware]:
@@ -64,7 +67,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access
         login = Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
-        return [*login, *self._webhooks.routes()]
+        return [*login, *self._webhooks.routes(), *self._metrics.routes()]
 
 
 def serve_ui(
@@ -72,6 +75,7 @@ def serve_ui(
     access: Access,
     journal: Journal,
     webhooks: Webhooks,
+    metrics: Metrics,
     listening: Listening,
     workspace: Path,
     *,
@@ -84,10 +88,11 @@ def serve_ui(
         settings.report_token,
         read_only=read_only,
         journal=journal,
+        metrics_token=settings.metrics_token,
     )
 
     def host(context: Any, address: str, port: int, prefix: str, log_level: str, poll: int | None = None) -> None:
-        app = GuardedWebserver(context, rules, journal, webhooks, poll).create_asgi_app()
+        app = GuardedWebserver(context, rules, journal, webhooks, metrics, poll).create_asgi_app()
         uvicorn.run(
             app,
             host=address,

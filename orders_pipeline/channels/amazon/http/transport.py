@@ -150,6 +150,7 @@ class Transport:
                 largest_bytes=LARGEST_ANSWER_BYTES,
             )
         except NoReply as error:
+            self._limits.answers.count(operation.name, None)
             self._limits.failed(operation)
             raise no_answer(operation, self.seller_id, str(error)) from None
         self._learn(operation, permit, reply)
@@ -157,6 +158,7 @@ class Transport:
 
     def _learn(self, operation: Operation, permit: Permit, reply: Reply) -> None:
         self.clock.learn(reply.headers.get("Date"))
+        self._limits.answers.count(operation.name, reply.status)
         if reply.status == 429:
             self._limits.throttled(operation)
         elif reply.status >= 500:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from orders_pipeline.channels.amazon.errors import LimitNotBefore
 from orders_pipeline.channels.amazon.quota import rows as store
+from orders_pipeline.channels.amazon.quota.answer_counts import AnswerCounts
 from orders_pipeline.channels.amazon.quota.operations import Operation
 from orders_pipeline.channels.amazon.quota.rows import LimitKey, Take
 from orders_pipeline.channels.amazon.timing import Deadline, Timing
@@ -86,6 +87,7 @@ class Limits:
         self._region = region
         self._timing = timing or Timing()
         self._checked: set[str] = set()
+        self.answers = AnswerCounts(database, seller_id, self._timing.monotonic)
 
     def acquire(self, operation: Operation, priority: Priority, deadline: Deadline) -> Permit:
         """Wait for a token. Raises LimitNotBefore, nothing taken, if none comes before the deadline."""

@@ -304,5 +304,25 @@ def limits_report(
     )
 
 
+# Of a seller whose application, or region, was another before, what was counted then counts on. Whole milliseconds: the
+# sum of fractions depends on their order, and a counter must not go back by any.
+_BY_OPERATION = text(
+    f"""
+    select seller_id, operation, sum({_LEVEL})::float as tokens, sum(burst)::float as burst, sum(rate)::float as rate,
+        bool_or(coalesce(greatest(blocked_until, breaker_open_until) > clock_timestamp(), false)) as is_shut,
+        sum(throttled)::bigint as throttled,
+        (sum(floor(waited_seconds * 1000)::bigint) / 1000.0)::float as waited_seconds
+    from pipeline.amazon_rate_limits where seller_id = any(:seller_ids)
+    group by seller_id, operation order by seller_id, operation
+    """  # noqa: S608 - no value is formatted in
+)
+
+
+def buckets_by_operation(connection: Connection, seller_ids: Sequence[str]) -> Sequence[AnyRow]:
+    """(seller_id, operation, tokens, burst, rate, is_shut, throttled, waited_seconds) as they are now."""
+    values = {"seller_ids": list(seller_ids), "headroom": HEADROOM}
+    return connection.execute(_BY_OPERATION, values).all()
+
+
 def _breaker(breaker: Mapping[str, float]) -> dict[str, float]:
     return {f"breaker_{name}": value for name, value in breaker.items()}

@@ -103,6 +103,10 @@ begin
     if to_regclass('pipeline.check_results') is not null then
       grant insert, update on pipeline.check_results to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.counter_increments') is not null then
+      -- It calls Amazon too, and counts the answers.
+      grant insert, update on pipeline.counter_increments to orders_pipeline_retention;
+    end if;
     -- It re-wraps keys to complete its shreds, and never stores a buyer's data.
     grant select, delete on vault.records to orders_pipeline_retention;
     grant select, update, delete on vault_keys.data_keys to orders_pipeline_retention;
