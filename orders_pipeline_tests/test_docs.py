@@ -34,10 +34,10 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 # boto3, libpq and Dagster read these by themselves, and any setting may have the last one's form.
 READ_BY_LIBRARIES = re.compile(r"AWS_[A-Z_]+|PG[A-Z]+|NAME_FILE")
-# In code font, and of others: Amazon, AWS, PostgreSQL, Slack, Tryton and Dagster.
+# In code font, and of others: Amazon, AWS, PostgreSQL, Slack, Tryton, Prometheus and Dagster.
 WORDS_OF_OTHERS = {
     "pg_cron", "pg_read_all_data", "pg_stat_statements", "rds_superuser", "no_proxy", "https_proxy", "delete_run",
-    "trytond_import_countries",
+    "trytond_import_countries", "rule_files", "credentials_file", "runbook_url",
 }  # fmt: skip
 # Names that a reader replaces by their own.
 EXAMPLES = {"analyst_maria", "shop_pipeline", "shop_migrator", "my_company", "parcelhouse_worker", "open_worker"}

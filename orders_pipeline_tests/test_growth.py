@@ -23,6 +23,7 @@ from orders_pipeline.operations.alert_delivery import deliver_alerts
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY, AMAZON_SHIPS, BOARD_REPORTS, board_numbers
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
+from orders_pipeline.operations.metrics.scrape import GROUPS, Scraper
 from orders_pipeline.operations.overdue import watch_scheduled_work
 from orders_pipeline.operations.parked_work import parked_work
 from orders_pipeline.operations.pending_work import pending_work
@@ -118,6 +119,20 @@ def test_no_step_of_the_flow_and_no_sensor_reads_a_table_that_grows(filled: Data
     assert {one.caller.split(".")[0] for one in statements.executed} > {"intake", "fulfillment", "shipments", "alerts"}
     far = statements.far_reads(GROWING)
     assert {caller: how for caller, how in far.items() if caller not in READS_ALL} == {}
+
+
+def test_a_scrape_of_the_metrics_reads_no_table_that_grows(
+    filled_url: str, dagster_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each statement in the transaction, with the role, and upon the rows of the scrape itself."""
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_url)
+    scraper = Scraper(_account(filled_url, tmp_path, monkeypatch).deployment.settings)
+    with watched(scraper._opened("orders").engine) as statements:  # pyright: ignore[reportPrivateUsage]
+        read = {sample.labels: sample.value for sample in scraper.read() if sample.family.name.endswith("group_read")}
+    scraper.close()
+    assert read == {(group.name,): 1 for group in GROUPS}
+    assert {one.caller.split(".")[2] for one in statements.executed} > {"orders", "work", "alerts"}
+    assert statements.far_reads(GROWING) == {}
 
 
 def test_only_named_reports_read_whole_tables(filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 import requests
 import uvicorn
 import yaml
+from dagster import DagsterInstance
 from starlette.applications import Starlette
 
 from orders_pipeline.channels.amazon.quota.limits import Limits
@@ -29,6 +30,7 @@ from orders_pipeline.operations.metrics.scrape import FAMILIES, Scraper
 from orders_pipeline.operations.overdue import watch_scheduled_work
 from orders_pipeline.web.metrics import METRICS_PATH, Metrics
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.dagster_storage import leave_traces
 from orders_pipeline_tests.deployed import deployed
 from orders_pipeline_tests.free_port import free_port
 from orders_pipeline_tests.read_source import ROOT
@@ -131,15 +133,19 @@ def test_every_rule_is_quiet_while_all_is_well_and_fires_when_it_is_not():
 
 
 @pytest.fixture
-def metrics_url(world: World, database_url: str, dagster_url: str, tmp_path: Path) -> Iterator[str]:
+def metrics_url(
+    world: World, instance: DagsterInstance, database_url: str, dagster_url: str, tmp_path: Path
+) -> Iterator[str]:
     """The metrics of a store in which there is something of everything, served."""
     _something_of_everything(world)
+    leave_traces(instance, sensor="deliver_alerts_sensor", failed_ticks=1)
     scraper = Scraper(deployed(database_url, tmp_path, DAGSTER_POSTGRES_URL=dagster_url).settings)
     port = free_port()
     app = Starlette(routes=Metrics(scraper.read, shown_seconds=0.5).routes())
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
+    _until(lambda: server.started, "uvicorn has not started")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
@@ -156,7 +162,8 @@ def _something_of_everything(world: World) -> None:
     world.ship(order_id)
     world.confirm_and_verify()
     world.run_until_idle()
-    world.order(cancel_requested=True)
+    world.amazon.request_cancellation(world.order(hear=False))
+    world.hear()
     world.sync()
     with world.database.transaction(SELLER) as tx:
         note_queue_depth(tx, QueueDepth(1, 1, 1))
@@ -194,7 +201,9 @@ def test_a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_has_data(
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: len(_asked(url, "count_over_time(orders_pipeline_up[1m]) >= 3")) == 2, tmp_path)
+        _until(
+            lambda: len(_asked(url, "count_over_time(orders_pipeline_up[1m]) >= 3")) == 2, tmp_path / "prometheus.log"
+        )
         assert _asked(url, 'up{job="orders_pipeline"} == 1')
         empty = {q for q in dashboard_queries() if not _asked(url, as_prometheus_asks(q))}
         # What needs something to happen between two scrapes divides by a rate of nothing, and is there all the same.
@@ -217,8 +226,8 @@ def _asked(url: str, query: str) -> list[Any]:
     return answer.json()["data"]["result"]
 
 
-def _until(ready: Any, folder: Path) -> None:
+def _until(ready: Callable[[], Any], why: str | Path) -> None:
     deadline = time.monotonic() + WAITED_SECONDS
     while not ready():
-        assert time.monotonic() < deadline, (folder / "prometheus.log").read_text()
-        time.sleep(0.2)
+        assert time.monotonic() < deadline, why.read_text() if isinstance(why, Path) else why
+        time.sleep(0.1)

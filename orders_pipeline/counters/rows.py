@@ -22,15 +22,15 @@ BEYOND = "+Inf"
 ROWS_AT_MOST = 500
 # SQS keeps a message for so long: what claims to be older has a wrong time, and would spoil every average.
 LONGEST_SECONDS = 14 * 86_400
-CALLS = "amazon_calls"
 
 
-class Latency(StrEnum):
-    """How long a step of an order took."""
+class Counted(StrEnum):
+    """What is counted: how long a step of an order took, or how often something happened."""
 
     MESSAGE_TO_ACCEPTED = "message_to_accepted"
     SHIPPED_TO_CONFIRMED = "shipped_to_confirmed"
     CONFIRMED_TO_VERIFIED = "confirmed_to_verified"
+    AMAZON_ANSWERS = "amazon_answers"
 
 
 _OBSERVE = """
@@ -39,26 +39,25 @@ _OBSERVE = """
         (select min(bound) from unnest(cast(:bounds as integer[])) bound where bound >= seconds)::text, :beyond)],
       1, round(seconds * 1000000)
     from (select least(greatest(extract(epoch from clock_timestamp() - since), 0), :longest) as seconds
-      from ({since}) as started) as took
-    where seconds is not null
+      from ({since}) as started where since is not null) as took
 """
 _SINCE = text(_OBSERVE.format(since="select cast(:since as timestamptz) as since"))
 
 
-def observe(tx: AccountTransaction, latency: Latency, since: datetime) -> None:
+def observe(tx: AccountTransaction, step: Counted, since: datetime) -> None:
     """Count that this step has come to its end now, and began at `since` (aware); by the database's clock."""
-    tx.execute(_SINCE, {**_values(tx, latency), "since": since})
+    tx.execute(_SINCE, {**_values(tx, step), "since": since})
 
 
-def observe_since(tx: AccountTransaction, latency: Latency, since: str, values: Mapping[str, object]) -> None:
+def observe_since(tx: AccountTransaction, step: Counted, since: str, values: Mapping[str, object]) -> None:
     """The same from a query of one column, `since`; nothing is counted where it is null or there is no row."""
-    tx.execute(text(_OBSERVE.format(since=since)), {**_values(tx, latency), **values})
+    tx.execute(text(_OBSERVE.format(since=since)), {**_values(tx, step), **values})
 
 
-def _values(tx: AccountTransaction, latency: Latency) -> dict[str, object]:
+def _values(tx: AccountTransaction, step: Counted) -> dict[str, object]:
     return {
         "account_id": tx.account_id,
-        "counter": str(latency),
+        "counter": str(step),
         "bounds": list(BOUNDS),
         "beyond": BEYOND,
         "longest": LONGEST_SECONDS,
@@ -82,7 +81,7 @@ _ADD = text("""
 """)
 
 
-def add_counts(tx: AccountTransaction, counter: str, counts: Mapping[tuple[str, ...], int]) -> None:
+def add_counts(tx: AccountTransaction, counter: Counted, counts: Mapping[tuple[str, ...], int]) -> None:
     """Add what was gathered, by its labels; and make one row of many of this account."""
     tx.execute(_COMPACT, {"account_id": tx.account_id, "rows_at_most": ROWS_AT_MOST})
     rows = [

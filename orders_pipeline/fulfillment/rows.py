@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from orders_pipeline.counters.rows import Latency, observe_since
+from orders_pipeline.counters.rows import Counted, observe_since
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.tables import fulfillment_orders, wms_orders
 from orders_pipeline.model.states import FulfillmentState
@@ -137,7 +137,7 @@ def observe_acceptance(tx: AccountTransaction, *, order_id: str) -> None:
 
     An order counts once. One that was held counts with the time for which it was.
     """
-    observe_since(tx, Latency.MESSAGE_TO_ACCEPTED, _SAID_TO_SHIP, {"order_id": order_id})
+    observe_since(tx, Counted.MESSAGE_TO_ACCEPTED, _SAID_TO_SHIP, {"order_id": order_id})
 
 
 @dataclass(frozen=True, slots=True)

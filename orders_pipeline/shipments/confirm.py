@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from orders_pipeline.channels.amazon.errors import AmazonError
-from orders_pipeline.counters.rows import Latency, observe
+from orders_pipeline.counters.rows import Counted, observe
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, database_now
 from orders_pipeline.model.order import LABEL_PROGRAMS, SHIPPED_STATUSES, OrderStatus
 from orders_pipeline.model.shipment import ConfirmedItem, ShipmentConfirmation
@@ -196,7 +196,7 @@ def _save_result(work: Confirming, job: Job, call: _Call, event: PackageEvent, r
             if event is PackageEvent.CALL_ACCEPTED and package.confirmations == 1:
                 # The warehouse's clock is not believed where it is ahead of ours.
                 left_at = min(package.shipped_at or package.reported_at, package.reported_at)
-                observe(tx, Latency.SHIPPED_TO_CONFIRMED, left_at)
+                observe(tx, Counted.SHIPPED_TO_CONFIRMED, left_at)
         # "call accepted" is no word for the log; "call_accepted" is.
         entry = work.entry(package, "shipment_confirmation", "confirm a package to Amazon", event.replace(" ", "_"))
         work.audit.record_many(tx.connection, [entry])

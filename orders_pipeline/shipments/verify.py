@@ -19,7 +19,7 @@ from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
 from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
 from orders_pipeline.channels.amazon.read_plan import URGENT
-from orders_pipeline.counters.rows import Latency, observe
+from orders_pipeline.counters.rows import Counted, observe
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import SHIPPED_STATUSES, FetchedOrder, Order, OrderParts, OrderStatus, Priority
 from orders_pipeline.model.order import Package as ShownPackage
@@ -185,7 +185,7 @@ def _apply(
     if verified.event is PackageEvent.SHOWN:
         values |= {"confirmed_at": now, "reason": None}
         if package.sent_at is not None and package.confirmed_at is None:
-            observe(tx, Latency.CONFIRMED_TO_VERIFIED, package.sent_at)
+            observe(tx, Counted.CONFIRMED_TO_VERIFIED, package.sent_at)
     state = change_package(tx, package, verified.event, due_in=verified.due_in, **values)
     if state is PackageState.CONFIRMED and package.carrier_mapped is False and package.known_to_amazon:
         watch_carrier(tx, package)

@@ -10,9 +10,8 @@ from sqlalchemy import text
 
 from orders_pipeline.counters.rows import (
     BEYOND,
-    CALLS,
     ROWS_AT_MOST,
-    Latency,
+    Counted,
     add_counts,
     counter_totals,
     observe,
@@ -29,7 +28,7 @@ def totals(database: Database) -> dict[tuple[str, ...], AnyRow]:
 def took(database: Database, *ages: float) -> None:
     with database.transaction(SELLER) as tx:
         for age in ages:
-            observe(tx, Latency.MESSAGE_TO_ACCEPTED, database.now() - timedelta(seconds=age))
+            observe(tx, Counted.MESSAGE_TO_ACCEPTED, database.now() - timedelta(seconds=age))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_a_latency_stands_under_the_bound_that_it_does_not_exceed(database: Data
 
 def test_what_was_rolled_back_is_not_counted(database: Database):
     with pytest.raises(ZeroDivisionError), database.transaction(SELLER) as tx:
-        observe(tx, Latency.MESSAGE_TO_ACCEPTED, database.now())
+        observe(tx, Counted.MESSAGE_TO_ACCEPTED, database.now())
         raise ZeroDivisionError
     assert totals(database) == {}
 
@@ -62,7 +61,7 @@ def test_sums_stay_and_rows_stay_few_while_many_count_at_once(database: Database
         for _ in range(20):
             took(database, *[0.3] * 20)
             with database.transaction(SELLER) as tx:
-                add_counts(tx, CALLS, {("getOrder", "200"): 1})
+                add_counts(tx, Counted.AMAZON_ANSWERS, {("getOrder", "200"): 1})
 
     def look() -> None:
         while not over.is_set():
@@ -80,7 +79,7 @@ def test_sums_stay_and_rows_stay_few_while_many_count_at_once(database: Database
     assert seen == sorted(seen)
     assert {key: row.counted for key, row in totals(database).items()} == {
         ("message_to_accepted", "1"): 1600,
-        (CALLS, "getOrder", "200"): 80,
+        (Counted.AMAZON_ANSWERS, "getOrder", "200"): 80,
     }
     with database.begin() as connection:
         rows = connection.execute(text("select count(*) from pipeline.counter_increments")).scalar_one()
@@ -90,9 +89,9 @@ def test_sums_stay_and_rows_stay_few_while_many_count_at_once(database: Database
 
 def test_one_that_counts_does_not_wait_for_another(database: Database):
     with database.transaction(SELLER) as tx:
-        observe(tx, Latency.MESSAGE_TO_ACCEPTED, database.now())
+        observe(tx, Counted.MESSAGE_TO_ACCEPTED, database.now())
         with database.transaction(SELLER) as other:
             other.execute(text("set local lock_timeout = '100ms'"))
-            observe(other, Latency.MESSAGE_TO_ACCEPTED, database.now())
-            add_counts(other, CALLS, {("getOrder", "200"): 1})
+            observe(other, Counted.MESSAGE_TO_ACCEPTED, database.now())
+            add_counts(other, Counted.AMAZON_ANSWERS, {("getOrder", "200"): 1})
     assert sum(row.counted for row in totals(database).values()) == 3

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 import orders_pipeline
 from orders_pipeline.alerts.kinds import SEVERITIES
+from orders_pipeline.counters.rows import Counted
 from orders_pipeline.database.locks import Lock
 from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility
@@ -64,6 +65,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "vault.records.kind": VAULT_KINDS,
     "pipeline.refused_records.kind": VAULT_KINDS,
     "pipeline.wms_cursors.webhook_refusal": WebhookRefusal,
+    "pipeline.counter_increments.counter": Counted,
     "pipeline.jobs.queue": Queue,
     "pipeline.paused_dependencies.kind": PauseKind,
     "pipeline.paused_dependencies.probe_queue": Queue,

@@ -9,25 +9,25 @@ from sqlalchemy import Connection
 
 from orders_pipeline.channels.amazon.quota.answer_counts import KNOWN_STATUSES, NO_ANSWER
 from orders_pipeline.channels.amazon.quota.operations import OPERATIONS
-from orders_pipeline.counters.rows import BEYOND, BOUNDS, CALLS, Latency, counter_totals
+from orders_pipeline.counters.rows import BEYOND, BOUNDS, Counted, counter_totals
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.operations.metrics.family import Family, Group, Sample, bounded, summed
 
 HISTOGRAMS = {
-    Latency.MESSAGE_TO_ACCEPTED: Family(
+    Counted.MESSAGE_TO_ACCEPTED: Family(
         "orders_pipeline_message_to_accepted_seconds",
         "histogram",
         "From the first message that said that an order is to ship to the warehouse's first acceptance; an order that "
         "was held counts with that time.",
         ("account",),
     ),
-    Latency.SHIPPED_TO_CONFIRMED: Family(
+    Counted.SHIPPED_TO_CONFIRMED: Family(
         "orders_pipeline_shipped_to_confirmed_seconds",
         "histogram",
         "From a package's leaving, as the warehouse says, to Amazon's acceptance of its first confirmation.",
         ("account",),
     ),
-    Latency.CONFIRMED_TO_VERIFIED: Family(
+    Counted.CONFIRMED_TO_VERIFIED: Family(
         "orders_pipeline_confirmed_to_verified_seconds",
         "histogram",
         "From the call that confirmed a package to Amazon's own answer that shows it.",
@@ -49,11 +49,11 @@ def _read(connection: Connection, account_ids: Sequence[str]) -> Iterator[Sample
     for row in counter_totals(connection, account_ids):
         counted[row.account_id, row.counter].append(row)
     for account_id in account_ids:
-        for latency, family in HISTOGRAMS.items():
-            yield _histogram(family, account_id, counted[account_id, latency])
+        for step, family in HISTOGRAMS.items():
+            yield _histogram(family, account_id, counted[account_id, step])
         yield from summed(
             Sample(ANSWERS, (account_id, *_operation_and_status(row.labels)), row.counted)
-            for row in counted[account_id, CALLS]
+            for row in counted[account_id, Counted.AMAZON_ANSWERS]
         )
 
 

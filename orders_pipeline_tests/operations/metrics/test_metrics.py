@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
-from dagster._core.test_utils import create_run_for_test
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from orders_pipeline.database.engine import Database
+from orders_pipeline.fulfillment.rows import observe_acceptance
 from orders_pipeline.intake.queue import QueueDepth
 from orders_pipeline.intake.queue_depth import note_queue_depth
 from orders_pipeline.operations.metrics.family import NEW_WORDS, Family, Group, Sample
@@ -20,6 +20,7 @@ from orders_pipeline.work.jobs import WAREHOUSE, Queue
 from orders_pipeline.work.pauses import pause_until
 from orders_pipeline.work.queue import enqueue
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.dagster_storage import leave_traces
 from orders_pipeline_tests.deployed import deployed
 from orders_pipeline_tests.world import World
 
@@ -80,12 +81,9 @@ def test_the_life_of_an_order_is_seen_step_by_step(world: World, scraper: Scrape
 
 def test_an_order_counts_once_and_a_purge_takes_nothing_back(world: World, scraper: Scraper):
     order_id = world.accepted()
-    # The warehouse accepts it once more, as after a change of its content.
-    world.sql("update pipeline.fulfillment_orders set state = 'queued'")
     with world.database.transaction(SELLER) as tx:
-        enqueue(tx, Queue.PUSH, [order_id])
-    world.push()
-    assert world.calls(order_id)["push"] >= 2
+        # The warehouse accepts it once more, as after a change of its content.
+        observe_acceptance(tx, order_id=order_id)
     assert histogram(scraper, "message_to_accepted")[0] == 1
     for table in ("order_events", "wms_orders", "fulfillment_orders", "orders"):
         world.sql(f"delete from pipeline.{table}")
@@ -95,7 +93,9 @@ def test_an_order_counts_once_and_a_purge_takes_nothing_back(world: World, scrap
 def test_orders_that_are_late_and_orders_that_wait_are_counted_with_their_reason(world: World, scraper: Scraper):
     world.accepted()
     world.sql("update pipeline.orders set ship_by = clock_timestamp() - interval '1 minute'")
-    waiting = world.order(cancel_requested=True)
+    waiting = world.order(hear=False)
+    world.amazon.request_cancellation(waiting)
+    world.hear()
     world.sync()
     seen = told(scraper)
     assert seen["orders_past_ship_by",] == 1
@@ -162,8 +162,10 @@ def test_buyers_data_is_counted_by_age_and_is_still_told_to_who_may_not_read_it(
 
 
 def test_dagsters_runs_heartbeats_and_ticks_are_told(instance: DagsterInstance, scraper: Scraper):
-    create_run_for_test(instance, job_name="sync_orders")
+    leave_traces(instance, sensor="deliver_alerts_sensor", failed_ticks=2)
     seen = told(scraper)
+    assert seen["daemon_heartbeat_age_seconds", "SENSOR"] < 60
+    assert seen["ticks_failed_last_hour", "deliver_alerts_sensor"] == 2
     assert seen["runs", "NOT_STARTED"] == 1
     assert seen["runs_oldest_queued_age_seconds",] == 0
     assert {key[1] for key in seen if key[0] == "runs_ended_last_hour"} == {"SUCCESS", "FAILURE", "CANCELED"}
@@ -173,8 +175,6 @@ def test_dagsters_runs_heartbeats_and_ticks_are_told(instance: DagsterInstance, 
 
 
 def _failing(connection: Connection, _account_ids: object) -> Iterator[Sample]:
-    from sqlalchemy import text
-
     connection.execute(text("select 1 / 0"))
     yield from ()
 
@@ -218,8 +218,6 @@ def test_a_table_that_somebody_locked_costs_its_group_two_seconds(
 ):
     scraper = Scraper(deployed(database_url, tmp_path, DAGSTER_POSTGRES_URL=dagster_url).settings)
     with database.begin() as connection:
-        from sqlalchemy import text
-
         connection.execute(text("lock table pipeline.jobs in access exclusive mode"))
         began = time.monotonic()
         seen = told(scraper)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orders_pipeline.counters.rows import CALLS, add_counts
+from orders_pipeline.counters.rows import Counted, add_counts
 from orders_pipeline.database.engine import Database
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class AnswerCounts:
             return
         try:
             with self._database.transaction(self._account_id) as tx:
-                add_counts(tx, CALLS, counted)
+                add_counts(tx, Counted.AMAZON_ANSWERS, counted)
         except SQLAlchemyError as error:
             logger.warning("Counts of Amazon's answers could not be written yet: %s", type(error).__name__)
             with self._guard:

@@ -6,7 +6,7 @@ And the comment on an event's source names every source.
 from alembic import op
 
 revision = "0030"
-down_revision = "0029"
+down_revision = "0033"
 phase = "after"
 branch_labels = None
 depends_on = None
