@@ -26,25 +26,31 @@ from orders_pipeline.defs import (
 from orders_pipeline.defs.policy import EXECUTOR, with_policy
 from orders_pipeline.defs.refusing_io_manager import RefusingIOManager
 from orders_pipeline.defs.resources import AuditExportResource, AwakeResource, StoreResource
+from orders_pipeline.defs.source_links import with_source_links
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The definitions; `overrides` replace resources by name (`store`, `awake`, `audit_export`) in tests."""
     return dg.Definitions(
         assets=with_policy(
-            [
-                intake.order_notifications,
-                intake.order_events,
-                intake.order_sweeps,
-                fulfillment.orders_to_warehouse,
-                shipments.packages_to_amazon,
-                privacy.pii_access_log,
-                privacy.pii_retention,
-                audit_exports.audit_exports,
-                dagster_history.dagster_history,
-                operations.order_board,
-                operations.fba_shipments,
-            ]
+            with_source_links(
+                [
+                    intake.amazon_orders,
+                    intake.order_notifications,
+                    intake.order_events,
+                    intake.order_sweeps,
+                    fulfillment.orders_to_warehouse,
+                    fulfillment.warehouse,
+                    shipments.packages_to_amazon,
+                    shipments.amazon_shipments,
+                    privacy.pii_access_log,
+                    privacy.pii_retention,
+                    audit_exports.audit_exports,
+                    dagster_history.dagster_history,
+                    operations.order_board,
+                    operations.fba_shipments,
+                ]
+            )
         ),
         executor=EXECUTOR,
         asset_checks=[checks.flow_checks, *privacy_checks.all_checks],

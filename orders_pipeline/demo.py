@@ -70,6 +70,9 @@ def main(orders: int, duration: float, seed: int, stay: bool, wms: str, port: in
             ui_port = choose_port(port)
             webhooks = f"http://127.0.0.1:{ui_port}/webhooks/warehouse"
             environment = stack.enter_context(_sandbox(folder, wms, orders, duration, seed, webhooks, endless=stay))
+            if stay:
+                # Who looks at it is at this machine: an asset's page opens the lines that make it.
+                environment["ORDERS_SOURCE_URL"] = "file"
             url = stack.enter_context(running_pipeline(folder, environment, ui_port))
             sandbox = environment["SANDBOX_URL"]
             tryton = f" · Tryton {environment['WMS_BASE_URL']}" if wms == "tryton" else ""

@@ -6,6 +6,7 @@ skipped and says so; in CI (the variable CI is set) it fails instead.
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -39,6 +40,10 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """The value that the script returns; a promise is waited for."""
         return self._ask("post", "execute/sync", {"script": script, "args": list(arguments)})
+
+    def screenshot(self) -> bytes:
+        """What the window shows, as PNG."""
+        return base64.b64decode(self._ask("get", "screenshot"))
 
     def text(self) -> str:
         return str(self.run("return document.body ? document.body.innerText : ''"))

@@ -18,11 +18,14 @@ from orders_pipeline.defs.metadata import Shown, table
 from orders_pipeline.defs.resources import AwakeResource, StoreResource
 from orders_pipeline.operations.accounts import Account, Numbers, Result, Served, add_up, serve_each
 from orders_pipeline.operations.deployment import ServedAccount
-from orders_pipeline.operations.hot_run import HotJob, serve_hot
+from orders_pipeline.operations.hot_run import HotDone, HotJob, serve_hot
 from orders_pipeline.settings import SettingsError
 
 # Which accounts had a defect in this run, by id: seen in the list of runs, and read by its last step.
 DEFECTS_TAG = "orders_pipeline/accounts_with_a_defect"
+# Before an account's id. Its value says whether there was anything to do for it.
+ACCOUNT_TAG = "orders_pipeline/account"
+IDLE = "idle"
 
 _logger = logging.getLogger(__name__)
 
@@ -38,14 +41,31 @@ def serve_accounts(context: Context, accounts: Sequence[Account], work: Callable
 
 
 def serve_hot_run(
-    context: Context, store: StoreResource, job: HotJob, awake: AwakeResource
+    context: dg.AssetExecutionContext, store: StoreResource, job: HotJob, awake: AwakeResource
 ) -> Iterator[dg.MaterializeResult]:
-    """Do the work of a hot run for every account, and show each asset with its own numbers."""
+    """Do the work of a hot run for every account, and show each asset with its own numbers.
+
+    Of what is outside the pipeline they are an observation. The run's tags name its accounts and what it handled.
+    """
     with acting_as(actor_of(context)):
         done = serve_hot(store.database(), store.accounts(), job, awake.as_value())
-    for asset, served in done.items():
+    context.instance.add_run_tags(context.run.run_id, handled_tags(done))
+    for asset, served in done.shown.items():
         _note_defects(context, served)
-        yield dg.MaterializeResult(asset_key=asset, metadata=as_metadata(served))
+        shown = as_metadata(served)
+        if dg.AssetKey(asset) in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=asset, metadata=shown)
+        else:
+            context.log_event(dg.AssetObservation(asset, metadata=shown))
+
+
+def handled_tags(done: HotDone) -> dict[str, str]:
+    """For each account whether there was work for it, and how many of what were handled: the list of runs filters."""
+    totals = add_up(done.handled)
+    return {
+        **{f"{ACCOUNT_TAG}/{one}": "worked" if any(done.handled[one].values()) else IDLE for one in done.handled},
+        **{f"orders_pipeline/{name}": str(count) for name, count in totals.items() if count},
+    }
 
 
 def _note_defects(context: Context, served: Served[Any]) -> None:

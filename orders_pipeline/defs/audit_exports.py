@@ -8,16 +8,19 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.audit.rows import exported_days
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.guide import described, link
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.operations.audit_export import export_audit_day
+from orders_pipeline.privacy import rules
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
 from orders_pipeline.settings import SettingsError
 
 # After a week without the daemon a person should look: the check audit_is_exported says which days are missing.
 CATCH_UP_DAYS = 7
+_RULE = f"{rules.LOG_RETENTION} ({link('where it is kept', 'compliance.md')})."
 
 
 @dg.asset(
@@ -45,8 +48,12 @@ export_job = dg.define_asset_job(
     "export_audit_log",
     selection=dg.AssetSelection.assets("audit_exports").without_checks(),
     tags=MAX_RUNTIME_TAG,
-    description="Copy one day of the audit log to where ORDERS_AUDIT_EXPORT says. Nightly by itself; backfill missing "
-    "days from the asset's page.",
+    description=described(
+        "Copies one day of the audit log to where ORDERS_AUDIT_EXPORT says; a copy is never written over.\n\nNightly "
+        "by itself; backfill missing days from the page of `audit_exports`.",
+        red="Audit",
+        rule=_RULE,
+    ),
 )
 
 
@@ -55,7 +62,11 @@ export_job = dg.define_asset_job(
     cron_schedule="23 0 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Yesterday's audit log, and the days of the last week that were missed.",
+    description=described(
+        "Every night: asks for a copy of yesterday's audit log, and of the days of the last week that were missed.",
+        red="Audit",
+        rule=_RULE,
+    ),
 )
 def nightly_audit_export(
     context: dg.ScheduleEvaluationContext, store: StoreResource

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from orders_pipeline.defs.guide import described
+
 
 def on_clock(cron: str) -> dg.AutomationCondition:
     """True from each time of this cron (UTC) until the asset or check is asked for or made.
@@ -49,7 +51,13 @@ def _sensor(name: str, target: dg.AssetSelection, *, max_runtime: int, descripti
         run_tags={"dagster/max_runtime": str(max_runtime), **_LATER},
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description=description,
+        description=described(
+            f"{description}\n\nA tick that asks for nothing says so; what it asked for is in its tick's history, and "
+            f"its runs "
+            "have its name as a tag.",
+            red="Work that did not start",
+            rule="ours: what counts whole tables or destroys waits for the runs that ship, and for its hour.",
+        ),
     )
 
 

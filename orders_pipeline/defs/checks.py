@@ -12,6 +12,7 @@ import dagster as dg
 
 from orders_pipeline.defs.accounts import problems_of, serve_accounts
 from orders_pipeline.defs.automation import REPORTS, SWEEPS
+from orders_pipeline.defs.guide import described
 from orders_pipeline.defs.metadata import Shown, table
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.accounts import Served
@@ -27,7 +28,7 @@ FLOW_CHECKS = dg.AssetSelection.checks_for_assets(*{one.asset for one in PROMISE
         dg.AssetCheckSpec(
             one.name,
             asset=one.asset,
-            description=one.description,
+            description=described(f"{one.description}\n\n**To do:** {one.what_to_do}", red=one.runbook, rule=one.rule),
             automation_condition=SWEEPS if one.asset == "order_sweeps" else REPORTS,
         )
         for one in PROMISES

@@ -10,6 +10,7 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.connect import dagster_database_url
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.guide import DESTROYS, described, link
 from orders_pipeline.defs.metadata import table
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.dagster_history import (
@@ -68,7 +69,11 @@ def _tables(size: HistorySize, totals: HistoryTotals) -> dict[str, dg.TableMetad
 history_job = dg.define_asset_job(
     "prune_history",
     selection=dg.AssetSelection.assets("dagster_history"),
-    tags={"dagster/max_runtime": "3600"},
-    description="Delete Dagster's own runs and events that are older than 30 days, and those of frequent jobs that are "
-    "older than 3. Nightly by itself.",
+    tags={"dagster/max_runtime": "3600", **DESTROYS},
+    description=described(
+        "⚠ Deletes Dagster's own runs and events that are older than 30 days, and those of frequent jobs after 3.\n\n"
+        "Nightly by itself. No order and no audit entry is touched, and the newest event of each asset stays.",
+        red="Dagster's history",
+        rule=f"{link('why it is pruned, and by SQL', 'decisions/25-dagster-history-pruned-by-sql.md')}.",
+    ),
 )

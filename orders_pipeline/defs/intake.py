@@ -1,7 +1,7 @@
 """Intake in Dagster: the queue, the events that came from it, and the search that finds what it missed."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
@@ -14,48 +14,60 @@ from orders_pipeline.defs.accounts import (
     serve_in_tick,
 )
 from orders_pipeline.defs.backfill import read_days_of_run
-from orders_pipeline.defs.metadata import duration
+from orders_pipeline.defs.guide import described, link
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import is_under_way, request_unless_active
-from orders_pipeline.defs.ticks import Tick
+from orders_pipeline.defs.ticks import Tick, is_to_be_noted, noted_at
 from orders_pipeline.operations.accounts import Served, add_up
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.search import sweep
 from orders_pipeline.operations.watch import QueueWatch, watch_queue
 
-QUEUE_OBSERVED_EVERY = timedelta(minutes=1)
-
+amazon_orders = dg.AssetSpec(
+    "amazon_orders",
+    description="Amazon's side, where it begins: the seller's orders as Amazon has them.\n\nOutside the pipeline. "
+    "Each run of `sync_orders` notes here how many it asked Amazon for, one by one and by pages.",
+)
 order_notifications = dg.AssetSpec(
     "order_notifications",
-    description="The SQS queues to which Amazon's Notifications API delivers ORDER_CHANGE. Their depth and the age of "
-    "what was read last are observed by the sensor `drain_notifications_sensor`, once a minute.",
+    deps=[amazon_orders],
+    description="Amazon's queues: the SQS queues in which Amazon says that an order changed (ORDER_CHANGE).\n\nOutside "
+    "the pipeline. `drain_notifications_sensor` reads them all the time and notes once a minute that it did, how many "
+    "messages are there, and how old the oldest was that it read. Overdue here means: nobody reads the queue.",
 )
 
 
-@dg.asset(
-    deps=[order_notifications],
+_order_events = dg.AssetSpec(
+    "order_events",
+    deps=[order_notifications, "order_sweeps"],
+    skippable=True,
+    description="What Amazon told us, once each, without buyers' data; a partition is a UTC day that is over.\n\n"
+    "`drain_notifications_sensor` records notifications as they come, and observes the asset. A day is green once a "
+    'search or a report has told all of it: pick the days, "Materialize". A page costs three minutes of quota, and a '
+    "report is made in minutes or hours, so the run waits, and says until when. A grey day is no fault: nobody asked "
+    "for it.",
+)
+
+
+# A multi_asset of one, for its backfill_policy is no beta.
+@dg.multi_asset(
+    specs=[_order_events],
+    name="order_events",
     partitions_def=ended_days,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool="order_backfill",
-    output_required=False,
 )
 def order_events(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
-    """What Amazon told us, once each, without buyers' data; a partition is a UTC day that is over.
-
-    `drain_notifications_sensor` records notifications as they come, and observes the asset. A day is materialized when
-    a search or a report has told all of it: pick days, and materialize them. A page costs three minutes of quota, and a
-    report is made in minutes or hours, so the run waits, and says until when. See the runbook, "Backfill".
-    """
     read_days_of_run(context, store)
     yield from ()
 
 
-@dg.asset(pool="amazon_search")
+@dg.asset(deps=[amazon_orders], pool="amazon_search")
 def order_sweeps(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
-    """What an hourly search found that no notification had told; it is fed to the orders as events.
+    """What an hourly search found that no notification had told; it becomes events like any other.
 
-    Amazon promises no delivery. Many missed, or silence while orders change? See the runbook, "Intake".
+    `missed` counts them: one in a while is normal, many mean that Amazon does not deliver to the queue.
     """
     yield dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), sweep)))
     fail_on_defects(context)
@@ -65,7 +77,12 @@ sweep_job = dg.define_asset_job(
     "sweep_orders",
     selection=dg.AssetSelection.assets("order_sweeps"),
     tags={"dagster/max_runtime": "900"},
-    description="Search Amazon for what notifications missed. Hourly by itself; safe to start by hand.",
+    description=described(
+        "Searches Amazon for orders whose notification did not come.\n\nHourly by itself; safe to start by hand at "
+        "any time.",
+        red="Intake",
+        rule="Amazon promises no delivery of notifications.",
+    ),
 )
 
 
@@ -73,14 +90,20 @@ sweep_job = dg.define_asset_job(
     job_name="sync_orders",
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Waits at the SQS queues, records what comes, deletes it from the queue, and asks for a run of "
-    "`sync_orders` while anything is to be done. Skips, with what is missing, without credentials.",
+    description=described(
+        "Reads Amazon's queues, records what comes, and asks for a run of `sync_orders` while anything is to be "
+        'done.\n\nAlways on. A tick waits at the queues for up to ten seconds; "skipped" says that nothing came, '
+        "that a run has the work in hand, or what is missing.",
+        red="Intake",
+        rule="a message is deleted after its event is committed "
+        f"({link('the decision', 'decisions/01-one-run-for-a-batch.md')}).",
+    ),
 )
 def drain_notifications_sensor(
     context: dg.SensorEvaluationContext, store: StoreResource
 ) -> dg.SensorResult | dg.SkipReason:
     tick, now = Tick(), datetime.now(UTC)
-    measure = now - datetime.fromtimestamp(float(context.cursor or 0), UTC) > QUEUE_OBSERVED_EVERY
+    measure = is_to_be_noted(context.cursor, now)
 
     def watch(account: ServedAccount) -> QueueWatch:
         is_awake = partial(is_under_way, context.instance, store.database(), "sync_orders")
@@ -91,13 +114,13 @@ def drain_notifications_sensor(
         return served
     due = any(seen.due for seen in served.results.values())
     requests = request_unless_active(context.instance, store.database(), "sync_orders", due=due)
-    events = [*_recorded(served.results, now), *_observed(served.results, now)]
-    measured = any(seen.depth is not None for seen in served.results.values())
+    read = list(_read(served, now))
+    events = [*_recorded(served.results, now), *read]
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,
-        cursor=str(int(now.timestamp())) if measured else context.cursor,
-        skip_reason=None if requests or events else dg.SkipReason(_why_idle(due, served)),
+        cursor=noted_at(now) if read else context.cursor,
+        skip_reason=None if requests else dg.SkipReason(_why_idle(due, served)),
     )
 
 
@@ -106,30 +129,35 @@ def _recorded(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.Asse
     for day in sorted({day for watch in seen.values() for day in watch.drained.days}):
         got = {one: watch for one, watch in seen.items() if day in watch.drained.days}
         counts = add_up({one: watch.drained.as_metadata() for one, watch in got.items()})
-        oldest = {"oldest_message": duration(_age(got, now))}
-        yield dg.AssetObservation("order_events", partition=day.isoformat(), metadata={**counts, **oldest})
+        age = {"oldest_message_seconds": _age(got, now)}
+        yield dg.AssetObservation("order_events", partition=day.isoformat(), metadata={**counts, **age})
 
 
-def _observed(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.AssetObservation]:
-    """All queues as one."""
-    depths = [watch.depth for watch in seen.values() if watch.depth is not None]
-    if depths:
-        yield dg.AssetObservation(
+def _read(served: Served[QueueWatch], now: datetime) -> Iterator[dg.AssetMaterialization]:
+    """That all queues were read, as one; nothing while one of them could not be: the asset grows overdue."""
+    depths = [watch.depth for watch in served.results.values() if watch.depth is not None]
+    if depths and len(depths) == len(served.results) and not served.defects:
+        yield dg.AssetMaterialization(
             "order_notifications",
             metadata={
-                "messages": sum(depth.visible for depth in depths),
-                "in_flight": sum(depth.in_flight for depth in depths),
-                "oldest_read_now": duration(_age(seen, now)),
+                "messages_in_queue": sum(depth.visible for depth in depths),
+                "messages_in_flight": sum(depth.in_flight for depth in depths),
+                "queue_age_seconds": _age(served.results, now),
             },
         )
 
 
-def _age(seen: Mapping[str, QueueWatch], now: datetime) -> float | None:
+def _age(seen: Mapping[str, QueueWatch], now: datetime) -> float:
+    """Of the oldest message that was read in this tick; of none, nothing waited."""
     sent = [watch.drained.oldest_sent_at for watch in seen.values() if watch.drained.oldest_sent_at is not None]
-    return (now - min(sent)).total_seconds() if sent else None
+    return max((now - min(sent)).total_seconds(), 0.0) if sent else 0.0
 
 
 def _why_idle(due: bool, served: Served[QueueWatch]) -> str:
     away = [str(seen.drained.unavailable) for seen in served.results.values() if seen.drained.unavailable]
-    usual = "What is due is in the run under way." if due else "Nothing came, nothing is due."
+    came = sum(seen.drained.received for seen in served.results.values())
+    usual = (
+        f"{f'{came} messages came' if came else 'No message came'}: "
+        f"{'a run that is under way has the work in hand' if due else 'nothing is due'}."
+    )
     return "; ".join([*away, *problems_of(served)]) or usual

@@ -1,96 +1,34 @@
 """One-off work in Dagster: what the command line does, started from the UI, with its result in the run."""
 
 from collections.abc import Sequence
-from enum import Enum
 
 import dagster as dg
-from pydantic import Field
 
 from orders_pipeline.audit.log import acting_as, is_order_id
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_accounts
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.guide import DESTROYS, SHIPS_ORDERS, described, link
+from orders_pipeline.defs.job_configs import (
+    AdoptConfig,
+    EraseConfig,
+    ErasedByHandConfig,
+    ParkedStage,
+    RecoverConfig,
+    ReplayConfig,
+    WaiveConfig,
+)
 from orders_pipeline.defs.metadata import table
 from orders_pipeline.defs.resources import StoreResource
-from orders_pipeline.fulfillment.eligibility import (
-    BUYER_ASKS_TO_CANCEL,
-    DOSAGE_LABEL,
-    REGULATED,
-    TRANSPARENCY_CODES,
-)
-from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts
+from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts, count_to_adopt
 from orders_pipeline.operations.deployment import ServedAccount, UnknownAccount
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_account
 from orders_pipeline.operations.subscribe import subscribe_account
 from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
+from orders_pipeline.privacy import rules
 from orders_pipeline.privacy.erasure.erasure import erase
 from orders_pipeline.privacy.erasure.warehouse_erasure import BY_HAND, note_erased_by_hand
 from orders_pipeline.vault.rotation import rotate_keys
-
-# Run configuration is kept in Dagster's database in clear, and a text that a person types could hold a buyer's name: it
-# takes words of a list, numbers, and order ids.
-
-
-class ParkedStage(Enum):
-    """Where an order was set aside."""
-
-    ANY = "any"
-    EVENTS = "events"
-    FETCH = "fetch"
-    DECIDE = "decide"
-    PUSH = "push"
-    CONFIRM = "confirm"
-    ERASE = "erase"
-    DELIVERY = "delivery"
-    REPORT = "report"
-
-
-class ReplayConfig(dg.Config):
-    """Which orders get another chance: the named ones, or all that are parked, everywhere or in one stage."""
-
-    order_ids: list[str] = []
-    stage: ParkedStage = ParkedStage.ANY
-
-
-class RecoverConfig(dg.Config):
-    """The order to fetch and bring into line, known or not."""
-
-    order_id: str
-
-
-class AdoptConfig(dg.Config):
-    """Which orders from before the start are ours to ship from now on: the named ones, or all that wait."""
-
-    order_ids: list[str] = []
-    everything: bool = False
-
-
-class HoldReason(Enum):
-    """The reasons to wait that a person may waive (fulfillment.eligibility.WAIVABLE)."""
-
-    BUYER_ASKS_TO_CANCEL = BUYER_ASKS_TO_CANCEL
-    TRANSPARENCY_CODES = TRANSPARENCY_CODES
-    REGULATED = REGULATED
-    DOSAGE_LABEL = DOSAGE_LABEL
-
-
-class WaivedBecause(Enum):
-    """Why a person decided so: the word that the audit log keeps."""
-
-    BUYER_WITHDREW = "buyer_withdrew_the_request"
-    CODES_ARE_ATTACHED = "codes_are_attached"
-    CHECKED_BY_US = "checked_by_us"
-    ALREADY_PACKED = "already_packed"
-    DECIDED_BY_MISTAKE = "decided_by_mistake"
-
-
-class WaiveConfig(dg.Config):
-    """Which order ships in spite of which reasons to wait, and why. No reasons: the decision is taken back."""
-
-    order_id: str
-    reasons: list[HoldReason]
-    why: WaivedBecause
-    ticket: int | None = Field(None, description="The number of the ticket in which the story stands, if there is one.")
 
 
 def _order_id(given: str) -> str:
@@ -124,27 +62,6 @@ def _by_account(store: StoreResource, order_ids: Sequence[str]) -> dict[ServedAc
     return found
 
 
-class RequestedBy(Enum):
-    """Whose request it is."""
-
-    BUYER = "buyer"
-    AMAZON = "amazon"
-    SELLER = "seller"
-
-
-class EraseConfig(dg.Config):
-    """Whose data to erase: one order's. A whole seller's is for the command line alone (`erase --seller`)."""
-
-    order_id: str
-    requested_by: RequestedBy
-
-
-class ErasedByHandConfig(dg.Config):
-    """The order whose buyer the warehouse has erased, because a person had it done."""
-
-    order_id: str
-
-
 @dg.op(out=dg.Out(dg.Nothing))
 def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
@@ -164,9 +81,17 @@ def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store
     context.add_output_metadata(totals.as_metadata())
 
 
-@dg.job(name="erase")
+@dg.job(
+    name="erase",
+    tags=DESTROYS,
+    description=described(
+        "⚠ Cannot be undone: forgets the buyer of one order, here and at the warehouse.\n\nFor a request of the "
+        "buyer, of Amazon or of the seller. An order that has not left is given up: cancel it at Amazon.",
+        red="Compliance",
+        rule=f"{rules.DELETION} ({link('where it is kept', 'compliance.md')}).",
+    ),
+)
 def erase_job() -> None:
-    """Forget one buyer, because Amazon, the buyer or the seller asked."""
     erase_buyers_data()
 
 
@@ -182,9 +107,16 @@ def note_warehouse_erasure(context: dg.OpExecutionContext, config: ErasedByHandC
     context.add_output_metadata({"owed": owed})
 
 
-@dg.job(name="erased_by_hand")
+@dg.job(
+    name="erased_by_hand",
+    description=described(
+        "Notes that a person had the warehouse erase one buyer (alert erase.by_hand).\n\nFor a warehouse whose adapter "
+        "cannot ask for it. Not before it is done there: it ends the alert.",
+        red="Compliance",
+        rule=f"{rules.DELETION} ({link('where it is kept', 'compliance.md')}).",
+    ),
+)
 def erased_by_hand_job() -> None:
-    """A person says that the warehouse has erased one buyer (alert erase.by_hand)."""
     note_warehouse_erasure()
 
 
@@ -207,9 +139,17 @@ def waive_one_hold(context: dg.OpExecutionContext, config: WaiveConfig, store: S
             raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
-@dg.job(name="waive_hold")
+@dg.job(
+    name="waive_hold",
+    tags=SHIPS_ORDERS,
+    description=described(
+        "⚠ Ships an order in spite of its reason to wait: a person's decision, in the audit log.\n\nThe next run of "
+        "`sync_orders` follows it. No reasons: an earlier decision is taken back.",
+        red="Holds",
+        rule=f"{link('which reasons a person may waive', 'runbook.md', 'Holds')}.",
+    ),
+)
 def waive_hold_job() -> None:
-    """Ship an order that waits, in spite of its reason: a person's decision, in the audit log."""
     waive_one_hold()
 
 
@@ -261,6 +201,9 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
 @dg.op(out=dg.Out(dg.Nothing))
 def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, store: StoreResource) -> None:
     """Make orders from before the start ours; the next run of `sync_orders` ships them."""
+    if config.everything and config.dry_run:
+        context.add_output_metadata({**count_to_adopt(store.accounts()), "dry_run": True})
+        return
     try:
         with acting_as(actor_of(context)):
             adopted = adopt_in_accounts(store.deployment(), config.order_ids, everything=config.everything)
@@ -279,39 +222,84 @@ def rotate_key_encryption_key(context: dg.OpExecutionContext, store: StoreResour
     context.add_output_metadata({"rewrapped": rotation.rewrapped, "complete": rotation.complete})
 
 
-@dg.job(name="rotate_keys")
+@dg.job(
+    name="rotate_keys",
+    tags=DESTROYS,
+    description=described(
+        "⚠ Destroys the older key-encryption keys once everything is under a new one.\n\nAs `orders-pipeline keys "
+        "rotate`: while the pipeline runs, and where it stopped if it is started again. Backups from before open no "
+        "longer.",
+        red="Vault",
+        rule=f"{rules.ENCRYPTION} ({link('where it is kept', 'compliance.md')}).",
+    ),
+)
 def rotate_keys_job() -> None:
-    """Rotate the key-encryption key, as `orders-pipeline keys rotate` does."""
     rotate_key_encryption_key()
 
 
-@dg.job(name="doctor")
+@dg.job(
+    name="doctor",
+    description=described(
+        "Is everything there that the pipeline needs? Changes nothing; red says what to do.\n\nLooks at settings, "
+        "database, keys, warehouse, queue and Amazon, one small call each, as `orders-pipeline doctor` does.",
+        red="What runs",
+        rule="what the settings need is in the README of the repository.",
+    ),
+)
 def doctor() -> None:
-    """Is everything there that the pipeline needs? Red tells what to do."""
     examine_deployment()
 
 
-@dg.job(name="subscribe")
+@dg.job(
+    name="subscribe",
+    description=described(
+        "Has Amazon deliver order changes to the queue; running it again changes nothing.\n\nAs `orders-pipeline "
+        "subscribe`: the destination and the subscription of each account.",
+        red="Intake",
+        rule="Amazon's Notifications API: one subscription of ORDER_CHANGE for each seller.",
+    ),
+)
 def subscribe() -> None:
-    """Have Amazon deliver order changes to the queue."""
     subscribe_to_order_changes()
 
 
-@dg.job(name="replay_parked")
+@dg.job(
+    name="replay_parked",
+    description=described(
+        "Gives what was set aside another chance: by order, by stage, or all.\n\nFirst mend what the alert names. It "
+        "makes the work due, and the next runs do it: what fails again is set aside again.",
+        red="Work that waits",
+        rule=f"{link('what each failure means', 'failures.md')}.",
+    ),
+)
 def replay_parked_job() -> None:
-    """Give parked orders another chance: by id, by stage, or all."""
     replay_parked_orders()
 
 
-@dg.job(name="recover_order")
+@dg.job(
+    name="recover_order",
+    description=described(
+        "Fetches one order by its id, known or not, and brings it into line.\n\nSafe at any time: what Amazon and the "
+        "warehouse have already is not sent again.",
+        red="Fetch",
+        rule=f"Amazon's answer decides ({link('the decision', 'decisions/17-amazons-answer-decides.md')}).",
+    ),
+)
 def recover_order_job() -> None:
-    """Fetch any order by its id, known or not, and bring it into line."""
     recover_one_order()
 
 
-@dg.job(name="adopt_orders")
+@dg.job(
+    name="adopt_orders",
+    tags=SHIPS_ORDERS,
+    description=described(
+        "⚠ Ships orders that were purchased before the start: first make sure that no other process ships "
+        "them.\n\nNamed orders are adopted at once. `everything` only counts them, until `dry_run` is false.",
+        red="Holds",
+        rule=f"{link('why they wait', 'decisions/12-cut-over-by-purchase-time.md')}.",
+    ),
+)
 def adopt_orders_job() -> None:
-    """Ship orders that were purchased before the start. First make sure that no other process ships them."""
     adopt_named_orders()
 
 

@@ -10,13 +10,16 @@ from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_ac
 from orders_pipeline.defs.automation import CONDITION_SENSORS, JOBS
 from orders_pipeline.defs.backfill_watch import end_lost_backfills, failed_backfills
 from orders_pipeline.defs.checks import FLOW_CHECKS
-from orders_pipeline.defs.metadata import tables_of
+from orders_pipeline.defs.guide import described
+from orders_pipeline.defs.metadata import Shown, tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
 from orders_pipeline.defs.ticks import Tick
+from orders_pipeline.operations.accounts import Served
 from orders_pipeline.operations.alert_delivery import deliver_alerts
 from orders_pipeline.operations.alerts import evaluate_alerts
 from orders_pipeline.operations.board import AMAZON_SHIPS, BOARD_REPORTS, board_numbers
+from orders_pipeline.operations.board_gauges import Gauges, board_gauges, calls_per_order, together
 from orders_pipeline.operations.overdue import REPORTS
 from orders_pipeline.settings import SettingsError
 
@@ -33,10 +36,13 @@ _EVALUATION_SECONDS = 9.0
 def order_board(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
     """Where all orders are: counts by status, age and deadline, and what a person should look at now.
 
-    Every count over a whole table is here, hourly, so that no step that ships waits for one.
+    "Events" and "Plots" have the numbers of every hour: what waits and how long, how long an order takes, what is left
+    of Amazon's quotas. Every count over a whole table is here, hourly, so that no step that ships waits for one.
     """
     served = serve_accounts(context, store.accounts(), board_numbers)
-    yield dg.MaterializeResult(metadata={**as_metadata(served), **tables_of(context, store, BOARD_REPORTS)})
+    plotted = gauges_as_metadata(context, serve_accounts(context, store.accounts(), board_gauges))
+    tables = tables_of(context, store, BOARD_REPORTS)
+    yield dg.MaterializeResult(metadata={**as_metadata(served), **plotted, **tables})
     store.deployment().note_done(REPORTS)
     fail_on_defects(context)
 
@@ -47,19 +53,37 @@ def fba_shipments(context: dg.AssetExecutionContext, store: StoreResource) -> dg
     return dg.MaterializeResult(metadata=tables_of(context, store, [AMAZON_SHIPS]))
 
 
+def gauges_as_metadata(context: dg.AssetExecutionContext, served: Served[Gauges]) -> dict[str, Shown]:
+    """All accounts' gauges, and the calls that an order took since the last time."""
+    gauges = together(served.results)
+    last = context.instance.get_latest_materialization_event(context.asset_key)
+    shown = last.asset_materialization if last is not None else None
+    before = {name: value.value for name, value in shown.metadata.items()} if shown is not None else {}
+    return {**gauges.counts, **gauges.levels, **calls_per_order(gauges.counts, before)}
+
+
 reports = dg.define_asset_job(
     "refresh_reports",
     selection=dg.AssetSelection.assets("fba_shipments", "order_board") | FLOW_CHECKS,
     tags=MAX_RUNTIME_TAG,
-    description="The tables that people look at, from what is in the store; no call to anybody.",
+    description=described(
+        "Makes the tables and numbers that people look at, and counts the checks of the flow, now.\n\nFrom what is "
+        "in the store; no call to anybody. Hourly by itself; safe to start by hand at any time.",
+        red="Failed runs",
+        rule="ours: what counts whole tables is no part of what ships.",
+    ),
 )
 
 
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Opens and closes alerts by what is in the store, and writes new ones to the log and, where "
-    "SLACK_WEBHOOK_URL is set, to Slack; once each. Open ones are on `order_board` too.",
+    description=described(
+        "Opens and closes alerts by what is in the store, and tells of new ones, once each.\n\nTo the log and, where "
+        "SLACK_WEBHOOK_URL is set, to Slack. Open ones are on `order_board` too.",
+        red="Alerts",
+        rule="an alert is open while its cause lasts, and closes by itself.",
+    ),
 )
 def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     tick = Tick()
@@ -78,7 +102,7 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     delivered = deliver_alerts(
         database, account_id=account_ids[0], slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
     )
-    return dg.SkipReason(f"{delivered} alerts delivered." if delivered else "Nothing new.")
+    return dg.SkipReason(f"{delivered} alerts were told." if delivered else "No alert is new.")
 
 
 def failed_runs(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[Found]:

@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
+from pydantic import Field
 
 from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, problems_as_metadata, serve_accounts
 from orders_pipeline.defs.actors import actor_of
+from orders_pipeline.defs.guide import DESTROYS, described, link
 from orders_pipeline.defs.metadata import Shown, table, tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -24,6 +26,7 @@ from orders_pipeline.operations.retention import (
     retain,
     watch_roles,
 )
+from orders_pipeline.privacy import rules
 from orders_pipeline.privacy.shred_expired import RetentionPlan, RetentionTotals
 from orders_pipeline.settings import SettingsError
 
@@ -35,7 +38,8 @@ RULE_COLUMNS = ["what", "rule", "count", "why", "source"]
 class RetentionConfig(dg.Config):
     """`dry_run` shows what would go and why, and changes nothing."""
 
-    dry_run: bool = False
+    # What its time is over for goes nightly in any case: by hand it goes some hours earlier.
+    dry_run: bool = Field(False, description="`true`: show what would go and by which rule, and change nothing.")
 
 
 @dg.asset(deps=["shipping_details", "wms_orders"])
@@ -114,9 +118,17 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource)
     fail_on_defects(context)
 
 
-@dg.job(name="erase_at_warehouse", tags=MAX_RUNTIME_TAG)
+@dg.job(
+    name="erase_at_warehouse",
+    tags=MAX_RUNTIME_TAG,
+    description=described(
+        "Asks the warehouse for the erasures of buyers' data that it owes.\n\nOnly for those whose time is over or "
+        "who were erased here already. Every ten minutes by itself while any is owed; safe to start by hand.",
+        red="Compliance",
+        rule=f"{rules.RETENTION} ({link('where it is kept', 'compliance.md')}).",
+    ),
+)
 def erase_at_warehouse_job() -> None:
-    """What the warehouse owes of erasures, between two nightly retentions. Every ten minutes while it owes any."""
     ask_warehouse_to_erase()
 
 
@@ -125,7 +137,11 @@ def erase_at_warehouse_job() -> None:
     cron_schedule="*/10 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks for a run only while the warehouse owes an erasure that is due.",
+    description=described(
+        "Every ten minutes: asks for a run of `erase_at_warehouse` while the warehouse owes an erasure that is due.",
+        red="Work that did not start",
+        rule=f"{rules.RETENTION} ({link('where it is kept', 'compliance.md')}).",
+    ),
 )
 def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.SkipReason:
     try:
@@ -142,7 +158,13 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
 @dg.sensor(
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Looks whether anybody was given or lost a right in the database: an audit entry each, and an alert.",
+    description=described(
+        "Looks whether anybody was given or lost a right in the database: an audit entry each, and an "
+        "alert.\n\nEvery five "
+        'minutes. It asks for no run, so that each tick is "skipped", and says what changed.',
+        red="Rights",
+        rule=f"{rules.LEAST_PRIVILEGE} ({link('where it is kept', 'compliance.md')}).",
+    ),
 )
 def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
     try:
@@ -152,13 +174,20 @@ def watch_roles_sensor(context: dg.SensorEvaluationContext, store: StoreResource
             changes = watch_roles(store.deployment())
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
-    return dg.SkipReason(f"{changes['privileges_granted']} rights given, {changes['privileges_revoked']} taken away.")
+    given, taken = changes["privileges_granted"], changes["privileges_revoked"]
+    return dg.SkipReason(f"Rights: {given} given, {taken} taken away." if given or taken else "No right changed.")
 
 
 shred_expired_pii_job = dg.define_asset_job(
     "shred_expired_pii",
     selection=dg.AssetSelection.assets("pii_retention", "pii_access_log")
     | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("audit_exports"), "audit_is_exported")),
-    tags=NIGHTLY_TAGS,
-    description="Retention, then every compliance check. Daily by itself; start it by hand for an audit.",
+    tags={**NIGHTLY_TAGS, **DESTROYS},
+    description=described(
+        "⚠ Destroys the buyers' data whose time is over, then evaluates every compliance check.\n\nNightly by "
+        "itself, and never what is still needed to ship. `dry_run` shows what would go, and by which rule, and "
+        "changes nothing. For an audit execute the checks alone: they are on the assets' pages.",
+        red="Compliance",
+        rule=f"{rules.RETENTION} ({link('where it is kept', 'compliance.md')}).",
+    ),
 )

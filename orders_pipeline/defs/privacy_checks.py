@@ -20,12 +20,14 @@ from orders_pipeline.database.connect import dagster_database_url
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.automation import HISTORY, PRIVACY
+from orders_pipeline.defs.guide import described, link
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.operations.dagster_history import history_is_pruned
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.examination import EXAMINED
 from orders_pipeline.operations.overdue import AUDIT_CHECKS
 from orders_pipeline.operations.overdue import RETENTION_CHECKS as RETENTION_CHECKS_WORK
+from orders_pipeline.privacy import rules
 from orders_pipeline.privacy.audit_export.copies import Witness, anchor_problem, audit_is_exported, newest_witness
 from orders_pipeline.privacy.check_result import CheckResult, could_not_run, merged
 from orders_pipeline.privacy.checks import checks
@@ -34,26 +36,69 @@ from orders_pipeline.privacy.checks.stored_results import stored_result
 from orders_pipeline.privacy.retention.database_clock import clocks_are_believable
 from orders_pipeline.work.workers import error_location
 
+
+def _check(text: str, red: str, rule: str) -> str:
+    return described(text, red=red, rule=f"{rule} ({link('where it is kept', 'compliance.md')}).")
+
+
 LOG_CHECKS = {
-    "audit_chain_is_intact": "The audit log is as it was written: its hash chain holds from end to end, and still has "
-    "the entries that were witnessed outside it (the newest export, earlier materializations of this asset).",
-    "every_reading_is_audited": "Every stored or pushed address has the audit entries that its reading must have left.",
-    "audit_log_is_retained": "The audit log reaches back as far as it must: 12 months at least, 24 here.",
+    "audit_chain_is_intact": _check(
+        "The audit log is as it was written: its hash chain holds from end to end.\n\nAnd it still has the entries "
+        "that were witnessed outside it (the newest export, earlier materializations of this asset).",
+        "Audit",
+        rules.LOG_RETENTION,
+    ),
+    "every_reading_is_audited": _check(
+        "Every stored or pushed address has the audit entries that its reading must have left.",
+        "Audit",
+        rules.ACCESS_LOG,
+    ),
+    "audit_log_is_retained": _check(
+        "The audit log reaches back as far as it must: 12 months at least, 24 here.", "Audit", rules.LOG_RETENTION
+    ),
 }
 EXPORT_CHECKS = {
-    "audit_is_exported": "Every day of the audit log is kept outside the database too, and the log still agrees.",
+    "audit_is_exported": _check(
+        "Every day of the audit log is kept outside the database too, and the log still agrees.",
+        "Audit",
+        rules.LOG_RETENTION,
+    ),
 }
 RETENTION_CHECKS = {
-    "nothing_past_its_time": "No buyer's data is kept past its time; 30 days after delivery is the hard limit.",
-    "clocks_are_believable": "No stored time is still to come, and the database's clock agrees with Amazon's.",
-    "erased_within_the_day": "Every request to erase was carried out within a day, at the warehouse too.",
-    "every_record_opens": "Every stored record can be decrypted, and under a key that is there.",
-    "roles_are_as_declared": "The database's roles can do what they were given, and no more; nobody else can anything.",
-    "tls_on_every_endpoint": "Every endpoint is https with TLS 1.2 or newer, or on this machine.",
-    "client_secret_is_young": "The Login with Amazon client secret is younger than 180 days.",
-    "no_copies_in_clear": "No buyer's data lies in clear, or merely encoded, in a table, Dagster's storage, or a file.",
+    "nothing_past_its_time": _check(
+        "No buyer's data is kept past its time; 30 days after delivery is the hard limit.",
+        "Compliance",
+        rules.RETENTION,
+    ),
+    "clocks_are_believable": _check(
+        "No stored time is still to come, and the database's clock agrees with Amazon's.", "Clocks", rules.RETENTION
+    ),
+    "erased_within_the_day": _check(
+        "Every request to erase was carried out within a day, at the warehouse too.", "Compliance", rules.DELETION
+    ),
+    "every_record_opens": _check(
+        "Every stored record can be decrypted, and under a key that is there.", "Vault", rules.ENCRYPTION
+    ),
+    "roles_are_as_declared": _check(
+        "The database's roles can do what they were given, and no more; nobody else can anything.",
+        "Rights",
+        rules.LEAST_PRIVILEGE,
+    ),
+    "tls_on_every_endpoint": _check(
+        "Every endpoint is https with TLS 1.2 or newer, or on this machine.", "Compliance", rules.TRANSIT
+    ),
+    "client_secret_is_young": _check(
+        "The Login with Amazon client secret is younger than 180 days.", "Client secret", rules.CREDENTIALS
+    ),
+    "no_copies_in_clear": _check(
+        "No buyer's data lies in clear, or merely encoded, in a table, Dagster's storage, or a file.",
+        "Compliance",
+        rules.NO_COPIES,
+    ),
 }
-HISTORY_CHECKS = {"history_is_pruned": "Dagster's own runs and events are pruned in time."}
+HISTORY_CHECKS = {
+    "history_is_pruned": _check("Dagster's own runs and events are pruned in time.", "Dagster's history", rules.NON_PII)
+}
 
 # Heads of the log that earlier runs showed, of each asset: Dagster keeps them in another database.
 HEADS_REMEMBERED = 10

@@ -1,4 +1,4 @@
-"""How long a sensor's tick may take.
+"""How long a sensor's tick may take, and how often it notes that it read what is outside the pipeline.
 
 Dagster waits 60 s for it. A tick that takes longer goes on unseen, while its requests for runs and its cursor are
 thrown away: a dependency that hangs would then stop all that the sensor asks for.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 GIVEN_UP_AFTER_SECONDS = 60.0
 # What waits for somebody else is begun before this, but for the first such call of a tick. From here the longest that
 # any of them takes still fits: a receive and a delete at SQS, a page of the warehouse's, a message to Slack.
 BEGIN_BEFORE_SECONDS = 18.0
+# A line of Dagster's history each. Of the freshness of what is read (defs.policy) it is a small part.
+NOTED_EVERY = timedelta(minutes=1)
 
 
 class Tick:
@@ -25,3 +28,13 @@ class Tick:
     def left_to_begin(self) -> float:
         """The seconds within which calls may still be begun, never negative."""
         return max(0.0, BEGIN_BEFORE_SECONDS - (self._clock() - self._begun))
+
+
+def is_to_be_noted(cursor: str | None, now: datetime) -> bool:
+    """Whether the sensor's last note, whose time is its `cursor`, is old enough for another. `now` is aware, UTC."""
+    return now - datetime.fromtimestamp(float(cursor or 0), UTC) > NOTED_EVERY
+
+
+def noted_at(now: datetime) -> str:
+    """The cursor of a sensor that notes it now."""
+    return str(int(now.timestamp()))

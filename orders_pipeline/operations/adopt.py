@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.operations.accounts import Numbers, add_up
-from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.orders.fetches import request_fetch
 from orders_pipeline.orders.ownership import note_adoption, waiting_for_adoption
 from orders_pipeline.orders.rows import insert_new_order
@@ -28,6 +28,11 @@ def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
     """(order_id, status, purchased_at, ship_by) of the orders that wait for it, nearest ship-by first."""
     with database.transaction(account_id) as tx:
         return waiting_for_adoption(tx)
+
+
+def count_to_adopt(accounts: Sequence[ServedAccount]) -> Numbers:
+    """How many orders of these accounts wait for it: `would_adopt`."""
+    return {"would_adopt": sum(len(orders_to_adopt(one.database, account_id=one.account_id)) for one in accounts)}
 
 
 def adopt_in_accounts(

@@ -47,14 +47,15 @@ def _report(name: str, columns: Sequence[str], query: Callable[[AccountTransacti
     cells = attrgetter(*(column.split(" as ")[0] for column in columns))
 
     def read(account: ServedAccount) -> Rows:
-        with _reading(account) as tx:
+        with reading(account) as tx:
             return [cells(row) for row in query(tx)]
 
     return Report(name, [column.split(" as ")[-1] for column in columns], read)
 
 
 @contextmanager
-def _reading(account: ServedAccount) -> Generator[AccountTransaction]:
+def reading(account: ServedAccount) -> Generator[AccountTransaction]:
+    """A transaction in which no query may take longer than a report's."""
     with account.transaction() as tx:
         tx.connection.execute(text(f"set local statement_timeout = '{LONGEST_QUERY}'"))
         yield tx
@@ -84,7 +85,7 @@ def board_rows(tx: AccountTransaction, fulfilled_by: str = "MERCHANT") -> Sequen
 
 def board_numbers(account: ServedAccount) -> Numbers:
     """What is to ship, by deadline, which packages Amazon has not shown yet, and what needs a person."""
-    with _reading(account) as tx:
+    with reading(account) as tx:
         numbers = (
             tx.execute(
                 text("""

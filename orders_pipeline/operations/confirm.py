@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orders_pipeline.model.states import PackageState
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.hot_run import HotJob, JobStage
@@ -64,13 +65,27 @@ def _verified(tally: Tally) -> Numbers:
     return {f"verify_{name}": value for name, value in tally.as_metadata().items()}
 
 
+def _seen(tally: Tally) -> Numbers:
+    """What was seen of Amazon's side: always the same names, so that they are plotted."""
+    return {
+        "orders_looked_at": sum(tally.outcomes.values()),
+        "orders_shown_as_told": tally.outcomes.get(PackageState.CONFIRMED, 0),
+        "calls_failed": sum(tally.errors.values()),
+    }
+
+
 CONFIRM = HotJob(
     stages=(
         # Nothing is notified under this name: once a run. What comes while the run is awake, the sensor reads.
         JobStage("read_shipments", read_shipments, {"wms_shipments": Tally.as_metadata}),
-        JobStage(WMS_SHIPMENTS, apply_recorded_shipments, {"wms_shipments": _applied}),
-        JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}),
-        JobStage(Queue.VERIFY, verify_packages, {"shipment_confirmations": _verified}),
+        JobStage(WMS_SHIPMENTS, apply_recorded_shipments, {"wms_shipments": _applied}, "packages_recorded"),
+        JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}, "packages_told"),
+        JobStage(
+            Queue.VERIFY,
+            verify_packages,
+            {"shipment_confirmations": _verified, "amazon_shipments": _seen},
+            "orders_verified",
+        ),
     ),
     due=confirm_due,
 )

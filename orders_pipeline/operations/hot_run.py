@@ -1,4 +1,7 @@
-"""One hot run for every account: the stages of a job, side by side, and the numbers that each of its assets shows."""
+"""One hot run for every account: the stages of a job, side by side, and the numbers that each of its assets shows.
+
+An asset may be one outside the pipeline: it shows what was seen of it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,15 @@ from orders_pipeline.work.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class JobStage:
-    """One kind of work of a job, for any account. `name`: its queue, or its log; `shows`: its numbers, by asset."""
+    """One kind of work of a job, for any account. `name`: its queue, or its log; `shows`: its numbers, by asset.
+
+    `handled`: what a job of it is about, in the plural ("orders_pushed"); such are counted for the list of runs.
+    """
 
     name: str
     work: Callable[[ServedAccount, float], Tally]
     shows: Mapping[str, Callable[[Tally], Numbers]]
+    handled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +37,16 @@ class HotJob:
     due: Due
 
 
-def serve_hot(
-    database: Database, accounts: Collection[ServedAccount], job: HotJob, awake: Awake
-) -> Mapping[str, Served[Numbers]]:
-    """Work every stage of every account off, and stay awake; by asset, the numbers and the defects of each account.
+@dataclass(frozen=True, slots=True)
+class HotDone:
+    """What a hot run did: by asset, the numbers and defects of each account; by account, how many were handled."""
 
-    Raises nothing that one account's work raises.
-    """
+    shown: Mapping[str, Served[Numbers]]
+    handled: Mapping[str, Mapping[str, int]]
+
+
+def serve_hot(database: Database, accounts: Collection[ServedAccount], job: HotJob, awake: Awake) -> HotDone:
+    """Work every stage of every account off, and stay awake. Raises nothing that one account's work raises."""
     stages = {
         (account.account_id, one.name): Stage(account.account_id, one.name, partial(one.work, account))
         for account in accounts
@@ -55,4 +65,12 @@ def serve_hot(
                 {each: {**before.results.get(each, {}), **numbers(result.tally)} for each, result in results.items()},
                 {**before.defects, **defects},
             )
-    return shown
+    handled = {
+        account.account_id: {
+            one.handled: sum(done[stages[account.account_id, one.name]].tally.outcomes.values())
+            for one in job.stages
+            if one.handled is not None
+        }
+        for account in accounts
+    }
+    return HotDone(shown, handled)

@@ -24,7 +24,10 @@ SILENCE_SECONDS = 6 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """`count`: of how many things it is broken, for one account. Red with the first, as an error or a warning."""
+    """`count`: of how many things it is broken, for one account. Red with the first, as an error or a warning.
+
+    `runbook`: the section that says what to do; `rule`: where the promise comes from.
+    """
 
     name: str
     asset: str
@@ -32,6 +35,8 @@ class Promise:
     unit: str
     count: Callable[[AccountTransaction], int]
     what_to_do: str
+    runbook: str
+    rule: str
     is_error: bool = True
 
 
@@ -163,42 +168,52 @@ PROMISES = (
     Promise(
         "events_are_applied", "orders", "No event waits longer than ten minutes for its order.", "events",
         events_not_applied, "See why `sync_orders` does not run, or fails.",
+        "Failed runs", "ours: a run follows the next within seconds, so that ten minutes without one are no wait.",
     ),
     Promise(
         "nothing_is_parked", "orders", "Nothing was set aside. If it was: mend it, then replay it.", "parked",
-        lambda tx: len(parked_work(tx)), "Mend what the alert names, then run `replay_parked`.", is_error=False,
+        lambda tx: len(parked_work(tx)), "Mend what the alert names, then run `replay_parked`.",
+        "Work that waits", "ours: what fails too often is set aside, and nothing is lost without a word.",
+        is_error=False,
     ),
     Promise(
         "no_cancelled_order_is_pushed", "fulfillment_queue",
         "No order that Amazon has cancelled waits to be pushed. The push itself decides again.", "orders",
         cancelled_yet_shipping, "Report it; run `recover_order` for the order.",
+        "Checks of the flow", "Amazon: an order that it has cancelled must not be shipped.",
     ),
     Promise(
         "every_eligible_order_is_queued", "fulfillment_queue",
         "Every merchant-fulfilled order that is to ship has an entry, if only to say why it waits.", "orders",
         eligible_not_queued, "Report it; run `recover_order` for the order.",
+        "Checks of the flow", "ours: an order that is to ship has an entry, be it one that says why it waits.",
     ),
     Promise(
         "pushed_once", "wms_orders", "The warehouse has no order with other content than was sent.", "orders",
         pushed_with_two_contents, "Compare at the warehouse, and correct it there.",
+        "Push", "the warehouse's contract: one order reference, one content.",
     ),
     Promise(
         "confirmed_in_time", "shipment_confirmations",
         "Every package that left is confirmed at Amazon four hours before its ship-by time.", "packages",
-        unconfirmed_near_deadline, 'The runbook, "Confirm"; confirm it by hand if need be.',
+        unconfirmed_near_deadline, "Look at what is parked; confirm it in Seller Central if the time is short.",
+        "Confirm", "Amazon: a shipment that is confirmed after its ship-by time counts as late.",
     ),
     Promise(
         "shipped_in_time", "shipment_confirmations", "No order is past its ship-by time unshipped.", "orders",
-        unshipped_past_deadline, "Ask the warehouse.",
+        unshipped_past_deadline, "Ask the warehouse; ship the order, or cancel it at Amazon.",
+        "Push", "Amazon: an order that leaves after its ship-by time counts as late.",
     ),
     Promise(
         "notifications_miss_nothing", "order_sweeps",
         "Searches of the last day found nothing that no notification has announced.", "missed_in_a_day",
-        missed_in_a_day, 'The runbook, "Intake"; one in a while is normal.', is_error=False,
+        missed_in_a_day, "One in a while is normal; many: run `doctor`.",
+        "Intake", "ours: Amazon promises no delivery, so that what it missed is counted.", is_error=False,
     ),
     Promise(
         "notifications_are_not_silent", "order_sweeps",
         "Orders do not change for hours without a notification coming.", "found_in_silence",
-        found_in_silence, "Run `orders-pipeline doctor`: subscription and queue policy.",
+        found_in_silence, "Run `doctor`: subscription and queue policy.",
+        "Intake", "ours: a quiet shop has quiet hours; orders that change unannounced are another matter.",
     ),
 )  # fmt: skip

@@ -75,12 +75,27 @@ def _sealed(tally: Tally) -> Numbers:
     return {"sealed": tally.outcomes.get(WITH_DETAILS, 0)}
 
 
+def _asked(tally: Tally) -> Numbers:
+    """What was seen of Amazon's side: always the same names, so that they are plotted."""
+    pages = tally.notes.get("pages_read", 0)
+    return {
+        "orders_asked_for": sum(tally.outcomes.values()),
+        "pages_read": pages if isinstance(pages, int) else 0,
+        "calls_failed": sum(tally.errors.values()),
+    }
+
+
 SYNC = HotJob(
     stages=(
-        JobStage(ORDER_EVENTS, apply_recorded_events, {"orders": _events}),
-        JobStage(Queue.FETCH, fetch_orders, {"orders": Tally.as_metadata, "shipping_details": _sealed}),
-        JobStage(Queue.DECIDE, decide_fulfillment, {"fulfillment_queue": Tally.as_metadata}),
-        JobStage(Queue.PUSH, push_orders, {"wms_orders": Tally.as_metadata}),
+        JobStage(ORDER_EVENTS, apply_recorded_events, {"orders": _events}, "events_applied"),
+        JobStage(
+            Queue.FETCH,
+            fetch_orders,
+            {"orders": Tally.as_metadata, "shipping_details": _sealed, "amazon_orders": _asked},
+            "orders_fetched",
+        ),
+        JobStage(Queue.DECIDE, decide_fulfillment, {"fulfillment_queue": Tally.as_metadata}, "orders_decided"),
+        JobStage(Queue.PUSH, push_orders, {"wms_orders": Tally.as_metadata}, "orders_pushed"),
     ),
     due=sync_due,
 )

@@ -17,6 +17,7 @@ from graphene import Schema
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from orders_pipeline.settings import project_root
 from orders_pipeline.web.access import Access, Listening, LoginAccess
 from orders_pipeline.web.guard import Guard, GuardRules
 from orders_pipeline.web.headers import ui_policy
@@ -25,6 +26,7 @@ from orders_pipeline.web.login import Login
 from orders_pipeline.web.metrics import Metrics
 from orders_pipeline.web.mutations import guard_mutations
 from orders_pipeline.web.origins import Origins
+from orders_pipeline.web.runbook_pages import RunbookPages
 from orders_pipeline.web.webhooks import Webhooks
 from orders_pipeline.web_settings import WebSettings
 
@@ -62,7 +64,8 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         return ui_policy(nonce)
 
     def build_routes(self) -> Any:
-        return [*self._own_routes(), *super().build_routes()]
+        runbook = RunbookPages(project_root() / "docs")
+        return [*self._own_routes(), *runbook.routes(), *super().build_routes()]
 
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access

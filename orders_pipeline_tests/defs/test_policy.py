@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
+from orders_pipeline.defs.columns import PII
 from orders_pipeline.defs.policy import COMPLIANCE, POLICIES, with_policy
 
 
@@ -64,3 +65,16 @@ def test_compliance_owns_what_an_auditor_opens():
     ours = {name for name in POLICIES if set(graph.get(dg.AssetKey(name)).owners) == {COMPLIANCE}}
     assert ours == {"pii_access_log", "pii_retention", "audit_exports"}
     assert graph.get(dg.AssetKey("shipping_details")).tags["pii"] == "encrypted"
+
+
+def test_every_column_that_leads_to_a_buyer_says_how_and_no_other_does():
+    tags = {
+        name: {column.name: column.tags.get("pii") for column in schema.columns} for name, schema in _schemas().items()
+    }
+    assert tags["shipping_details"]["ciphertext"] == "encrypted"
+    assert tags["shipping_details"]["value_hashes"] == "keyed hashes"
+    assert {name for columns in tags.values() for name, tag in columns.items() if tag} == PII.keys()
+    assert all(columns["order_id"] == "pseudonym" for columns in tags.values() if "order_id" in columns)
+    # A name, an address or a phone number has no column anywhere.
+    words = {word for columns in tags.values() for name in columns for word in name.split("_")}
+    assert words.isdisjoint({"name", "street", "city", "phone", "email", "buyer", "recipient"} - {"name"})

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from orders_pipeline.definitions import build_defs
-from orders_pipeline.defs.one_off_jobs import HoldReason
+from orders_pipeline.defs.job_configs import HoldReason
 from orders_pipeline.fulfillment.eligibility import WAIVABLE
 
 IDS = {"order_id", "order_ids"}

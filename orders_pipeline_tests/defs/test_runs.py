@@ -17,9 +17,11 @@ from sqlalchemy import text
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.definitions import build_defs
+from orders_pipeline.defs.policy import POLICIES, SHIPS
 from orders_pipeline.defs.runs import (
     LONGEST_SECONDS,
     NOTE_IS_DUE_AFTER,
+    QUIET,
     RUN_IS_LOST_AFTER,
     active_run,
     is_under_way,
@@ -357,3 +359,20 @@ def test_a_tick_beside_a_run_that_is_awake_takes_every_message_until_its_time_is
     assert not data.run_requests, "one is awake"
     (told,) = [event for event in data.asset_events if "new_events" in event.metadata]
     assert told.metadata["new_events"].value == 2, "one tick, and one line of history"
+
+
+def test_where_nothing_happens_there_is_a_run_an_hour_all_the_same(instance: dg.DagsterInstance, database: Database):
+    """So that what starts is known to start, and an asset that nothing happens to is fresh in truth."""
+    ended = datetime.now(UTC)
+
+    def asked(after: timedelta) -> bool:
+        return bool(request_unless_active(instance, database, JOB, due=False, now=ended + after))
+
+    assert not asked(QUIET * 2), "what never ran is not fresh, and nothing is due"
+    _run(instance, STARTING, START, dg.DagsterEventType.RUN_SUCCESS)
+    assert not asked(QUIET * 0.9)
+    assert asked(QUIET * 1.1)
+    hot = POLICIES["wms_orders"].freshness
+    assert isinstance(hot, type(SHIPS))
+    windows = [hot.fail_window.to_timedelta(), hot.warn_window.to_timedelta() if hot.warn_window else timedelta()]
+    assert min(windows) > QUIET + timedelta(seconds=LONGEST_SECONDS) * 2, "a quiet night is no red one"
