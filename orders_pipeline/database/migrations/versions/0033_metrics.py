@@ -8,7 +8,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0033"
-down_revision = "0029"
+down_revision = "0030"
 phase = "before"
 branch_labels = None
 depends_on = None

@@ -1,11 +1,11 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source.
+And the comment on an event's source names every source. Both may be done already, by the 0030 of before.
 """
 
 from alembic import op
 
-revision = "0030"
+revision = "0034"
 down_revision = "0033"
 phase = "after"
 branch_labels = None
@@ -15,7 +15,7 @@ _SOURCES = "comment on column pipeline.order_events.source is '{}'"
 
 
 def upgrade() -> None:
-    op.get_bind().exec_driver_sql("drop index pipeline.ix_wms_orders_not_erased")
+    op.get_bind().exec_driver_sql("drop index if exists pipeline.ix_wms_orders_not_erased")
     op.get_bind().exec_driver_sql(_SOURCES.format("notification, sweep, listing, backfill or recovery"))
 
 
