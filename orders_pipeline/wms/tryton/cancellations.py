@@ -12,7 +12,7 @@ from contextlib import suppress
 from orders_pipeline.wms.port import CancelAnswer
 from orders_pipeline.wms.tryton.calls import Calls
 from orders_pipeline.wms.tryton.errors import Changed, NotDone
-from orders_pipeline.wms.tryton.orders import SENT, SHIPMENT, Shipment, find_order, take_away
+from orders_pipeline.wms.tryton.orders import SENT, SHIPMENT, Shipment, find_order, sent_before, take_away
 
 # Each time somebody in the warehouse was faster. Then the pipeline asks again, a while later.
 MOST_ATTEMPTS = 3
@@ -38,7 +38,8 @@ def cancel(calls: Calls, nobody: int, order_ref: str) -> CancelAnswer:
         return "pending"
     if not live:
         return "cancelled"
-    return "partial" if any(one.is_cancelled and not one.was_sent for one in shipments) else "too_late"
+    cancelled = {one.id: one.day for one in shipments if one.is_cancelled}
+    return "partial" if cancelled.keys() - sent_before(calls, cancelled) else "too_late"
 
 
 def _late(calls: Calls, live: Sequence[Shipment]) -> set[int]:

@@ -11,7 +11,18 @@ from orders_pipeline.wms.tryton.cursors import Place
 from orders_pipeline.wms.tryton.order_marks import CODE_PREFIX
 from orders_pipeline.wms.tryton.orders import CANCELLED, PACKING, SENT, SHIPMENT
 
-_OURS = ["like", f"{CODE_PREFIX}%"]
+
+def _ours(path: str = "", *model: str) -> Domain:
+    """Of a shipment, at the end of this path. The second are those whose party somebody merged with another."""
+    amazons_id = "-".join("_" * length for length in (3, 7, 7))
+    return [
+        "OR",
+        [f"{path}customer.code", "like", f"{CODE_PREFIX}%", *model],
+        [f"{path}reference", "like", amazons_id, *model],
+    ]
+
+
+OURS = _ours()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +38,13 @@ class Model:
 MODELS = (
     Model(
         SHIPMENT,
-        [["state", "in", sorted({*SENT, *PACKING, CANCELLED})], ["customer.code", *_OURS]],
+        [["state", "in", sorted({*SENT, *PACKING, CANCELLED})], OURS],
         "customer",
     ),
     # A label that was made or replaced after the shipment left.
     Model(
         "stock.package",
-        [["shipment.state", "in", sorted(SENT), SHIPMENT], ["shipment.customer.code", *_OURS, SHIPMENT]],
+        [["shipment.state", "in", sorted(SENT), SHIPMENT], _ours("shipment.", SHIPMENT)],
         "shipment.customer",
     ),
     # Stock was sought for a shipment and found for some of it only: the shipment itself does not change then.
@@ -42,7 +53,7 @@ MODELS = (
         [
             ["state", "=", "assigned"],
             ["shipment.state", "=", "waiting", SHIPMENT],
-            ["shipment.customer.code", *_OURS, SHIPMENT],
+            _ours("shipment.", SHIPMENT),
         ],
         "shipment.customer",
     ),

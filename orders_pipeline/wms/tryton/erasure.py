@@ -4,6 +4,9 @@ The order's party has its code still, so that the order is known to have been he
 
 Tryton lets nobody change a carrier's label, an e-mail that was sent, or a message of a shipment's chat by its API.
 Where there are any, the buyer's data are not erased, and that is what is answered.
+
+Nor does it where somebody merged the order's party with another: whose address is whose nobody can tell then, and a
+party that was replaced cannot be changed.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Sequence
 from orders_pipeline.wms.tryton import order_marks
 from orders_pipeline.wms.tryton.addresses import ERASED
 from orders_pipeline.wms.tryton.calls import Calls, Domain, Record
-from orders_pipeline.wms.tryton.orders import SHIPMENT, find_order, take_away
+from orders_pipeline.wms.tryton.orders import EVERYTHING, SHIPMENT, find_order, take_away
 
 # The country stays: Tryton's reports of taxes want it, and so many people live there.
 _BLANK_ADDRESS: Record = dict.fromkeys(
@@ -23,8 +26,6 @@ _BLANK_ADDRESS: Record = dict.fromkeys(
         *("city", "postal_code", "subdivision"),
     )
 )
-# Also what somebody has deactivated.
-_EVERYTHING = {"active_test": False}
 
 
 def erase(calls: Calls, nobody: int, order_ref: str) -> bool:
@@ -33,7 +34,9 @@ def erase(calls: Calls, nobody: int, order_ref: str) -> bool:
     take_away(calls, found.strays)
     if found.order is None:
         return True
-    party = found.order.party_id
+    party, *merged_into = found.order.parties
+    if merged_into or _ids(calls, "party.party", [["replaced_by", "=", party]]):
+        return False
     shipments = [one.id for one in found.order.shipments]
     addresses = _ids(calls, "party.address", [["party", "=", party]])
     packages = _ids(calls, "stock.package", [["shipment", "in", _references(SHIPMENT, shipments)]])
@@ -43,7 +46,7 @@ def erase(calls: Calls, nobody: int, order_ref: str) -> bool:
     resources += _references(SHIPMENT, shipments) + _references("stock.package", packages)
     for model in ("ir.note", "ir.attachment"):
         _delete(calls, model, [["resource", "in", resources]])
-    marks = calls.search_read("party.identifier", [["party", "=", party]], ["code"], context=_EVERYTHING)
+    marks = calls.search_read("party.identifier", [["party", "=", party]], ["code"], context=EVERYTHING)
     calls.delete("party.identifier", [one["id"] for one in marks if order_marks.is_fingerprint(one.get("code"))])
     _write(calls, "party.party", [party], {"name": ERASED})
     return not _is_kept(calls, shipments, packages, resources)
@@ -59,7 +62,7 @@ def _is_kept(calls: Calls, shipments: Sequence[int], packages: Sequence[int], re
 
 
 def _ids(calls: Calls, model: str, domain: Domain) -> list[int]:
-    return [one["id"] for one in calls.search_read(model, domain, ["id"], context=_EVERYTHING)]
+    return [one["id"] for one in calls.search_read(model, domain, ["id"], context=EVERYTHING)]
 
 
 def _delete(calls: Calls, model: str, domain: Domain) -> None:
@@ -67,8 +70,15 @@ def _delete(calls: Calls, model: str, domain: Domain) -> None:
 
 
 def _write(calls: Calls, model: str, ids: Sequence[int], values: Record) -> None:
-    if ids:
-        calls.write(model, ids, values)
+    if not ids:
+        return
+    # Of a record that somebody has deactivated Tryton lets nobody change a field.
+    inactive = _ids(calls, model, [["id", "in", list(ids)], ["active", "=", False]])
+    if inactive:
+        calls.write(model, inactive, {"active": True})
+    calls.write(model, ids, values)
+    if inactive:
+        calls.write(model, inactive, {"active": False})
 
 
 def _references(model: str, ids: Sequence[int]) -> list[str]:

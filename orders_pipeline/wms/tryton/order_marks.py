@@ -3,7 +3,7 @@
 Tryton has no field for an order item's id, and none for what was pushed. Each order has a party of its own, whose code
 is the order's: Tryton takes a code only once, in one transaction with the marks, so that of two pushes of one order
 exactly one is believed (pushes). The marks name no buyer; the fingerprint, which is made of an address, is erased with
-it.
+it. They name their order: where somebody merges two parties in Tryton, one party has the marks of both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class MarkedLine:
 class OrderMarks:
     """`shipment_id`: the shipment that was pushed. `fingerprint` is None once the buyer's data are erased."""
 
+    order_ref: str
     shipment_id: int
     lines: tuple[MarkedLine, ...]
     fingerprint: str | None = None
@@ -64,25 +66,27 @@ def is_same(fingerprint: str, content: bytes) -> bool:
 def written(marks: OrderMarks) -> list[str]:
     """The codes of the identifiers that hold these marks."""
     lines = [[line.line_ref, line.move_id, line.product_id, line.quantity] for line in marks.lines]
-    order = json.dumps({"shipment": marks.shipment_id, "lines": lines}, separators=(",", ":"))
-    content = [] if marks.fingerprint is None else [f"{_CONTENT}{marks.fingerprint}"]
+    found = {"order": marks.order_ref, "shipment": marks.shipment_id, "lines": lines}
+    order = json.dumps(found, separators=(",", ":"))
+    content = [] if marks.fingerprint is None else [f"{_CONTENT}{marks.order_ref} {marks.fingerprint}"]
     return [f"{_ORDER}{order}", *content]
 
 
-def read(codes: Iterable[object]) -> OrderMarks | None:
-    """The marks among a party's identifiers; None where somebody took them away."""
+def read(codes: Iterable[object]) -> dict[str, OrderMarks]:
+    """The marks among a party's identifiers, by their order; those that somebody took away or changed are missing."""
     texts = [code for code in codes if isinstance(code, str)]
-    order = next((text.removeprefix(_ORDER) for text in texts if text.startswith(_ORDER)), None)
-    if order is None:
-        return None
-    try:
-        found = json.loads(order)
-        lines = tuple(_line(one) for one in found["lines"])
-        shipment_id = int(found["shipment"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    fingerprint = next((text.removeprefix(_CONTENT) for text in texts if is_fingerprint(text)), None)
-    return OrderMarks(shipment_id, lines, fingerprint)
+    contents = [text.removeprefix(_CONTENT).partition(" ") for text in texts if is_fingerprint(text)]
+    fingerprints = {order_ref: fingerprint for order_ref, _, fingerprint in contents}
+    marks: dict[str, OrderMarks] = {}
+    for text in texts:
+        if not text.startswith(_ORDER):
+            continue
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            found = json.loads(text.removeprefix(_ORDER))
+            lines = tuple(_line(one) for one in found["lines"])
+            order_ref = str(found["order"])
+            marks[order_ref] = OrderMarks(order_ref, int(found["shipment"]), lines, fingerprints.get(order_ref))
+    return marks
 
 
 def is_fingerprint(code: object) -> bool:

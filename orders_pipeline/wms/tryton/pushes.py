@@ -208,7 +208,8 @@ def _read_draft(
         MarkedLine(line.line_ref, move, products[line.line_ref], line.quantity)
         for line, move in zip(order.lines, moves, strict=True)
     )
-    return shipment_of(record[0]), OrderMarks(shipment_id, lines, order_marks.fingerprint_of(content_of(order)))
+    fingerprint = order_marks.fingerprint_of(content_of(order))
+    return shipment_of(record[0]), OrderMarks(order.order_ref, shipment_id, lines, fingerprint)
 
 
 def _identifiers(marks: OrderMarks) -> Record:

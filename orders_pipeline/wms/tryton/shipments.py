@@ -16,9 +16,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from orders_pipeline.wms.tryton.calls import Calls, Record, as_id
+from orders_pipeline.wms.tryton.changes import OURS
 from orders_pipeline.wms.tryton.contents import Move, divide
-from orders_pipeline.wms.tryton.order_marks import OrderMarks, order_of_code
-from orders_pipeline.wms.tryton.orders import CANCELLED, PACKING, SENT, SHIPMENT, read_marks
+from orders_pipeline.wms.tryton.order_marks import OrderMarks
+from orders_pipeline.wms.tryton.orders import CANCELLED, PACKING, SENT, SHIPMENT, order_of, read_marks, sent_before
 
 # A digest of this length tells two labels of one package apart.
 _DIGEST_CHARACTERS = 16
@@ -26,7 +27,10 @@ _DIGEST_CHARACTERS = 16
 
 @dataclass(slots=True)
 class SeenShipment:
-    """A shipment with what is in it. `lacking`: pieces of each product for which no stock was found."""
+    """A shipment with what is in it. `lacking`: pieces of each product for which no stock was found.
+
+    `was_sent`: before it was cancelled.
+    """
 
     record: Record
     packages: list[Record]
@@ -68,20 +72,20 @@ def events_of(calls: Calls, parties: Sequence[int]) -> list[Entry]:
     if not parties:
         return []
     shipments = _shipments(calls, parties)
-    codes = {_party_of(one): str((one.record.get("customer.") or {}).get("code")) for one in shipments}
-    marks = read_marks(calls, sorted(set(codes.values())))
-    by_party: dict[int, list[SeenShipment]] = defaultdict(list)
+    marks = read_marks(calls, parties)
+    by_order: dict[tuple[int, str], list[SeenShipment]] = defaultdict(list)
     for one in shipments:
-        by_party[_party_of(one)].append(one)
+        party = as_id(one.record.get("customer")) or 0
+        if (order_ref := order_of(one.record, marks[party])) is not None:
+            by_order[party, order_ref].append(one)
     entries: list[Entry] = []
-    for party in parties:
-        _, marked = marks.get(codes.get(party, ""), (0, None))
-        order_ref = order_of_code(codes.get(party))
-        entries += _of_order(order_ref, marked or OrderMarks(0, ()), by_party.get(party, []))
+    for (party, order_ref), its in by_order.items():
+        entries += _of_order(marks[party].get(order_ref) or OrderMarks(order_ref, 0, ()), its)
     return sorted(entries, key=lambda entry: entry["shipped_at"])
 
 
-def _of_order(order_ref: str | None, marks: OrderMarks, shipments: Sequence[SeenShipment]) -> list[Entry]:
+def _of_order(marks: OrderMarks, shipments: Sequence[SeenShipment]) -> list[Entry]:
+    order_ref = marks.order_ref
     live = [one for one in shipments if one.state != CANCELLED]
     pieces = divide(marks.lines, [move for one in live for move in one.moves])
     entries: list[Entry] = []
@@ -90,7 +94,7 @@ def _of_order(order_ref: str | None, marks: OrderMarks, shipments: Sequence[Seen
             entries += [_shipped(order_ref, one, package, pieces) for package in _outermost(one)]
         elif one.state == CANCELLED and one.was_sent:
             entries += [_voided(order_ref, one, package) for package in _outermost(one)]
-    if (short := _short(order_ref, marks, shipments, pieces)) is not None:
+    if (short := _short(marks, shipments, pieces)) is not None:
         entries.append(short)
     newest = shipments[-1] if shipments else None
     # What was sent and then cancelled is voided: something else leaves in its place, or the seller is told.
@@ -101,7 +105,7 @@ def _of_order(order_ref: str | None, marks: OrderMarks, shipments: Sequence[Seen
 
 
 def _shipped(
-    order_ref: str | None, shipment: SeenShipment, package: Record | None, pieces: Mapping[int, Counter[str]]
+    order_ref: str, shipment: SeenShipment, package: Record | None, pieces: Mapping[int, Counter[str]]
 ) -> Entry:
     package_id = package["id"] if package is not None else None
     lines: Counter[str] = Counter()
@@ -119,7 +123,7 @@ def _shipped(
     return _entry(order_ref, "shipped", event_id, shipment.at, lines, **facts)
 
 
-def _voided(order_ref: str | None, shipment: SeenShipment, package: Record | None) -> Entry:
+def _voided(order_ref: str, shipment: SeenShipment, package: Record | None) -> Entry:
     facts = {
         "package_id": _number(shipment, package),
         "tracking_number": package.get("shipping_reference") if package is not None else None,
@@ -129,7 +133,6 @@ def _voided(order_ref: str | None, shipment: SeenShipment, package: Record | Non
 
 
 def _short(
-    order_ref: str | None,
     marks: OrderMarks,
     shipments: Sequence[SeenShipment],
     pieces: Mapping[int, Counter[str]],
@@ -155,12 +158,10 @@ def _short(
     if not missing:
         return None
     newest = max(live, key=lambda one: one.at)
-    return _entry(order_ref, "short", f"{newest.id}-short-{_digest(None, {}, missing)}", newest.at, missing)
+    return _entry(marks.order_ref, "short", f"{newest.id}-short-{_digest(None, {}, missing)}", newest.at, missing)
 
 
-def _entry(
-    order_ref: str | None, kind: str, event_id: str, at: datetime, lines: Mapping[str, int], **facts: Any
-) -> Entry:
+def _entry(order_ref: str, kind: str, event_id: str, at: datetime, lines: Mapping[str, int], **facts: Any) -> Entry:
     return {
         "event_id": f"tryton-{event_id}",
         "kind": kind,
@@ -192,14 +193,19 @@ def _number(shipment: SeenShipment, package: Record | None) -> str:
     return str(package.get("number") or package["id"])
 
 
-def _party_of(shipment: SeenShipment) -> int:
-    return as_id(shipment.record.get("customer")) or 0
-
-
 def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
-    fields = ["number", "state", "customer", "customer.code", "effective_date", "write_date", "create_date"]
+    fields = [
+        "number",
+        "state",
+        "reference",
+        "customer",
+        "customer.code",
+        "effective_date",
+        "write_date",
+        "create_date",
+    ]
     fields += ["carrier.party.name", "carrier.carrier_product.name"]
-    records = calls.search_read(SHIPMENT, [["customer", "in", list(parties)]], fields, order=[("id", "ASC")])
+    records = calls.search_read(SHIPMENT, [["customer", "in", list(parties)], OURS], fields, order=[("id", "ASC")])
     references = [f"{SHIPMENT},{record['id']}" for record in records]
     if not references:
         return []
@@ -209,22 +215,10 @@ def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
     )
     move_fields = ["shipment", "product", "quantity", "package", "state", "to_location.type"]
     moves = calls.search_read("stock.move", [["shipment", "in", references]], move_fields, order=[("id", "ASC")])
-    sent = _sent(calls, records)
+    sent = sent_before(
+        calls, {one["id"]: one.get("effective_date") for one in records if one.get("state") == CANCELLED}
+    )
     return [_seen(record, packages, moves, was_sent=record["id"] in sent) for record in records]
-
-
-def _sent(calls: Calls, records: Sequence[Record]) -> set[int]:
-    """Those that are sent, or were before they were cancelled.
-
-    Tryton notes the day when a shipment is done; of one that was cancelled before that, its log says whether it left.
-    """
-    sent = {one["id"] for one in records if one.get("state") in SENT or one.get("effective_date") is not None}
-    unclear = [f"{SHIPMENT},{one['id']}" for one in records if one.get("state") == CANCELLED and one["id"] not in sent]
-    if unclear:
-        shipped = [["event", "=", "transition"], ["target", "=", "state:shipped"]]
-        logged = calls.search_read("ir.model.log", [["resource", "in", unclear], *shipped], ["resource"])
-        sent |= {int(str(one.get("resource")).rpartition(",")[2]) for one in logged}
-    return sent
 
 
 def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record], *, was_sent: bool) -> SeenShipment:

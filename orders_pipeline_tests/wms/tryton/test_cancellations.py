@@ -49,6 +49,22 @@ def test_of_a_split_order_the_rest_is_stopped(floor: Floor, warehouse: TrytonWar
     assert sorted(floor.states(order.order_ref)) == ["cancelled", "done"]
 
 
+def test_what_left_and_was_voided_before_it_was_done_is_no_rest_that_was_stopped(
+    floor: Floor, warehouse: TrytonWarehouse
+):
+    order = an_order(("CUP", 1), ("PLATE", 1))
+    warehouse.push(order)
+    floor.worker.split(order.order_ref, {"PLATE": 1})
+    rpc = floor.server.rpc()
+    voided = floor.shipments(order.order_ref)[0]["id"]
+    floor.worker.start_packing(order.order_ref)
+    for button in ("pack", "ship", "cancel"):
+        rpc.press(SHIPMENT, button, [voided])
+    floor.worker.ship(order.order_ref, tracking="1Z995")
+    assert floor.states(order.order_ref) == ["cancelled", "done"]
+    assert warehouse.cancel(order.order_ref, "cancelled at Amazon") == "too_late"
+
+
 def test_what_ships_in_the_same_moment_is_not_cancelled(floor: Floor):
     order = an_order(("CUP", 1))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from orders_pipeline.model.personal import PersonalText
 from orders_pipeline.wms.port import FulfillmentLine
 from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
-from orders_pipeline_tests.wms.tryton.floor import ADDRESS, SHIPMENT, Floor, all_events, an_order
+from orders_pipeline_tests.wms.tryton.floor import ADDRESS, NAME, SHIPMENT, Floor, all_events, an_order
 
 SECRETS = {
     "name": "Wilhelmina Featherstonehaugh",
@@ -65,6 +65,23 @@ def test_what_tryton_lets_nobody_erase_is_not_said_to_be_erased(floor: Floor, wa
     (shipment,) = floor.shipments(chatted.order_ref)
     floor.server.rpc().call("model.ir.chat.channel.post", f"{SHIPMENT},{shipment['id']}", "She rang twice")
     assert [warehouse.erase_pii(one.order_ref) for one in (labelled, chatted, plain)] == [False, False, True]
+
+
+def test_what_somebody_has_deactivated_is_erased_too(floor: Floor, warehouse: TrytonWarehouse):
+    order = an_order(("CUP", 1), ship_to=replace(ADDRESS, address_line1=PersonalText("23 Whinchat Fold")))
+    warehouse.push(order)
+    floor.worker.ship(order.order_ref, tracking="K3")
+    rpc = floor.server.rpc()
+    (shipment,) = floor.shipments(order.order_ref)
+    party = shipment["customer."]["id"]
+    for model in ("party.address", "party.contact_mechanism", "party.identifier"):
+        rpc.write(model, [one["id"] for one in rpc.search(model, [("party", "=", party)], ["id"])], {"active": False})
+    rpc.write("party.party", [party], {"active": False})
+    assert "23 Whinchat Fold" in floor.server.dump()
+    assert warehouse.erase_pii(order.order_ref) is True
+    assert "23 Whinchat Fold" not in floor.server.dump()
+    assert floor.shipments(order.order_ref)[0]["customer."]["name"] != NAME
+    assert rpc.search("party.party", [("id", "=", party)], ["id"]) == []
 
 
 def test_an_order_that_never_came_holds_nothing(warehouse: TrytonWarehouse):
