@@ -45,6 +45,7 @@ LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # A cursor is sent back as it came, so it can be neither cut nor cleaned.
 LONGEST_CURSOR = 2_000
+_STATUSES = frozenset({"accepted", "held", "packing", "partially_shipped", "shipped", "cancelled"})
 _PUSH_CONFLICTS: dict[str, PushAnswer] = {
     "order_conflict": "conflict",
     "order_shipped": "shipped",
@@ -90,7 +91,7 @@ class RestWarehouse:
         reply = self._call("PUT", _order_path(order.order_ref), json=order.wire())
         if reply.status in (200, 201):
             answer = "accepted" if reply.status == 201 else "duplicate"
-            return PushResult(answer, wms_id=bounded_id(_object(reply).get("wms_id")))
+            return PushResult(answer, wms_id=_order(reply).wms_id)
         code = _error_code(reply)
         if reply.status == 409:
             return PushResult(_PUSH_CONFLICTS.get(code or "", "conflict"), code=code or "order_conflict")
@@ -104,8 +105,7 @@ class RestWarehouse:
             return None
         if reply.status != 200:
             raise _error("find", reply)
-        body = _object(reply)
-        return WarehouseOrder(bounded_id(body.get("wms_id")), bounded_text(body.get("status")) or "unknown")
+        return _order(reply)
 
     def hold(self, order_ref: str, reason: str) -> HoldAnswer:
         return self._hold_or_release("hold", order_ref, reason)
@@ -121,7 +121,7 @@ class RestWarehouse:
             return "too_late"
         if reply.status != 200:
             raise _error("cancel", reply)
-        outcome = _object(reply).get("outcome")
+        outcome = _text(_object(reply), "outcome")
         if outcome == "cancelled" or outcome == "partial" or outcome == "pending":
             return outcome
         raise WarehouseRefused("The warehouse answered a cancellation with an unknown outcome", status=200)
@@ -136,7 +136,7 @@ class RestWarehouse:
         body = _object(reply)
         entries = body.get("shipments")
         if not isinstance(entries, list):
-            raise WarehouseRefused("The warehouse's list of shipments has no `shipments`", status=200)
+            raise _not_the_contracts("without `shipments`")
         events, unreadable = read_shipment_events(entries)
         given_cursor = body.get("next_cursor")
         next_cursor = _cursor(given_cursor)
@@ -158,11 +158,11 @@ class RestWarehouse:
 
     def erase_pii(self, order_ref: str) -> bool:
         reply = self._call("POST", f"{_order_path(order_ref)}/erase_pii", json={})
-        if reply.status == 200:
-            # Not the contract's word, but a success all the same, if it is the warehouse's: a proxy's page is none.
-            _object(reply)
-        if reply.status in (200, 204) or _is_unknown(reply):
+        if reply.status == 204 or _is_unknown(reply):
             return True
+        if reply.status == 200:
+            # Whoever said so: what was not erased would be kept for good.
+            raise _not_the_contracts("where 204 says that it is erased")
         raise _error("erase_pii", reply)
 
     def close(self) -> None:
@@ -176,8 +176,7 @@ class RestWarehouse:
             return "too_late"
         if reply.status != 200:
             raise _error(action, reply)
-        # A page of a proxy's with status 200 is no answer of the warehouse's.
-        _object(reply)
+        _text(_object(reply), "status")
         return "done"
 
     def _call(
@@ -271,11 +270,33 @@ def _json(reply: Reply) -> Any:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
+    """The object of an answer with 200 or 201. A page with this status, a proxy's or a service's, is no answer."""
     body = _json(reply)
     if not isinstance(body, dict):
-        # A proxy's page with status 200: as good as no answer.
-        raise WarehouseUnavailable("The warehouse answered a success without JSON.", status=reply.status)
+        raise _not_the_contracts("without JSON")
+    if body.get("error"):
+        raise _not_the_contracts("with an error in it")
     return body
+
+
+def _order(reply: Reply) -> WarehouseOrder:
+    """The order that an answer shows: it has the warehouse's id, or a status of the contract's."""
+    body = _object(reply)
+    wms_id, status = bounded_id(body.get("wms_id")), bounded_text(body.get("status"))
+    if wms_id is None and status not in _STATUSES:
+        raise _not_the_contracts("without `wms_id`")
+    return WarehouseOrder(wms_id, status or "unknown")
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    text = body.get(name)
+    if not isinstance(text, str) or not text:
+        raise _not_the_contracts(f"without `{name}`")
+    return text
+
+
+def _not_the_contracts(what: str) -> WarehouseUnavailable:
+    return WarehouseUnavailable(f"The warehouse answered a success {what}: its outcome is not known.", status=200)
 
 
 def _cursor(value: object) -> str | None:

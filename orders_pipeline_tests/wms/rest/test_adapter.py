@@ -144,7 +144,10 @@ def test_an_unexpected_answer_is_an_error_with_its_status_only(
     assert STREET not in repr(raised.value)
 
 
-@pytest.mark.parametrize("body", [PAGE, "", "[]", "null", '"ok"', "[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [PAGE, "", "[]", "null", '"ok"', "[" * 100_000, "{}", '{"error": {"code": "x"}, "status": "held", "wms_id": "W1"}'],
+)
 @pytest.mark.parametrize("call", ["push", "find", "hold", "release", "cancel", "poll", "erase_pii"])
 def test_a_page_with_status_200_is_no_success(
     answers: responses.RequestsMock, warehouse: RestWarehouse, call: str, body: str
@@ -198,7 +201,6 @@ def test_a_404_is_believed_only_in_the_contracts_words(answers: responses.Reques
         ("cancel", 200, {"outcome": "pending"}, "pending"),
         ("cancel", 409, _error("too_late"), "too_late"),
         ("erase_pii", 204, None, True),
-        ("erase_pii", 200, {}, True),
     ],
 )
 def test_each_answer_to_the_other_calls(
@@ -207,6 +209,32 @@ def test_each_answer_to_the_other_calls(
     url = ORDER_URL if call == "find" else f"{ORDER_URL}/{call}"
     answers.add("GET" if call == "find" else "POST", url, json=body, status=status)
     assert _call(warehouse, call) == expected
+
+
+def test_another_services_json_is_no_answer_of_the_warehouses(
+    answers: responses.RequestsMock, warehouse: RestWarehouse
+):
+    for call, body in {
+        "push": {"status": "maintenance"},
+        "find": {"status": "maintenance"},
+        "hold": {"ok": True},
+        "erase_pii": {"status": "queued"},
+    }.items():
+        url = ORDER_URL if call in ("push", "find") else f"{ORDER_URL}/{call}"
+        answers.add({"push": "PUT", "find": "GET"}.get(call, "POST"), url, json=body)
+        with pytest.raises(WarehouseUnavailable):
+            _call(warehouse, call)
+
+
+def test_what_the_contract_allows_is_taken_without_what_it_does_not_need(
+    answers: responses.RequestsMock, warehouse: RestWarehouse
+):
+    answers.put(ORDER_URL, json={"wms_id": "W1"}, status=201)
+    assert warehouse.push(ORDER) == PushResult("accepted", "W1")
+    answers.put(ORDER_URL, json={"status": "accepted", "error": None}, status=200)
+    assert warehouse.push(ORDER) == PushResult("duplicate", None)
+    answers.get(ORDER_URL, json={"wms_id": "W1", "status": "of_their_own"})
+    assert warehouse.find(ORDER_ID) == WarehouseOrder("W1", "of_their_own")
 
 
 def test_a_cancellation_with_an_unknown_outcome_is_not_taken_for_one(
