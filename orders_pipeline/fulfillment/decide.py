@@ -25,6 +25,7 @@ from orders_pipeline.fulfillment.rows import (
     set_ship_by,
     update_fulfillment_order,
     warehouse_report,
+    wms_order,
 )
 from orders_pipeline.fulfillment.states import ACTIONABLE, ORDER_STATES, STOPPING, Event
 from orders_pipeline.model.order import AMAZON
@@ -197,7 +198,7 @@ def _decide(
         set_ship_by(tx, order_id=row.order_id, ship_by=row.ship_by)
         entry = replace(entry, ship_by=row.ship_by)
     before = entry.state
-    after = change_state(tx, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+    after = change_state(tx, entry, _event(tx, entry, decision), entries, reasons=decision.reasons)
     if after.value == before:
         _wake(tx, entry, after, decision)
     entry = replace(entry, state=after.value, hold_reasons=decision.reasons)
@@ -205,8 +206,15 @@ def _decide(
     if reported is not None:
         # What left may be what the decision speaks of: all of a cancelled order, while its push was in doubt.
         entry = replace(entry, state=reported)
-        after = change_state(tx, entry, _EVENTS[decision.wanted], entries, reasons=decision.reasons)
+        after = change_state(tx, entry, _event(tx, entry, decision), entries, reasons=decision.reasons)
     return after.value if after.value != before else None
+
+
+def _event(tx: AccountTransaction, entry: FulfillmentRow, decision: Decision) -> Event:
+    waits = FulfillmentState(entry.state) in (FulfillmentState.QUEUED, FulfillmentState.HELD)
+    if decision.wanted is Wanted.CANCEL and waits and wms_order(tx, entry.order_id) is not None:
+        return Event.CANCEL_BEGUN
+    return _EVENTS[decision.wanted]
 
 
 def _no_longer_configured(facts: OrderFacts, entry: FulfillmentRow) -> Decision:

@@ -44,7 +44,8 @@ from orders_pipeline.work.runner import LEASE_LOST, Refused, run_queue
 from orders_pipeline.work.tally import Tally
 
 PUSH_WORKERS = 8
-# Longer than the two calls of a push with their time-outs (25 s each), and begun anew before the address leaves.
+# Longer than any one operation of an adapter's (REST 25 s, Tryton 40 s): `find` and `push` each have a lease of their
+# own, for it is renewed before the address leaves.
 PUSH_LEASE = timedelta(minutes=1)
 # An order whose state at Amazon was read longer ago is read again before it is pushed.
 FRESH_FOR = timedelta(minutes=10)

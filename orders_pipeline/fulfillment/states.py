@@ -15,6 +15,7 @@ class Event(DescribedWord):
     SHIP = "ship", "decided: Amazon's state asks to ship it"
     HOLD = "hold", "decided: there is a reason to hold it"
     CANCEL = "cancel", "decided: Amazon has cancelled it"
+    CANCEL_BEGUN = "cancel begun", "decided: Amazon has cancelled it, and a push of it was begun once"
     CLOSE = "close", "decided: Amazon shows it as shipped, or ships it itself"
     ERASE = "erase", "an erasure of its buyer was requested"
     PUSH_BEGUN = "push begun", "a push is about to be sent"
@@ -44,6 +45,8 @@ _TRANSITIONS: dict[tuple[FulfillmentState, Event], FulfillmentState] = {
     (S.QUEUED, E.SHIP): S.QUEUED,
     (S.QUEUED, E.HOLD): S.HELD,
     (S.QUEUED, E.CANCEL): S.CANCELLED,
+    # A push that broke off may have left something there that `find` does not show: it is told.
+    (S.QUEUED, E.CANCEL_BEGUN): S.CANCEL_ASKED,
     (S.QUEUED, E.CLOSE): S.CLOSED,
     (S.QUEUED, E.PUSH_BEGUN): S.PUSHING,
     # The warehouse can only report a package of an order that it got: our knowledge lags, its word counts.
@@ -84,6 +87,7 @@ _TRANSITIONS: dict[tuple[FulfillmentState, Event], FulfillmentState] = {
     (S.HELD, E.SHIP): S.QUEUED,
     (S.HELD, E.HOLD): S.HELD,
     (S.HELD, E.CANCEL): S.CANCELLED,
+    (S.HELD, E.CANCEL_BEGUN): S.CANCEL_ASKED,
     (S.HELD, E.CLOSE): S.CLOSED,
     (S.HELD, E.PARTLY_SHIPPED): S.ACCEPTED,
     (S.HELD, E.ALL_SHIPPED): S.SHIPPED,

@@ -156,6 +156,31 @@ def test_a_push_that_is_no_longer_wanted_is_looked_for_before_it_is_given_up(wor
     assert order_id not in world.warehouse.orders
 
 
+@pytest.mark.parametrize("held_before", [False, True])
+def test_what_a_push_that_broke_off_left_there_unseen_is_cancelled_too(world: World, held_before: bool):
+    order_id = world.order()
+    # As a Tryton does that was given a draft: `find` shows what is whole.
+    world.faults.fail("push", TIMED_OUT, after=True)
+    world.wms.find = lambda order_ref: None  # type: ignore[method-assign]
+    world.sync()
+    if held_before:
+        world.amazon.request_cancellation(order_id)
+        world.hear()
+        _until_settled(world)
+        assert world.state(order_id) == "held"
+    world.amazon.cancel(order_id)
+    world.hear()
+    _until_settled(world)
+    assert world.state(order_id) == "cancelled"
+    assert world.warehouse.orders[order_id].status == "cancelled"
+
+
+def _until_settled(world: World) -> None:
+    for _ in range(4):
+        world.make_due()
+        world.sync()
+
+
 def test_a_push_that_arrived_after_cancellation_is_cancelled_there(world: World):
     order_id = world.order()
     world.faults.fail("push", TIMED_OUT, after=True)
