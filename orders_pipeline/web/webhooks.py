@@ -32,6 +32,7 @@ from orders_pipeline.shipments.event_rows import note_refused_webhooks, note_web
 from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.wms.port import ShipmentPage, WebhookRefused
+from orders_pipeline.wms.rest.webhooks import SIGNATURE_HEADER
 from orders_pipeline.work.workers import error_location
 
 WEBHOOK_PATH = "/webhooks/warehouse"
@@ -86,7 +87,8 @@ class Webhooks:
                 return body
             return await to_thread.run_sync(self._take, _joined(request.headers), body, limiter=self._limiter)
         except WebhookRefused as refused:
-            self._note(refused.reason)
+            is_anybodys = refused.reason is WebhookRefusal.NO_SECRET and SIGNATURE_HEADER not in request.headers
+            self._note(WebhookRefusal.UNSIGNED if is_anybodys else refused.reason)
             return _answer(_STATUS.get(refused.reason, _UNAUTHORIZED), f"{refused}.")
         finally:
             self._reading -= 1
@@ -111,21 +113,27 @@ class Webhooks:
 
     def _take(self, headers: Mapping[str, str], body: bytes) -> Response:
         """Commit the events for every account, and answer. Raises WebhookRefused."""
+        try:
+            page = self._read(headers, body)
+            accounts = self._deployment.accounts()
+        except WebhookRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter may be somebody's own, and its error tell what was sent
+            return _not_stored(error)
+        failed = [error for one in accounts if (error := self._record(one.account_id, page))]
+        return _not_stored(failed[0]) if failed else Response(status_code=204)
+
+    def _read(self, headers: Mapping[str, str], body: bytes) -> ShipmentPage:
         if not self._deployment.takes_webhooks:
             raise WebhookRefused(WebhookRefusal.NO_SECRET)
-        try:
-            page = self._deployment.warehouse.parse_webhook(headers, body, self._now())
-        except (SQLAlchemyError, EmbeddedPostgresError) as error:
-            return _not_stored(error)
-        failed = [error for one in self._deployment.accounts() if (error := self._record(one.account_id, page))]
-        return _not_stored(failed[0]) if failed else Response(status_code=204)
+        return self._deployment.warehouse.parse_webhook(headers, body, self._now())
 
     def _record(self, account_id: str, page: ShipmentPage) -> Exception | None:
         """What kept this account's events from being committed. The other accounts' are, and the sender sends again."""
         deployment = self._deployment
         try:
             record_shipments(deployment.database, deployment.vault, page, account_id=account_id, note=note_webhook)
-        except (SQLAlchemyError, EmbeddedPostgresError) as error:
+        except Exception as error:  # noqa: BLE001 - a defect that one account's events meet is not another's
             return error
         return None
 

@@ -28,6 +28,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.sandbox.serving import ThreadedServer
 from orders_pipeline.sandbox.warehouse.webhooks import sign
+from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.web.access import Access, OpenAccess
 from orders_pipeline.web.guard import Guard, GuardRules
 from orders_pipeline.web.journal import AuditJournal
@@ -147,6 +148,39 @@ def test_what_cannot_be_committed_is_not_answered_204_and_is_taken_when_it_is_se
     assert port.recorded() == ["E1"]
 
 
+def test_a_defect_of_an_adapters_own_is_a_503_that_tells_nothing_of_what_was_sent(
+    port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    street = "7 Nightingale Row"
+
+    def broken(*_: object) -> Any:
+        raise ValueError(street)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(port.deployment.warehouse, "parse_webhook", broken)
+        answer = port.post(json.dumps(event(carrier=street)).encode())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "ValueError at test_webhooks.py" in caplog.text
+    assert street not in caplog.text
+    assert port.send(event()) == 204
+
+
+def test_a_defect_that_one_accounts_events_meet_is_not_anothers(port: Port, monkeypatch: pytest.MonkeyPatch):
+    class Another:
+        account_id = "ANOTHER"
+
+    def for_some(*arguments: Any, account_id: str, **named: Any) -> int:
+        if account_id == "ANOTHER":
+            raise RuntimeError("a defect")
+        return record_shipments(*arguments, account_id=account_id, **named)
+
+    own = port.deployment.accounts()
+    monkeypatch.setattr(port.deployment, "accounts", lambda: (Another(), *own))
+    monkeypatch.setattr("orders_pipeline.web.webhooks.record_shipments", for_some)
+    assert port.send(event()) == 503
+    assert port.recorded() == ["E1"]
+
+
 def test_a_webhook_is_answered_in_milliseconds(port: Port):
     port.send(event(1))
     taken: list[float] = []
@@ -213,11 +247,15 @@ def test_signatures_that_keep_being_refused_are_one_alert_until_one_is_taken(por
     assert port.world.alerts() == {}
 
 
-def test_unsigned_calls_are_anybodys_and_wake_nobody(port: Port):
-    for _ in range(5):
-        assert port.post(b"{}", "").status_code == 401
-    _until(lambda: _refusals(port) >= 5, "the audit log")
-    assert port.world.rows("pipeline.wms_cursors") == []
+@pytest.mark.parametrize(("secret", "status"), [(SECRET, 401), ("", 403)])
+def test_unsigned_calls_are_anybodys_and_wake_nobody(
+    world: World, database_url: str, tmp_path: Path, secret: str, status: int
+):
+    with opened(world, database_url, tmp_path, secret=secret) as port:
+        for _ in range(5):
+            assert requests.post(port.url + WEBHOOK_PATH, data=b"{}", timeout=PATIENCE).status_code == status
+        _until(lambda: _refusals(port) >= 5, "the audit log")
+    assert world.rows("pipeline.wms_cursors") == []
 
 
 def test_a_flood_of_wrong_signatures_is_a_few_rows_and_no_line_of_it_is_its_own(
