@@ -70,6 +70,16 @@ def last_webhook_at(connection: Connection) -> datetime | None:
     return connection.execute(select(func.max(wms_cursors.c.webhook_at))).scalar_one()
 
 
+def recorded_by_every_account(tx: AccountTransaction, event_ids: Sequence[str]) -> set[str]:
+    """Those of these events that each account that reads the warehouse's list has recorded."""
+    statement = text("""
+        select event_id from unnest(cast(:event_ids as text[])) as asked(event_id)
+        where not exists (select from pipeline.wms_cursors c where not exists (select from pipeline.wms_shipments s
+        where s.account_id = c.account_id and s.event_id = asked.event_id))
+    """)
+    return set(tx.execute(statement, {"event_ids": list(event_ids)}).scalars())
+
+
 def _unreadable(page: ShipmentPage) -> dict[str, Any]:
     """What is kept of events without an id, an order or lines."""
     return {"unreadable_at": func.clock_timestamp(), "unreadable_events": page.unreadable} if page.unreadable else {}

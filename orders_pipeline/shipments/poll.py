@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.ownership import orders_of_account
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.shipments.event_rows import note_unread, save_page, warehouse_cursor
+from orders_pipeline.shipments.event_rows import note_unread, recorded_by_every_account, save_page, warehouse_cursor
 from orders_pipeline.shipments.record import record_shipments
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.wms.port import Capability, ShipmentEvent, WarehouseError, WarehousePort, WarehouseUnavailable
@@ -100,12 +100,13 @@ def _acknowledge(
 ) -> int:
     """Tell the warehouse which of its events are committed here; how many it could not be told of.
 
-    No failure loses one: it is committed, and if it is delivered again, it is acknowledged then. Events of orders that
-    are not known here are left: they may be another account's, which has yet to read them.
+    No failure loses one: it is committed, and if it is delivered again, it is acknowledged then. An event of an order
+    that is not known here may be another account's: it is left until every account has recorded it.
     """
     with database.transaction(account_id) as tx:
         ours = orders_of_account(tx, [event.order_ref for event in committed])
-    event_ids = [event.event_id for event in committed if event.order_ref in ours]
+        everywhere = recorded_by_every_account(tx, [event.event_id for event in committed])
+    event_ids = [one.event_id for one in committed if one.order_ref in ours or one.event_id in everywhere]
     if not event_ids:
         return 0
     try:

@@ -240,7 +240,10 @@ class WarehousePort(Protocol):
         ...
 
     def acknowledge(self, event_ids: Sequence[str]) -> None:
-        """These events are committed here. Only with ACKNOWLEDGE; one that fails or is repeated does no harm."""
+        """These events are committed here. Only with ACKNOWLEDGE; one that fails or is repeated does no harm.
+
+        What `poll` could not read has no id to be named by: the adapter itself takes it off the warehouse's list.
+        """
         ...
 
     def erase_pii(self, order_ref: str) -> bool:

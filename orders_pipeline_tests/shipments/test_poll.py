@@ -8,7 +8,7 @@ import pytest
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline.settings import SettingsError
-from orders_pipeline.shipments.poll import poll_warehouse
+from orders_pipeline.shipments.poll import poll_shipments, poll_warehouse
 from orders_pipeline.wms.port import (
     Capability,
     ShipmentEvent,
@@ -18,6 +18,7 @@ from orders_pipeline.wms.port import (
     WarehouseUnauthorized,
     WarehouseUnavailable,
 )
+from orders_pipeline.wms.shipment_events import read_shipment_events
 from orders_pipeline.work.tally import Tally
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.ports import UnaskedWarehouse
@@ -183,12 +184,34 @@ def test_an_acknowledgement_that_fails_loses_and_doubles_nothing(world: World, a
     assert len(world.rows("pipeline.wms_shipments", "event_id, order_id")) == 2
 
 
-def test_an_event_of_an_order_that_is_not_known_is_left_for_the_account_that_has_it(world: World):
+def test_an_event_of_an_order_that_is_not_known_is_left_until_every_account_has_it(world: World, database: Database):
     _acknowledging(world)
     world.ship(world.accepted())
     world.warehouse.events[0]["order_ref"] = "111-9999999-9999999"
+    world.sql("insert into pipeline.wms_cursors (account_id) values ('ANOTHER')")
     assert _poll(world).outcomes["new"] == 1
     assert world.wms.acknowledged == []
+    poll_shipments(world.wms, database, world.vault, account_id="ANOTHER")
+    assert world.wms.acknowledged == [world.warehouse.events[0]["event_id"]]
+
+
+def test_events_of_unknown_orders_hide_no_others_where_the_oldest_are_delivered_until_they_are_acknowledged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    _acknowledging(world)
+    monkeypatch.setattr("orders_pipeline.shipments.poll.EVENTS_A_PAGE", 2)
+    for _ in range(3):
+        world.ship(world.accepted())
+    for number, event in enumerate(world.warehouse.events[:2]):
+        event["order_ref"] = f"111-9999999-999999{number}"
+
+    def oldest(cursor: str | None, limit: int) -> ShipmentPage:
+        left = [event for event in world.warehouse.events if event["event_id"] not in world.wms.acknowledged]
+        events, unreadable = read_shipment_events(left[:limit])
+        return ShipmentPage(events, None, unreadable)
+
+    world.wms.poll = oldest  # type: ignore[method-assign]
+    assert [_poll(world).outcomes["new"] for _ in range(2)] == [2, 1]
 
 
 def test_a_warehouse_that_wants_no_acknowledgements_gets_none(world: World):
