@@ -83,7 +83,7 @@ class TrytonWarehouse:
         """`limit` is of changes; a change of an order may be several events, and most are read more than once."""
         calls = self._calls()
         with translated("poll"):
-            self._installation.read(calls)
+            zone = self._installation.read(calls).zone
             # Another adapter's cursor, say: all is read from the beginning, and what is known is known by its id.
             current = read_cursor(cursor) or Cursor()
             now = self._client.server_time or datetime.now(UTC)
@@ -92,7 +92,7 @@ class TrytonWarehouse:
                 start, begun = current.begin(now)
                 page = read_changes(calls, start, limit)
                 current = begun.after(page.last, now, is_whole=page.is_whole)
-                read = [read_shipment_event(entry) for entry in events_of(calls, page.parties)]
+                read = [read_shipment_event(entry) for entry in events_of(calls, zone, page.parties)]
                 # A page of picks has no events, and says nothing of what comes after it.
                 if read or page.is_whole:
                     break

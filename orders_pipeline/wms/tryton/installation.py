@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orders_pipeline.wms.port import WarehouseForbidden
 from orders_pipeline.wms.tryton.calls import Calls, as_id
 from orders_pipeline.wms.tryton.errors import NotDone
 from orders_pipeline.wms.tryton.order_marks import NOBODY_CODE
-from orders_pipeline.wms.tryton.orders import SHIPMENT
+from orders_pipeline.wms.tryton.orders import EVERYTHING, SHIPMENT
 
 # They bring along what they stand on: parties, carriers, packages and the stock itself.
 MODULES = ("stock_package_shipping", "stock_shipment_cost")
@@ -40,7 +42,10 @@ CARRIERS_FOR_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Ids. `nobody` is the party that stands for buyers until an order has its own, `nowhere` its address."""
+    """Ids. `nobody` is the party that stands for buyers until an order has its own, `nowhere` its address.
+
+    `zone`: in which Tryton's days begin and end.
+    """
 
     company: int
     currency: int
@@ -50,6 +55,7 @@ class Installation:
     customers: int
     nobody: int
     nowhere: int
+    zone: tzinfo
     _carriers: dict[str, tuple[float, int | None]] = field(default_factory=dict[str, tuple[float, int | None]])
 
     def carrier_of(self, calls: Calls, service_level: str | None) -> int | None:
@@ -99,9 +105,10 @@ def _read(calls: Calls) -> Installation:
         ]
         storage = as_id(zones.get("picking_location")) or as_id(zones.get("storage_location"))
         output = as_id(zones.get("output_location"))
-        currency = as_id(calls.read("company.company", [company], ["currency"])[0].get("currency"))
+        of_company = calls.read("company.company", [company], ["currency", "timezone"])[0]
+        currency, zone = as_id(of_company.get("currency")), _zone(of_company.get("timezone"))
         nobody = _nobody(calls)
-        place = calls.search_read("party.address", [["party", "=", nobody]], ["id"], limit=1)
+        place = calls.search_read("party.address", [["party", "=", nobody]], ["id"], limit=1, context=EVERYTHING)
         customers = as_id(calls.read("party.party", [nobody], ["customer_location"])[0].get("customer_location"))
     except (NotDone, AttributeError, IndexError) as error:
         raise _to_set_up("it refuses to be read: give the user the groups of docs/tryton.md") from error
@@ -109,12 +116,12 @@ def _read(calls: Calls) -> Installation:
         raise _to_set_up(
             "the company has no currency, or the warehouse no zones, or there is no location for customers"
         )
-    return Installation(company, currency, warehouse, storage, output, customers, nobody, place[0]["id"])
+    return Installation(company, currency, warehouse, storage, output, customers, nobody, place[0]["id"], zone)
 
 
 def _nobody(calls: Calls) -> int:
     domain = [["code", "=", NOBODY_CODE]]
-    found = calls.search_read("party.party", domain, ["id"], limit=1)
+    found = calls.search_read("party.party", domain, ["id"], limit=1, context=EVERYTHING)
     if found:
         return found[0]["id"]
     values: dict[str, Any] = {"name": "Amazon orders", "code": NOBODY_CODE, "addresses": [["create", [{}]]]}
@@ -122,7 +129,17 @@ def _nobody(calls: Calls) -> int:
         return calls.create("party.party", values)
     except NotDone:
         # Another process was faster.
-        return calls.search_read("party.party", domain, ["id"], limit=1)[0]["id"]
+        return calls.search_read("party.party", domain, ["id"], limit=1, context=EVERYTHING)[0]["id"]
+
+
+def _zone(name: object) -> tzinfo:
+    """The company's; UTC where it has none, as on a server that is set up as most are."""
+    if not isinstance(name, str) or not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise _to_set_up("this machine does not know the time zone of the user's company") from None
 
 
 def _require_modules(calls: Calls) -> None:

@@ -3,8 +3,8 @@
 Shipments carry the order's id as their reference, which Tryton does not keep unique: a person splits one, or copies one
 that was cancelled. Those that belong to the order's own party are ours.
 
-A person may also merge two parties, such as a buyer's who ordered twice. Then one party has the shipments, the addresses
-and the marks of both, and the other one, with its code, names it as `replaced_by`.
+A person may also merge two parties, such as those of a buyer who ordered twice. Then one has the shipments, the
+addresses and the marks of both, and the other one, with its code, names it as `replaced_by`.
 """
 
 from __future__ import annotations

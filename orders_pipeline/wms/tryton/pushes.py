@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from orders_pipeline.wms.port import FulfillmentOrder, PushAnswer, PushResult, WarehouseUnavailable
+from orders_pipeline.wms.port import FulfillmentOrder, PushAnswer, PushResult, WarehouseForbidden, WarehouseUnavailable
 from orders_pipeline.wms.tryton import order_marks
 from orders_pipeline.wms.tryton.addresses import AddressRefused, Places, party_values
 from orders_pipeline.wms.tryton.calls import Calls, Record, as_id
@@ -53,7 +53,7 @@ def push(calls: Calls, installation: Installation, places: Places, order: Fulfil
     """Raises WarehouseError; the outcome is then not known."""
     found = find_order(calls, order.order_ref, installation.nobody)
     if found.order is not None:
-        return _again(calls, found, order)
+        return _again(calls, installation, found, order)
     if any(not one.is_cancelled for one in found.others):
         # Somebody entered it by hand: a second one would ship it twice.
         return PushResult("conflict", code="reference_in_use")
@@ -77,10 +77,10 @@ def push(calls: Calls, installation: Installation, places: Places, order: Fulfil
             meanwhile = find_order(calls, order.order_ref, installation.nobody)
             if meanwhile.order is not None:
                 # Another push was faster; our draft is among the strays.
-                return _again(calls, meanwhile, order)
+                return _again(calls, installation, meanwhile, order)
         else:
             take_away(calls, found.strays)
-            return _hand_over(calls, order, shipment, "accepted")
+            return _hand_over(calls, installation, order, shipment, "accepted")
     take_away(calls, [shipment])
     installation.require_rights(calls)
     return PushResult("refused", code="invalid_address")
@@ -95,7 +95,7 @@ def content_of(order: FulfillmentOrder) -> bytes:
     return json.dumps(order.wire(), sort_keys=True, ensure_ascii=False).encode()
 
 
-def _again(calls: Calls, found: Found, order: FulfillmentOrder) -> PushResult:
+def _again(calls: Calls, installation: Installation, found: Found, order: FulfillmentOrder) -> PushResult:
     """The order is there, or is begun."""
     known = found.order
     assert known is not None
@@ -112,11 +112,13 @@ def _again(calls: Calls, found: Found, order: FulfillmentOrder) -> PushResult:
         sent = any(one.state in SENT for one in known.shipments)
         return PushResult("shipped" if sent else "conflict", code="order_shipped" if sent else "order_conflict")
     if pushed is not None and not is_handed_over(known):
-        return _hand_over(calls, order, pushed, "duplicate")
+        return _hand_over(calls, installation, order, pushed, "duplicate")
     return PushResult("duplicate", wms_id=str((pushed or known.shipments[0]).id))
 
 
-def _hand_over(calls: Calls, order: FulfillmentOrder, shipment: Shipment, answer: PushAnswer) -> PushResult:
+def _hand_over(
+    calls: Calls, installation: Installation, order: FulfillmentOrder, shipment: Shipment, answer: PushAnswer
+) -> PushResult:
     """Give the draft to the order's own party, and have it wait for its picker. Others may be doing the same."""
     code = party_code(order.order_ref)
     addresses = calls.search_read("party.address", [["party.code", "=", code]], ["party"], limit=1)
@@ -133,6 +135,13 @@ def _hand_over(calls: Calls, order: FulfillmentOrder, shipment: Shipment, answer
         state = again[0].get("state") if again else CANCELLED
         if state == CANCELLED:
             return PushResult("cancelled", code="order_cancelled")
+        if state == DRAFT and isinstance(error, NotDone):
+            installation.require_rights(calls)
+            raise WarehouseForbidden(
+                "Tryton does not let its user have a shipment wait: a module's rule or the groups of the button Wait "
+                "forbid it (docs/tryton.md, Rights).",
+                status=403,
+            ) from None
         if state == DRAFT:
             # The other one may yet fail: whether the order is at work is not known.
             raise WarehouseUnavailable(
@@ -169,7 +178,7 @@ def _shipment_values(
         # What Tryton's own client fills in by itself.
         "warehouse_storage": installation.storage,
         "warehouse_output": installation.output,
-        "planned_date": order.ship_by.date() if order.ship_by is not None else None,
+        "planned_date": order.ship_by.astimezone(installation.zone).date() if order.ship_by is not None else None,
         "outgoing_moves": [["create", moves]],
     }
     if (carrier := installation.carrier_of(calls, order.service_level)) is not None:

@@ -12,7 +12,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from orders_pipeline.wms.tryton.calls import Calls, Record, as_id
@@ -29,7 +29,7 @@ _DIGEST_CHARACTERS = 16
 class SeenShipment:
     """A shipment with what is in it. `lacking`: pieces of each product for which no stock was found.
 
-    `was_sent`: before it was cancelled.
+    `was_sent`: before it was cancelled. `zone`: in which Tryton's days begin and end.
     """
 
     record: Record
@@ -37,6 +37,7 @@ class SeenShipment:
     moves: list[Move]
     lacking: Counter[int]
     was_sent: bool
+    zone: tzinfo
 
     @property
     def id(self) -> int:
@@ -58,20 +59,20 @@ class SeenShipment:
     def at(self) -> datetime:
         """When it came to its state."""
         at, day = self.changed_at, self.record.get("effective_date")
-        # Tryton keeps the day alone, of the company's time zone. A day long past was entered afterwards.
-        if isinstance(day, date) and day + timedelta(days=1) < at.date():
-            return datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
+        # Tryton keeps the day alone. A day long past was entered afterwards.
+        if isinstance(day, date) and day + timedelta(days=1) < at.astimezone(self.zone).date():
+            return datetime.combine(day, time(23, 59, 59), tzinfo=self.zone).astimezone(UTC)
         return at
 
 
 Entry = dict[str, Any]
 
 
-def events_of(calls: Calls, parties: Sequence[int]) -> list[Entry]:
+def events_of(calls: Calls, zone: tzinfo, parties: Sequence[int]) -> list[Entry]:
     """Everything that can be said of these parties' orders, in the form of the REST contract's shipment events."""
     if not parties:
         return []
-    shipments = _shipments(calls, parties)
+    shipments = _shipments(calls, zone, parties)
     marks = read_marks(calls, parties)
     by_order: dict[tuple[int, str], list[SeenShipment]] = defaultdict(list)
     for one in shipments:
@@ -93,7 +94,8 @@ def _of_order(marks: OrderMarks, shipments: Sequence[SeenShipment]) -> list[Entr
         if one.state in SENT:
             entries += [_shipped(order_ref, one, package, pieces) for package in _outermost(one)]
         elif one.state == CANCELLED and one.was_sent:
-            entries += [_voided(order_ref, one, package) for package in _outermost(one)]
+            # Of what left in no package Tryton has cancelled the moves.
+            entries += [_voided(order_ref, one, package) for package in _outermost(one) or [None]]
     if (short := _short(marks, shipments, pieces)) is not None:
         entries.append(short)
     newest = shipments[-1] if shipments else None
@@ -193,7 +195,7 @@ def _number(shipment: SeenShipment, package: Record | None) -> str:
     return str(package.get("number") or package["id"])
 
 
-def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
+def _shipments(calls: Calls, zone: tzinfo, parties: Sequence[int]) -> list[SeenShipment]:
     fields = [
         "number",
         "state",
@@ -218,10 +220,12 @@ def _shipments(calls: Calls, parties: Sequence[int]) -> list[SeenShipment]:
     sent = sent_before(
         calls, {one["id"]: one.get("effective_date") for one in records if one.get("state") == CANCELLED}
     )
-    return [_seen(record, packages, moves, was_sent=record["id"] in sent) for record in records]
+    return [_seen(record, packages, moves, zone, was_sent=record["id"] in sent) for record in records]
 
 
-def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record], *, was_sent: bool) -> SeenShipment:
+def _seen(
+    record: Record, packages: Iterable[Record], moves: Iterable[Record], zone: tzinfo, *, was_sent: bool
+) -> SeenShipment:
     reference = f"{SHIPMENT},{record['id']}"
     inside = [one for one in packages if one.get("shipment") == reference]
     parents = {one["id"]: as_id(one.get("parent")) for one in inside}
@@ -238,7 +242,7 @@ def _seen(record: Record, packages: Iterable[Record], moves: Iterable[Record], *
         elif move.get("state") == "draft":
             sought[product] += quantity
     lacking = sought if found and record.get("state") == "waiting" else Counter[int]()
-    return SeenShipment(record, inside, outgoing, lacking, was_sent)
+    return SeenShipment(record, inside, outgoing, lacking, was_sent, zone)
 
 
 def _root(package: object, parents: Mapping[int, int | None]) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
 from orders_pipeline_tests.wms.tryton.floor import SHIPMENT, Floor, an_order, line_to
 from warehouses.tryton.worker import Parcel
@@ -80,6 +83,18 @@ def test_what_ships_in_the_same_moment_is_not_cancelled(floor: Floor):
         assert warehouse.cancel(order.order_ref, "cancelled at Amazon") == "too_late"
         warehouse.close()
     assert floor.states(order.order_ref) == ["done"]
+
+
+def test_a_push_that_broke_off_is_cancelled_too(floor: Floor):
+    order = an_order(("CUP", 1))
+    with line_to(floor.server) as line:
+        warehouse = floor.warehouse(line.url)
+        line.lose_call = f"{SHIPMENT}.wait"
+        with pytest.raises(WarehouseUnavailable):
+            warehouse.push(order)
+        assert warehouse.cancel(order.order_ref, "cancelled at Amazon") == "cancelled"
+        warehouse.close()
+    assert floor.states(order.order_ref) == ["cancelled"]
 
 
 def test_an_order_that_never_came_is_not_found(warehouse: TrytonWarehouse):

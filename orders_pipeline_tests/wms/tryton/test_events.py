@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,6 +13,7 @@ from orders_pipeline.model.untrusted_text import LONGEST_TEXT, is_bounded
 from orders_pipeline.wms.port import ShipmentEvent
 from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
 from orders_pipeline.wms.tryton.cursors import OVERLAP_EVERY, read_cursor
+from orders_pipeline.wms.tryton.shipments import SeenShipment
 from orders_pipeline_tests.wms.tryton.floor import SHIPMENT, Floor, all_events, an_order
 from warehouses.tryton.worker import Parcel
 
@@ -108,6 +110,27 @@ def test_a_label_of_a_shipment_that_never_left_voids_nothing(floor: Floor, wareh
     _pack(floor, order.order_ref, "O1")
     floor.worker.cancel(order.order_ref)
     assert [event.kind for event in all_events(warehouse, order.order_ref)] == ["cancelled"]
+
+
+def test_what_left_in_no_package_is_voided_when_it_is_cancelled(floor: Floor, warehouse: TrytonWarehouse):
+    order = an_order(("CUP", 1))
+    warehouse.push(order)
+    floor.worker.start_packing(order.order_ref)
+    (shipment,) = floor.shipments(order.order_ref)
+    rpc = floor.server.rpc()
+    for button in ("pack", "ship"):
+        rpc.press(SHIPMENT, button, [shipment["id"]])
+    (left,) = all_events(warehouse, order.order_ref)
+    rpc.press(SHIPMENT, "cancel", [shipment["id"]])
+    (voided,) = all_events(warehouse, order.order_ref)
+    assert (left.kind, voided.kind, voided.package_id) == ("shipped", "voided", left.package_id)
+
+
+def test_a_day_that_was_entered_afterwards_ends_in_the_companys_time_zone():
+    record = {"id": 1, "effective_date": date(2030, 11, 21), "write_date": datetime(2030, 11, 25, tzinfo=UTC)}
+    for zone, end in {"America/Los_Angeles": "2030-11-22T07:59:59Z", "Asia/Tokyo": "2030-11-21T14:59:59Z"}.items():
+        seen = SeenShipment(record, [], [], Counter(), was_sent=True, zone=ZoneInfo(zone))
+        assert seen.at == datetime.fromisoformat(end)
 
 
 def _pack(floor: Floor, order_ref: str, tracking: str) -> None:

@@ -64,6 +64,20 @@ def test_the_group_of_the_documentation_is_enough(floor: Floor):
     warehouse.close()
 
 
+def test_the_party_of_all_orders_may_be_deactivated(floor: Floor, warehouse: TrytonWarehouse):
+    warehouse.push(an_order(("CUP", 1)))
+    rpc = floor.server.rpc()
+    (nobody,) = rpc.search("party.party", [("code", "=", "amazon-orders")], ["addresses"])
+    rpc.write("party.address", nobody["addresses"], {"active": False})
+    rpc.write("party.party", [nobody["id"]], {"active": False})
+    order = an_order(("CUP", 1))
+    with closing(floor.warehouse()) as fresh:
+        assert fresh.push(order).answer == "accepted"
+    assert floor.states(order.order_ref) == ["waiting"]
+    rpc.write("party.party", [nobody["id"]], {"active": True})
+    rpc.write("party.address", nobody["addresses"], {"active": True})
+
+
 def test_a_wrong_password_and_a_wrong_database_are_told_apart(floor: Floor):
     wrong = TrytonWarehouse(floor.server.url, SecretStr("pipeline:wrong"))
     with pytest.raises(WarehouseUnauthorized, match="WMS_TOKEN"):

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orders_pipeline.model.personal import PersonalText
-from orders_pipeline.wms.port import FulfillmentLine, PushResult, WarehouseOrder, WarehouseUnavailable
+from orders_pipeline.wms.port import (
+    FulfillmentLine,
+    PushResult,
+    WarehouseForbidden,
+    WarehouseOrder,
+    WarehouseUnavailable,
+)
 from orders_pipeline.wms.tryton.adapter import TrytonWarehouse
 from orders_pipeline_tests.wms.tryton.floor import ADDRESS, NAME, SHIPMENT, STREET, Floor, an_order, line_to
+from warehouses.tryton import master_data
 
 STEPS = (f"{SHIPMENT}.create", "party.party.create", f"{SHIPMENT}.write", f"{SHIPMENT}.wait")
 
@@ -28,8 +36,6 @@ def test_an_order_becomes_a_shipment_that_waits_for_its_picker(floor: Floor, war
     assert shipment["customer."]["name"] == NAME
     label = shipment["delivery_address."]["full_address"]
     assert all(part in label for part in (STREET, "DULUTH MN 55802", "UNITED STATES")), label
-    assert order.ship_by is not None
-    assert shipment["planned_date"] == order.ship_by.date()
     assert floor.worker.shipments(order.order_ref)[0].units == {"CUP": 2, "PLATE": 1}
     assert warehouse.find(order.order_ref) == WarehouseOrder(result.wms_id, "accepted")
 
@@ -247,6 +253,35 @@ def test_a_gift_message_is_a_note_on_the_shipment(floor: Floor, warehouse: Tryto
     (shipment,) = floor.shipments(order.order_ref)
     (note,) = floor.server.rpc().search("ir.note", [("resource", "=", f"{SHIPMENT},{shipment['id']}")], ["message"])
     assert note["message"] == "Gift message for CUP (item-1): Happy birthday, Wren"
+
+
+def test_an_order_is_planned_for_the_day_that_its_ship_by_ends_in_the_companys_time_zone(floor: Floor):
+    # Midnight of Los Angeles, as Amazon gives it: the 21st is its last day.
+    ship_by = datetime(2030, 11, 22, 7, 59, 59, tzinfo=UTC)
+    rpc = floor.server.rpc(master_data.ADMINISTRATOR)
+    (company,) = rpc.search("company.company", [], ["timezone"])
+    planned: dict[str | None, date] = {}
+    for zone in ("America/Los_Angeles", None):
+        rpc.write("company.company", [company["id"]], {"timezone": zone})
+        order = an_order(("CUP", 1), ship_by=ship_by)
+        with closing(floor.warehouse()) as warehouse:
+            warehouse.push(order)
+        planned[zone] = floor.shipments(order.order_ref)[0]["planned_date"]
+    assert planned == {"America/Los_Angeles": date(2030, 11, 21), None: date(2030, 11, 22)}
+
+
+def test_a_shipment_that_may_not_wait_is_a_missing_right_and_no_outage(floor: Floor):
+    order = an_order(("CUP", 1))
+    with line_to(floor.server) as line:
+        warehouse = floor.warehouse(line.url)
+        line.refuse = f"{SHIPMENT}.wait"
+        with pytest.raises(WarehouseForbidden, match="button Wait"):
+            warehouse.push(order)
+        assert floor.states(order.order_ref) == ["draft"]
+        # Once it may, the push is completed.
+        assert warehouse.push(order).answer == "duplicate"
+        warehouse.close()
+    assert floor.states(order.order_ref) == ["waiting"]
 
 
 def test_a_late_ship_by_is_no_reason_to_refuse(floor: Floor, warehouse: TrytonWarehouse):
