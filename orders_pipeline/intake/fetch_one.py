@@ -57,7 +57,7 @@ class FetchOne:
     verifier: Verifier | None
 
     def __call__(self, job: Job, seconds: float) -> str:
-        if _is_backfilled(job):
+        if job.is_backfilled:
             self._leave_tokens_for_live_orders()
         prepared = self.prepare(job)
         if prepared is None:
@@ -66,7 +66,7 @@ class FetchOne:
         try:
             answer = self.orders.get_order(job.order_id, parts, priority=_priority(job), deadline_seconds=seconds)
         except AmazonError as error:
-            if _is_backfilled(job) and isinstance(error, LimitNotBefore):
+            if job.is_backfilled and isinstance(error, LimitNotBefore):
                 raise NotBefore(error.not_before, spare_quota_of(Queue.FETCH)) from error
             raise READ_FAILURES.answer(error) from error
         return self.keep(prepared, answer, seconds, asked_for_details=prepared.needs_details)
@@ -133,10 +133,5 @@ class FetchOne:
         return WITH_DETAILS if details is not None else FETCHED
 
 
-def _is_backfilled(job: Job) -> bool:
-    """Whether nobody but a backfill asks for it: then it takes no token that a live order may need."""
-    return job.priority < 0
-
-
 def _priority(job: Job) -> Priority:
-    return Priority.BACKFILL if _is_backfilled(job) else Priority.EVENT
+    return Priority.BACKFILL if job.is_backfilled else Priority.EVENT

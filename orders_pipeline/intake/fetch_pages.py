@@ -7,6 +7,7 @@ sweep would, and what is due of it is answered from the page too.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event
 
@@ -20,7 +21,7 @@ from orders_pipeline.intake.search import record_orders
 from orders_pipeline.intake.sweep import is_missed
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.intake.waiting import WaitingOrder, waiting_orders
-from orders_pipeline.model.order import UNKNOWN_FULFILLER, FetchedOrder, OrderParts, SearchPage
+from orders_pipeline.model.order import UNKNOWN_FULFILLER, FetchedOrder, OrderParts, Priority, ReadQuota, SearchPage
 from orders_pipeline.orders.known_orders import known_orders
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job, Queue, quota_of
 from orders_pipeline.work.pauses import is_paused
@@ -73,6 +74,7 @@ class FetchPages:
             self._decide()
 
     def _decide(self) -> None:
+        """Plan for what happens now first; what only a backfill asks for has what that leaves."""
         self._plan, self._claimed = None, ()
         fetch = self._fetch
         whole = fetch.orders.lists_whole_orders
@@ -90,7 +92,22 @@ class FetchPages:
             return
         self._planned_at = now
         quota = fetch.orders.read_quota()
-        plan = plan_reads([one.reading for one in waiting], quota, now, fetch.marketplace_ids, by_ids=not whole)
+        self._choose([one for one in waiting if not one.is_backfilled], quota, now, Priority.SWEEP)
+        # A page by ids leaves the items to calls, which are as scarce: it would spare a backfill nothing.
+        if whole and not self._claimed:
+            self._choose([one for one in waiting if one.is_backfilled], quota, now, Priority.BACKFILL)
+
+    def _choose(self, waiting: Sequence[WaitingOrder], quota: ReadQuota, now: datetime, priority: Priority) -> None:
+        """Make the plan for these, and claim what it lists."""
+        if not waiting:
+            return
+        fetch = self._fetch
+        by_ids = not fetch.orders.lists_whole_orders
+        readings = [one.reading for one in waiting]
+        plan = plan_reads(readings, quota, now, fetch.marketplace_ids, by_ids=by_ids, priority=priority)
+        if priority is Priority.BACKFILL:
+            told = f"{self._plan.reason}; " if self._plan is not None else ""
+            plan = replace(plan, reason=f"{told}of a backfill, {plan.reason}")
         self._plan, self._claimed = plan, self._claim(waiting, plan.listed)
         claimed = {job.order_id for job in self._claimed}
         self._with_details = any(

@@ -77,7 +77,7 @@ def review_answer(tx: AccountTransaction, before: OrderBefore, order: Order) -> 
         since = row.questioned_since
         delay = next_recheck(database_now(tx.connection) - since if since is not None else timedelta())
         if delay is not None:
-            request_recheck(tx, order_id=order.order_id, delay=delay)
+            request_recheck(tx, order_id=order.order_id, delay=delay, priority=before.job.base_priority)
             return
     answered = not doubtful and _answers(order.last_updated_at, row, before)
     # A message announced a cancellation that Amazon never confirmed: Amazon's status counts.

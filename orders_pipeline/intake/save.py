@@ -46,7 +46,7 @@ def save_answer(
     tx: AccountTransaction, vault: Vault, before: OrderBefore, answer: Answer, marketplace_ids: Collection[str]
 ) -> bool:
     """Store one answer with all that follows from it; False if the order is to ship and has no address yet."""
-    order, details = answer.order, answer.details
+    order, details, priority = answer.order, answer.details, before.job.base_priority
     values: dict[str, Any] = {}
     if answer.asked_for_details:
         shippable = details is not None and details.address.is_shippable
@@ -57,7 +57,7 @@ def save_answer(
     complete(tx, before.job)
     review_answer(tx, before, order)
     if answer.verified is not None:
-        keep_verification(tx, order.order_id, answer.verified)
+        keep_verification(tx, order.order_id, answer.verified, priority)
     merged = order_row(tx, order.order_id)
     to_ship = merged is not None and merged.status in SHIPPABLE and merged.fulfilled_by == MERCHANT
     if not (taken and to_ship) or merged is None:
@@ -76,7 +76,7 @@ def save_answer(
     if not answer.asked_for_details:
         if before.queue_state in NEEDS_DETAILS:
             # It was told to be over, or Amazon's to ship, and is ours to ship after all.
-            request_fetch(tx, order_id=order.order_id)
+            request_fetch(tx, order_id=order.order_id, priority=priority)
         return True
     if details is not None and details.address.is_shippable:
         vault.store(
@@ -91,7 +91,7 @@ def save_answer(
     # Before it was to ship, or known here, nobody waited for its address.
     waiting_since = max(merged.first_seen_at, order.last_updated_at)
     delay = address_retry(waiting_since, merged.ship_by, now)
-    request_fetch(tx, order_id=order.order_id, delay=delay)
+    request_fetch(tx, order_id=order.order_id, delay=delay, priority=priority)
     return False
 
 

@@ -90,8 +90,8 @@ def _stands(before: OrderBefore) -> bool:
     return timedelta() <= age < APPROVAL_STANDS
 
 
-def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified) -> None:
-    """Store it, or why there is none, and ask again while it is not approved."""
+def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified, priority: int) -> None:
+    """Store it, or why there is none, and ask again with this priority while it is not approved."""
     answer = verified.verification
     row = order_row(tx, order_id)
     # A person has decided to ship it all the same: a fetch that is always due would hold the push up for ever.
@@ -103,7 +103,7 @@ def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified)
         _note_problem(tx, order_id, verified)
         if not waived:
             delay = DECIDED_RETRY if verified.problem else PENDING_RETRY
-            request_fetch(tx, order_id=order_id, delay=delay)
+            request_fetch(tx, order_id=order_id, delay=delay, priority=priority)
         return
     note_success(tx, REGULATED_INFO)
     word = answer.status if answer.status in _WORDS else "unknown"
@@ -112,7 +112,7 @@ def keep_verification(tx: AccountTransaction, order_id: str, verified: Verified)
     )
     if word != APPROVED and not waived:
         delay = PENDING_RETRY if word == PENDING else DECIDED_RETRY
-        request_fetch(tx, order_id=order_id, delay=delay)
+        request_fetch(tx, order_id=order_id, delay=delay, priority=priority)
 
 
 def _note_problem(tx: AccountTransaction, order_id: str, verified: Verified) -> None:

@@ -83,8 +83,8 @@ def record_announced_cancellation(
     enqueue(tx, Queue.DECIDE, [order_id], priority=STOP_FIRST)
 
 
-def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) -> None:
-    """Request another fetch, because the answer was doubtful, and count it."""
+def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta, priority: int) -> None:
+    """Request another fetch, because the answer was doubtful, and count it. `priority`: that of the first."""
     tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
@@ -94,7 +94,7 @@ def request_recheck(tx: AccountTransaction, *, order_id: str, delay: timedelta) 
             questioned_since=func.least(orders.c.questioned_since, func.clock_timestamp()),
         )
     )
-    request_fetch(tx, order_id=order_id, delay=delay)
+    request_fetch(tx, order_id=order_id, delay=delay, priority=priority)
 
 
 def finish_rechecks(

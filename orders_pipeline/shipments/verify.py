@@ -18,7 +18,7 @@ from orders_pipeline.channels.amazon.errors import AmazonError
 from orders_pipeline.channels.amazon.failures import READ_FAILURES, READ_POLICY
 from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import NOT_LISTED
-from orders_pipeline.channels.amazon.read_plan import URGENT
+from orders_pipeline.channels.amazon.read_plan import is_urgent
 from orders_pipeline.counters.rows import Counted, observe
 from orders_pipeline.database.engine import AccountTransaction, database_now
 from orders_pipeline.model.order import SHIPPED_STATUSES, FetchedOrder, Order, OrderParts, OrderStatus, Priority
@@ -98,8 +98,7 @@ def _verify(work: Confirming, job: Job, seconds: float) -> str:
             return NOTHING_TO_VERIFY
         now = database_now(tx.connection)
     # Near its ship-by time there is still time to tell Amazon again, if it is known that it does not show the package.
-    is_urgent = job.ship_by is not None and job.ship_by < now + URGENT
-    priority = Priority.EVENT if is_urgent else Priority.SWEEP
+    priority = Priority.EVENT if is_urgent(job.ship_by, now) else Priority.SWEEP
     outcomes = verify_order(work, job.order_id, seconds, priority=priority, job=job)
     return _word(outcomes)
 

@@ -89,6 +89,16 @@ class Job:
     parked_at: datetime | None
 
     @property
+    def is_backfilled(self) -> bool:
+        """Whether nobody but a backfill asks for it: then it takes no token that live work may need."""
+        return self.priority < 0
+
+    @property
+    def base_priority(self) -> int:
+        """That of the same work when it is asked for anew: what a backfill asked for stays behind what happens now."""
+        return BACKFILLED if self.is_backfilled else 0
+
+    @property
     def order_id(self) -> str:
         return self.subject.partition(":")[0]
 

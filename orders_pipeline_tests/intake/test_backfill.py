@@ -289,6 +289,21 @@ def test_what_a_backfill_found_leaves_live_orders_their_tokens_and_does_not_hold
     assert {order_id for order_id, _ in world.ports.asked} == {live, later, *backfilled}
 
 
+@pytest.mark.parametrize("why", ["older than a message", "without an address"])
+def test_what_a_backfill_asked_for_is_asked_for_again_behind_live_orders(world: World, days: Days, why: str):
+    _started_long_ago(world)
+    (order_id,) = _orders(world, 3, status="UNSHIPPED")
+    _read(world, days)
+    world.absorb()
+    if why == "without an address":
+        world.amazon.withhold_address(order_id, 1e6)
+    else:
+        world.sql("update pipeline.orders set told_at = clock_timestamp()")
+    world.fetch()
+    assert [asked for asked, _ in world.ports.asked] == [order_id]
+    assert _priority(world, order_id) == BACKFILLED
+
+
 def _priority(world: World, order_id: str) -> int:
     job = world.job(Queue.FETCH, order_id)
     assert job is not None

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
+from orders_pipeline.channels.amazon.listed_jobs import BY_ID_FIRST, ListedJobs
 from orders_pipeline.database.engine import Database, database_now
 from orders_pipeline.intake import fetch_pages
 from orders_pipeline.intake.fetch_one import WITH_DETAILS, FetchOne, Prepared
 from orders_pipeline.intake.fetch_pages import FetchPages
 from orders_pipeline.model.order import Bucket, ReadQuota, SearchPage
 from orders_pipeline.privacy.checks.checks import every_reading_is_audited
-from orders_pipeline.work.jobs import Queue
+from orders_pipeline.work.jobs import BACKFILLED, Queue
 from orders_pipeline.work.pauses import pause_until
 from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import SELLER
@@ -261,6 +261,64 @@ def test_an_order_that_comes_while_a_page_is_on_its_way_does_not_wait_for_it(
     world.ports.meanwhile = lambda _: fetched.set()
     world.fetch()
     assert len(world.ports.asked) == 1
+
+
+@pytest.mark.parametrize(("listing", "are_read"), [(19.0, True), (8.9, False)])
+def test_what_only_a_backfill_asks_for_has_the_pages_that_live_orders_leave(
+    world: World, listing: float, are_read: bool
+):
+    """Eight tokens of the listing are for live work."""
+    world.ports.quota = ReadQuota(single=Bucket(0, 0.5, 30, kept=10), listing=Bucket(listing, 0.0056, 20, kept=8))
+    live, backfilled = _told(world, 80, LISTED), _told(world, 80, timedelta(hours=3))
+    with world.database.transaction(SELLER) as tx:
+        pause_until(tx, "fetch.quota", world.database.now() + timedelta(hours=1), "the quota is spent")
+    world.sql("update pipeline.jobs set priority = :low where subject = any(:ids)", low=BACKFILLED, ids=backfilled)
+    tally = world.fetch()
+    read = {order_id for order_id in (*live, *backfilled) if world.status(order_id) == "UNSHIPPED"}
+    assert read == {*live, *(backfilled if are_read else [])}
+    assert [window.updated_after > world.database.now() - 2 * LISTED for window, _ in world.ports.searched] == (
+        [True, False] if are_read else [True]
+    ), "the live ones first"
+    assert str(tally.notes["plan"]).startswith("of a backfill, 80 ")
+
+
+def test_by_ids_a_page_would_spare_a_backfill_no_call(world: World):
+    """The items of each order are asked for all the same."""
+    world.ports.api_version = "v0"
+    world.ports.quota = ReadQuota(single=Bucket(29, 0.5, 30, kept=10), listing=Bucket(19, 0.0167, 20, kept=8))
+    live, backfilled = _told(world, 30, LISTED), _told(world, 20, LISTED)
+    world.sql("update pipeline.jobs set priority = :low where subject = any(:ids)", low=BACKFILLED, ids=backfilled)
+    world.fetch()
+    assert {order_id for order_id, _ in world.ports.asked} == {*backfilled}
+    assert {world.status(order_id) for order_id in live} == {"UNSHIPPED"}
+
+
+def test_what_no_page_shows_of_a_backfill_is_asked_for_after_live_orders(crowd: Crowd):
+    backfilled = crowd.orders(363)[::11]
+    crowd.world.sql("delete from pipeline.jobs where subject <> all(:ids)", ids=backfilled)
+    crowd.world.sql("update pipeline.jobs set priority = :low", low=BACKFILLED)
+    (live,) = crowd.orders(1, ago=UNLISTED)
+    crowd.fetch(seconds=5)
+    asked = [call.order_id for call in crowd.sandbox.amazon.ledger.calls if call.operation == "getOrder"]
+    assert asked[0] == live
+    left = crowd.world.jobs(Queue.FETCH)
+    assert BACKFILLED + BY_ID_FIRST in {job.priority for job in left}, "pages were poor"
+    assert max(job.priority for job in left) < 0
+    assert crowd.client.orders.read_quota().single.tokens >= 9, "those of live orders"
+
+
+def _told(world: World, count: int, ago: timedelta) -> list[str]:
+    """Orders that changed so long ago, each told by a message that was applied."""
+    orders = [world.order(hear=False) for _ in range(count)]
+    world.notified.clear()
+    for order_id in orders:
+        order = world.amazon.orders[order_id]
+        order.last_updated -= ago
+        announce(world, order_id, "Pending", order.last_updated)
+    world.absorb()
+    for order_id in orders:
+        world.request_fetch(order_id)
+    return orders
 
 
 def test_an_answer_of_a_page_is_the_answer_of_a_call(crowd: Crowd):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonError, LimitNotBefore
-from orders_pipeline.channels.amazon.read_plan import IDS_A_PAGE, TOKENS_FOR_SWEEPS, ReadPlan
+from orders_pipeline.channels.amazon.read_plan import IDS_A_PAGE, ReadPlan, page_budget
 from orders_pipeline.database.engine import Database
-from orders_pipeline.model.order import OrderParts, OrdersPort, Priority, SearchPage
+from orders_pipeline.model.order import OrderParts, OrdersPort, SearchPage
 from orders_pipeline.work.jobs import AMAZON, AMAZON_LISTINGS, Job, Queue
 from orders_pipeline.work.pauses import note_refusal, note_success
 from orders_pipeline.work.queue import claim_these, enqueue, release, renew_all
@@ -23,7 +23,7 @@ from orders_pipeline.work.tally import Tally
 
 # The outcome of a job that no page answers: it is asked for by its id next.
 NOT_LISTED = "not_listed"
-# Its priority: it has waited for a page, and goes before others.
+# So far it goes before others of its kind: it has waited for a page.
 BY_ID_FIRST = 10
 # So many pages in a row that were not worth their token: the others will not be either.
 POOR_PAGES = 3
@@ -51,6 +51,8 @@ class ListedJobs:
 
     def claim(self, versions: Mapping[str, int]) -> list[Job]:
         """Claim these, unless something was enqueued since the version that was looked at: that may not be listed."""
+        if not versions:
+            return []
         with self.database.transaction(self.account_id) as tx:
             claimed = claim_these(tx, self.queue, versions, lease=self.lease, dependencies={AMAZON})
             changed = [job for job in claimed if job.version != versions[job.subject]]
@@ -65,7 +67,7 @@ class ListedJobs:
         held = {job.order_id: job for job in claimed}
         tally, pages, poor_pages, token, all_read = Tally(), 0, 0, None, False
         try:
-            while held and pages < plan.pages and (pages == 0 or self._goes_on(ends_at)):
+            while held and pages < plan.pages and (pages == 0 or self._goes_on(plan, ends_at)):
                 # By ids, each page has its own orders, and all of them are answered by it or by their ids.
                 asked = [*held][:IDS_A_PAGE] if plan.window is None else []
                 try:
@@ -98,9 +100,9 @@ class ListedJobs:
         finally:
             self.give_back(held.values())
 
-    def _goes_on(self, ends_at: float) -> bool:
-        """Also whether there is still a token beside the sweep's: other processes read pages too."""
-        return self.clock() < ends_at and self.orders.read_quota().listing.tokens >= TOKENS_FOR_SWEEPS + 1
+    def _goes_on(self, plan: ReadPlan, ends_at: float) -> bool:
+        """Also whether there is still a token beside those of others: other processes read pages too."""
+        return self.clock() < ends_at and page_budget(self.orders.read_quota().listing, plan.priority) >= 1
 
     def store(self, handle: Handler, jobs: Sequence[Job]) -> Tally:
         """Answer these jobs from the page in hand; none keeps its lease if that ends in an error."""
@@ -114,7 +116,7 @@ class ListedJobs:
     def ask_by_id(self, job: Job) -> str:
         """No page answers this one: the next to be asked for by its id."""
         with self.database.transaction(self.account_id) as tx:
-            enqueue(tx, self.queue, [job.subject], priority=BY_ID_FIRST)
+            enqueue(tx, self.queue, [job.subject], priority=job.base_priority + BY_ID_FIRST)
         return NOT_LISTED
 
     def give_back(self, jobs: Collection[Job]) -> None:
@@ -129,12 +131,11 @@ class ListedJobs:
     ) -> SearchPage:
         with self.database.transaction(self.account_id) as tx:
             renew_all(tx, held, lease=self.lease)
-        # Sweeps have their tokens from the same bucket: this leaves what they leave.
         if plan.window is None:
-            page = self.orders.list_orders(asked, parts, priority=Priority.SWEEP, deadline_seconds=PAGE_SECONDS)
+            page = self.orders.list_orders(asked, parts, priority=plan.priority, deadline_seconds=PAGE_SECONDS)
         else:
             page = self.orders.search_orders(
-                plan.window, parts=parts, page_token=token, priority=Priority.SWEEP, deadline_seconds=PAGE_SECONDS
+                plan.window, parts=parts, page_token=token, priority=plan.priority, deadline_seconds=PAGE_SECONDS
             )
         with self.database.transaction(self.account_id) as tx:
             renew_all(tx, held, lease=self.lease)

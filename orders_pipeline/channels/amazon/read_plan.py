@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders_pipeline.model.order import LIST_LAG, MERCHANT, ReadQuota, SearchWindow
+from orders_pipeline.model.order import LIST_LAG, MERCHANT, Bucket, Priority, ReadQuota, SearchWindow
 
 # A page holds so many orders; v0 lists so many ids a call.
 ORDERS_A_PAGE, IDS_A_PAGE = 100, 50
@@ -22,6 +22,8 @@ ORDERS_A_PAGE, IDS_A_PAGE = 100, 50
 CROWD = 20
 # Sweeps leave two tokens, and the next sweep reads a page or two.
 TOKENS_FOR_SWEEPS = 4
+# After so many pages for a backfill it is planned anew: a crowd of live orders goes before.
+PAGES_FOR_BACKFILL = 3
 # So near to its ship-by time an order goes before the crowd, as far as its bucket answers at once.
 URGENT = timedelta(hours=4)
 # So long what can wait waits for others, to be read with them.
@@ -54,7 +56,7 @@ class ReadPlan:
     """How the orders that wait are read. `listed`: by at most `pages` pages, each worth it for `worth` orders.
 
     `window` is that of the pages; None where the listing is by ids (v0), or there are no pages. `single`: how many are
-    asked one by one; `unlisted`: those of them that no page shows yet.
+    asked one by one; `unlisted`: those of them that no page shows yet. `priority`: at which the pages are asked for.
     """
 
     reason: str
@@ -64,6 +66,7 @@ class ReadPlan:
     pages: int = 0
     worth: int = CROWD
     window: SearchWindow | None = None
+    priority: Priority = Priority.SWEEP
 
 
 def plan_reads(
@@ -74,21 +77,26 @@ def plan_reads(
     *,
     by_ids: bool = False,
     in_haste: bool = True,
+    priority: Priority = Priority.SWEEP,
 ) -> ReadPlan:
     """The plan for these orders, in the order in which they would be asked one by one; `now` aware, UTC.
 
     `by_ids`: the listing takes ids (v0) instead of a window of time. `in_haste`: those that can be asked one by one at
-    once are, even if a page would do.
+    once are, even if a page would do. `priority`: BACKFILL for what only a backfill asks for, which has what live
+    orders leave of both buckets.
     """
-    budget = math.floor(quota.listing.tokens - TOKENS_FOR_SWEEPS)
+    is_backfilled = priority is Priority.BACKFILL
+    budget = page_budget(quota.listing, priority)
+    if is_backfilled:
+        budget = min(budget, PAGES_FOR_BACKFILL)
     worth = page_worth(quota)
-    at_once = max(0, math.floor(quota.single.tokens))
+    at_once = max(0, math.floor(quota.single.tokens - (quota.single.kept if is_backfilled else 0)))
     crowd: list[tuple[datetime, Waiting]] = []
     urgent = unlisted = 0
     for one in waiting:
         if one.changed_at is None or not is_listed(one, now, marketplace_ids):
             unlisted += one.changed_at is not None and one.changed_at > now - LIST_LAG
-        elif one.ship_by is not None and one.ship_by < now + URGENT and urgent < at_once:
+        elif is_urgent(one.ship_by, now) and urgent < at_once:
             urgent += 1
         else:
             crowd.append((one.changed_at, one))
@@ -104,7 +112,8 @@ def plan_reads(
     if len(crowd) < worth:
         return one_by_one(f"{len(waiting)} one by one: a page is worth it for {worth} now")
     if budget < 1:
-        return one_by_one(f"{len(waiting)} one by one: the listing's last tokens are the sweep's")
+        whose = "live work's" if is_backfilled else "the sweep's"
+        return one_by_one(f"{len(waiting)} one by one: the listing's last tokens are {whose}")
     pages = min(budget, -(-len(crowd) // size))
     # The longest listed first; what else a page shows of those that wait is answered from it too.
     crowd = crowd[: pages * size] if by_ids else sorted(crowd, key=lambda entry: entry[0])[: pages * size]
@@ -122,6 +131,7 @@ def plan_reads(
         pages,
         worth,
         window,
+        priority,
     )
 
 
@@ -144,8 +154,19 @@ def hold_back(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime) -> li
 
 def can_wait(one: Waiting, now: datetime) -> bool:
     """Whether it is neither urgent, nor to be asked for by its id, nor old."""
-    is_urgent = one.alone or (one.ship_by is not None and one.ship_by < now + URGENT)
-    return not is_urgent and one.changed_at is not None and one.changed_at >= now - PATIENCE
+    goes_first = one.alone or is_urgent(one.ship_by, now)
+    return not goes_first and one.changed_at is not None and one.changed_at >= now - PATIENCE
+
+
+def is_urgent(ship_by: datetime | None, now: datetime) -> bool:
+    """Whether an order is so near to its ship-by time that it goes before a crowd."""
+    return ship_by is not None and ship_by < now + URGENT
+
+
+def page_budget(listing: Bucket, priority: Priority) -> int:
+    """How many pages may be read now; at BACKFILL those that live orders and sweeps leave."""
+    left = max(TOKENS_FOR_SWEEPS, listing.kept if priority is Priority.BACKFILL else 0)
+    return math.floor(listing.tokens - left)
 
 
 def page_comes_at(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime, size: int) -> datetime | None:
@@ -154,7 +175,7 @@ def page_comes_at(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime, s
     `size`: how many a page holds. Until then none of them is worth a call of its own.
     """
     changes = sorted(one.changed_at for one in waiting if one.changed_at is not None and can_wait(one, now))
-    if len(changes) < page_worth(quota) or quota.listing.tokens < TOKENS_FOR_SWEEPS + 1:
+    if len(changes) < page_worth(quota) or page_budget(quota.listing, Priority.SWEEP) < 1:
         return None
     return min(changes[:size][-1] + LIST_LAG + SETTLE, changes[0] + PATIENCE)
 

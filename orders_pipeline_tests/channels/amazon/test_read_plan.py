@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orders_pipeline.channels.amazon.read_plan import PATIENCE, SETTLE, Waiting, page_comes_at, page_worth, plan_reads
-from orders_pipeline.model.order import AMAZON, LIST_LAG, MERCHANT, Bucket, ReadQuota
+from orders_pipeline.model.order import AMAZON, LIST_LAG, MERCHANT, Bucket, Priority, ReadQuota
 from orders_pipeline_tests.conftest import MARKETPLACE
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -73,6 +73,27 @@ SECONDS, LONG_AGO = timedelta(seconds=30), timedelta(days=2)
 def test_the_plan(waiting: list[Waiting], tokens: tuple[float, float], listed: int, pages: int, single: int):
     plan = plan_reads(waiting, quota(*tokens), NOW, [MARKETPLACE])
     assert (len(plan.listed), plan.pages, plan.single) == (listed, pages, single), plan.reason
+
+
+@pytest.mark.parametrize(
+    ("count", "tokens", "listed", "pages"),
+    [
+        # Of the listing it leaves eight tokens, and no more than three pages are read before live orders are looked at.
+        (1000, (0, 19), 300, 3),
+        (150, (0, 9), 100, 1),
+        (1000, (0, 8.9), 0, 0),
+        # Of the single calls, ten: the others would not answer a crowd at once.
+        (20, (29, 19), 20, 2),
+        (19, (29, 19), 0, 0),
+        (20, (30, 19), 0, 0),
+    ],
+)
+def test_what_a_backfill_asks_for_has_what_live_orders_leave(
+    count: int, tokens: tuple[float, float], listed: int, pages: int
+):
+    left = ReadQuota(Bucket(tokens[0], 0.5, 30, kept=10), Bucket(tokens[1], 0.0056, 20, kept=8))
+    plan = plan_reads(orders(count), left, NOW, [MARKETPLACE], priority=Priority.BACKFILL)
+    assert (len(plan.listed), plan.pages) == (listed, pages), plan.reason
 
 
 def test_an_order_whose_change_is_not_known_is_asked_by_its_id():

@@ -3,7 +3,7 @@
 | priority | waits by | leaves in the bucket |
 | --- | --- | --- |
 | event | reserving the next token, in turn, if it is due within the deadline | nothing |
-| sweep, backfill | asking again when a token could be there | the operation's reserve, twice of it |
+| sweep, backfill | asking again when a token could be there | the operation's reserve for each of them |
 """
 
 from __future__ import annotations

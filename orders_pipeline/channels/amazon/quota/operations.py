@@ -19,7 +19,7 @@ RATE_FACTOR = 100
 class Operation:
     """One operation. `rate` is requests a second, `burst` the bucket's size, `scope` that of a grantless operation.
 
-    `reserve` tokens are left in the bucket by sweeps, twice as many by backfills: an event never waits for either.
+    `reserve` tokens are left in the bucket by sweeps, `backfill_reserve` by backfills: an event never waits for either.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Operation:
     rate: float
     burst: int
     reserve: int = 0
+    backfill_reserve: int = 0
     scope: str | None = None
 
     def plausible_rate(self, rate: float) -> float:
@@ -42,18 +43,29 @@ class Operation:
         """How many tokens this priority must leave in the bucket."""
         if priority is Priority.EVENT:
             return 0
-        return self.reserve if priority is Priority.SWEEP else 2 * self.reserve
+        return self.reserve if priority is Priority.SWEEP else self.backfill_reserve
 
 
-SEARCH_ORDERS = Operation("searchOrders", "GET", "/orders/2026-01-01/orders", 0.0056, 20, reserve=2)
-GET_ORDER = Operation("getOrder", "GET", "/orders/2026-01-01/orders/{order_id}", 0.5, 30, reserve=5)
+# Of the listings, a backfill leaves the sweeps' four tokens, and four pages for a crowd of live orders.
+SEARCH_ORDERS = Operation("searchOrders", "GET", "/orders/2026-01-01/orders", 0.0056, 20, reserve=2, backfill_reserve=8)
+GET_ORDER = Operation(
+    "getOrder", "GET", "/orders/2026-01-01/orders/{order_id}", 0.5, 30, reserve=5, backfill_reserve=10
+)
 
-V0_GET_ORDERS = Operation("v0.getOrders", "GET", "/orders/v0/orders", 0.0167, 20, reserve=2)
-V0_GET_ORDER = Operation("v0.getOrder", "GET", "/orders/v0/orders/{order_id}", 0.5, 30, reserve=5)
-V0_GET_ORDER_ITEMS = Operation("v0.getOrderItems", "GET", "/orders/v0/orders/{order_id}/orderItems", 0.5, 30, reserve=5)
+V0_GET_ORDERS = Operation("v0.getOrders", "GET", "/orders/v0/orders", 0.0167, 20, reserve=2, backfill_reserve=8)
+V0_GET_ORDER = Operation("v0.getOrder", "GET", "/orders/v0/orders/{order_id}", 0.5, 30, reserve=5, backfill_reserve=10)
+V0_GET_ORDER_ITEMS = Operation(
+    "v0.getOrderItems", "GET", "/orders/v0/orders/{order_id}/orderItems", 0.5, 30, reserve=5, backfill_reserve=10
+)
 # Stays on v0 too: no other operation tells whether a regulated order may be shipped.
 GET_ORDER_REGULATED_INFO = Operation(
-    "getOrderRegulatedInfo", "GET", "/orders/v0/orders/{order_id}/regulatedInfo", 0.5, 30, reserve=5
+    "getOrderRegulatedInfo",
+    "GET",
+    "/orders/v0/orders/{order_id}/regulatedInfo",
+    0.5,
+    30,
+    reserve=5,
+    backfill_reserve=10,
 )
 
 # Stays on v0, where it is not deprecated: 2026-01-01 has no operation that writes.

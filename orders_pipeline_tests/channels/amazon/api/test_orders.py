@@ -370,7 +370,7 @@ def test_a_page_of_whole_orders_holds_what_a_call_for_each_would_and_every_readi
 def test_what_reading_costs_is_known_without_spending_anything(open_sandboxed: OpenSandboxed, sandbox: Sandbox) -> None:
     client = open_sandboxed()
     unused = client.orders.read_quota()
-    assert unused == ReadQuota(single=Bucket(29, 0.5, 30, kept=10), listing=Bucket(19, 0.0056, 20, kept=4))
+    assert unused == ReadQuota(single=Bucket(29, 0.5, 30, kept=10), listing=Bucket(19, 0.0056, 20, kept=8))
     client.orders.get_order(sandbox.add_order().order_id)
     used = client.orders.read_quota()
     assert used.single.rate > unused.single.rate, "as Amazon announces it"

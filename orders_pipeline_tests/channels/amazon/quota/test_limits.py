@@ -22,7 +22,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import Priority
 from orders_pipeline_tests.sandbox.amazon_models import usage_plans
 
-FAST = Operation("fast", "GET", "/fast", rate=50, burst=11, reserve=3)
+FAST = Operation("fast", "GET", "/fast", rate=50, burst=11, reserve=3, backfill_reserve=6)
 SLOW = Operation("slow", "GET", "/slow", rate=0.01, burst=3, reserve=0)
 
 
