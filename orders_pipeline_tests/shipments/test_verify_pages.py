@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orders_pipeline.channels.amazon.read_plan import PATIENCE
 from orders_pipeline.model.order import Bucket, OrderParts, ReadQuota, SearchPage
 from orders_pipeline.model.states import PackageState
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Queue
@@ -52,6 +53,22 @@ def test_a_crowd_of_packages_costs_a_page_and_its_orders_are_up_to_date(world: W
     assert tally.notes["calls_saved"] == COUNT - 1
     assert {world.status(order_id) for order_id in orders} == {"SHIPPED"}
     assert world.jobs(Queue.VERIFY) == []
+
+
+def test_a_wave_that_a_trickle_follows_has_its_page_when_its_oldest_has_waited_for_long_enough(world: World):
+    """They are looked at a moment later: they are not to pay for their own calls then."""
+    world.ports.quota = quota(15)
+    wave = confirmed(world, COUNT, ago=PATIENCE + timedelta(seconds=1))
+    confirmed(world, COUNT, ago=timedelta(seconds=20))
+    world.sql(
+        "update pipeline.shipment_confirmations set sent_at = clock_timestamp() - interval '901 seconds' "
+        "where order_id = any(:wave)",
+        wave=wave,
+    )
+    world.verify()
+    assert (len(world.ports.searched), world.ports.asked) == (1, [])
+    verified = world.rows("pipeline.shipment_confirmations", "order_id, state", "state = 'confirmed'")
+    assert {row.order_id for row in verified} == {*wave}
 
 
 def test_what_a_page_does_not_prove_is_asked_for_by_its_id_and_only_that_denies(world: World):

@@ -154,8 +154,7 @@ def hold_back(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime) -> li
 
 def can_wait(one: Waiting, now: datetime) -> bool:
     """Whether it is neither urgent, nor to be asked for by its id, nor old."""
-    goes_first = one.alone or is_urgent(one.ship_by, now)
-    return not goes_first and one.changed_at is not None and one.changed_at >= now - PATIENCE
+    return not _goes_first(one, now) and one.changed_at is not None and one.changed_at >= now - PATIENCE
 
 
 def is_urgent(ship_by: datetime | None, now: datetime) -> bool:
@@ -170,14 +169,19 @@ def page_budget(listing: Bucket, priority: Priority) -> int:
 
 
 def page_comes_at(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime, size: int) -> datetime | None:
-    """When one page will answer all of these that can wait, or as many as fill it; None if they are not worth a page.
+    """When one page will answer all of these that need not go first, or as many as fill it; None: not worth a page.
 
-    `size`: how many a page holds. Until then none of them is worth a call of its own.
+    `size`: how many a page holds. Until then none of them is worth a call of its own, and the oldest has waited for
+    long enough: so what has waited longer counts too, and is not dropped from the page that it waited for.
     """
-    changes = sorted(one.changed_at for one in waiting if one.changed_at is not None and can_wait(one, now))
+    changes = sorted(one.changed_at for one in waiting if one.changed_at is not None and not _goes_first(one, now))
     if len(changes) < page_worth(quota) or page_budget(quota.listing, Priority.SWEEP) < 1:
         return None
     return min(changes[:size][-1] + LIST_LAG + SETTLE, changes[0] + PATIENCE)
+
+
+def _goes_first(one: Waiting, now: datetime) -> bool:
+    return one.alone or is_urgent(one.ship_by, now)
 
 
 def is_listed(one: Waiting, now: datetime, marketplace_ids: Collection[str]) -> bool:

@@ -33,7 +33,7 @@ def orders(
     ]
 
 
-SECONDS, LONG_AGO = timedelta(seconds=30), timedelta(days=2)
+SECOND, SECONDS, LONG_AGO = timedelta(seconds=1), timedelta(seconds=30), timedelta(days=2)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,7 @@ def test_what_can_wait_is_not_asked_one_by_one_though_it_could_be_at_once():
         (orders(100, ago=LIST_LAG) + orders(10, ago=SECONDS), FULL, SETTLE),
         # Nobody waits for ever.
         (orders(20, ago=PATIENCE) + orders(10, ago=SECONDS), FULL, timedelta()),
+        (orders(20, ago=PATIENCE + SECOND) + orders(25, ago=SECONDS), FULL, -SECOND),
         # The fewer tokens are left, the more it takes; the last are the sweep's.
         (orders(50, ago=SECONDS), (30, 11.5), None),
         (orders(1000, ago=SECONDS), (30, 4.5), None),
