@@ -59,8 +59,8 @@ class Awake:
 class StageResult:
     """What all passes of a stage did together, pauses as the last one met them, errors by name.
 
-    `error`: the last one, if it is a defect, or no pass has ended well since. What was away for a while (a connection,
-    a lock) and is back needs nobody.
+    `error`: the last defect, or what was away (a connection, a lock) if no pass has ended well since: what is back
+    needs nobody.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -148,7 +148,9 @@ class _HotLoop:
             error, passed = lane.running.exception(), lane.running
             lane.running = None
             if isinstance(error, Exception):
-                lane.result.error = error
+                # A defect stays: that the database was away once as well hides nothing.
+                if lane.result.error is None or not is_infrastructure_error(error):
+                    lane.result.error = error
                 lane.result.tally += Tally(errors={type(error).__name__: 1})
                 lane.not_before = self.clock() + AFTER_DEFECT_SECONDS
             elif error is not None:
