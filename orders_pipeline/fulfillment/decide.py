@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -53,12 +54,20 @@ _EVENTS = {
 }
 
 
-def decide_orders(database: Database, audit: AuditLog, *, account_id: str, marketplace_ids: Collection[str]) -> Tally:
+def decide_orders(
+    database: Database,
+    audit: AuditLog,
+    *,
+    account_id: str,
+    marketplace_ids: Collection[str],
+    deadline_seconds: float = 45.0,
+) -> Tally:
     """Decide about every order that changed; the outcomes are the states that orders came to, or `unchanged`.
 
-    Safe beside other processes doing the same. Orders of other marketplaces than these are never queued.
+    Safe beside other processes doing the same. Orders of other marketplaces than these are never queued. After the
+    deadline no further batch is begun.
     """
-    tally = Tally()
+    tally, ends_at = Tally(), time.monotonic() + deadline_seconds
     while True:
         with database.transaction(account_id) as tx:
             # Claimed and completed in one transaction: one that is rolled back has tried nothing.
@@ -69,6 +78,8 @@ def decide_orders(database: Database, audit: AuditLog, *, account_id: str, marke
             tally += _decide_batch(tx, claimed, marketplace_ids, entries)
             # Last: the audit chain's lock is held until the commit.
             audit.record_many(tx.connection, entries)
+        if time.monotonic() >= ends_at:
+            return tally
 
 
 def _decide_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -32,21 +33,24 @@ NOTIFICATION = "notification"
 STATUS_UNKNOWN = "UNKNOWN"
 
 
-def apply_events(database: Database, *, account_id: str, marketplace_ids: Collection[str]) -> Tally:
+def apply_events(
+    database: Database, *, account_id: str, marketplace_ids: Collection[str], deadline_seconds: float = 45.0
+) -> Tally:
     """Take every pending event into its order; the outcomes count events by `EventAction`.
 
     Safe beside other processes doing the same: each event is locked by one of them. Orders of other marketplaces than
     these are recorded, and nothing is asked about them. If an order's events raise, they are set aside with the reason,
-    and the other orders go on.
+    and the other orders go on. After the deadline no further batch is begun.
     """
-    tally = Tally()
+    tally, ends_at = Tally(), time.monotonic() + deadline_seconds
     while True:
         with database.transaction(account_id) as tx:
             events = claim_pending_events(tx, EVENTS_A_BATCH)
             if events:
                 tally += _Batch(tx, marketplace_ids).apply(events)
-                continue
-            take_in(tx, marketplace_ids)
+            else:
+                take_in(tx, marketplace_ids)
+        if not events or time.monotonic() >= ends_at:
             return tally
 
 

@@ -25,9 +25,9 @@ def read_shipments(account: ServedAccount, _seconds: float) -> Tally:
     )
 
 
-def apply_recorded_shipments(account: ServedAccount, _seconds: float) -> Tally:
+def apply_recorded_shipments(account: ServedAccount, seconds: float) -> Tally:
     """Apply the events, read or brought by a webhook. It waits for no warehouse: one that hangs may send webhooks."""
-    return apply_shipments(account.database, account.audit, account_id=account.account_id)
+    return apply_shipments(account.database, account.audit, account_id=account.account_id, deadline_seconds=seconds)
 
 
 def confirm_packages(account: ServedAccount, seconds: float) -> Tally:

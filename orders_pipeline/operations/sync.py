@@ -22,11 +22,16 @@ from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.tally import Tally
 
 
-def apply_recorded_events(account: ServedAccount, _seconds: float) -> Tally:
+def apply_recorded_events(account: ServedAccount, seconds: float) -> Tally:
     """Take recorded events into the state of their orders."""
     with account.transaction() as tx:
         note_start(tx, account.settings.start_at)
-    return apply_events(account.database, account_id=account.account_id, marketplace_ids=account.marketplace_ids)
+    return apply_events(
+        account.database,
+        account_id=account.account_id,
+        marketplace_ids=account.marketplace_ids,
+        deadline_seconds=seconds,
+    )
 
 
 def fetch_orders(account: ServedAccount, seconds: float) -> Tally:
@@ -44,10 +49,14 @@ def fetch_orders(account: ServedAccount, seconds: float) -> Tally:
     )
 
 
-def decide_fulfillment(account: ServedAccount, _seconds: float) -> Tally:
+def decide_fulfillment(account: ServedAccount, seconds: float) -> Tally:
     """Decide what the warehouse should do next with every order that changed."""
     return decide_orders(
-        account.database, account.audit, account_id=account.account_id, marketplace_ids=account.marketplace_ids
+        account.database,
+        account.audit,
+        account_id=account.account_id,
+        marketplace_ids=account.marketplace_ids,
+        deadline_seconds=seconds,
     )
 
 

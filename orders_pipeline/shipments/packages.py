@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -37,9 +38,13 @@ _NOT_TRIED = {"confirmations": 0, "verifications": 0}
 logger = logging.getLogger(__name__)
 
 
-def apply_shipments(database: Database, audit: AuditLog, *, account_id: str) -> Tally:
-    """Apply every pending event, in the warehouse's order. Safe beside other processes doing the same."""
+def apply_shipments(database: Database, audit: AuditLog, *, account_id: str, deadline_seconds: float = 45.0) -> Tally:
+    """Apply every pending event, in the warehouse's order. Safe beside other processes doing the same.
+
+    After the deadline no further batch is begun.
+    """
     results: Counter[str] = Counter()
+    ends_at = time.monotonic() + deadline_seconds
     with database.transaction(account_id) as tx:
         reopen_events_of_known_orders(tx)
         reopen_failed_events(tx)
@@ -69,6 +74,8 @@ def apply_shipments(database: Database, audit: AuditLog, *, account_id: str) -> 
                     )
                 )
             audit.record_many(tx.connection, entries)
+        if time.monotonic() >= ends_at:
+            return Tally(results)
 
 
 def _apply(tx: AccountTransaction, event: AnyRow) -> str:

@@ -82,15 +82,20 @@ _NEXT_DUE = text("""
     select j.queue, greatest(j.next_at, p.until) as next_at,
            extract(epoch from greatest(j.next_at, p.until) - clock_timestamp())::float as seconds
     from (
-        select need.queue, need.dependencies, least((
+        select need.queue, need.dependencies, case when spare.until is null then (
             select coalesce(leased_until, due_at) from pipeline.jobs
             where account_id = :account_id and queue = need.queue and parked_at is null
-              and (spare.until is null or priority >= 0)
-            order by coalesce(leased_until, due_at) limit 1), (
-            select greatest(coalesce(leased_until, due_at), spare.until) from pipeline.jobs
-            where account_id = :account_id and queue = need.queue and parked_at is null
-              and spare.until is not null and priority < 0
-            order by coalesce(leased_until, due_at) limit 1)) as next_at
+            order by coalesce(leased_until, due_at) limit 1)
+        -- The oldest are mostly those that wait for a spare token, and not to be read to be passed over: the others are
+        -- found by their priority, which `offset 0` keeps from being a filter.
+        else least((
+            select min(at) from (
+                select coalesce(leased_until, due_at) as at from pipeline.jobs
+                where account_id = :account_id and queue = need.queue and parked_at is null and priority >= 0
+                offset 0) as live), (
+            select spare.until from pipeline.jobs
+            where account_id = :account_id and queue = need.queue and parked_at is null and priority < 0
+            order by priority desc limit 1)) end as next_at
         from (select key as queue, value as dependencies from jsonb_each(cast(:needs as jsonb))) as need
         -- What only a backfill asks for waits for a token that live work leaves.
         left join pipeline.paused_dependencies spare on spare.account_id = :account_id

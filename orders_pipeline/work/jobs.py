@@ -60,9 +60,12 @@ def quota_of(queue: Queue) -> str:
     return f"{queue}.quota"
 
 
-def spare_quota_of(queue: Queue) -> str:
-    """The dependency that is paused while no token is left but those that wait for live work: BACKFILLED jobs wait."""
-    return f"{queue}.spare_quota"
+def spare_quota_of(queue: Queue) -> str | None:
+    """The dependency that is paused while no token is left but those that wait for live work: BACKFILLED jobs wait.
+
+    None: the queue's BACKFILLED jobs cost no token that live work may need.
+    """
+    return f"{queue}.spare_quota" if queue is Queue.FETCH else None
 
 
 def dependencies_of(queue: Queue, extra: Iterable[str] = ()) -> frozenset[str]:

@@ -99,7 +99,7 @@ _READY = """
     -- As a value, and not as a condition of each row: so what waits for a spare token is not read to be passed over.
     and priority >= (select case when exists (
         select from pipeline.paused_dependencies p
-        where p.account_id = :account_id and p.dependency = :spare and p.until > statement_timestamp())
+        where p.account_id = :account_id and p.dependency = cast(:spare as text) and p.until > statement_timestamp())
         then 0 else -32768 end)"""
 # A job that lost leases is suspected of killing its workers. Two suspects never run at once: one would be blamed for
 # the other's deaths.
@@ -124,7 +124,8 @@ _CLAIM = """
         order by {order} limit :limit for update skip locked),
     -- Of those that may have to wait for a spare token, one: it finds out for the others.
     chosen as (select subject from suspect union all select subject from others where priority >= 0
-        union all (select subject from others where priority < 0 limit 1) limit :limit)
+        union all (select subject from others where priority < 0
+            limit case when cast(:spare as text) is null then :limit else 1 end) limit :limit)
     update pipeline.jobs j set
         lost_leases = j.lost_leases + (j.leased_until is not null)::int,
         lease_id = case when {killer} then null else gen_random_uuid() end,

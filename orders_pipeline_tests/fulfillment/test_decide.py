@@ -29,6 +29,19 @@ def _cancel(world: World, order_id: str) -> None:
     world.sync()
 
 
+def test_a_pass_ends_at_its_deadline_and_the_next_one_goes_on(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decide, "ORDERS_A_BATCH", 1)
+    for _ in range(3):
+        world.order()
+    world.drain()
+    world.absorb()
+    world.fetch()
+    only = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
+    audit = world.vault.audit
+    passed = [decide.decide_orders(world.database, audit, deadline_seconds=seconds, **only) for seconds in (0, 45, 0)]
+    assert [sum(tally.outcomes.values()) for tally in passed] == [1, 2, 0]
+
+
 def test_a_cancellation_after_the_push_stops_the_order_at_the_warehouse(world: World):
     order_id = world.accepted()
     _cancel(world, order_id)

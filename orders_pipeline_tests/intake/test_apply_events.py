@@ -33,6 +33,17 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return orders
 
 
+def test_a_pass_ends_at_its_deadline_and_the_next_one_goes_on(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A month of a backfill's events does not outlast the run."""
+    monkeypatch.setattr(apply_events, "EVENTS_A_BATCH", 1)
+    for _ in range(3):
+        world.order()
+    world.drain()
+    only = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
+    passed = [apply_events.apply_events(world.database, deadline_seconds=seconds, **only) for seconds in (0, 45, 0)]
+    assert [sum(tally.outcomes.values()) for tally in passed] == [1, 2, 0]
+
+
 def test_events_that_cannot_be_applied_are_set_aside_and_the_others_go_on(world: World, broken: set[str]):
     bad, *others = [world.order() for _ in range(5)]
     broken.add(bad)

@@ -9,6 +9,7 @@ import pytest
 from orders_pipeline.channels.amazon.errors import AmazonUnavailable
 from orders_pipeline.database.engine import Database
 from orders_pipeline.orders.rows import lock_orders
+from orders_pipeline.shipments import packages
 from orders_pipeline.shipments.packages import apply_shipments
 from orders_pipeline.shipments.poll import poll_shipments
 from orders_pipeline_tests.conftest import SELLER
@@ -35,6 +36,18 @@ def test_reference_ids_count_from_one_and_are_stored_before_the_first_call(world
     world.confirm_and_verify()
     assert _references(world, order_id) == [(1, "confirmed"), (2, "confirmed"), (3, "confirmed")]
     assert world.amazon.orders[order_id].status == "SHIPPED"
+
+
+def test_a_pass_ends_at_its_deadline_and_the_next_one_goes_on(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packages, "EVENTS_A_BATCH", 1)
+    for order_id in [world.accepted() for _ in range(3)]:
+        world.ship(order_id)
+    poll_shipments(world.wms, world.database, world.vault, account_id=SELLER)
+    audit = world.vault.audit
+    passed = [
+        apply_shipments(world.database, audit, account_id=SELLER, deadline_seconds=seconds) for seconds in (0, 45, 0)
+    ]
+    assert [sum(tally.outcomes.values()) for tally in passed] == [1, 2, 0]
 
 
 def test_events_that_come_again_change_nothing(world: World):

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.work.backlog import Backlog, backlog, next_due, parked
-from orders_pipeline.work.jobs import BACKFILLED, Job, Queue, package_subject, spare_quota_of
+from orders_pipeline.work.backlog import Backlog, backlog, next_due, parked, seconds_until_due
+from orders_pipeline.work.jobs import BACKFILLED, Job, Queue, package_subject
 from orders_pipeline.work.pauses import note_refusal, note_success, pause_until
 from orders_pipeline.work.queue import (
     LEASES_LOST,
@@ -33,8 +33,10 @@ from orders_pipeline.work.queue import (
     withdraw,
 )
 from orders_pipeline.work.retry import Policy
+from orders_pipeline_tests.statement_plans import watched
 
 ACCOUNT, OTHER_ACCOUNT = "account-1", "account-2"
+SPARE = "fetch.spare_quota"
 LEASE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 POLICY = Policy(first=timedelta(seconds=30), longest=HOUR, attempts=3)
@@ -49,8 +51,8 @@ def subjects(jobs: list[Job]) -> list[str]:
     return [job.subject for job in jobs]
 
 
-def pending(tx: AccountTransaction, subject: str = "A") -> Job:
-    found = find(tx, Queue.PUSH, subject)
+def pending(tx: AccountTransaction, subject: str = "A", queue: Queue = Queue.PUSH) -> Job:
+    found = find(tx, queue, subject)
     assert found is not None
     return found
 
@@ -79,19 +81,41 @@ def test_jobs_are_claimed_by_priority_then_ship_by_then_age(database: Database):
 
 def test_of_what_only_a_backfill_asks_for_one_is_claimed_at_a_time_and_none_without_a_spare_token(database: Database):
     with database.transaction(ACCOUNT) as tx:
-        enqueue(tx, Queue.PUSH, ["a", "b", "c"], priority=BACKFILLED)
-        enqueue(tx, Queue.PUSH, ["live"])
-        assert subjects(take(tx)) == ["live", "a"]
+        enqueue(tx, Queue.FETCH, ["a", "b", "c"], priority=BACKFILLED)
+        enqueue(tx, Queue.FETCH, ["live"])
+        assert subjects(take(tx, queue=Queue.FETCH)) == ["live", "a"]
         until = database.now() + HOUR
-        pause_until(tx, spare_quota_of(Queue.PUSH), until, "the others are for live work")
-        assert take(tx) == []
-        assert next_due(tx, [Queue.PUSH]) is not None
-        complete(tx, pending(tx, "live"))
-        complete(tx, pending(tx, "a"))
-        assert next_due(tx, [Queue.PUSH]) == until
-        enqueue(tx, Queue.PUSH, ["live too"])
-        enqueue(tx, Queue.PUSH, ["b"], priority=0)
-        assert subjects(take(tx)) == ["b", "live too"]
+        pause_until(tx, SPARE, until, "the others are for live work")
+        assert take(tx, queue=Queue.FETCH) == []
+        assert next_due(tx, [Queue.FETCH]) is not None
+        for subject in ("live", "a"):
+            complete(tx, pending(tx, subject, Queue.FETCH))
+        assert next_due(tx, [Queue.FETCH]) == until
+        enqueue(tx, Queue.FETCH, ["live too"])
+        enqueue(tx, Queue.FETCH, ["b"], priority=0)
+        assert subjects(take(tx, queue=Queue.FETCH)) == ["b", "live too"]
+
+
+def test_what_a_backfill_found_is_claimed_many_at_a_time_where_no_token_is_needed(database: Database):
+    found = [f"{number:03}" for number in range(100)]
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.DECIDE, found, priority=BACKFILLED)
+        enqueue(tx, Queue.DECIDE, ["live"])
+        assert subjects(take(tx, 100, queue=Queue.DECIDE)) == ["live", *found[:99]]
+
+
+def test_what_waits_for_a_spare_token_is_not_read_to_find_what_is_due(database: Database):
+    with database.transaction(ACCOUNT) as tx:
+        enqueue(tx, Queue.FETCH, [f"{number:05}" for number in range(10_000)], priority=BACKFILLED)
+        enqueue(tx, Queue.FETCH, ["live"], due_in=HOUR)
+        enqueue(tx, Queue.PUSH, ["A"])
+        pause_until(tx, SPARE, database.now() + timedelta(minutes=1), "live work's")
+        tx.execute(text("analyze pipeline.jobs"))
+    with watched(database.engine) as statements, database.transaction(ACCOUNT) as tx:
+        waits = seconds_until_due(tx, [Queue.FETCH, Queue.PUSH])
+        assert take(tx, queue=Queue.FETCH) == []
+    assert (0 < waits[Queue.FETCH] <= 60, waits[Queue.PUSH] <= 0) == (True, True)
+    assert statements.far_reads({"jobs"}) == {}
 
 
 def test_what_is_enqueued_again_keeps_the_earlier_time_and_the_higher_priority(database: Database):
