@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.accounts import DEFECTS_TAG
 from orders_pipeline.operations import sync
@@ -103,10 +105,10 @@ def test_a_defect_in_one_account_fails_the_run_at_its_end_and_names_the_account(
     served, _ = sandboxes
     derive = sync.decide_orders
 
-    def broken(database: Database, audit: object, *, account_id: str, marketplace_ids: tuple[str, ...]):
+    def broken(database: Database, audit: AuditLog, *, account_id: str, **more: Any):
         if account_id == OTHER:
             raise ZeroDivisionError("Canary Quillfeather")
-        return derive(database, audit, account_id=account_id, marketplace_ids=marketplace_ids)  # type: ignore[arg-type]
+        return derive(database, audit, account_id=account_id, **more)
 
     monkeypatch.setattr(sync, "decide_orders", broken)
     order_id = served.add_order(status="UNSHIPPED").order_id
