@@ -1,6 +1,7 @@
 """A month's backfill beside live orders: the calls it costs, the quota it leaves unused, and who waits for it.
 
-The days are asked for as the UI asks for them, of the whole deployment.
+The days are asked for as the UI asks for them, of the whole deployment. Some of their orders are still to ship, and
+each of those is fetched, from the bucket that live orders are fetched from.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bench.stack import Stack, running_stack
 from bench.table import Row, notify, row
 from bench.workload import Workload
 from orders_pipeline.sandbox.amazon.limits import USAGE_PLANS
+from orders_pipeline.sandbox.amazon.order import Order
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -25,6 +27,8 @@ TITLE = "A backfill"
 PACE = 20
 DAYS = 30
 PAGE_ORDERS = 100
+# One in so many of the past orders is still to ship: more than a shop has that ships within days.
+STILL_TO_SHIP = 10
 # What Amazon allows at once is spent before anything is waited for.
 RATE, BURST = USAGE_PLANS["searchOrders"]
 LIVE_EVERY_SECONDS = 1.5
@@ -40,10 +44,10 @@ def run(workload: Workload) -> list[Row]:
     amazon = AmazonOptions(listing_delay_seconds=0)
     with (
         Sandbox(time_scale=PACE, amazon=amazon, floor=FloorOptions(automatic=False)) as sandbox,
-        # Not by reports, which cost hardly a call.
-        running_stack(sandbox, ORDERS_HISTORY_SOURCE="search") as stack,
+        # Not by reports, which cost hardly a call. The past orders are ours to ship.
+        running_stack(sandbox, ORDERS_HISTORY_SOURCE="search", ORDERS_START_AT=_start().isoformat()) as stack,
     ):
-        days = _past_orders(sandbox, workload.backfilled_orders)
+        days, past = _past_orders(sandbox, workload.backfilled_orders)
         # The first order starts the run that takes the others.
         _live(sandbox, 1)
         without = _live(sandbox, workload.live_orders)
@@ -52,6 +56,8 @@ def run(workload: Workload) -> list[Row]:
         pages, beside = _watch(sandbox, stack, workload.live_orders)
         after = _live(sandbox, workload.live_orders)
         searches = _searches(sandbox) - before
+        fetched = sum(order.order_id in sandbox.warehouse.orders for order in past)
+        notify(f"past orders still to ship: {fetched} of {len(past)} are at the warehouse")
         notify(f"live orders: {_shown(without)} without it, {_shown(beside)} beside it, {_shown(after)} after it")
     least = -(-workload.backfilled_orders // PAGE_ORDERS)
     waited = pages[BURST:]
@@ -67,14 +73,22 @@ def run(workload: Workload) -> list[Row]:
     ]  # fmt: skip
 
 
-def _past_orders(sandbox: Sandbox, orders: int) -> Sequence[str]:
-    """Orders of the days before yesterday, as many each day; the days."""
+def _past_orders(sandbox: Sandbox, orders: int) -> tuple[Sequence[str], Sequence[Order]]:
+    """Orders of the days before yesterday, as many each day; the days, and the orders that are still to ship."""
     last = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    to_ship = list[Order]()
     for number in range(orders):
-        order = sandbox.add_order(status="SHIPPED", notify=False)
+        is_open = number % STILL_TO_SHIP == 0
+        order = sandbox.add_order(status="UNSHIPPED" if is_open else "SHIPPED", notify=False)
         order.last_updated = last - timedelta(days=DAYS) * ((number + 0.5) / orders)
         order.created = order.last_updated - timedelta(hours=1)
-    return [(last - timedelta(days=ago)).date().isoformat() for ago in range(DAYS, 0, -1)]
+        if is_open:
+            to_ship.append(order)
+    return [(last - timedelta(days=ago)).date().isoformat() for ago in range(DAYS, 0, -1)], to_ship
+
+
+def _start() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS + 2)
 
 
 def _launch(stack: Stack, days: Sequence[str]) -> None:

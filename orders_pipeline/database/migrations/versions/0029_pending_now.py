@@ -1,4 +1,9 @@
-"""What happens now is applied before the events of a past month, and found beside a hundred thousand of them."""
+"""What happens now is applied before the events of a past month, and found beside a hundred thousand of them.
+
+Who records events waits while it is built: one to five seconds for 5,000,000 of them (1.4 GB, measured on two cores
+that others used too). A drain that waited for ten would give its messages back to SQS, and lose none. So it is not
+built `concurrently`, which no transaction can: a migration that fails leaves nothing behind.
+"""
 
 from alembic import op
 
