@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -36,7 +37,7 @@ def test_a_pass_ends_at_its_deadline_and_the_next_one_goes_on(world: World, monk
     world.drain()
     world.absorb()
     world.fetch()
-    only = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
+    only: dict[str, Any] = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
     audit = world.vault.audit
     passed = [decide.decide_orders(world.database, audit, deadline_seconds=seconds, **only) for seconds in (0, 45, 0)]
     assert [sum(tally.outcomes.values()) for tally in passed] == [1, 2, 0]

@@ -39,7 +39,7 @@ def test_a_pass_ends_at_its_deadline_and_the_next_one_goes_on(world: World, monk
     for _ in range(3):
         world.order()
     world.drain()
-    only = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
+    only: dict[str, Any] = {"account_id": SELLER, "marketplace_ids": world.marketplace_ids}
     passed = [apply_events.apply_events(world.database, deadline_seconds=seconds, **only) for seconds in (0, 45, 0)]
     assert [sum(tally.outcomes.values()) for tally in passed] == [1, 2, 0]
 

@@ -20,7 +20,7 @@ KNOWN_DEPENDENCIES = frozenset(
         NOTIFICATIONS,
         REGULATED_INFO,
         *(one for needed in DEPENDENCIES.values() for one in needed),
-        *(of(queue) for queue in Queue for of in (quota_of, spare_quota_of)),
+        *(quota for queue in Queue for quota in (quota_of(queue), spare_quota_of(queue)) if quota is not None),
     }
 )
 
