@@ -103,7 +103,8 @@ def watched(engine: Engine) -> Generator[Statements]:
 
 def _accesses(node: dict[str, Any]) -> Iterator[Access]:
     # The index of a bitmap scan counts to the scan of its table, which is the node above.
-    if "Relation Name" in node and "Scan" in node["Node Type"]:
+    # A branch that was not taken has read nothing.
+    if "Relation Name" in node and "Scan" in node["Node Type"] and node["Actual Loops"]:
         thrown_away = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         loops = node["Actual Loops"]
         rows = round((node["Actual Rows"] + thrown_away) * loops)
