@@ -40,12 +40,16 @@ RUN_BY = {
     "make": f"{HERE}::test_make_alone_names_the_commands",
     "make help": f"{HERE}::test_make_alone_names_the_commands",
     "make demo": f"{HERE}::test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
+    "WMS=tryton make demo": f"{HERE}::test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
+    "AMAZON_ORDERS_API=v0 make demo": f"{HERE}::"
+    "test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
     "make dev": f"{HERE}::test_make_dev_stays_up_until_it_is_stopped_and_leaves_nothing_running",
     "make check": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make lint": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make types": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make test": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make browser": f"{HERE}::test_make_check_lints_types_validates_and_tests",
+    "make promtool": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "lint-imports": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make docs": f"{HERE}::test_make_docs_writes_the_pages_that_are_there",
     "make compiled": f"{HERE}::test_what_starts_runs_compiles_the_package_before",
@@ -76,10 +80,11 @@ RUN_BY = {
 }  # fmt: skip
 # Typed by what the test calls.
 TYPED_BY = {"orders-pipeline web": "second_ui("}
-# They install from the package index, on a clean checkout: `.ci/run` does that, and a test may not.
-NOT_RUN = {"make setup", "make pins"}
+# The first two install from the package index, on a clean checkout: `.ci/run` does that, and a test may not. The last
+# takes many minutes, and the README says that no test runs it.
+NOT_RUN = {"make setup", "make pins", "WMS=tryton make chaos"}
 
-_COMMAND = re.compile(r"^(?:make|orders-pipeline|dagster|dagster-\w+|lint-imports|pytest|python3?)(?: |$)")
+_COMMAND = re.compile(r"^(?:(?:make|orders-pipeline|dagster|dagster-\w+|lint-imports|pytest)(?: |$)|python3? -m )")
 _ENVIRONMENT = re.compile(r"^(?:[A-Z_]+=\S+ +)+")
 
 
@@ -99,7 +104,11 @@ def test_the_test_that_runs_a_command_is_there_and_types_it(command: str):
         if isinstance(node, ast.FunctionDef) and node.name == name
     ]
     assert body is not None
-    program, *words = command.split()
+    variables, (program, *words) = _variables(command), _without_variables(command).split()
+    decorated = ast.unparse(next(one for one in ast.walk(ast.parse(source)) if getattr(one, "name", "") == name))
+    for variable in variables:
+        key, _, value = variable.partition("=")
+        assert key in decorated and repr(value) in decorated, f"{RUN_BY[command]} does not set {variable}"
     if command in TYPED_BY:
         assert TYPED_BY[command] in body
     elif program in ("orders-pipeline", "dagster"):
@@ -123,7 +132,9 @@ def test_make_alone_names_the_commands():
 
 def test_make_bench_and_make_chaos_run_what_their_tests_run():
     assert "-m bench --workload small" in _make("-n", "bench", "ARGS=--workload small").stdout
-    assert "-m orders_pipeline_tests.chaos.chaos --kills 2" in _make("-n", "chaos", "ARGS=--kills 2").stdout
+    chaos = "-m orders_pipeline_tests.chaos.chaos"
+    assert f"{chaos} --kills 2" in _make("-n", "chaos", "ARGS=--kills 2").stdout
+    assert f"{chaos} --wms tryton --kills 2" in _make("-n", "chaos", "WMS=tryton", "ARGS=--kills 2").stdout
     assert isinstance(chaos_main, click.Command)
 
 
@@ -142,8 +153,8 @@ def test_what_starts_runs_compiles_the_package_before(tmp_path: Path):
 @pytest.mark.processes
 @pytest.mark.timeout(330)
 def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
-    # Where there is no browser, one that looks like it: a test installs nothing.
-    for name in ("chromium", "chromedriver"):
+    # Where there is no browser or Prometheus, one that looks like it: a test installs nothing.
+    for name in ("chromium", "chromedriver", "promtool", "prometheus"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     environment = _environment(tmp_path)
@@ -174,15 +185,16 @@ def checkout() -> Iterator[Path]:
 
 @pytest.mark.processes
 @pytest.mark.timeout(330)
-@pytest.mark.parametrize("warehouse", ["", "tryton"])
+@pytest.mark.parametrize(("warehouse", "orders_api"), [("", ""), ("tryton", "v0")])
 def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running(
-    checkout: Path, warehouse: str, request: pytest.FixtureRequest
+    checkout: Path, warehouse: str, orders_api: str, request: pytest.FixtureRequest
 ):
     if warehouse:
         # Its database is prepared, or the test is skipped where Tryton cannot be installed.
         request.getfixturevalue(warehouse)
     size = f"--orders 8 --duration 2 --patience 170 --port {_free_port()}"
-    done = _make("demo", f"WMS={warehouse}", f"ARGS={size}", cwd=checkout)
+    environment = _environment(checkout) | ({"AMAZON_ORDERS_API": orders_api} if orders_api else {})
+    done = _make("demo", f"WMS={warehouse}", f"ARGS={size}", cwd=checkout, environment=environment)
     logs = {path.name: path.read_text("utf-8", "replace")[-2000:] for path in checkout.rglob("*.log")}
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs}"
     assert "Every order is where it belongs." in done.stdout
@@ -273,12 +285,23 @@ def _named() -> list[str]:
             found += [line[2:].split(" #")[0] for line in block.splitlines() if line.startswith("$ ")]
         found += re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     found += re.findall(r'"(make \w+)', (ROOT / "Makefile").read_text("utf-8"))
-    each = [_ENVIRONMENT.sub("", part.strip()) for line in found for part in line.split("&&")]
+    each = [part.strip() for line in found for part in line.split("&&")]
     # `make` and `dagster` alone are a program's and a database's name in most sentences.
-    return [command for command in each if _COMMAND.match(command) and command != "dagster"]
+    return [command for command in each if _COMMAND.match(_without_variables(command)) and command != "dagster"]
+
+
+def _without_variables(command: str) -> str:
+    return _ENVIRONMENT.sub("", command)
+
+
+def _variables(command: str) -> list[str]:
+    return command.removesuffix(_without_variables(command)).split()
 
 
 def _key(command: str) -> str:
+    """The program and its subcommand, with the variables that are set for them: those choose what is run."""
+    if variables := _variables(command):
+        return " ".join([*variables, _key(_without_variables(command))])
     words = command.split()
     if words[0] == "orders-pipeline":
         return " ".join(["orders-pipeline", *(one.name or "" for one in _path(command)[1:])])
