@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -249,6 +250,15 @@ def _tells_a_place_twice(real: Callable[..., StockPage], cursor: str | None, lim
     return replace(page, levels=(*page.levels[:-1], page.levels[0]))
 
 
+def _asks_again_and_again(warehouse: WarehousePort) -> WarehousePort:
+    def poll(real: Callable[..., ShipmentPage], cursor: str | None, limit: int) -> ShipmentPage:
+        while True:
+            with suppress(WarehouseUnavailable):
+                return real(cursor, limit)
+
+    return bent(warehouse, poll=poll)
+
+
 def _naive_is_noon(event: ShipmentEvent) -> datetime:
     return event.shipped_at or datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -326,6 +336,7 @@ BROKEN: dict[str, Break] = {
     "answer.html_502": _swallows("find", None),
     "answer.html_200": _swallows("poll", EMPTY),
     "answer.empty_200": _swallows("hold", "done"),
+    "answer.other_json": _swallows("erase_pii", True),
     "answer.throttled": _swallows("cancel", "cancelled"),
     "answer.redirect": _swallows("erase_pii", True),
     "answer.html_404": _swallows("find", None),
@@ -333,7 +344,7 @@ BROKEN: dict[str, Break] = {
     "answer.wrong_token": _raises_instead(
         WarehouseUnauthorized, lambda *_: WarehouseUnavailable("401"), "push", "find", "poll"
     ),
-    "answer.in_time": _swallows("find", None),
+    "answer.in_time": _asks_again_and_again,
     "adapter.capabilities": _calls(capabilities=lambda _: frozenset({"teleport"})),
     "adapter.shows_no_token": _calls(repr=lambda _: f"a warehouse with {WAREHOUSE_TOKEN}"),
     "erase.shipped": _unasked("erase_pii", True),

@@ -45,7 +45,9 @@ class Parcelhouse(Worker):
 
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Any] = []
+        # What a cancellation is answered with in place of what became of it.
+        self.done = ""
         self._parcels = 0
         self._lock = threading.RLock()
         self._server = self._serve(0)
@@ -102,7 +104,7 @@ class Parcelhouse(Worker):
                 return JSONResponse({"error": order.state}, 409)
             if order.state != "cancelled":
                 self._stop(request.path_params["number"])
-            return JSONResponse({"done": "partly" if order.state == "dispatched" else "all"})
+            return JSONResponse({"done": self.done or ("partly" if order.state == "dispatched" else "all")})
 
     async def _forget(self, request: Request) -> Response:
         if (answer := self._stranger_or_nobody(request)) is not None:
@@ -205,6 +207,14 @@ class Parcelhouse(Worker):
         self._server.stop()
         self._server = self._serve(self._server.port)
         self._server.start()
+
+    def add(self, order_ref: str) -> None:
+        """An order that nobody pushed."""
+        content = {"number": order_ref, "digest": "", "recipient": {}, "items": []}
+        self._orders[order_ref] = Order(len(self._orders) + 1, content)
+
+    def report_as_it_is(self, entry: object) -> None:
+        self._events.append(entry)
 
     def _dispatch(
         self, order_ref: str, parcel: str, lines: Mapping[str, int] | None, carrier: str, tracking_number: str

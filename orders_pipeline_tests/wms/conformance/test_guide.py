@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from orders_pipeline.settings import WarehouseSettings
 from orders_pipeline.wms.conformance.suite import try_adapter
 from orders_pipeline.wms.connect import open_warehouse
-from orders_pipeline.wms.port import Capability
+from orders_pipeline.wms.port import Capability, NotCapable, WarehouseRefused
 from orders_pipeline_tests.read_source import ROOT
 from orders_pipeline_tests.wms.conformance.parcelhouse_server import KEY, Parcelhouse
 
@@ -43,8 +43,26 @@ def test_the_guides_example_keeps_every_promise_of_what_it_declares(example: str
     assert {one.promise.name.partition(".")[0] for one in results if one.verdict == "not tried"} == UNDECLARED
 
 
-def test_the_guides_example_is_about_a_hundred_lines(example: str):
-    assert len(example.splitlines()) <= 130
+def test_the_guides_example_takes_no_word_that_it_does_not_know_for_a_cancellation(
+    example: str, monkeypatch: pytest.MonkeyPatch
+):
+    with Parcelhouse() as house:
+        adapter = open_warehouse(WarehouseSettings(adapter=ADAPTER, base_url=house.url, token=SecretStr(KEY)))
+        house.add("111-0000000-0000001")
+        monkeypatch.setattr(house, "done", "queued")
+        with pytest.raises(WarehouseRefused):
+            adapter.cancel("111-0000000-0000001", "cancelled at Amazon")
+        for entry in ("an entry", {"items": 5}, {"type": []}):
+            house.report_as_it_is(entry)
+        page = adapter.poll(None, 100)
+        assert page.unreadable >= 3
+        with pytest.raises(NotCapable):
+            adapter.hold("111-0000000-0000001", "a reason")
+        adapter.close()
+
+
+def test_the_guides_example_is_short(example: str):
+    assert len(example.splitlines()) <= 155
 
 
 def test_the_guide_tells_what_happens_without_each_capability():

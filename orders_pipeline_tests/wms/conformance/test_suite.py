@@ -23,7 +23,7 @@ from orders_pipeline_tests.wms.conformance.broken import BROKEN
 
 NAMES = [promise.name for promise in PROMISES]
 NOT_IN_THE_CONTRACT = {"acknowledge", "stock"}
-IN_TIME = TOTAL_SECONDS * 3
+IN_TIME = TOTAL_SECONDS * 2
 
 
 @pytest.fixture(scope="module")
