@@ -21,7 +21,7 @@ from orders_pipeline.intake.search_windows import given_up_searches
 from orders_pipeline.intake.sweep import sweep_orders
 from orders_pipeline.operations.alert_delivery import deliver_alerts
 from orders_pipeline.operations.alerts import ALERTS
-from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY, AMAZON_SHIPS, BOARD_REPORTS, board_numbers
+from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY, BOARD_REPORTS, FBA_REPORTS, board_numbers
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.operations.metrics.scrape import GROUPS, Scraper
 from orders_pipeline.operations.overdue import watch_scheduled_work
@@ -181,7 +181,7 @@ def _sensors(world: World) -> None:
 
 def _hourly(account: ServedAccount) -> None:
     board_numbers(account)
-    for report in (*BOARD_REPORTS, AMAZON_SHIPS):
+    for report in (*BOARD_REPORTS, *FBA_REPORTS):
         report.read(account)
     for promise in PROMISES:
         count_for(promise)(account)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from orders_pipeline.channels.amazon.api.notifications import SubscriptionReport
 from orders_pipeline.cli.terminal import out, refuse, say, warn, with_plain_errors
 from orders_pipeline.database.migrate import Phase
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.processes import WebOptions
 from orders_pipeline.operations.serve import choose_port, prepare_store, serve
+from orders_pipeline.operations.subscribe import problems_of, subscribe_types
 from orders_pipeline.settings import load_settings
 from orders_pipeline.web.access import Listening, open_access
 from orders_pipeline.web.users import user_line
@@ -95,12 +97,13 @@ def doctor() -> None:
 @click.option("--replace", is_flag=True, help="Take a subscription away from another queue.")
 @with_plain_errors
 def subscribe(replace: bool) -> None:
-    """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
-    deployment = Deployment(load_settings())
-    for account in deployment.accounts():
-        queue_arn = account.queue.attributes()["QueueArn"]
-        report = account.amazon.notifications.subscribe(queue_arn, replace=replace)
-        say(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
-        say(f"Subscription {'created' if report.subscription_created else 'was there'}.")
-        if report.problem:
-            refuse(report.problem)
+    """Have Amazon deliver ORDER_CHANGE (in Brazil, FBA Onsite's shipments too); running it again changes nothing."""
+    for account in Deployment(load_settings()).accounts():
+        reports = subscribe_types(account, replace=replace)
+        for name, report in reports.items():
+            if isinstance(report, SubscriptionReport):
+                queue_arn = report.destination.queue_arn
+                say(f"Destination {'created' if report.destination_created else 'was there'}: {queue_arn}")
+                say(f"Subscription to {name} {'created' if report.subscription_created else 'was there'}.")
+        for problem in problems_of(reports):
+            refuse(problem)

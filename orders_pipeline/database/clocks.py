@@ -51,6 +51,7 @@ _PAST_TIMES: dict[str, dict[str, str]] = {
     "pipeline.erasures": {"requested_at": _NOW, "shredded_at": _NULL, "finished_at": _NULL},
     "pipeline.order_events": {"received_at": _NOW},
     "pipeline.wms_shipments": {"received_at": _NOW},
+    "pipeline.fba_shipments": {"received_at": _NOW},
     "pipeline.parked_messages": {"parked_at": _NOW, "replayed_at": _NOW},
     "pipeline.search_windows": {"started_at": _NOW},
     "pipeline.report_requests": {"requested_at": _NOW},

@@ -18,7 +18,7 @@ from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.accounts import Served
 from orders_pipeline.operations.alert_delivery import deliver_alerts
 from orders_pipeline.operations.alerts import evaluate_alerts
-from orders_pipeline.operations.board import AMAZON_SHIPS, BOARD_REPORTS, board_numbers
+from orders_pipeline.operations.board import BOARD_REPORTS, FBA_REPORTS, board_numbers
 from orders_pipeline.operations.board_gauges import Gauges, board_gauges, calls_per_order, together
 from orders_pipeline.operations.overdue import REPORTS
 from orders_pipeline.settings import SettingsError
@@ -49,8 +49,11 @@ def order_board(context: dg.AssetExecutionContext, store: StoreResource) -> Iter
 
 @dg.asset(deps=["orders"])
 def fba_shipments(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    """Orders that Amazon ships itself (AFN): recorded from their notifications, at no call, never pushed."""
-    return dg.MaterializeResult(metadata=tables_of(context, store, [AMAZON_SHIPS]))
+    """Orders that Amazon ships itself (AFN), from notifications and searches, at no call of their own, never pushed.
+
+    Shipments are told of FBA Onsite alone (Brazil): runbook, "FBA".
+    """
+    return dg.MaterializeResult(metadata=tables_of(context, store, FBA_REPORTS))
 
 
 def gauges_as_metadata(context: dg.AssetExecutionContext, served: Served[Gauges]) -> dict[str, Shown]:

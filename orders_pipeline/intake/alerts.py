@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.intake.addresses import BEFORE_SHIP_BY, PATIENCE
+from orders_pipeline.intake.fba_shipments import IS_LATE
 from orders_pipeline.intake.rechecks import LONGEST_DELAY
 from orders_pipeline.intake.unreadable_entries import WITHOUT_ID
 from orders_pipeline.model.marketplaces import MARKETPLACES
-from orders_pipeline.model.order import NOT_FOR_THE_WAREHOUSE, REGULATED_PROGRAM
+from orders_pipeline.model.order import AMAZON, NOT_FOR_THE_WAREHOUSE, REGULATED_PROGRAM
 from orders_pipeline.orders.event_rows import SEARCH_ENTRY
 from orders_pipeline.work.jobs import NOTIFICATIONS, REGULATED_INFO
 
@@ -142,6 +143,21 @@ where account_id = :account_id and state = 'held' and 'unknown_marketplace' = an
     message="Amazon does not say in which marketplace order {order_id} was placed. It is held.",
     action="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
     runbook=FETCH,
+)
+
+# Of a delivery no message and no search tells: what Amazon shows as shipped is never late here.
+FBA_LATE = AlertKind(
+    name="fba.late",
+    severity="warning",
+    query=text(f"""
+select order_id as subject, order_id, to_char(least(ship_by, deliver_by), 'YYYY-MM-DD HH24:MI') as promised
+from pipeline.orders where account_id = :account_id and fulfilled_by = '{AMAZON}' and {IS_LATE} order by order_id
+"""),  # noqa: S608  # our own constants
+    message="Order {order_id}, which Amazon ships itself, should have left by {promised} UTC, and Amazon does not show "
+    "it as shipped.",
+    action="Look at it in Seller Central; Amazon ships, delays or cancels it by itself. FBA Onsite: see whether your "
+    "own warehouse has its shipment.",
+    runbook="FBA",
 )
 
 ANSWER_OLDER = AlertKind(
@@ -313,6 +329,7 @@ ALERTS = (
     GIVEN_UP,
     NOT_CONFIGURED,
     NO_MARKETPLACE,
+    FBA_LATE,
     ANSWER_OLDER,
     NO_FULFILLER,
     VERIFICATION,

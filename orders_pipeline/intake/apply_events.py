@@ -11,6 +11,7 @@ from datetime import datetime
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.intake.echoes import Echoes
 from orders_pipeline.intake.event_decision import EventAction, EventFacts, StoredFacts, decide_event, is_news
+from orders_pipeline.intake.fba_shipments import apply_fba_event, is_fba_event
 from orders_pipeline.intake.save import SHIPPABLE
 from orders_pipeline.model.order import AMAZON, MERCHANT, UNKNOWN_FULFILLER, OrderStatus, Priority, canonical_status
 from orders_pipeline.model.states import LEFT, FulfillmentState
@@ -97,6 +98,9 @@ class _Batch:
         tx, actions = self._tx, Counter[str]()
         stored = _stored_facts(row, queue_state)
         fetch, told_at, marketplace_id = False, None, None
+        for event in [one for one in events if is_fba_event(one)]:
+            actions["fba_shipment" if apply_fba_event(tx, event) else EventAction.IGNORE.value] += 1
+        events = [one for one in events if not is_fba_event(one)]
         for event in events:
             announced = self._event_facts(event, row, queue_state)
             action = decide_event(announced, stored)

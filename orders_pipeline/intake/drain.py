@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
+from orders_pipeline.intake.fba_shipments import fba_event
 from orders_pipeline.intake.notification import (
+    FBA_SHIPMENT_STATUS,
     ORDER_CHANGE,
+    FbaShipmentStatus,
     MalformedNotification,
     OrderChange,
     OtherNotification,
@@ -134,7 +137,7 @@ def _record(
 
     What cannot be read is sealed and set aside. While the keys are away it stays on the queue, and holds up no order.
     """
-    changes: list[tuple[OrderChange, QueueMessage]] = []
+    changes: list[tuple[OrderChange | FbaShipmentStatus, QueueMessage]] = []
     to_park: list[tuple[QueueMessage, str, str | None]] = []
     for message in messages:
         try:
@@ -146,12 +149,13 @@ def _record(
             notification_type = notification.notification_type
             to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {notification_type}", notification_type))
         elif notification.seller_id != account_id:
-            to_park.append((message, "another seller's", ORDER_CHANGE))
+            kind = FBA_SHIPMENT_STATUS if isinstance(notification, FbaShipmentStatus) else ORDER_CHANGE
+            to_park.append((message, "another seller's", kind))
         else:
             changes.append((notification, message))
     with database.begin() as connection:
         now = database_now(connection)
-        events = [_event(change, message, now) for change, message in changes]
+        events = [_event_of(change, message, now) for change, message in changes]
         new_days = insert_order_events(connection, events)
     recorded, parked = messages, 0
     try:
@@ -173,6 +177,10 @@ def _record(
         if message.sent_at and (totals.oldest_sent_at is None or message.sent_at < totals.oldest_sent_at):
             totals.oldest_sent_at = message.sent_at
     return recorded
+
+
+def _event_of(told: OrderChange | FbaShipmentStatus, message: QueueMessage, now: datetime) -> NewOrderEvent:
+    return fba_event(told, message, now) if isinstance(told, FbaShipmentStatus) else _event(told, message, now)
 
 
 def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrderEvent:

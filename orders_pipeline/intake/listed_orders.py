@@ -32,6 +32,27 @@ def record_backfilled(
     return record_orders(tx, source, found)
 
 
+def store_amazons(tx: AccountTransaction, found: Sequence[Order], marketplace_ids: Collection[str]) -> None:
+    """Take over what a search tells of the orders that Amazon ships: their dates and items too, at no call.
+
+    Where it tells no items (v0) it tells no more than its event does.
+    """
+    afn = sorted((one for one in found if _is_told_whole(one, marketplace_ids)), key=lambda order: order.order_id)
+    order_ids = [order.order_id for order in afn]
+    rows = lock_orders(tx, order_ids)
+    left_to_events = awaiting_fetch(tx, order_ids) | queue_states(tx, order_ids).keys()
+    for order in afn:
+        row = rows.get(order.order_id)
+        is_older = row is not None and row.fetched_at is not None and row.last_updated_at >= order.last_updated_at
+        is_known_as_ours = row is not None and row.fulfilled_by != AMAZON
+        if order.order_id not in left_to_events and not is_older and not is_known_as_ours:
+            _store(tx, order)
+
+
+def _is_told_whole(order: Order, marketplace_ids: Collection[str]) -> bool:
+    return order.fulfilled_by == AMAZON and bool(order.items) and order.marketplace_id in marketplace_ids
+
+
 def store_reported(tx: AccountTransaction, found: Sequence[Order], marketplace_ids: Collection[str]) -> None:
     """Take over the state of those orders of a report that need no call; their events are recorded by the caller.
 

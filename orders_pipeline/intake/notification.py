@@ -1,7 +1,8 @@
 """Read what SQS delivers: one message body in, one typed notification out.
 
-Source: schemas/notifications/OrderChangeNotification.json of amzn/selling-partner-api-models. `DestinationPostalCode`
-is on Amazon's list of PII, so what is kept is built from named fields, never by copying a message.
+Source: schemas/notifications/OrderChangeNotification.json and FBAOutboundShipmentStatusNotification.json of
+amzn/selling-partner-api-models. `DestinationPostalCode` is on Amazon's list of PII, so what is kept is built from named
+fields, never by copying a message.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from orders_pipeline.audit.log import is_order_id
 from orders_pipeline.model.order import canonical_fulfiller
 
 ORDER_CHANGE = "ORDER_CHANGE"
+FBA_SHIPMENT_STATUS = "FBA_OUTBOUND_SHIPMENT_STATUS"
 # Matched in full: `$` would let a trailing line break through.
 _WORD = re.compile(r"[A-Za-z0-9_.: -]{1,64}")
 # Amazon's own spelling of a type. It is shown to people, and anybody who can write to the queue can write one.
@@ -52,27 +54,41 @@ class OrderChange:
 
 
 @dataclass(frozen=True, slots=True)
+class FbaShipmentStatus:
+    """One FBA_OUTBOUND_SHIPMENT_STATUS: Amazon made, or gave up, a shipment of an order that it ships itself.
+
+    `status` is as Amazon spelled it (Created, Cancelled; the set is open). It holds nothing of a buyer. `changed_at`
+    (aware, UTC) is the envelope's EventTime.
+    """
+
+    seller_id: str
+    order_id: str
+    shipment_id: str
+    status: str
+    notification_id: str | None
+    changed_at: datetime | None
+    published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class OtherNotification:
     """A well-formed notification of another type: kept, not understood."""
 
     notification_type: str
 
 
-def parse_notification(body: str) -> OrderChange | OtherNotification:
+def parse_notification(body: str) -> OrderChange | FbaShipmentStatus | OtherNotification:
     """Read one SQS message body. Raises MalformedNotification."""
     envelope = _envelope(body)
     notification_type = _text(_get(envelope, "NotificationType"))
     if notification_type is None:
         raise MalformedNotification("no NotificationType")
+    if notification_type == FBA_SHIPMENT_STATUS:
+        return _fba_shipment_status(envelope)
     if notification_type != ORDER_CHANGE:
         return OtherNotification(notification_type if _TYPE.fullmatch(notification_type) else "unreadable type")
-    payload = _object(_get(envelope, "Payload"), "Payload")
-    change = _object(_get(payload, "OrderChangeNotification"), "Payload.OrderChangeNotification")
-    order_id, seller_id = _text(_get(change, "AmazonOrderId")), _text(_get(change, "SellerId"))
-    if order_id is None or not is_order_id(order_id):
-        raise MalformedNotification("no readable AmazonOrderId", ORDER_CHANGE)
-    if seller_id is None or not is_order_id(seller_id):
-        raise MalformedNotification("no readable SellerId", ORDER_CHANGE)
+    change = _payload(envelope, "OrderChangeNotification", ORDER_CHANGE)
+    order_id, seller_id = _ids(change, ORDER_CHANGE)
     summary = _mapping(_get(change, "Summary"))
     trigger = _mapping(_get(change, "OrderChangeTrigger"))
     notification_metadata = _mapping(_get(envelope, "NotificationMetadata"))
@@ -89,6 +105,40 @@ def parse_notification(body: str) -> OrderChange | OtherNotification:
         published_at=_time(_get(notification_metadata, "PublishTime")) or _time(_get(envelope, "EventTime")),
         details=_details(summary, trigger),
     )
+
+
+def _fba_shipment_status(envelope: Mapping[str, Any]) -> FbaShipmentStatus:
+    told = _payload(envelope, "FBAOutboundShipmentStatusNotification", FBA_SHIPMENT_STATUS)
+    order_id, seller_id = _ids(told, FBA_SHIPMENT_STATUS)
+    shipment_id, status = _word(_get(told, "AmazonShipmentId")), _word(_get(told, "ShipmentStatus"))
+    if shipment_id is None or status is None:
+        what = "AmazonShipmentId" if shipment_id is None else "ShipmentStatus"
+        raise MalformedNotification(f"no readable {what}", FBA_SHIPMENT_STATUS)
+    notification_metadata = _mapping(_get(envelope, "NotificationMetadata"))
+    changed_at = _time(_get(envelope, "EventTime"))
+    return FbaShipmentStatus(
+        seller_id=seller_id,
+        order_id=order_id,
+        shipment_id=shipment_id,
+        status=status,
+        notification_id=_word(_get(notification_metadata, "NotificationId")),
+        changed_at=changed_at,
+        published_at=_time(_get(notification_metadata, "PublishTime")) or changed_at,
+    )
+
+
+def _payload(envelope: Mapping[str, Any], name: str, notification_type: str) -> Mapping[str, Any]:
+    payload = _object(_get(envelope, "Payload"), "Payload", notification_type)
+    return _object(_get(payload, name), f"Payload.{name}", notification_type)
+
+
+def _ids(told: Mapping[str, Any], notification_type: str) -> tuple[str, str]:
+    order_id, seller_id = _text(_get(told, "AmazonOrderId")), _text(_get(told, "SellerId"))
+    if order_id is None or not is_order_id(order_id):
+        raise MalformedNotification("no readable AmazonOrderId", notification_type)
+    if seller_id is None or not is_order_id(seller_id):
+        raise MalformedNotification("no readable SellerId", notification_type)
+    return order_id, seller_id
 
 
 def _details(summary: Mapping[str, Any], trigger: Mapping[str, Any]) -> dict[str, object]:
@@ -159,9 +209,9 @@ def _get(mapping: Mapping[str, Any], name: str) -> Any:
     return mapping.get(name, mapping.get(name[0].lower() + name[1:]))
 
 
-def _object(value: object, name: str) -> Mapping[str, Any]:
+def _object(value: object, name: str, notification_type: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedNotification(f"no {name}", ORDER_CHANGE)
+        raise MalformedNotification(f"no {name}", notification_type)
     return value
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from orders_pipeline.channels.amazon.errors import AmazonAuthError, AmazonError, LimitNotBefore
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
+from orders_pipeline.intake.listed_orders import store_amazons
 from orders_pipeline.intake.search import SEARCH_HOLDBACK, SearchTotals, record_orders, search_events
 from orders_pipeline.intake.search_windows import (
     fail_search,
@@ -158,6 +159,7 @@ def _sweep(
         known = known_orders(tx, [order.order_id for order in found])
         news = [order for order in found if is_missed(order, known.get(order.order_id))]
         missed.update(order.order_id for order in news)
+        store_amazons(tx, found, marketplace_ids)
         return record_orders(tx, SWEEP, news)
 
     search = search_events(

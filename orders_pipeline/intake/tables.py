@@ -7,6 +7,21 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from orders_pipeline.database.metadata import count_column, metadata, time_column, time_now_column
 
+# Shipments of orders that Amazon ships itself, as FBA_OUTBOUND_SHIPMENT_STATUS told of them. The order's own state is
+# in `orders`, where it is known.
+fba_shipments = Table(
+    "fba_shipments",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("shipment_id", Text, primary_key=True, comment="AmazonShipmentId"),
+    Column("status", Text, nullable=False, comment="as Amazon spells it: Created, Cancelled, or a word of later days"),
+    time_column("told_at", nullable=False),
+    time_now_column("received_at"),
+    Index("ix_fba_shipments_received_at", "account_id", "received_at"),
+    schema="pipeline",
+)
+
 # How deep SQS said that the queue is, when it was asked last.
 notification_queues = Table(
     "notification_queues",

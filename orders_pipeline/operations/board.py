@@ -16,6 +16,7 @@ from sqlalchemy import text
 from orders_pipeline.alerts.rows import open_alerts
 from orders_pipeline.database.engine import AccountTransaction, AnyRow
 from orders_pipeline.fulfillment.rows import answers_by_kind, held_orders, queue_by_state
+from orders_pipeline.intake.fba_shipments import fba_orders, shipments_by_status
 from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.deployment import ServedAccount
@@ -139,6 +140,14 @@ AMAZON_SHIPS = _report("by_status", ["status", "orders"], partial(board_rows, fu
 ACTIONS_OF_THE_LAST_DAY = _report(
     "by_action", ["action", "outcome", "entries", "orders", "newest"], partial(count_by_action, hours=24)
 )
+FBA_SHIPMENTS = _report("shipments_by_status", ["status", "shipments", "newest"], shipments_by_status)
+FBA_ORDERS = _report(
+    "to_be_shipped_by_amazon",
+    ["order_id as order", "status", "purchased_at", "ship_by", "deliver_by", "is_late as late", "shipments"],
+    partial(fba_orders, limit=ROWS_OF_A_REPORT),
+)
+# What the asset `fba_shipments` shows.
+FBA_REPORTS = (AMAZON_SHIPS, FBA_ORDERS, FBA_SHIPMENTS)
 # Amazon's limits as they stand, a row an operation.
 LIMITS = Report(
     "limits",

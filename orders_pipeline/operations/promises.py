@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from orders_pipeline.channels.amazon.read_plan import MARGIN
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.intake.fba_shipments import FBA_SHIPMENT
 from orders_pipeline.intake.fetch_pages import LISTING
 from orders_pipeline.intake.sweep import SWEEP
 from orders_pipeline.model.states import UNCONFIRMED
@@ -131,6 +132,9 @@ def events_not_applied(tx: AccountTransaction) -> int:
 # What a page that answered a crowd shows beside it is not found again by the next sweep.
 _FOUND = f"source in ('{SWEEP}', '{LISTING}')"
 
+# Another type of message says nothing of whether ORDER_CHANGE comes.
+_TOLD_OF_ORDER = f"n.change_type is distinct from '{FBA_SHIPMENT}'"
+
 
 def missed_in_a_day(tx: AccountTransaction) -> int:
     """Changes of the last day that a search found and no notification has announced, not even since."""
@@ -140,7 +144,7 @@ def missed_in_a_day(tx: AccountTransaction) -> int:
             select count(*) from pipeline.order_events e where account_id = :account_id and {_FOUND}
             and received_at > statement_timestamp() - interval '1 day' and not exists (
                 select from pipeline.order_events n where n.account_id = e.account_id and n.order_id = e.order_id
-                and n.source = 'notification' and n.received_at > e.received_at
+                and n.source = 'notification' and {_TOLD_OF_ORDER} and n.received_at > e.received_at
                 and coalesce(n.changed_at, n.received_at) >= e.changed_at - cast(:margin as interval))
         """,  # noqa: S608  # our own constants
         margin=MARGIN,
@@ -152,8 +156,8 @@ def found_in_silence(tx: AccountTransaction) -> int:
     return _count(
         tx,
         f"""
-            select case when count(*) filter (where source = 'notification') > 0 then 0
-            else count(*) filter (where {_FOUND}) end from pipeline.order_events
+            select case when count(*) filter (where source = 'notification' and {_TOLD_OF_ORDER}) > 0 then 0
+            else count(*) filter (where {_FOUND}) end from pipeline.order_events n
             where account_id = :account_id and received_at > statement_timestamp() - make_interval(secs => :silence)
         """,  # noqa: S608  # our own constants
         silence=SILENCE_SECONDS,

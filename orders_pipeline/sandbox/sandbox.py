@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from orders_pipeline.sandbox.amazon.app import amazon_application
+from orders_pipeline.sandbox.amazon.fba_shipment import BRAZIL, FBA_SHIPMENT_STATUS
 from orders_pipeline.sandbox.amazon.marketplaces import MARKETPLACES
 from orders_pipeline.sandbox.amazon.order import Order
 from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
@@ -193,6 +194,8 @@ class Sandbox:
                 }
             }
             self.amazon.subscriptions.subscribe(seller_id, ORDER_CHANGE, "1.0", destination, directive)
+            if BRAZIL in self.marketplace_ids:
+                self.amazon.subscriptions.subscribe(seller_id, FBA_SHIPMENT_STATUS, "1.0", destination, {})
 
     @property
     def canaries(self) -> list[str]:

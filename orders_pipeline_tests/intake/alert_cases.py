@@ -9,6 +9,7 @@ from orders_pipeline.channels.amazon.errors import AmazonRoleMissing
 from orders_pipeline.intake.alerts import (
     ANSWER_OLDER,
     EVENTS_PARKED,
+    FBA_LATE,
     GIVEN_UP,
     MESSAGE_PARKED,
     NO_ADDRESS,
@@ -49,6 +50,19 @@ def _replay_events(world: World) -> None:
     with world.database.transaction(SELLER) as tx:
         for order_id in world.amazon.orders:
             assert replay_events(tx, order_id) == 1
+
+
+def _amazon_is_late(world: World) -> None:
+    world.order(fulfilled_by="AFN")
+    world.sync()
+    world.sql("update pipeline.orders set deliver_by = clock_timestamp() - interval '3 hours'")
+
+
+def _amazon_ships(world: World) -> None:
+    (order_id,) = world.amazon.orders
+    world.amazon.change_status(order_id, "SHIPPED")
+    world.hear()
+    world.sync()
 
 
 def _set_a_message_aside(world: World) -> None:
@@ -189,6 +203,7 @@ CASES = (
     Case(MESSAGE_PARKED, begin=_set_a_message_aside, end=_days_pass),
     Case(GIVEN_UP, begin=_give_up, end=_search_again),
     Case(NOT_CONFIGURED, begin=_order_elsewhere, end=_configure),
+    Case(FBA_LATE, begin=_amazon_is_late, end=_amazon_ships),
     Case(NO_MARKETPLACE, begin=_lose_the_marketplace, end=_name_the_marketplace),
     Case(NO_FULFILLER, begin=_nobody_ships, end=_somebody_ships),
     Case(QUEUE_UNAVAILABLE, begin=_lose_the_queue, end=_queue_is_back),

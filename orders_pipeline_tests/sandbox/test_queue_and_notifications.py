@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator
 
+from orders_pipeline.sandbox.amazon.fba_shipment import BRAZIL
 from orders_pipeline.sandbox.queue import AMAZON_PRINCIPAL, QueueOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline_tests.sandbox.amazon_models import closed, models_folder
 from orders_pipeline_tests.sandbox.honest_client import HonestClient
 from orders_pipeline_tests.sandbox.test_limits_and_faults import GRANTLESS, token_request
 
@@ -50,6 +53,24 @@ def test_each_change_is_told_with_the_postal_code_only_when_there_is_an_address(
         assert [one["DestinationPostalCode"] for one in summaries] == codes
         assert told[2]["OrderChangeType"] == "BuyerRequestedChange"
         assert summaries[2]["OrderItems"][0]["IsBuyerRequestedCancel"] is True
+
+
+def test_fba_onsite_is_told_of_in_brazil_alone_and_in_amazons_exact_form() -> None:
+    schema = json.loads((models_folder() / "notifications" / "FBAOutboundShipmentStatusNotification.json").read_text())
+    with Sandbox(marketplace_ids=(BRAZIL, "ATVPDKIKX0DER")) as sandbox:
+        order = sandbox.add_order(status="PENDING", fulfilled_by="AFN", marketplace_id=BRAZIL)
+        sandbox.add_order(fulfilled_by="AFN", marketplace_id="ATVPDKIKX0DER")
+        sandbox.add_order(marketplace_id=BRAZIL)
+        sandbox.amazon.change_status(order.order_id, "UNSHIPPED")
+        sandbox.amazon.cancel(order.order_id)
+        bodies = [json.loads(body) for body in received(sandbox, 7)]
+    told = [body for body in bodies if body["NotificationType"] == "FBA_OUTBOUND_SHIPMENT_STATUS"]
+    for body in told:
+        assert [error.message for error in Draft7Validator(closed(schema)).iter_errors(body)] == []
+    payloads = [body["Payload"]["FBAOutboundShipmentStatusNotification"] for body in told]
+    assert {payload["AmazonOrderId"] for payload in payloads} == {order.order_id}
+    assert sorted(payload["ShipmentStatus"] for payload in payloads) == ["Cancelled", "Created"]
+    assert len({payload["AmazonShipmentId"] for payload in payloads}) == 1
 
 
 def test_a_change_may_come_as_one_message_for_each_item() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from orders_pipeline.channels.amazon.api.notifications import FBA_SHIPMENT_STATUS
 from orders_pipeline.channels.amazon.client import AmazonClient
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound
+from orders_pipeline.channels.amazon.notification_types import wanted_notifications
 from orders_pipeline.settings import AmazonSettings
 
 DEADLINE_SECONDS = 20.0
@@ -31,6 +33,8 @@ def check_amazon(
         ("subscription", lambda: _subscription(client, queue_arn)),
         ("clock", lambda: _clock(client)),
     ]
+    if FBA_SHIPMENT_STATUS in wanted_notifications(settings):
+        checks.append(("FBA subscription", lambda: _fba_subscription(client, queue_arn)))
     results: list[DiagnosticResult] = []
     for subject, check in checks:
         try:
@@ -98,6 +102,19 @@ def _subscription(client: AmazonClient, queue_arn: str | None) -> DiagnosticResu
             "If no other program reads that queue, run `orders-pipeline subscribe` with replace.",
         )
     return good("subscription", f"ORDER_CHANGE goes to {delivered_to or subscription.destination_id}")
+
+
+def _fba_subscription(client: AmazonClient, queue_arn: str | None) -> DiagnosticResult:
+    subject, subscription = "FBA subscription", client.notifications.get_subscription(FBA_SHIPMENT_STATUS)
+    arns = {one.destination_id: one.queue_arn for one in client.notifications.get_destinations()}
+    delivered_to = arns.get(subscription.destination_id or "") if subscription else None
+    if subscription is None or (queue_arn is not None and delivered_to != queue_arn):
+        return bad(
+            subject,
+            f"{FBA_SHIPMENT_STATUS} goes to {delivered_to or 'no queue'}",
+            "Do you take part in FBA Onsite? Run `orders-pipeline subscribe`. If not, set ORDERS_WATCH_FBA=false.",
+        )
+    return good(subject, f"{FBA_SHIPMENT_STATUS} (FBA Onsite) goes to {delivered_to}")
 
 
 def _clock(client: AmazonClient) -> DiagnosticResult:

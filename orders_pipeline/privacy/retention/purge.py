@@ -11,11 +11,15 @@ from orders_pipeline.orders.erasures import NOT_ERASED
 from orders_pipeline.work.queue import withdraw_orders
 
 # Everything that is kept of an order, the order itself last; its items go with it.
-OF_AN_ORDER = ("shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_orders", "order_events", "orders")
+OF_AN_ORDER = (
+    "shipment_confirmations", "wms_shipments", "wms_orders", "fulfillment_orders", "fba_shipments", "order_events",
+    "orders",
+)  # fmt: skip
 # What goes by its own age, whether or not its order is known here; and which time tells it.
 BY_AGE = {
     "order_events": "received_at",
     "wms_shipments": "received_at",
+    "fba_shipments": "received_at",
     "parked_messages": "parked_at",
     "search_windows": "started_at",
     "report_requests": "requested_at",

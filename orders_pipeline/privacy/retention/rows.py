@@ -33,7 +33,7 @@ def sellers(connection: Connection) -> list[str]:
 _OF_A_SELLER = (
     "vault.records", "pipeline.orders", "pipeline.wms_orders", "pipeline.erasures", "pipeline.order_events",
     "pipeline.wms_shipments", "pipeline.parked_messages", "pipeline.search_windows", "pipeline.alerts",
-    "pipeline.report_requests",
+    "pipeline.report_requests", "pipeline.fba_shipments",
 )  # fmt: skip
 
 

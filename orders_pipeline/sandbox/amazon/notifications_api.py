@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from orders_pipeline.sandbox.amazon.fba_shipment import FBA_SHIPMENT_STATUS
 from orders_pipeline.sandbox.amazon.gate import ApiError, Call, invalid_input, not_found
 from orders_pipeline.sandbox.amazon.state import AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscription
@@ -15,7 +16,14 @@ from orders_pipeline.sandbox.queue import Queue
 QUEUE_ARN = re.compile(r"arn:aws:sqs:\S+:\S+:\S+")
 CHANGE_TYPES = frozenset({"BuyerRequestedChange", "DeliveryTipChange", "OrderStatusChange"})
 KNOWN_TYPES = frozenset(
-    {ORDER_CHANGE, "ANY_OFFER_CHANGED", "FEED_PROCESSING_FINISHED", "REPORT_PROCESSING_FINISHED", "TRANSACTION_UPDATE"}
+    {
+        ORDER_CHANGE,
+        FBA_SHIPMENT_STATUS,
+        "ANY_OFFER_CHANGED",
+        "FEED_PROCESSING_FINISHED",
+        "REPORT_PROCESSING_FINISHED",
+        "TRANSACTION_UPDATE",
+    }
 )
 
 
@@ -61,7 +69,7 @@ class NotificationsApi:
         version, destination_id = body.get("payloadVersion"), body.get("destinationId")
         if not isinstance(version, str) or not isinstance(destination_id, str):
             raise invalid_input("payloadVersion and destinationId are required.")
-        if kind == ORDER_CHANGE and version != "1.0":
+        if kind in (ORDER_CHANGE, FBA_SHIPMENT_STATUS) and version != "1.0":
             raise invalid_input("The payload version is not supported for this notification type.")
         destination = self._subscriptions.destinations.get(destination_id)
         if destination is None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from orders_pipeline.sandbox.amazon import order_change
+from orders_pipeline.sandbox.amazon import fba_shipment, order_change
 from orders_pipeline.sandbox.amazon.accounts import Accounts
 from orders_pipeline.sandbox.amazon.ledger import AmazonLedger
 from orders_pipeline.sandbox.amazon.limits import UsagePlans
-from orders_pipeline.sandbox.amazon.order import CANCELLED, PARTIALLY_SHIPPED, SHIPPED, Order, Package
+from orders_pipeline.sandbox.amazon.order import CANCELLED, PARTIALLY_SHIPPED, SHIPPED, UNSHIPPED, Order, Package
 from orders_pipeline.sandbox.amazon.reports import Reports
 from orders_pipeline.sandbox.amazon.subscriptions import Subscriptions
 from orders_pipeline.sandbox.clock import Clock
@@ -70,6 +70,8 @@ class AmazonState:
         self.reports = Reports(clock)
         self.lock = threading.RLock()
         self.orders: dict[str, Order] = {}
+        # The shipments of FBA Onsite, by order.
+        self.fba_shipments: dict[str, list[str]] = {}
         self._versions: dict[str, list[Order]] = {}
         self._publish = publish
         self._random = random.Random(seed)
@@ -95,6 +97,7 @@ class AmazonState:
             self._remember(order)
             if notify:
                 self._notify(order, order_change.STATUS_CHANGE, "Order created")
+                self._tell_of_fba_shipments(order)
         return order
 
     def change_status(self, order_id: str, status: str, *, notify: bool = True, reason: str = "") -> None:
@@ -111,6 +114,7 @@ class AmazonState:
             self._touch(order)
             if notify:
                 self._notify(order, order_change.STATUS_CHANGE, reason or "Order status changed")
+                self._tell_of_fba_shipments(order)
 
     def request_cancellation(self, order_id: str, reason: str = "Ordered by mistake", *, notify: bool = True) -> None:
         """The buyer asks. Nothing is cancelled until the seller, or Amazon, does it."""
@@ -194,6 +198,36 @@ class AmazonState:
             versions = self._versions.setdefault(order.order_id, [])
             versions.append(copy.deepcopy(order))
             del versions[:-KEPT_VERSIONS]
+
+    def _tell_of_fba_shipments(self, order: Order) -> None:
+        """FBA Onsite: a shipment is created once its order is paid, and cancelled with it."""
+        if order.merchant_fulfilled or order.marketplace_id != fba_shipment.BRAZIL:
+            return
+        known = self.fba_shipments.setdefault(order.order_id, [])
+        if order.status == UNSHIPPED and not known:
+            known.append(f"D{self._random.getrandbits(40):010x}")
+            self.tell_fba_shipment(order.order_id, known[0], fba_shipment.CREATED)
+        elif order.status == CANCELLED:
+            for shipment_id in known:
+                self.tell_fba_shipment(order.order_id, shipment_id, fba_shipment.CANCELLED)
+
+    def tell_fba_shipment(self, order_id: str, shipment_id: str, status: str) -> None:
+        """FBA_OUTBOUND_SHIPMENT_STATUS to who has subscribed to it."""
+        with self.lock:
+            order = self.orders[order_id]
+            known = self.subscriptions.find(order.seller_id, fba_shipment.FBA_SHIPMENT_STATUS, "1.0")
+            if known is None:
+                return
+            message = fba_shipment.fba_shipment_message(
+                order,
+                shipment_id,
+                status,
+                clock=self.clock,
+                application_id=self.accounts.application.application_id,
+                subscription_id=known.subscription_id,
+            )
+            self.ledger.record_notification(fba_shipment.FBA_SHIPMENT_STATUS)
+            self._publish(known.queue_arn, message)
 
     def _notify(self, order: Order, change_type: str, reason: str, *, item_level: bool = False) -> None:
         if self._random.random() < self.options.loss_share:

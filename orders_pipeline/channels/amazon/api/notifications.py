@@ -1,4 +1,4 @@
-"""The Notifications API: a destination and a subscription for ORDER_CHANGE.
+"""The Notifications API: a destination, and a subscription for each type of notification that is wanted.
 
 Destinations belong to the application (grantless token), subscriptions to the seller. Amazon answers 409 to what is
 there already: then it is read and used.
@@ -27,6 +27,7 @@ from orders_pipeline.channels.amazon.quota.operations import (
 from orders_pipeline.model.order import Priority
 
 ORDER_CHANGE = "ORDER_CHANGE"
+FBA_SHIPMENT_STATUS = "FBA_OUTBOUND_SHIPMENT_STATUS"
 PAYLOAD_VERSION = "1.0"
 QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 # Status changes of an order, and a buyer's wish to cancel; tips do not concern a warehouse.
@@ -105,7 +106,9 @@ class NotificationsV1:
 
     def create_subscription(self, destination_id: str, notification_type: str = ORDER_CHANGE) -> Subscription:
         """Raises AmazonConflict if the seller has one of this type already."""
-        body = {"payloadVersion": PAYLOAD_VERSION, "destinationId": destination_id, "processingDirective": DIRECTIVE}
+        body: dict[str, Any] = {"payloadVersion": PAYLOAD_VERSION, "destinationId": destination_id}
+        if notification_type == ORDER_CHANGE:
+            body["processingDirective"] = DIRECTIVE
         answer = self._call(CREATE_SUBSCRIPTION, {"notification_type": notification_type}, body=body)
         return self._read_subscription(CREATE_SUBSCRIPTION, answer)
 
@@ -113,23 +116,25 @@ class NotificationsV1:
         values = {"notification_type": notification_type, "subscription_id": subscription_id}
         self._call(DELETE_SUBSCRIPTION, values)
 
-    def subscribe(self, queue_arn: str, *, replace: bool = False) -> SubscriptionReport:
-        """Have ORDER_CHANGE delivered to this queue; running it again changes nothing.
+    def subscribe(
+        self, queue_arn: str, notification_type: str = ORDER_CHANGE, *, replace: bool = False
+    ) -> SubscriptionReport:
+        """Have this type delivered to this queue; running it again changes nothing.
 
         A subscription to another queue, or with another filter, is left alone and reported, unless `replace`: taking
         it away could stop another program.
         """
         check_queue_arn(queue_arn)
         destination, destination_created = self._destination(queue_arn)
-        subscription = self.get_subscription()
-        problem = _problem(subscription, destination) if subscription else ""
+        subscription = self.get_subscription(notification_type)
+        problem = _problem(subscription, destination, notification_type) if subscription else ""
         if subscription is not None and problem and replace:
-            self.delete_subscription(subscription.subscription_id)
+            self.delete_subscription(subscription.subscription_id, notification_type)
             subscription, problem = None, ""
         created = subscription is None
         if subscription is None:
-            subscription, created = self._subscription(destination.destination_id)
-            problem = _problem(subscription, destination)
+            subscription, created = self._subscription(destination.destination_id, notification_type)
+            problem = _problem(subscription, destination, notification_type)
         return SubscriptionReport(destination, destination_created, subscription, created, problem)
 
     def _destination(self, queue_arn: str) -> tuple[Destination, bool]:
@@ -149,11 +154,11 @@ class NotificationsV1:
     def _find_destination(self, queue_arn: str) -> Destination | None:
         return next((one for one in self.get_destinations() if one.queue_arn == queue_arn), None)
 
-    def _subscription(self, destination_id: str) -> tuple[Subscription, bool]:
+    def _subscription(self, destination_id: str, notification_type: str) -> tuple[Subscription, bool]:
         try:
-            return self.create_subscription(destination_id), True
+            return self.create_subscription(destination_id, notification_type), True
         except AmazonConflict:
-            known = self.get_subscription()
+            known = self.get_subscription(notification_type)
             if known is None:
                 raise
             return known, False
@@ -213,11 +218,11 @@ def check_queue_arn(queue_arn: str) -> None:
         )
 
 
-def _problem(subscription: Subscription, destination: Destination) -> str:
+def _problem(subscription: Subscription, destination: Destination, notification_type: str) -> str:
     if subscription.destination_id != destination.destination_id:
         return (
-            "the seller's ORDER_CHANGE subscription delivers to another queue: if no other program reads that one, "
-            "subscribe again with replace"
+            f"the seller's {notification_type} subscription delivers to another queue: if no other program reads that "
+            "one, subscribe again with replace"
         )
     if not subscription.delivers_what_is_needed:
         return "the subscription's filter leaves out order changes that are needed: subscribe again with replace"

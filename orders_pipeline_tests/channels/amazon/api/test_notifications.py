@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from orders_pipeline.channels.amazon.api.notifications import FBA_SHIPMENT_STATUS, ORDER_CHANGE
 from orders_pipeline.channels.amazon.client import AmazonClient, subscribe
 from orders_pipeline.channels.amazon.doctor import check_amazon
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest
+from orders_pipeline.channels.amazon.notification_types import wanted_notifications
 from orders_pipeline.channels.amazon.queue_diagnostics import check_queue
 from orders_pipeline.model.marketplaces import MARKETPLACES
+from orders_pipeline.operations.subscribe import subscribe_account
+from orders_pipeline.sandbox.amazon.fba_shipment import BRAZIL
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline_tests.channels.amazon.canned import Canned, CannedAmazon, errors
 from orders_pipeline_tests.channels.amazon.conftest import OpenSandboxed, account
@@ -158,3 +163,67 @@ def test_the_sandboxs_queue_passes_the_checks_that_concern_delivery(sandbox: San
     assert found["queue type"]
     assert found["queue policy"]
     assert found["dead-letter queue"]
+
+
+# --- FBA Onsite
+
+
+@pytest.mark.parametrize(
+    ("marketplaces", "watched", "wanted"),
+    [
+        ((BRAZIL,), True, [ORDER_CHANGE, FBA_SHIPMENT_STATUS]),
+        ((BRAZIL,), False, [ORDER_CHANGE]),
+        (("ATVPDKIKX0DER",), True, [ORDER_CHANGE]),
+    ],
+)
+def test_only_who_sells_in_brazil_and_watches_fba_asks_for_its_shipments(
+    marketplaces: tuple[str, ...], watched: bool, wanted: list[str]
+) -> None:
+    settings = SimpleNamespace(marketplace_ids=marketplaces, watch_fba=watched)
+    assert list(wanted_notifications(cast(Any, settings))) == wanted
+
+
+def test_the_shipments_are_subscribed_to_without_a_filter_and_once(
+    open_sandboxed: OpenSandboxed, unsubscribed: Sandbox
+) -> None:
+    notifications = open_sandboxed().notifications
+    created = [notifications.subscribe(unsubscribed.queue.arn, FBA_SHIPMENT_STATUS).subscription_created for _ in "12"]
+    assert created == [True, False]
+    (one,) = unsubscribed.amazon.subscriptions.subscriptions.values()
+    assert (one.notification_type, one.payload_version, one.processing_directive) == (FBA_SHIPMENT_STATUS, "1.0", {})
+
+
+def test_what_amazon_refuses_of_the_shipments_keeps_no_order_waiting(
+    open_sandboxed: OpenSandboxed, unsubscribed: Sandbox
+) -> None:
+    client = open_sandboxed()
+    refused = AmazonBadRequest("createSubscription answered 400", operation="createSubscription", status=400)
+
+    class Refuses:
+        def subscribe(self, queue_arn: str, notification_type: str, *, replace: bool) -> Any:
+            if notification_type == FBA_SHIPMENT_STATUS:
+                raise refused
+            return client.notifications.subscribe(queue_arn, notification_type, replace=replace)
+
+    served = SimpleNamespace(
+        settings=SimpleNamespace(marketplace_ids=(BRAZIL,), watch_fba=True),
+        queue=SimpleNamespace(attributes=lambda: {"QueueArn": unsubscribed.queue.arn}),
+        amazon=SimpleNamespace(notifications=Refuses()),
+    )
+    shown = subscribe_account(cast(Any, served))
+    assert shown["subscription_created"] == 1
+    assert "FBA_OUTBOUND_SHIPMENT_STATUS was not subscribed to: createSubscription" in str(shown["problem"])
+
+
+def test_the_doctor_says_where_the_shipments_go(open_sandboxed: OpenSandboxed, unsubscribed: Sandbox) -> None:
+    client, settings = open_sandboxed(), account(marketplaces=(MARKETPLACES[BRAZIL],))
+    subscribe(client, unsubscribed.queue.arn)
+
+    def said() -> tuple[bool, str]:
+        results = check_amazon(client, settings, unsubscribed.queue.arn)
+        (found,) = [one for one in results if one.subject == "FBA subscription"]
+        return found.ok, found.detail
+
+    assert said() == (False, "FBA_OUTBOUND_SHIPMENT_STATUS goes to no queue")
+    client.notifications.subscribe(unsubscribed.queue.arn, FBA_SHIPMENT_STATUS)
+    assert said()[0]
