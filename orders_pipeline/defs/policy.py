@@ -167,8 +167,8 @@ POLICIES: Mapping[str, Policy] = {
     "fba_shipments": Policy(
         "operations",
         "FBA",
-        "what Amazon ships itself (AFN) is never pushed to the warehouse; shipments are told of FBA Onsite alone, which "
-        "there is in Brazil (Amazon's guide to notification types).",
+        "what Amazon ships itself (AFN) is never pushed to the warehouse; shipments are told of FBA Onsite alone, "
+        "which there is in Brazil (Amazon's guide to notification types).",
         kinds=frozenset({"postgres", "amazon"}),
         freshness=HOURLY,
         condition=REPORTS,
