@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
 
+from orders_pipeline.operations.metrics.scrape import GROUPS
 from orders_pipeline.operations.processes import stop_tree
 from orders_pipeline.sandbox.sandbox import WEBHOOK_SECRET, Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -67,6 +70,33 @@ def test_a_package_is_confirmed_by_its_webhook_alone_and_at_once_while_a_run_is_
     calls = shop.sandbox.warehouse.as_json()["calls"]
     assert calls["webhook"]["204"] == 2
     assert "events" not in calls["shipments"]
+
+
+def test_the_metrics_of_real_processes_tell_what_they_did(shop: Shop):
+    """Counted in the processes of runs, and read by the process of the UI."""
+    order_id = shop.accepted()
+    shop.sandbox.floor.ship_now(order_id)
+    shop.await_confirmed(order_id)
+
+    def told() -> dict[tuple[str, ...], float] | None:
+        text = requests.get(f"{shop.up.url}/metrics", timeout=30).text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        found = {(one.name.removeprefix("orders_pipeline_"), *one.labels.values()): one.value for one in samples}
+        # Calls are written once in ten seconds, and at the end of a run.
+        is_written = any(key[0] == "amazon_answers_total" and key[2:] == ("getOrder", "200") for key in found)
+        is_shown = any(key[0] == "notification_queue_messages" for key in found)
+        return found if is_written and is_shown else None
+
+    found = wait_until(told, shop.up)
+    assert (found["up", "orders"], found["up", "dagster"]) == (1, 1)
+    assert {key[1] for key, value in found.items() if key[0] == "scrape_group_read" and value == 1} == {
+        group.name for group in GROUPS
+    }
+    (seller,) = shop.sandbox.amazon.accounts.sellers
+    assert found["message_to_accepted_seconds_count", seller] >= 1
+    assert found["shipped_to_confirmed_seconds_count", seller] >= 1
+    assert found["daemon_heartbeat_age_seconds", "SENSOR"] < 120
+    assert ("ticks_failed_last_hour", "drain_notifications_sensor") in found
 
 
 @pytest.mark.parametrize("fault", ["wrong_secret", "stale", "duplicate"])
