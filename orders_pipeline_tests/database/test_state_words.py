@@ -81,8 +81,8 @@ OPEN = {
 }  # fmt: skip
 # Enums whose words no column holds: they decide, are asked for, or stand in the audit log's texts.
 NOT_STORED = {
-    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/one_off_jobs.py:RequestedBy",
-    "defs/one_off_jobs.py:HoldReason", "defs/one_off_jobs.py:ParkedStage", "defs/one_off_jobs.py:WaivedBecause",
+    "database/locks.py:Lock", "database/migrate.py:Phase", "defs/job_configs.py:RequestedBy",
+    "defs/job_configs.py:HoldReason", "defs/job_configs.py:ParkedStage", "defs/job_configs.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "shipments/states.py:PackageEvent",
     "intake/event_decision.py:EventAction",
     "model/state_machine.py:DescribedWord",
