@@ -82,6 +82,7 @@ docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import ORDER_STATES as page; print(page.as_markdown(), end='')" > docs/order-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
 	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
+	@$(BIN)/python -c "from orders_pipeline.operations.alerts import ALERTS; from orders_pipeline.operations.alerting.rules_file import json_schema; print(json_schema({kind.name for kind in ALERTS}), end='')" > docs/alerts.schema.json
 
 # The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
 pins:

@@ -163,6 +163,8 @@ def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Gen
         **dict.fromkeys(("ORDERS_WEB_LISTEN", "ORDERS_WEB_USERS_FILE", "ORDERS_WEB_PROXY_HEADER"), ""),
         **dict.fromkeys(("ORDERS_WEB_HOSTNAMES", "ORDERS_WEB_REPORT_TOKEN", "ORDERS_WEB_REPORT_TOKEN_FILE"), ""),
         **dict.fromkeys(("WMS_WEBHOOK_SECRET", "WMS_WEBHOOK_SECRET_FILE"), ""),
+        **dict.fromkeys(("SLACK_WEBHOOK_URL_FILE", "ORDERS_SMTP_HOST", "ORDERS_ALERTS_FROM", "ORDERS_ALERTS_TO"), ""),
+        **dict.fromkeys(("ORDERS_ALERTS_FILE", "ORDERS_HEARTBEAT_URL", "ORDERS_HEARTBEAT_URL_FILE"), ""),
         "ORDERS_ENV_FILE": os.devnull,
         **sandbox,
         "ORDERS_DATA_DIR": str(folder),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings
 
+from orders_pipeline.alert_settings import AlertSettings, read_alerts
 from orders_pipeline.http.hosts import has_one_reading
 from orders_pipeline.in_transit import database_address, unsafe_endpoints
 from orders_pipeline.model.account import Account, HistorySource, OrdersApi
@@ -27,7 +28,6 @@ from orders_pipeline.settings_group import (
     File,
     Group,
     Parts,
-    SecretUrl,
     check_url,
     required_variables,
     secret_variables,
@@ -259,7 +259,7 @@ Folder = Annotated[Path, AfterValidator(lambda folder: folder.expanduser().resol
 
 
 class DeploymentSettings(Group):
-    """Where this deployment keeps its things, and where its alerts go."""
+    """Where this deployment keeps its things."""
 
     dagster_home: Folder | None = Field(default=None, validation_alias="DAGSTER_HOME")
     data_dir: Folder = Field(default_factory=_default_data_dir, validation_alias="ORDERS_DATA_DIR")
@@ -271,7 +271,6 @@ class DeploymentSettings(Group):
     audit_export: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
         default=None, validation_alias="ORDERS_AUDIT_EXPORT"
     )
-    slack_webhook_url: SecretUrl | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
     # Who has power in the database beside this process's own login (privacy.access.database_rights).
     database_rights: Annotated[tuple[DatabaseRight, ...], BeforeValidator(_database_rights)] = Field(
         default=(), validation_alias="ORDERS_DATABASE_RIGHTS"
@@ -281,7 +280,7 @@ class DeploymentSettings(Group):
 NAMES_IN_FILES = tuple(
     dict.fromkeys(
         name
-        for group in (AmazonSettings, WarehouseSettings, WebSettings, DeploymentSettings)
+        for group in (AmazonSettings, WarehouseSettings, WebSettings, AlertSettings, DeploymentSettings)
         for name in (*required_variables(group), *secret_variables(group), *DATABASES)
     )
 )
@@ -298,6 +297,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
     database_url: SecretStr | None
     dagster_postgres_url: SecretStr | None
     web: WebSettings
+    alerts: AlertSettings
     problems: tuple[str, ...]
     # Those of the problems that forbid every use: a default may not stand in for what is wrong, nothing may be sent in
     # clear, and a secret that others can read is not used.
@@ -326,6 +326,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
         deployment = DeploymentSettings.read_what_is_right(values, problems)
         database_url, dagster_postgres_url = (database_address(name, values, refusals, warnings) for name in DATABASES)
         web = read_web(values, problems)
+        alerts = read_alerts(values, problems)
         users_file = web.users_file if web.users_file is not None and web.users_file.is_file() else None
         if users_file is not None and (open_to_others := exposure("ORDERS_WEB_USERS_FILE", users_file)):
             (refusals if open_to_others.refused else warnings).append(open_to_others.sentence)
@@ -334,6 +335,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
             "amazon": None if refusals else amazon,
             "warehouse": None if refusals else warehouse,
             "web": web,
+            "alerts": alerts,
             "database_url": database_url,
             "dagster_postgres_url": dagster_postgres_url,
             # A file that two sources name is told of once.

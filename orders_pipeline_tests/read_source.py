@@ -16,7 +16,9 @@ PACKAGE = ROOT / "orders_pipeline"
 # The sandbox plays Amazon and the warehouse: nobody deploys it.
 NOT_THE_PIPELINE = {"sandbox", "migrations"}
 # In these every name in capitals is a setting; elsewhere only what is asked of the environment is.
-SETTINGS_MODULES = {"settings.py", "settings_sources.py", "web_settings.py", "in_transit.py", "secret_files.py"}
+SETTINGS_MODULES = {
+    "settings.py", "settings_sources.py", "web_settings.py", "alert_settings.py", "in_transit.py", "secret_files.py",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

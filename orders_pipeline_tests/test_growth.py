@@ -13,13 +13,16 @@ import pytest
 from sqlalchemy import Engine, text
 
 from bench.filled_store import fill
+from orders_pipeline.alert_settings import AlertSettings
 from orders_pipeline.alerts.kinds import NOBODY
 from orders_pipeline.alerts.reconcile import evaluate
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.search_windows import given_up_searches
 from orders_pipeline.intake.sweep import sweep_orders
-from orders_pipeline.operations.alert_delivery import deliver_alerts
+from orders_pipeline.operations.alerting.deliver import tell_people
+from orders_pipeline.operations.alerting.digest import make_digest
+from orders_pipeline.operations.alerting.words import Places
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.operations.board import ACTIONS_OF_THE_LAST_DAY, BOARD_REPORTS, FBA_REPORTS, board_numbers
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
@@ -73,6 +76,7 @@ READS_ALL = {
     "privacy.retention.delivery_rows.undelivered_without_job": _NIGHTLY,
     "privacy.checks.rows._page": _NIGHTLY,
     "orders.rows.orders_of_the_last_day": _NIGHTLY,
+    "operations.alerting.digest.make_digest": "once a day, with the digest, within a time",
     "orders.erasures.finish_erasures": "nightly, and only where an erasure is open",
     "privacy.checks.rows.audit_keeping": _FIRST_ROW,
     "vault.key_rows.holds_wrapped_keys": _FIRST_ROW,
@@ -176,7 +180,7 @@ def _sensors(world: World) -> None:
         watch_scheduled_work(tx)
     for who in (NOBODY, SELLER):
         assert evaluate(world.database, who, ALERTS).failed == {}
-    deliver_alerts(world.database, account_id=SELLER, slack_webhook_url=None)
+    tell_people(world.database, AlertSettings(), ALERTS, all_is_well=True)
 
 
 def _hourly(account: ServedAccount) -> None:
@@ -200,6 +204,7 @@ def _nightly(account: ServedAccount) -> None:
     for check in (nothing_past_its_time, erased_within_the_day, every_reading_is_audited):
         check(account.database, account_id=SELLER)
     audit_log_is_retained(account.database)
+    make_digest(account.database, [], {}, Places(), account.database.now().date())
     with account.database.begin() as connection:
         orders_of_the_last_day(connection)
 

@@ -129,7 +129,7 @@ TWO_READINGS = [
 @pytest.mark.parametrize("url", TWO_READINGS)
 def test_an_address_that_can_be_read_in_two_ways_is_refused_wherever_it_is_set(url: str):
     names = ("WMS_BASE_URL", "AMAZON_SPAPI_ENDPOINT", "AMAZON_LWA_ENDPOINT", "AMAZON_SQS_QUEUE_URL")
-    names += ("SLACK_WEBHOOK_URL",)
+    names += ("SLACK_WEBHOOK_URL", "ORDERS_HEARTBEAT_URL", "ORDERS_UI_URL", "ORDERS_RUNBOOK_URL")
     amazon = {"AMAZON_LWA_CLIENT_ID": "x", "AMAZON_MARKETPLACE_ID": "ATVPDKIKX0DER"}
     told = "; ".join(load_settings({**amazon, **dict.fromkeys(names, url)}).problems)
     endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
@@ -185,5 +185,5 @@ def test_every_process_refuses_an_unencrypted_database(setting: dict[str, str], 
 
 def test_an_alert_is_not_sent_in_clear():
     settings = load_settings({"SLACK_WEBHOOK_URL": "http://hooks.example/T0/B0/x"})
-    assert settings.slack_webhook_url is None
+    assert settings.alerts.slack_webhook_url is None
     assert "SLACK_WEBHOOK_URL must be https" in " ".join(settings.problems)

@@ -6,7 +6,7 @@ The kinds are in each domain's `alerts.py`; the list of all is `operations/alert
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
@@ -19,6 +19,9 @@ SEVERITIES: tuple[str, ...] = get_args(Severity)
 
 # Stands in `pipeline.alerts` for the account of what belongs to none: the database, the keys, Dagster's runs.
 NOBODY = "*"
+
+# The board's page of one order; what a kind links to where its query returns `order_id` and it says nothing else.
+ORDER_LINK = "/board?order={order_id}"
 
 # Two evaluations are half a minute apart, and most retries come within minutes.
 QUIET_FOR = timedelta(minutes=15)
@@ -51,6 +54,9 @@ class AlertKind:
     runbook: str
     per_account: bool = True
     quiet_for: timedelta = QUIET_FOR
+    is_cause: bool = False
+    waits_for: Callable[[str], Collection[str]] | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,9 @@ class Found:
 def is_worse(severity: str, than: str) -> bool:
     """Whether a severity ranks above another."""
     return SEVERITIES.index(severity) > SEVERITIES.index(than)
+
+
+def kind_name(key: str, names: Collection[str]) -> str:
+    """Of which of these kinds the alert with this key is; its first part, where it is of none that is left."""
+    begins = [name for name in names if key == name or key.startswith(f"{name}:")]
+    return max(begins, key=len, default=key.partition(":")[0])

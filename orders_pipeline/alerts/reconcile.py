@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
+from urllib.parse import quote
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
-from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES, AlertKind, Found, is_worse
+from orders_pipeline.alerts.kinds import NOBODY, ORDER_LINK, SEVERITIES, AlertKind, Found, is_worse
 from orders_pipeline.alerts.rows import LONGEST_KEY, LONGEST_MESSAGE, subject_hash
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.database.locks import hold_name
@@ -56,6 +57,11 @@ class EvaluationResult:
     failed: Mapping[str, str]
     not_reached: Sequence[str] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every kind was looked at."""
+        return not self.failed and not self.not_reached
+
 
 class AlertKindWrong(Exception):
     """A kind's query does not return what its templates or its columns need."""
@@ -69,6 +75,7 @@ NOT_EVALUATED = AlertKind(
     action="Is the database slow, or a migration missing? See the log of the code server. It is tried every half "
     "minute, and this alert ends when it succeeds.",
     runbook="Alerts",
+    is_cause=True,
 )
 
 
@@ -156,10 +163,13 @@ class _Alert:
     severity: str
     message: str
     action: str
+    link: str | None
     found: Found = field(repr=False)
+    stands_for: int = 1
 
     def differs(self, row: AnyRow) -> bool:
-        is_same = (row.severity, row.message, row.what_to_do) == (self.severity, self.message, self.action)
+        stored = (row.severity, row.message, row.what_to_do, row.link, row.stands_for)
+        is_same = stored == (self.severity, self.message, self.action, self.link, self.stands_for)
         return not is_same or self.is_told_again(row)
 
     def is_told_again(self, row: AnyRow) -> bool:
@@ -197,8 +207,19 @@ def _alert(kind: AlertKind, found: Found) -> _Alert:
         severity,
         bounded_text(message, LONGEST_MESSAGE) or "",
         bounded_text(action, LONGEST_MESSAGE) or "",
+        _link(kind, found),
         found,
     )
+
+
+def _link(kind: AlertKind, found: Found) -> str | None:
+    """Its path, with each value as a part of a URL; None where a value that it names was not found."""
+    values = {name: quote(str(value), safe="") for name, value in found.values.items() if value is not None}
+    try:
+        link = (kind.link or ORDER_LINK).format_map(values)
+    except KeyError:
+        return None
+    return link if len(link) <= LONGEST_KEY else None
 
 
 def _one_by_one(kind: AlertKind, alerts: Sequence[_Alert], is_open: Mapping[str, AnyRow]) -> dict[str, _Alert]:
@@ -223,7 +244,9 @@ def _one_by_one(kind: AlertKind, alerts: Sequence[_Alert], is_open: Mapping[str,
             f"{len(others)} more alerts of the kind {kind.name}, which are not told of one by one.",
             f"Look for what they have in common. When {ONE_BY_ONE} or fewer are left, each is told of (runbook, "
             f"'{kind.runbook}').",
+            None,
             Found(THE_OTHERS),
+            len(others),
         )
     return wanted
 
@@ -250,7 +273,8 @@ _TIME_LIMIT = text("select set_config('statement_timeout', :milliseconds, true)"
 
 # Locked in one order: the delivery and who closes an alert by hand wait for one row at a time.
 _STORED = text("""
-select alert_id, key, severity, message, what_to_do, delivered_at, closed_at, clock_timestamp() as now
+select alert_id, key, severity, message, what_to_do, link, stands_for, delivered_at, closed_at,
+  clock_timestamp() as now
 from pipeline.alerts
 where account_id = :account_id and (key = :name or starts_with(key, :prefix))
   and (closed_at is null or key = any(:keys) and closed_at > statement_timestamp() - :quiet_for)
@@ -262,22 +286,25 @@ _CLOSE = text("update pipeline.alerts set closed_at = clock_timestamp() where al
 
 _UPDATE = text("""
 update pipeline.alerts a set
-  severity = v.severity, message = v.message, what_to_do = v.what_to_do, closed_at = null,
+  severity = v.severity, message = v.message, what_to_do = v.what_to_do, link = v.link, stands_for = v.stands_for,
+  closed_at = null,
   times_seen = a.times_seen + case when a.closed_at is null then 0 else 1 end, last_seen_at = clock_timestamp(),
   delivered_at = case when v.told_again then null else a.delivered_at end
 from unnest(
     cast(:ids as bigint[]), cast(:severities as text[]), cast(:messages as text[]), cast(:actions as text[]),
-    cast(:told_again as boolean[])
-  ) as v(alert_id, severity, message, what_to_do, told_again)
+    cast(:told_again as boolean[]), cast(:links as text[]), cast(:stands_for as integer[])
+  ) as v(alert_id, severity, message, what_to_do, told_again, link, stands_for)
 where a.alert_id = v.alert_id
 """)
 
 # Where another process opens the same one by hand, its alert stands.
 _INSERT = text("""
-insert into pipeline.alerts (account_id, key, severity, message, what_to_do, times_seen)
-select :account_id, v.key, v.severity, v.message, v.what_to_do, 1
-from unnest(cast(:keys as text[]), cast(:severities as text[]), cast(:messages as text[]), cast(:actions as text[]))
-  as v(key, severity, message, what_to_do)
+insert into pipeline.alerts (account_id, key, severity, message, what_to_do, link, stands_for, times_seen)
+select :account_id, v.key, v.severity, v.message, v.what_to_do, v.link, v.stands_for, 1
+from unnest(
+    cast(:keys as text[]), cast(:severities as text[]), cast(:messages as text[]), cast(:actions as text[]),
+    cast(:links as text[]), cast(:stands_for as integer[])
+  ) as v(key, severity, message, what_to_do, link, stands_for)
 on conflict (account_id, key) where closed_at is null do nothing
 """)
 
@@ -299,6 +326,8 @@ def _update(tx: AccountTransaction, changed: Sequence[tuple[AnyRow, _Alert]]) ->
             "messages": [alert.message for _, alert in changed],
             "actions": [alert.action for _, alert in changed],
             "told_again": [alert.is_told_again(row) for row, alert in changed],
+            "links": [alert.link for _, alert in changed],
+            "stands_for": [alert.stands_for for _, alert in changed],
         },
     )
 
@@ -312,5 +341,7 @@ def _insert(tx: AccountTransaction, new: Sequence[_Alert]) -> None:
             "severities": [alert.severity for alert in new],
             "messages": [alert.message for alert in new],
             "actions": [alert.action for alert in new],
+            "links": [alert.link for alert in new],
+            "stands_for": [alert.stands_for for alert in new],
         },
     )

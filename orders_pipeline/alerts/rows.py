@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
 
-from sqlalchemy import Connection, case, func, null, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
 from orders_pipeline.alerts.tables import alerts
@@ -34,42 +33,20 @@ def open_alerts(tx: AccountTransaction) -> Sequence[AnyRow]:
     return list(tx.execute(statement))
 
 
-def claim_undelivered_alert(tx: AccountTransaction, *, lease: timedelta) -> AnyRow | None:
-    """Lease one alert that nobody has been told of; None if none is due.
-
-    The account's come first, then those of a former account or of none. One that could not be delivered waits behind
-    all that were not tried yet. A lease that ends later than any can was given by a clock that was ahead.
-    """
-    now = func.clock_timestamp()
-    due = (
+def take_unlogged_alerts(connection: Connection, *, limit: int) -> Sequence[AnyRow]:
+    """Note of so many alerts that the log has them, the oldest first, closed ones too; the alerts."""
+    waiting = (
         select(alerts.c.alert_id)
-        .where(
-            alerts.c.delivered_at.is_(None),
-            alerts.c.delivery_due_at.is_(None) | ~alerts.c.delivery_due_at.between(now, now + lease),
-        )
-        .order_by(alerts.c.delivery_due_at.nulls_first(), alerts.c.account_id != tx.account_id, alerts.c.alert_id)
-        .limit(1)
+        .where(alerts.c.delivered_at.is_(None))
+        .order_by(alerts.c.alert_id)
+        .limit(limit)
         .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        .cte("waiting")
     )
-    statement = update(alerts).where(alerts.c.alert_id == due).values(delivery_due_at=now + lease).returning(alerts)
-    return tx.execute(statement).one_or_none()
-
-
-def mark_alert_delivered(connection: Connection, alert: AnyRow) -> None:
-    """Note that people know of it as it was claimed; one that became worse meanwhile is still to be delivered."""
-    connection.execute(
+    statement = (
         update(alerts)
-        .where(alerts.c.alert_id == alert.alert_id)
-        .values(
-            delivered_at=case((alerts.c.severity == alert.severity, func.clock_timestamp()), else_=null()),
-            delivery_due_at=null(),
-        )
+        .where(alerts.c.alert_id == waiting.c.alert_id)
+        .values(delivered_at=func.clock_timestamp())
+        .returning(alerts)
     )
-
-
-def put_back_undelivered_alert(connection: Connection, alert: AnyRow) -> None:
-    """Give back an alert that could not be delivered: due at once, behind those that were not tried yet."""
-    connection.execute(
-        update(alerts).where(alerts.c.alert_id == alert.alert_id).values(delivery_due_at=func.clock_timestamp())
-    )
+    return sorted(connection.execute(statement), key=lambda row: row.alert_id)

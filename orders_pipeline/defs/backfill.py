@@ -12,10 +12,10 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from orders_pipeline.defs.accounts import fail_on_defects, serve_accounts
-from orders_pipeline.defs.metadata import duration
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.intake.backfill import BackfillProgress
 from orders_pipeline.intake.backfill_plan import Days
+from orders_pipeline.model.durations import duration
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.search import end_span, read_span, search_quota
 

@@ -13,13 +13,12 @@ from typing import Any
 import dagster as dg
 
 from orders_pipeline.defs.resources import StoreResource
+from orders_pipeline.model.durations import NOTHING, duration
 from orders_pipeline.operations.accounts import serve_each
 from orders_pipeline.operations.board import Report
 
 ROWS_SHOWN = 25
 Shown = int | float | str | bool | dg.TableMetadataValue
-# What a cell shows that has no value.
-NOTHING = "-"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
@@ -46,16 +45,6 @@ def tables_of(context: dg.AssetExecutionContext, store: StoreResource, reports: 
             context.log.error("report %s of account %s: %s", report.name, account_id, defect)
             shown[f"{report.name}_could_not_be_read"] = defect
     return shown
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time for people: 42 s, 7 min, 3.5 h, 2.1 d; NOTHING for none."""
-    if seconds is None:
-        return NOTHING
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if abs(seconds) < limit:
-            return f"{seconds / size:.0f} {unit}" if size < 3600 else f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 86_400:.1f} d"
 
 
 def _cell(value: Any) -> str | int | float:

@@ -14,10 +14,9 @@ from orders_pipeline.defs.guide import described
 from orders_pipeline.defs.metadata import Shown, tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
-from orders_pipeline.defs.ticks import Tick
 from orders_pipeline.operations.accounts import Served
-from orders_pipeline.operations.alert_delivery import deliver_alerts
-from orders_pipeline.operations.alerts import evaluate_alerts
+from orders_pipeline.operations.alerting.deliver import tell_people
+from orders_pipeline.operations.alerts import ALERTS, evaluate_alerts
 from orders_pipeline.operations.board import BOARD_REPORTS, FBA_REPORTS, board_numbers
 from orders_pipeline.operations.board_gauges import Gauges, board_gauges, calls_per_order, together
 from orders_pipeline.operations.overdue import REPORTS
@@ -82,14 +81,14 @@ reports = dg.define_asset_job(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=described(
-        "Opens and closes alerts by what is in the store, and tells of new ones, once each.\n\nTo the log and, where "
-        "SLACK_WEBHOOK_URL is set, to Slack. Open ones are on `order_board` too.",
+        "Opens and closes alerts by what is in the store, and tells people of each cause once.\n\nNew alerts go to the "
+        "log; one message for each cause goes to Slack and by email, where they are set up. Open ones are on "
+        "`order_board` too. ORDERS_HEARTBEAT_URL is called while all is well.",
         red="Alerts",
         rule="an alert is open while its cause lasts, and closes by itself.",
     ),
 )
 def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SkipReason:
-    tick = Tick()
     try:
         account_ids, database = store.deployment().account_ids(), store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
@@ -99,13 +98,11 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     failed = failed_runs(context.instance, repository.job_names)
     end_lost_backfills(context.instance, database)
     days_failed = failed_backfills(context.instance)
-    evaluate_alerts(database, account_ids, failed, days_failed, budget_seconds=_EVALUATION_SECONDS)
-    slack = store.settings().slack_webhook_url
-    # Those of all accounts, in turn.
-    delivered = deliver_alerts(
-        database, account_id=account_ids[0], slack_webhook_url=slack, budget_seconds=tick.left_to_begin()
-    )
-    return dg.SkipReason(f"{delivered} alerts were told." if delivered else "No alert is new.")
+    results = evaluate_alerts(database, account_ids, failed, days_failed, budget_seconds=_EVALUATION_SECONDS)
+    told = tell_people(database, store.settings().alerts, ALERTS, all_is_well=all(one.is_whole for one in results))
+    for problem in told.problems:
+        context.log.warning(problem)
+    return dg.SkipReason(told.as_sentence())
 
 
 def failed_runs(instance: dg.DagsterInstance, jobs: Iterable[str]) -> list[Found]:

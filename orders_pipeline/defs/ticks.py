@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 GIVEN_UP_AFTER_SECONDS = 60.0
 # What waits for somebody else is begun before this, but for the first such call of a tick. From here the longest that
-# any of them takes still fits: a receive and a delete at SQS, a page of the warehouse's, a message to Slack.
+# any of them takes still fits: a receive and a delete at SQS, a page of the warehouse's, messages about alerts.
 BEGIN_BEFORE_SECONDS = 18.0
 # A line of Dagster's history each. Of the freshness of what is read (defs.policy) it is a small part.
 NOTED_EVERY = timedelta(minutes=1)

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.fulfillment.states import ENDED
+from orders_pipeline.work.jobs import AMAZON, WAREHOUSE
 
 RUNBOOK = "Push"
 # The warehouse's answer to the newest push; one that it cancelled after it had accepted it is another alert.
@@ -61,6 +62,7 @@ LATE = AlertKind(
     message="Order {order_id} was to be shipped by {ship_by} UTC and is not (its fulfillment order is {state}).",
     action="Ship it, or cancel it at Amazon. If it has left, look why its package is not confirmed.",
     runbook=RUNBOOK,
+    waits_for=lambda _: (WAREHOUSE, AMAZON),
 )
 
 # Of an adapter that cannot ask for it: `fulfillment/stop.py` looks every ten minutes at most what came of it.

@@ -51,6 +51,7 @@ from found where is_shown group by kind order by kind
     action="Look at pipeline.parked_messages; the body is in the vault for two weeks. Mend the cause, then replay it. "
     "The alert ends when none of its kind has come for three days.",
     runbook=QUEUE,
+    is_cause=True,
 )
 
 # Drained every minute: what this dependency refuses is tried again whatever its pause says.
@@ -132,6 +133,7 @@ where found.marketplace_id is not null order by subject
     action="If you ship them from here, add the marketplace to AMAZON_MARKETPLACE_ID: they come in within the hour. "
     "Otherwise nothing; `order_board` counts them.",
     runbook=FETCH,
+    is_cause=True,
 )
 NO_MARKETPLACE = AlertKind(
     name="order.no_marketplace",

@@ -12,6 +12,7 @@ from orders_pipeline.alerts.reconcile import NOT_EVALUATED, EvaluationResult, ev
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment import alerts as fulfillment
 from orders_pipeline.intake import alerts as intake
+from orders_pipeline.operations.alerting import alerts as alerting
 from orders_pipeline.operations.overdue import OVERDUE, watch_scheduled_work
 from orders_pipeline.privacy import alerts as privacy
 from orders_pipeline.reports import alerts as reports
@@ -29,6 +30,8 @@ FAILED_RUN = AlertKind(
     action="Open the run in the Dagster UI. What it has not done is pending, and the next run goes on.",
     runbook="Failed runs",
     per_account=False,
+    is_cause=True,
+    link="/runs/{run_id}",
 )
 
 # Its work is not withdrawn: an account may be missing from the settings by mistake.
@@ -41,6 +44,7 @@ FORMER_ACCOUNT_PARKED = AlertKind(
     "--everything` ends it with all that is stored of the account.",
     runbook="Work that waits",
     per_account=False,
+    is_cause=True,
 )
 
 FAILED_BACKFILL = AlertKind(
@@ -52,6 +56,8 @@ FAILED_BACKFILL = AlertKind(
     "are missing; pages that were read are not read again for a day.",
     runbook="Backfill",
     per_account=False,
+    is_cause=True,
+    link="/runs/b/{backfill_id}",
 )
 
 ALERTS: tuple[AlertKind, ...] = (
@@ -62,6 +68,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *privacy.ALERTS,
     *vault.ALERTS,
     *work.ALERTS,
+    *alerting.ALERTS,
     OVERDUE,
     FORMER_ACCOUNT_PARKED,
     FAILED_RUN,

@@ -19,6 +19,7 @@ from orders_pipeline.fulfillment.rows import answers_by_kind, held_orders, queue
 from orders_pipeline.intake.fba_shipments import fba_orders, shipments_by_status
 from orders_pipeline.model.states import UNCONFIRMED
 from orders_pipeline.operations.accounts import Numbers
+from orders_pipeline.operations.alerting.rows import channel_states
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.orders.event_rows import parked_messages_by_reason
 from orders_pipeline.orders.ownership import other_marketplace_orders
@@ -116,6 +117,12 @@ ALERTS_OPEN = _report(
     ["severity", "message as what", "what_to_do", "opened_at as since", "times_seen as times"],
     open_alerts,
 )
+# The same for every account: a channel is the whole deployment's.
+ALERT_CHANNELS = _report(
+    "alert_channels",
+    ["channel", "state", "delivered_at as last_delivered", "failing_since", "failure", "waiting as messages_waiting"],
+    lambda tx: channel_states(tx.connection),
+)
 OTHER_MARKETPLACES = _report(
     "marketplaces_not_configured",
     ["marketplace_id as marketplace", "fulfilled_by", "status", "orders", "newest"],
@@ -168,6 +175,6 @@ WAREHOUSE_CAPABILITIES = Report(
 )
 # What `order_board` shows, in this order.
 BOARD_REPORTS = (
-    BOARD, ALERTS_OPEN, WAITING, ORDERS, FULFILLMENT, ANSWERS, SHIPMENTS, CONFIRMATIONS, OTHER_MARKETPLACES,
-    PARKED_MESSAGES, LIMITS, WAREHOUSE_CAPABILITIES,
+    BOARD, ALERTS_OPEN, ALERT_CHANNELS, WAITING, ORDERS, FULFILLMENT, ANSWERS, SHIPMENTS, CONFIRMATIONS,
+    OTHER_MARKETPLACES, PARKED_MESSAGES, LIMITS, WAREHOUSE_CAPABILITIES,
 )  # fmt: skip

@@ -247,11 +247,11 @@ class ServedAccount(StoredAccount):
 
 def _mask_secrets(settings: Settings) -> None:
     """The last net: no secret of this deployment gets past the log filter, whoever writes it."""
-    secrets = [
-        one
-        for one in (settings.slack_webhook_url, settings.web.report_token, settings.web.metrics_token)
-        if one is not None
-    ]
+    alerts, web = settings.alerts, settings.web
+    others = (
+        alerts.slack_webhook_url, alerts.smtp_password, alerts.heartbeat_url, web.report_token, web.metrics_token
+    )  # fmt: skip
+    secrets = [one for one in others if one is not None]
     if settings.amazon is not None:
         for account in settings.amazon_accounts():
             secrets += [*account.client_secrets, account.refresh_token]

@@ -91,4 +91,5 @@ OVERDUE = AlertKind(
     action="In the Dagster UI: is {starter} switched on, does dagster-daemon run, did its last run fail? "
     "Start its job by hand; when it has come to its end this alert closes.",
     runbook="Work that did not start",
+    is_cause=True,
 )

@@ -11,6 +11,7 @@ from orders_pipeline.privacy.checks.check_alerts import RED_CHECK
 from orders_pipeline.privacy.erasure.rows import IS_A_PERSONS, OWED
 from orders_pipeline.privacy.retention.database_clock import CLOCKS_AGREE_WITHIN
 from orders_pipeline.privacy.rules import WORDS
+from orders_pipeline.work.jobs import DEPENDENCIES, Queue
 
 # "Within the day" leaves a person some hours. A job that is parked or lost is taken up by the next retention.
 _NOT_ERASED = f"""
@@ -36,6 +37,7 @@ NOT_ERASED_AT_WAREHOUSE = AlertKind(
     action="The job erase_at_warehouse asks on. Have it erased there by hand; the next answer of the warehouse closes "
     "this alert.",
     runbook="Compliance",
+    waits_for=lambda _: DEPENDENCIES[Queue.ERASE],
 )
 
 ERASE_BY_HAND = AlertKind(
@@ -127,6 +129,7 @@ where w.days is not null and s.last_seen_at > clock_timestamp() - interval '3 da
     action="Rotate it in the developer console; give the old one as AMAZON_LWA_CLIENT_SECRET_PREVIOUS.",
     runbook="Client secret",
     per_account=False,
+    is_cause=True,
 )
 
 ALERTS: tuple[AlertKind, ...] = (

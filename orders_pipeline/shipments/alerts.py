@@ -11,6 +11,8 @@ from orders_pipeline.alerts.kinds import AlertKind, Severity
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.model.states import UNCONFIRMED, PackageState
 from orders_pipeline.model.webhook import WebhookRefusal
+from orders_pipeline.work.jobs import AMAZON
+from orders_pipeline.work.jobs import WAREHOUSE as WAREHOUSE_DEPENDENCY
 
 _OVER = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED, OrderStatus.CANCELLED, OrderStatus.UNFULFILLABLE)
 CONFIRM, WAREHOUSE = "Confirm", "What the warehouse writes"
@@ -85,6 +87,7 @@ LATE = AlertKind(
     action="Look at the package on the order board and at what is parked; if the time is short, confirm it in Seller "
     "Central.",
     runbook=CONFIRM,
+    waits_for=lambda _: (AMAZON,),
 )
 # A package that was to be brought back is back after a month, or lost.
 BLOCKED = _of_state(
@@ -160,6 +163,7 @@ from found
     message="Carrier {carrier} has no code at Amazon: {consequence}",
     action="Add it to carriers.csv in the data folder; its packages are then sent or edited.",
     runbook=CONFIRM,
+    is_cause=True,
 )
 CARRIER_FILE = AlertKind(
     name="carriers.file",
@@ -298,6 +302,7 @@ SHIPMENTS_UNREAD = AlertKind(
     action="Check the warehouse's status, WMS_BASE_URL and WMS_TOKEN (`orders-pipeline doctor`). Known packages are "
     "told to Amazon meanwhile; nobody hears of those that leave now.",
     runbook=CONFIRM,
+    waits_for=lambda _: (WAREHOUSE_DEPENDENCY,),
 )
 UNREADABLE_EVENT = AlertKind(
     name="warehouse.unreadable_event",

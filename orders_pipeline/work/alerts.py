@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
-from orders_pipeline.work.jobs import DEPENDENCIES, KEYS, NOTIFICATIONS, REGULATED_INFO
+from orders_pipeline.work.jobs import DEPENDENCIES, KEYS, NOTIFICATIONS, REGULATED_INFO, Queue
 from orders_pipeline.work.pauses import PauseKind
+
+
+def _needs(subject: str) -> Collection[str]:
+    return next((needed for queue, needed in DEPENDENCIES.items() if subject.startswith(f"{queue}:")), ())
+
 
 PARKED = AlertKind(
     name="work.parked",
     severity="error",
     query=text("""
-select queue || ':' || subject as subject, queue, subject as job, coalesce(last_error, 'no reason was given') as reason
+select queue || ':' || subject as subject, queue, subject as job, coalesce(last_error, 'no reason was given') as reason,
+  case when queue <> :report then split_part(subject, ':', 1) end as order_id
 from pipeline.jobs where account_id = :account_id and parked_at is not null
 order by parked_at
-"""),
+""").bindparams(report=str(Queue.REPORT)),
     message="The work {queue} on {job} was set aside: {reason}",
     action="Mend the cause, then replay it with the job replay_parked.",
     runbook="Work that waits",
+    waits_for=_needs,
 )
 
 # The first pauses last seconds, and most end by themselves. A spent quota ends at a known time, and is no alert. Nor is
@@ -50,6 +58,7 @@ where account_id = :account_id and kind = :refusal and until is not null
     action="Mend what it says; orders-pipeline doctor tells more. It is tried again by itself, and the first success "
     "lets all of it go on.",
     runbook="Work that waits",
+    is_cause=True,
 )
 
 ALERTS = (PARKED, PAUSED)

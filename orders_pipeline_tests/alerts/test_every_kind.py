@@ -1,11 +1,13 @@
-"""Every kind of alert opens with its state and closes with it; every kind has a case and a runbook section.
+"""Every kind of alert opens with its state and closes with it, and people are told of both, once, through each channel.
 
-A domain's cases are in its `alert_cases.py`.
+Every kind has a case and a section of the runbook. A domain's cases are in its `alert_cases.py`.
 """
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Iterator
 from itertools import permutations
 
 import pytest
@@ -13,16 +15,20 @@ import pytest
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES, AlertKind
 from orders_pipeline.alerts.reconcile import evaluate, key_of
 from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.fulfillment import alert_cases as fulfillment
 from orders_pipeline_tests.intake import alert_cases as intake
+from orders_pipeline_tests.mail_server import MailServer
 from orders_pipeline_tests.operations import alert_cases as operations
+from orders_pipeline_tests.operations.alerting.told import pass_time, settings_for, tell
 from orders_pipeline_tests.privacy import alert_cases as privacy
 from orders_pipeline_tests.read_source import ROOT
 from orders_pipeline_tests.reports import alert_cases as reports
 from orders_pipeline_tests.shipments import alert_cases as shipments
+from orders_pipeline_tests.slack import Slack
 from orders_pipeline_tests.vault import alert_cases as vault
 from orders_pipeline_tests.work import alert_cases as work
 from orders_pipeline_tests.world import World
@@ -35,9 +41,53 @@ CASES: dict[str, Case] = {
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 
 
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack.listening() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mail() -> Iterator[MailServer]:
+    with MailServer.listening() as server:
+        yield server
+
+
 @pytest.mark.parametrize("name", [kind.name for kind in ALERTS])
-def test_every_kind_opens_with_its_state_and_closes_with_it(world: World, name: str):
-    _opens_and_closes(world, CASES[name])
+def test_every_kind_opens_with_its_state_is_told_and_closes_with_it(
+    world: World, slack: Slack, mail: MailServer, name: str
+):
+    case, settings = CASES[name], settings_for(slack, mail)
+    slack.told.clear()
+    mail.mails.clear()
+    opened = _opens(world, case)
+    for _ in range(2):
+        tell(world.database, settings)
+    opening = _titles(mail, opened)
+    assert len(opening) == 1
+    (message,) = [told for told in mail.told if opening[0] in told]
+    assert opening[0].startswith(f"[{max((row.severity for row in opened), key=SEVERITIES.index)}] ")
+    assert f"Runbook: {case.kind.runbook}: https://docs.shop.example/runbook.md#" in message
+    assert "What to do: " in message
+    _closes(world, case)
+    tell(world.database, settings)
+    assert _titles(mail, opened) == opening, "what is over may return at once"
+    pass_time(world.database, "6 minutes")
+    for _ in range(2):
+        tell(world.database, settings)
+    assert _titles(mail, opened) == [opening[0], "[over]" + opening[0].partition("]")[2]]
+    if case.kind is NOT_DELIVERED:
+        assert slack.told == [], "it is Slack that takes nothing"
+        return
+    as_read = [html.unescape(told).replace("[:]//", "://").splitlines()[0] for told in slack.told]
+    assert as_read == [told.splitlines()[1] for told in mail.told]
+    assert "CANARY" not in "".join([*slack.told, *mail.told]), "no buyer's data"
+
+
+def _titles(mail: MailServer, opened: list[AnyRow]) -> list[str]:
+    """The first line of each mail about these alerts."""
+    titles = [told.splitlines()[1] for told in mail.told]
+    return [title for title in titles if any(row.message in title for row in opened)]
 
 
 @pytest.mark.parametrize("case", [work.NOTHING_WAITS, vault.NOTHING_WAITS], ids=["a dependency", "the keys"])
@@ -46,6 +96,11 @@ def test_a_pause_behind_which_nothing_waits_any_more_is_not_shown(world: World, 
 
 
 def _opens_and_closes(world: World, case: Case) -> None:
+    _opens(world, case)
+    _closes(world, case)
+
+
+def _opens(world: World, case: Case) -> list[AnyRow]:
     assert _evaluated(world, case) == []
     case.begin(world)
     opened = _evaluated(world, case)
@@ -53,7 +108,12 @@ def _opens_and_closes(world: World, case: Case) -> None:
     for alert in opened:
         assert alert.account_id == (SELLER if case.kind.per_account else NOBODY)
         assert "None" not in alert.message + alert.what_to_do, "a column of the query is null"
+        assert alert.link is None or alert.link.startswith("/")
     assert _evaluated(world, case) == opened, "what is as it was is not written again"
+    return opened
+
+
+def _closes(world: World, case: Case) -> None:
     case.end(world)
     assert _evaluated(world, case) == []
 

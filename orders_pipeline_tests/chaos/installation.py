@@ -118,6 +118,8 @@ class Installation:
             **os.environ,
             **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
             **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "SLACK_WEBHOOK_URL"), ""),
+            **dict.fromkeys(("ORDERS_SMTP_HOST", "ORDERS_ALERTS_FROM", "ORDERS_ALERTS_TO"), ""),
+            **dict.fromkeys(("ORDERS_ALERTS_FILE", "ORDERS_HEARTBEAT_URL"), ""),
             "ORDERS_ENV_FILE": os.devnull,
             **settings_of_sandbox,
             "ORDERS_DATA_DIR": str(self.folder),

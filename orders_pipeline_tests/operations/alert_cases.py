@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
 from orders_pipeline.alerts.reconcile import NOT_EVALUATED, evaluate, reconcile
 from orders_pipeline.database.engine import AccountTransaction
+from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED, RULES_FILE
+from orders_pipeline.operations.alerting.rows import lease_channel, note_failure, return_channel
+from orders_pipeline.operations.alerting.rules_file import rules_in_use
 from orders_pipeline.operations.alerts import FAILED_BACKFILL, FAILED_RUN, FORMER_ACCOUNT_PARKED, evaluate_alerts
 from orders_pipeline.operations.overdue import OVERDUE, SWEEP, watch_scheduled_work, work_is_done
 from orders_pipeline.work.jobs import Job, Queue
@@ -63,7 +68,35 @@ def _evaluate_all(world: World, *served: str) -> None:
     evaluate_alerts(world.database, served, [], [], budget_seconds=60)
 
 
+def _slack_takes_nothing(world: World) -> None:
+    with world.database.begin() as connection:
+        assert lease_channel(connection, "slack") is not None
+        for _ in range(2):
+            failure = "Slack answered 404: check SLACK_WEBHOOK_URL"
+            note_failure(connection, "slack", failure, timedelta(minutes=5))
+    world.sql("update pipeline.alert_channels set failing_since = failing_since - interval '2 minutes'")
+
+
+def _slack_works(world: World) -> None:
+    with world.database.begin() as connection:
+        return_channel(connection, "slack", has_delivered=True)
+
+
+def _write_rules(world: World, content: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "alerts.yaml")
+        file.write_text(content)
+        rules_in_use(world.database, file, {"order.late"})
+
+
 CASES = (
+    # Told by email alone; a channel that works again has been told nothing of itself.
+    Case(NOT_DELIVERED, begin=_slack_takes_nothing, end=_slack_works),
+    Case(
+        RULES_FILE,
+        begin=lambda world: _write_rules(world, "digest: soon"),
+        end=lambda world: _write_rules(world, "{}"),
+    ),
     Case(
         FORMER_ACCOUNT_PARKED,
         begin=_park_work_of_a_former_account,

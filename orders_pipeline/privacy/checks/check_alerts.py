@@ -16,6 +16,7 @@ RED_CHECK = AlertKind(
     message="The compliance check {check} is red. {description}",
     action="{what_to_do} The rule: {rule}.",
     runbook="Compliance",
+    is_cause=True,
     # A check is evaluated once a night, or because a person asks: each new red is told.
     quiet_for=timedelta(),
 )

@@ -304,8 +304,15 @@ def tls_on_every_endpoint(
         urls["AMAZON_SQS_QUEUE_URL"] = amazon.queue_url
     if settings.warehouse is not None:
         urls["WMS_BASE_URL"] = settings.warehouse.base_url
-    if settings.slack_webhook_url is not None:
-        urls["SLACK_WEBHOOK_URL"] = settings.slack_webhook_url.get_secret_value()
+    alerts = settings.alerts
+    for name, secret in (
+        ("SLACK_WEBHOOK_URL", alerts.slack_webhook_url),
+        ("ORDERS_HEARTBEAT_URL", alerts.heartbeat_url),
+    ):
+        if secret is not None:
+            urls[name] = secret.get_secret_value()
+    if (mailbox := alerts.mailbox) is not None:
+        urls["ORDERS_SMTP_HOST"] = f"{'http' if mailbox.tls == 'none' else 'https'}://{mailbox.host}:{mailbox.port}"
     bare = sorted(
         name
         for name, url in urls.items()
