@@ -69,7 +69,7 @@ class MailServer:
     @property
     def told(self) -> list[str]:
         """The text of each mail, its subject first."""
-        return [f"{mail['Subject']}\n{mail.get_content()}" for mail in self.mails]
+        return [f"{mail['Subject']}\n{mail.get_content()}".replace("\r\n", "\n") for mail in self.mails]
 
     def mailbox(self, *, host: str = "127.0.0.1", login: bool = False, password: str = PASSWORD) -> Mailbox:
         secret = SecretStr(password) if login else None
@@ -85,7 +85,7 @@ class MailServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         mail = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         if self.answer is not None:
@@ -94,7 +94,7 @@ class MailServer:
             return "554 The text is refused"
         self.mails.append(mail)
         self.envelopes.append((envelope.mail_from, list(envelope.rcpt_tos)))
-        self.was_encrypted.append(session.ssl is not None)
+        self.was_encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         return "250 OK"
 
 
@@ -127,4 +127,4 @@ def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> Path:
 
 def _authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
     is_right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-    return AuthResult(success=is_right)
+    return AuthResult(success=is_right, handled=False)

@@ -108,7 +108,11 @@ def group(found: Sequence[OpenAlert], kinds: Mapping[str, AlertKind]) -> list[Gr
 
 
 def _group(key: str, alerts: Sequence[OpenAlert], consequences: Sequence[OpenAlert]) -> Group:
-    worst_first = sorted(alerts, key=lambda one: (-SEVERITIES.index(one.severity), one.opened_at, one.subject))
+    # One that only counts others says nothing of them.
+    worst_first = sorted(
+        alerts,
+        key=lambda one: (one.subject == THE_OTHERS, -SEVERITIES.index(one.severity), one.opened_at, one.subject),
+    )
     severity = worst_first[0].severity
     for one in consequences:
         severity = one.severity if is_worse(one.severity, severity) else severity

@@ -49,38 +49,42 @@ class MailChannel:
                 if mailbox.user is not None and mailbox.password is not None:
                     server.login(mailbox.user, mailbox.password.get_secret_value())
                 refused = server.send_message(_mail(message, mailbox), mailbox.sender, list(mailbox.recipients))
-        except smtplib.SMTPAuthenticationError as error:
-            raise ChannelFailed(
-                f"{where} refused the login ({error.smtp_code}): check ORDERS_SMTP_USER and ORDERS_SMTP_PASSWORD"
-            ) from None
-        except smtplib.SMTPNotSupportedError:
-            raise ChannelFailed(
-                f"{where} offers no STARTTLS, or no login: check ORDERS_SMTP_TLS; nothing was sent in clear"
-            ) from None
-        except smtplib.SMTPRecipientsRefused as error:
-            codes = sorted({code for code, _ in error.recipients.values()})
-            raise ChannelFailed(
-                f"{where} takes mail for none of ORDERS_ALERTS_TO ({', '.join(map(str, codes))})", _wait(codes[0])
-            ) from None
-        except smtplib.SMTPDataError as error:
-            if 500 <= error.smtp_code < 600:
-                raise TextRefused(f"{where} answered {error.smtp_code}") from None
-            raise ChannelFailed(f"{where} answered {error.smtp_code}", _wait(error.smtp_code)) from None
-        except smtplib.SMTPResponseException as error:
-            raise ChannelFailed(f"{where} answered {error.smtp_code}", _wait(error.smtp_code)) from None
-        except ssl.SSLCertVerificationError as error:
-            raise ChannelFailed(
-                f"{where} has a certificate that cannot be trusted ({bounded_text(error.verify_message)}): check "
-                "ORDERS_SMTP_HOST, or name your own authority in REQUESTS_CA_BUNDLE"
-            ) from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            # Only its name: it may hold what was being said.
-            late = f"it was not done within {seconds:g} s"
-            why = late if time.monotonic() - begun >= seconds else type(error).__name__
-            raise ChannelFailed(f"{where} could not be reached ({why})") from None
+            # `from None`: it may hold what was being said.
+            if time.monotonic() - begun >= seconds:
+                raise ChannelFailed(f"{where} was not done within {seconds:g} s") from None
+            raise _failure(error, where) from None
         if refused:
             # The others have it: it is delivered.
             logger.warning("%s does not take mail for %d of ORDERS_ALERTS_TO.", where, len(refused))
+
+
+def _failure(error: Exception, where: str) -> ChannelFailed | TextRefused:
+    """What an error of smtplib's or of the connection's means, in words of ours."""
+    match error:
+        case smtplib.SMTPAuthenticationError():
+            return ChannelFailed(
+                f"{where} refused the login ({error.smtp_code}): check ORDERS_SMTP_USER and ORDERS_SMTP_PASSWORD"
+            )
+        case smtplib.SMTPNotSupportedError():
+            return ChannelFailed(
+                f"{where} offers no STARTTLS, or no login: check ORDERS_SMTP_TLS; nothing was sent in clear"
+            )
+        case smtplib.SMTPRecipientsRefused():
+            codes = sorted({code for code, _ in error.recipients.values()})
+            listed = ", ".join(map(str, codes))
+            return ChannelFailed(f"{where} takes mail for none of ORDERS_ALERTS_TO ({listed})", _wait(codes[0]))
+        case smtplib.SMTPDataError() if 500 <= error.smtp_code < 600:
+            return TextRefused(f"{where} answered {error.smtp_code}")
+        case smtplib.SMTPResponseException():
+            return ChannelFailed(f"{where} answered {error.smtp_code}", _wait(error.smtp_code))
+        case ssl.SSLCertVerificationError():
+            return ChannelFailed(
+                f"{where} has a certificate that cannot be trusted ({bounded_text(error.verify_message)}): check "
+                "ORDERS_SMTP_HOST, or name your own authority in REQUESTS_CA_BUNDLE"
+            )
+        case _:
+            return ChannelFailed(f"{where} could not be reached ({type(error).__name__})")
 
 
 class _CutOff:
@@ -93,7 +97,7 @@ class _CutOff:
         self._timer.daemon = True
         self._timer.start()
         try:
-            super().__init__(*arguments, timeout=seconds, **named)
+            super().__init__(*arguments, timeout=seconds, **named)  # type: ignore[call-arg]
         except BaseException:
             # Raised on as it came; only the timer goes.
             self._timer.cancel()

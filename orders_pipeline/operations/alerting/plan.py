@@ -90,8 +90,8 @@ def plan(
         elif one.absent_since is not None and now - one.absent_since >= OVER_AFTER:
             planned.append(Planned(Event.OVER, severity, told=(one,)))
     if missed:
-        worst = max((one.severity for one in missed), key=SEVERITIES.index)
-        planned.append(Planned(Event.MISSED, worst, told=tuple(missed)))
+        worst = max(missed, key=lambda one: SEVERITIES.index(one.severity))
+        planned.append(Planned(Event.MISSED, worst.severity, told=tuple(missed)))
     planned.sort(key=lambda one: -SEVERITIES.index(one.severity))
     if is_digest_due(channel, told.get(DIGEST), rules, now):
         planned.append(Planned(Event.DIGEST, "info"))

@@ -73,25 +73,26 @@ class _Part(BaseModel):
 class SeverityRule(_Part):
     """What becomes of alerts of one severity."""
 
-    channels: tuple[ChannelName, ...] = Field(CHANNELS, description="Where they go; an empty list: nowhere.")
+    channels: tuple[ChannelName, ...] = Field(default=CHANNELS, description="Where they go; an empty list: nowhere.")
     remind_after: LengthOrNever = Field(
-        timedelta(hours=4), description="A cause that is still open is told again after this time; or never."
+        default=timedelta(hours=4), description="A cause that is still open is told again after this time; or never."
     )
     more_after: Length = Field(
-        timedelta(hours=1), description="More alerts of a cause that was told are told together, this long after it."
+        default=timedelta(hours=1),
+        description="More alerts of a cause that was told are told together, this long after it.",
     )
 
 
 class KindRule(_Part):
     """What is other for one kind of alert. What is left out is as its severity has it."""
 
-    severity: Severity | None = Field(None, description="Instead of the alert's own.")
-    channels: tuple[ChannelName, ...] | None = Field(None, description="Where they go; an empty list: nowhere.")
+    severity: Severity | None = Field(default=None, description="Instead of the alert's own.")
+    channels: tuple[ChannelName, ...] | None = Field(default=None, description="Where they go; an empty list: nowhere.")
     remind_after: LengthOrNever = Field(
-        None, description="A cause that is still open is told again after this time; or never."
+        default=None, description="A cause that is still open is told again after this time; or never."
     )
     more_after: Length | None = Field(
-        None, description="More alerts of a cause that was told are told together, this long after it."
+        default=None, description="More alerts of a cause that was told are told together, this long after it."
     )
 
 
@@ -100,21 +101,23 @@ class QuietHours(_Part):
 
     start: TimeOfDay = Field(alias="from", description="In `time_zone`.")
     until: TimeOfDay = Field(description="In `time_zone`.")
-    severities: tuple[Severity, ...] = Field(("error",), alias="except", description="What goes out at any time.")
+    severities: tuple[Severity, ...] = Field(
+        default=("error",), alias="except", description="What goes out at any time."
+    )
 
 
 class Digest(_Part):
     """One message a day: what is open, what opened and closed within a day, and the day's figures."""
 
     at: TimeOfDay = Field(description="In `time_zone`.")
-    channels: tuple[ChannelName, ...] = Field(CHANNELS, description="Where it goes.")
+    channels: tuple[ChannelName, ...] = Field(default=CHANNELS, description="Where it goes.")
 
 
 class AlertRules(_Part):
     """Who is told of alerts, and when. Everything may be left out."""
 
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(
-        "UTC", description="Of `quiet_hours` and `digest`, as Europe/Berlin."
+        default="UTC", description="Of `quiet_hours` and `digest`, as Europe/Berlin."
     )
     severities: Mapping[Severity, SeverityRule] = Field(default={}, description="By severity.")
     kinds: Mapping[str, KindRule] = Field(default={}, description="By kind of alert: docs/runbook.md names them all.")

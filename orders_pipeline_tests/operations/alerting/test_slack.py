@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from orders_pipeline.audit.redaction import install
 from orders_pipeline.operations.alerting.channel import ChannelFailed, TextRefused
 from orders_pipeline.operations.alerting.slack import LARGEST_ANSWER_BYTES, SlackChannel
 from orders_pipeline.operations.alerting.words import Link, Message
@@ -87,6 +88,8 @@ def test_a_text_that_is_refused_is_this_texts_fault(slack: Slack, status: int):
 def test_a_webhook_is_given_a_time_and_sends_nobody_elsewhere(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    # As every deployment does: at DEBUG urllib3 writes the path of each request.
+    install()
     server: HostileServer
     with (
         caplog.at_level(logging.DEBUG),

@@ -20,7 +20,8 @@ UI, RUNBOOK = "https://orders.shop.example", "https://docs.shop.example/runbook.
 # Every stored time by which it is decided what is told when.
 _TIMES = {
     "pipeline.alerts": ("opened_at", "delivered_at", "closed_at"),
-    "pipeline.alert_deliveries": ("opened_at", "absent_since", "told_at"),
+    # When a cause opened names its thread: it stays.
+    "pipeline.alert_deliveries": ("absent_since", "told_at"),
     "pipeline.alert_channels": ("leased_until", "next_try_at", "failing_since"),
 }
 
@@ -34,7 +35,7 @@ def settings_for(slack: Slack | None = None, mail: MailServer | None = None, **m
 
 
 def tell(database: Database, settings: AlertSettings, *kinds: AlertKind, **more: Any) -> DeliveryOutcome:
-    return tell_people(database, settings, (*ALERTS, *kinds), **{"all_is_well": True, **more})
+    return tell_people(database, settings, (*ALERTS, *kinds), **{"all_is_well": True, **more})  # type: ignore[arg-type]
 
 
 def pass_time(database: Database, interval: str) -> None:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from alembic import op
 
 revision = "0032"
-down_revision = "0030"
+down_revision = "0036"
 phase = "before"
 branch_labels = None
 depends_on = None

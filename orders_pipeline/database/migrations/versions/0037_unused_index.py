@@ -1,12 +1,12 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source. Both may be done already, by the 0030 or 0034 of before.
+And the comment on an event's source names every source. Both may be done already, by the 0030, 0034 or 0036 of before.
 """
 
 from alembic import op
 
-revision = "0036"
-down_revision = "0035"
+revision = "0037"
+down_revision = "0032"
 phase = "after"
 branch_labels = None
 depends_on = None
