@@ -32,7 +32,7 @@ class MailServer:
 
     def __init__(self, port: int, tls: SmtpTls) -> None:
         self.port = port
-        self.tls = tls
+        self.tls: SmtpTls = tls
         self.mails: list[EmailMessage] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.answer: str | None = None
