@@ -37,6 +37,8 @@ from orders_pipeline.work.retry import DEFECTS
 from orders_pipeline_tests.audit.tampering import write_days_ago
 from orders_pipeline_tests.canary_search import encodings_in
 from orders_pipeline_tests.due import make_jobs_due
+from orders_pipeline_tests.mail_server import MailServer
+from orders_pipeline_tests.operations.alerting.told import pass_time
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 from orders_pipeline_tests.slack import Slack
 
@@ -78,10 +80,10 @@ def test_a_day_of_failures_leaks_no_buyers_data(
     _let_pushes_crash(monkeypatch)
     _let_storing_crash(monkeypatch)
     caplog.set_level(logging.DEBUG)
-    with sandbox, Slack.listening() as slack:
+    with sandbox, Slack.listening() as slack, MailServer.listening() as mail:
         point_environment_at(
             sandbox, database_url, tmp_path / "data", monkeypatch, DAGSTER_POSTGRES_URL=dagster_url,
-            SLACK_WEBHOOK_URL=slack.url.get_secret_value(), DAGSTER_HOME=str(tmp_path / "home"),
+            **_tell_everybody(slack, mail, tmp_path), DAGSTER_HOME=str(tmp_path / "home"),
         )  # fmt: skip
         pipeline = Pipeline(instance)
         # The first tick opens the deployment, and with it the nets under the logs; the sandbox's own words come after.
@@ -99,6 +101,8 @@ def test_a_day_of_failures_leaks_no_buyers_data(
             assert time.monotonic() < deadline, [v for v in sandbox.judge.verdicts(sandbox.day.planned) if not v.ok][:3]
             _make_everything_due(database)
             pipeline.run_until_idle()
+            # Of what was told, more is told after an hour.
+            pass_time(database, "2 hours")
             pipeline.tick("deliver_alerts_sensor")
             # What the warehouse refused for its own reasons is mended there, and replayed; and so are the defects.
             pipeline.run("replay_parked")
@@ -127,6 +131,7 @@ def test_a_day_of_failures_leaks_no_buyers_data(
         "database dump": _dump(postgres, database_url),
         "Dagster's dump": _dump(postgres, dagster_url),
         "alerts in Slack": "\n".join(slack.told).encode(),
+        "alerts by email": "\n".join([*mail.told, *(mail.as_string() for mail in mail.mails)]).encode(),
         "stdout": printed.out.encode(),
         "stderr": printed.err.encode(),
         "log": caplog.text.encode(),
@@ -139,6 +144,8 @@ def test_a_day_of_failures_leaks_no_buyers_data(
     alerts = "\n".join(slack.told)
     assert "The work fetch on" in alerts
     assert "The work push on" in alerts
+    assert "[digest]" in alerts
+    assert len(mail.told) == len(slack.told)
     copies = [content for name, content in places.items() if name.endswith(".jsonl.gz")]
     assert len(copies) == 1
     places["the copy of the audit log"] = gzip.decompress(copies[0])
@@ -146,6 +153,17 @@ def test_a_day_of_failures_leaks_no_buyers_data(
     told = {name: content.replace(Path(__file__).name.encode(), b"") for name, content in places.items()}
     leaks = {name: found for name, content in told.items() if (found := encodings_in(content, "canary"))}
     assert leaks == {}
+
+
+def _tell_everybody(slack: Slack, mail: MailServer, folder: Path) -> dict[str, str]:
+    """The settings by which every alert and a digest go to Slack and by email."""
+    file = folder / "alerts.yaml"
+    file.write_text("digest: {at: 00:00}")
+    return {
+        "SLACK_WEBHOOK_URL": slack.url.get_secret_value(), "ORDERS_SMTP_HOST": f"127.0.0.1:{mail.port}",
+        "ORDERS_SMTP_TLS": "none", "ORDERS_ALERTS_FROM": "alerts@shop.example",
+        "ORDERS_ALERTS_TO": "night@shop.example", "ORDERS_ALERTS_FILE": str(file),
+    }  # fmt: skip
 
 
 def _let_pushes_crash(monkeypatch: pytest.MonkeyPatch) -> None:
