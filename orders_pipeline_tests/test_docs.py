@@ -18,6 +18,7 @@ from orders_pipeline.demo import main as demo
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.states import ORDER_STATES
 from orders_pipeline.operations import failures_page
+from orders_pipeline.operations.alerting.words import Places, runbook_link
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy import shred_expired
 from orders_pipeline.privacy.audit_export import copies as audit_copies
@@ -135,10 +136,28 @@ def test_every_schedule_is_told_with_its_time():
             assert told == f"{int(hour):02d}:{minute} UTC", schedule.name
 
 
-def test_every_check_is_in_the_runbook_or_the_compliance_page():
-    of_the_flow = _first_column(RUNBOOK, "check")
-    assert of_the_flow <= _definitions()["check"]
-    assert _definitions()["check"] - of_the_flow <= _words(COMPLIANCE)
+def test_every_check_is_in_the_runbook_with_what_it_means_what_to_do_and_when_it_is_over():
+    of_the_flow, compliance = _first_column(RUNBOOK, "check"), _first_column(RUNBOOK, "compliance check")
+    assert of_the_flow | compliance == _definitions()["check"]
+    assert of_the_flow & compliance == set()
+    assert compliance <= _words(COMPLIANCE)
+    rows = [line for line in _text(RUNBOOK).splitlines() if re.match(r"\| `(\w+)` \|", line)]
+    for check in of_the_flow | compliance:
+        (row,) = [line for line in rows if line.startswith(f"| `{check}` |")]
+        cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        assert len(cells) == 4, check
+        assert all(cells), check
+
+
+def test_the_runbooks_index_leads_to_sections_and_to_every_one_that_an_alert_names():
+    text = _text(RUNBOOK)
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^##+ (.+)$", text, re.M)
+    }
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", text))
+    assert linked - anchors == set()
+    assert {runbook_link(kind.runbook, Places(runbook="x")).url for kind in ALERTS} <= {f"x#{one}" for one in linked}
+    assert text.index("](#") < text.index("\n## "), "it is at the top"
 
 
 # --- alerts
@@ -243,6 +262,14 @@ def test_the_runbook_lists_every_command_with_its_options(words: str):
     assert len(lines) == 1, words
     options = {option for param in _commands()[words].params for option in param.opts if option.startswith("--")}
     assert set(re.findall(r"--[a-z-]+", lines[0])) == options
+
+
+def test_no_page_names_a_command_that_is_not_there():
+    known = set(_commands())
+    for code in _code(*OPERATORS_PAGES):
+        for words in re.findall(r"\borders-pipeline ([a-z]+[a-z-]*(?: [a-z]+[a-z-]*)?)", code):
+            first, _, second = words.partition(" ")
+            assert {f"orders-pipeline {first}", f"orders-pipeline {first} {second}"} & known, words
 
 
 @pytest.mark.parametrize("target,command", [("demo", demo), ("dev", demo), ("bench", bench), ("chaos", chaos)])

@@ -34,12 +34,14 @@ REFUSED = AlertKind(
     action="{advice}",
     runbook=RUNBOOK,
 )
+# Nobody here hears that a package came back: after a month it is back, or lost.
 TOO_LATE = AlertKind(
     name="order.too_late",
     severity="error",
     query=text("""
         select order_id as subject, order_id from pipeline.fulfillment_orders
-        where account_id = :account_id and state = 'too_late' order by order_id
+        where account_id = :account_id and state = 'too_late' and changed_at > clock_timestamp() - interval '30 days'
+        order by order_id
     """),
     message="Order {order_id} is cancelled or held at Amazon, but the warehouse could not stop it.",
     action="Ask the carrier to return the package, or let it go and refund on its return. Do not confirm the shipment "

@@ -113,7 +113,7 @@ VOIDED = _of_state(
     "Amazon was told of a package of order {order_id} that will not travel.",
     "The package that replaces it takes its place at Amazon by itself. If none comes, correct the order in Seller "
     "Central.",
-    "c.state = 'awaits_replacement'",
+    "c.state = 'awaits_replacement' and c.changed_at > clock_timestamp() - interval '30 days'",
     WAREHOUSE,
 )
 # No other package of the order contains its items. Within an hour the warehouse may be packing it anew.

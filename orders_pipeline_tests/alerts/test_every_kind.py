@@ -17,6 +17,7 @@ from orders_pipeline.alerts.reconcile import evaluate, key_of
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED
 from orders_pipeline.operations.alerts import ALERTS
+from orders_pipeline.privacy.checks.check_alerts import RED_CHECK
 from orders_pipeline_tests.alerts.case import Case
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.fulfillment import alert_cases as fulfillment
@@ -90,6 +91,11 @@ def _titles(mail: MailServer, opened: list[AnyRow]) -> list[str]:
     return [title for title in titles if any(row.message in title for row in opened)]
 
 
+@pytest.mark.parametrize("case", [fulfillment.A_MONTH_PASSES, shipments.A_MONTH_PASSES], ids=["too late", "voided"])
+def test_what_nobody_here_hears_the_end_of_is_shown_for_a_month(world: World, case: Case):
+    _opens_and_closes(world, case)
+
+
 @pytest.mark.parametrize("case", [work.NOTHING_WAITS, vault.NOTHING_WAITS], ids=["a dependency", "the keys"])
 def test_a_pause_behind_which_nothing_waits_any_more_is_not_shown(world: World, case: Case):
     _opens_and_closes(world, case)
@@ -140,6 +146,16 @@ def test_no_kind_takes_the_keys_of_another():
 def test_every_kind_is_in_its_section_of_the_runbook(kind: AlertKind):
     sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", RUNBOOK, flags=re.MULTILINE)}
     assert kind.runbook in sections
-    named = re.findall(r"\*\*([a-z_.:]+?)(?::…)?\*\*|`([a-z_.]+?):…`", sections[kind.runbook])
-    assert kind.name in {bold or code for bold, code in named}
     assert kind.severity in SEVERITIES
+    says = " ".join(re.sub(r"\{\w+\}", "…", kind.message).split())
+    if kind is RED_CHECK:
+        assert f'"{says}"' in " ".join(sections[kind.runbook].split()), "its checks are a table"
+        return
+    (point,) = re.findall(
+        rf"^- \*\*{re.escape(kind.name)}(?::…)?\*\* says .*?(?=^\S|\Z)", sections[kind.runbook], re.M | re.S
+    )
+    first, *parts = [" ".join(part.split()) for part in point.split("\n  - ")]
+    assert [part.partition(":")[0] for part in parts] == ["Means", "Do", "Over"]
+    assert all(len(part.split()) > 1 for part in parts)
+    # What is all the query's own words cannot be quoted.
+    assert f'"{says}"' in first or not re.search(r"\w", says.replace("…", "")), "quote what the alert says"

@@ -69,3 +69,9 @@ CASES = (
     Case(BY_HAND, begin=_cancel_without_being_able_to, end=_cancel_by_hand),
     Case(TOO_LATE, begin=_hold_too_late, end=_withdraw_the_request),
 )
+# Another end: nobody hears that the package came back.
+A_MONTH_PASSES = Case(
+    TOO_LATE,
+    begin=_hold_too_late,
+    end=lambda world: world.sql("update pipeline.fulfillment_orders set changed_at = changed_at - interval '31 days'"),
+)

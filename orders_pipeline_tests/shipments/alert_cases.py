@@ -265,3 +265,5 @@ CASES = (
     Case(alerts.UNREADABLE_CURSOR, begin=_answer_with_a_cursor_that_cannot_be_sent, end=_answer_again),
     Case(alerts.WEBHOOKS_REFUSED, begin=_refuse_webhooks, end=_take_a_webhook),
 )
+# Another end: a person corrected the order at Amazon, and nothing replaces the package.
+A_MONTH_PASSES = Case(alerts.VOIDED, begin=_void_confirmed, end=_days_pass(31))

@@ -19,6 +19,7 @@ from orders_pipeline.operations.alerting.rules import AlertRules, Rule
 OVER_AFTER = timedelta(minutes=5)
 # It grew by much, and is told at once: twice as many as were told of, and ten more.
 GROWN_TIMES, GROWN_BY = 2, 10
+ONE_DAY = timedelta(days=1)
 # Stands among the causes for the digest of a day, which is never over.
 DIGEST = "digest"
 
@@ -106,6 +107,11 @@ def is_digest_due(channel: str, told: Told | None, rules: AlertRules, now: datet
     return told is None or told.told_at is None or told.told_at < due_at
 
 
+def _until_reminder(wanted: timedelta, age: timedelta) -> timedelta:
+    """Some causes last for weeks, since a package has to come back: after the first day once a day is enough."""
+    return wanted if age < ONE_DAY else max(wanted, ONE_DAY)
+
+
 def _event(group: Group, known: Told | None, rule: Rule, now: datetime) -> Event | None:
     if known is None or known.told_at is None:
         return Event.NEW
@@ -116,6 +122,6 @@ def _event(group: Group, known: Told | None, rule: Rule, now: datetime) -> Event
         return Event.GREW
     if since >= rule.more_after and (group.count > known.told_alerts or group.has_news_since(known.told_at)):
         return Event.MORE
-    if rule.remind_after is not None and since >= rule.remind_after:
+    if rule.remind_after is not None and since >= _until_reminder(rule.remind_after, now - known.opened_at):
         return Event.STILL
     return None

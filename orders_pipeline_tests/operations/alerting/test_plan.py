@@ -25,9 +25,12 @@ def group(count: int = 1, severity: Severity = "error", *, newest: timedelta = 1
     return Group(key, KIND, severity, alerts)
 
 
-def told(ago: timedelta | None, *, alerts: int = 1, severity: Severity = "error", key: str = KIND, **more: Any) -> Told:
+def told(
+    ago: timedelta | None, *, alerts: int = 1, severity: Severity = "error", key: str = KIND,
+    age: timedelta = 20 * HOUR, **more: Any,
+) -> Told:  # fmt: skip
     return Told(
-        key, KIND, severity, "Words.", alerts, NOW - 20 * HOUR, told_at=None if ago is None else NOW - ago,
+        key, KIND, severity, "Words.", alerts, NOW - age, told_at=None if ago is None else NOW - ago,
         told_severity=None if ago is None else severity, told_words="Words.", told_alerts=alerts, **more,
     )  # fmt: skip
 
@@ -48,6 +51,9 @@ def events(groups: list[Group], known: list[Told], rules: AlertRules | None = No
         (group(), told(4 * HOUR), Event.STILL),
         (group(severity="warning"), told(23 * HOUR, severity="warning"), None),
         (group(severity="warning"), told(24 * HOUR, severity="warning"), Event.STILL),
+        # After the first day once a day.
+        (group(), told(5 * HOUR, age=30 * HOUR), None),
+        (group(), told(24 * HOUR, age=30 * HOUR), Event.STILL),
         (group(severity="info"), told(900 * HOUR, severity="info"), None),
         # Worse is told at once, better is not told.
         (group(severity="error"), told(MINUTE, severity="warning"), Event.WORSE),
