@@ -20,8 +20,8 @@ SEVERITIES: tuple[str, ...] = get_args(Severity)
 # Stands in `pipeline.alerts` for the account of what belongs to none: the database, the keys, Dagster's runs.
 NOBODY = "*"
 
-# The board's page of one order; what a kind links to where its query returns `order_id` and it says nothing else.
-ORDER_LINK = "/board?order={order_id}"
+# The order's panel on the board; what a kind links to where its query returns `order_id` and it says nothing else.
+ORDER_LINK = "/board?q={order_id}&open={account_id}:{order_id}"
 
 # Two evaluations are half a minute apart, and most retries come within minutes.
 QUIET_FOR = timedelta(minutes=15)
@@ -44,6 +44,12 @@ class AlertKind:
     Without a query the state is outside our tables, and whoever reads it there calls `reconcile`. `runbook` is the
     heading of its section. An alert that returns within `quiet_for` of its closing is the same alert, opened again
     and not delivered again, unless it became worse.
+
+    How people are told (`operations/alerting`): the alerts of one kind are one message. `is_cause`: each subject is a
+    trouble of its own (a dependency, a job, a check), and a message of its own. `waits_for` names the dependencies
+    (`work/jobs.py`) that the work behind a subject needs: what comes while one of them is paused is told with that
+    pause. `link` is a template of a path of the web port, filled as the others, and with `account_id`; None: the
+    order's panel, if it has one. `board_filter` shows the orders of several alerts on the board, as `hold=no_address`.
     """
 
     name: str
@@ -57,6 +63,7 @@ class AlertKind:
     is_cause: bool = False
     waits_for: Callable[[str], Collection[str]] | None = None
     link: str | None = None
+    board_filter: str | None = None
 
 
 @dataclass(frozen=True)

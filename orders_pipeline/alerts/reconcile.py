@@ -127,7 +127,7 @@ def reconcile(
     _hold_account(tx)
     alerts: dict[str, _Alert] = {}
     for one in found:
-        alert = _alert(kind, one)
+        alert = _alert(kind, one, tx.account_id)
         if alert.key not in alerts or is_worse(alert.severity, alerts[alert.key].severity):
             alerts[alert.key] = alert
     stored = list(tx.execute(_STORED, _belonging(tx, kind) | {"keys": list(alerts), "quiet_for": kind.quiet_for}))
@@ -194,7 +194,7 @@ def _evaluate_one(database: Database, account_id: str, kind: AlertKind) -> Chang
         )
 
 
-def _alert(kind: AlertKind, found: Found) -> _Alert:
+def _alert(kind: AlertKind, found: Found, account_id: str) -> _Alert:
     severity = found.severity or kind.severity
     if severity not in SEVERITIES:
         raise AlertKindWrong(f"{kind.name}: {severity!r} is no severity; there are {', '.join(SEVERITIES)}.")
@@ -207,16 +207,16 @@ def _alert(kind: AlertKind, found: Found) -> _Alert:
         severity,
         bounded_text(message, LONGEST_MESSAGE) or "",
         bounded_text(action, LONGEST_MESSAGE) or "",
-        _link(kind, found),
+        _link(kind, {"account_id": account_id, **found.values}),
         found,
     )
 
 
-def _link(kind: AlertKind, found: Found) -> str | None:
+def _link(kind: AlertKind, values: Mapping[str, object]) -> str | None:
     """Its path, with each value as a part of a URL; None where a value that it names was not found."""
-    values = {name: quote(str(value), safe="") for name, value in found.values.items() if value is not None}
+    parts = {name: quote(str(value), safe="") for name, value in values.items() if value is not None}
     try:
-        link = (kind.link or ORDER_LINK).format_map(values)
+        link = (kind.link or ORDER_LINK).format_map(parts)
     except KeyError:
         return None
     return link if len(link) <= LONGEST_KEY else None

@@ -33,6 +33,7 @@ REFUSED = AlertKind(
     message="The warehouse does not take order {order_id}: {code}.",
     action="{advice}",
     runbook=RUNBOOK,
+    board_filter="needs=tracking",
 )
 # Nobody here hears that a package came back: after a month it is back, or lost.
 TOO_LATE = AlertKind(
@@ -64,6 +65,7 @@ LATE = AlertKind(
     message="Order {order_id} was to be shipped by {ship_by} UTC and is not (its fulfillment order is {state}).",
     action="Ship it, or cancel it at Amazon. If it has left, look why its package is not confirmed.",
     runbook=RUNBOOK,
+    board_filter="needs=tracking",
     waits_for=lambda _: (WAREHOUSE, AMAZON),
 )
 

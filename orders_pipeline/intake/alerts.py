@@ -145,6 +145,7 @@ where account_id = :account_id and state = 'held' and 'unknown_marketplace' = an
     message="Amazon does not say in which marketplace order {order_id} was placed. It is held.",
     action="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
     runbook=FETCH,
+    board_filter="hold=unknown_marketplace",
 )
 
 # Of a delivery no message and no search tells: what Amazon shows as shipped is never late here.
@@ -190,6 +191,7 @@ where q.account_id = :account_id and q.state = 'held' and 'unknown_fulfiller' = 
     message="Amazon does not say who ships order {order_id} (fulfilledBy is absent or unknown). It is held.",
     action="Look at the order in Seller Central, then run the job `recover_order`, or ship it by hand.",
     runbook=FETCH,
+    board_filter="hold=unknown_fulfiller",
 )
 
 HOLDS = "Holds"
@@ -239,6 +241,7 @@ from found where about is not null order by order_id
     message="{message}",
     action="{action}",
     runbook=HOLDS,
+    board_filter="hold=regulated",
 )
 # Until a verification is read, or no order waits for one: none would be asked for that could succeed.
 NO_VERIFICATION_ROLE = AlertKind(
@@ -306,6 +309,7 @@ from due where not (select is_so from nobodys) order by order_id
     message="Amazon gives no address that order {order_id} could be shipped to{ship}.",
     action="It is asked again by itself. If Seller Central shows the address, ship and confirm it by hand.",
     runbook=FETCH,
+    board_filter="hold=no_address",
 )
 NO_ADDRESS_ROLE = AlertKind(
     name="amazon.role:shipping_address",

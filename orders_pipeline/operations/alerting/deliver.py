@@ -157,7 +157,7 @@ def tell_people(
     for name in unfinished:
         outcomes.setdefault(name, ChannelOutcome(failure=f"no answer within {LONGEST_SECONDS:g} s"))
     failure = beats[0] if beats else None
-    return DeliveryOutcome(logged, dict(outcomes), failure, use.problem)
+    return DeliveryOutcome(logged, dict(sorted(outcomes.items())), failure, use.problem)
 
 
 class _ChannelWork:

@@ -167,23 +167,25 @@ def _missed(told: Sequence[Told], places: Places) -> Message:
 
 
 def _links(kind: str, alerts: Sequence[OpenAlert], kinds: Mapping[str, AlertKind], places: Places) -> tuple[Link, ...]:
-    section = kinds[kind].runbook if kind in kinds else "Alerts"
-    return (*_look(alerts, places), runbook_link(section, places))
+    known = kinds.get(kind)
+    look = _look(alerts, known.board_filter if known else None, places)
+    return (*look, runbook_link(known.runbook if known else "Alerts", places))
 
 
-def _look(alerts: Sequence[OpenAlert], places: Places) -> tuple[Link, ...]:
+def _look(alerts: Sequence[OpenAlert], board_filter: str | None, places: Places) -> tuple[Link, ...]:
     """The one place that the alerts are about, or the board for several orders."""
     paths = list(dict.fromkeys(one.link for one in alerts if one.link))
     if places.ui is None or not paths:
         return ()
     if len(paths) > 1 and all(path.startswith("/board") for path in paths):
-        return _board(places)
+        return _board(places, board_filter)
     words = "Order board" if paths[0].startswith("/board") else "Run" if paths[0].startswith("/runs") else "Dagster UI"
     return (Link(words, f"{places.ui}{paths[0]}"),)
 
 
-def _board(places: Places) -> tuple[Link, ...]:
-    return () if places.ui is None else (Link("Order board", f"{places.ui}/board"),)
+def _board(places: Places, board_filter: str | None = None) -> tuple[Link, ...]:
+    path = f"/board?{board_filter}" if board_filter else "/board"
+    return () if places.ui is None else (Link("Order board", f"{places.ui}{path}"),)
 
 
 def _line(text: str) -> str:

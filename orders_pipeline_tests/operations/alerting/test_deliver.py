@@ -27,8 +27,9 @@ from orders_pipeline_tests.operations.alerting.told import pass_time, rows, rule
 from orders_pipeline_tests.slack import Slack
 
 REFUSED = AlertKind(
-    "order.refused", "error", None, "The warehouse does not take order {order_id}: {code}.", "Correct it.", "Push"
-)
+    "order.refused", "error", None, "The warehouse does not take order {order_id}: {code}.", "Correct it.", "Push",
+    board_filter="needs=tracking",
+)  # fmt: skip
 PAUSED = AlertKind(
     "dependency.paused", "error", None, "{name} has refused everything.", "Mend it.", "Work that waits", is_cause=True
 )
@@ -52,18 +53,18 @@ def test_one_order_is_one_message_through_each_channel_until_it_is_over(
     settings = settings_for(slack, mail)
     refuse(database, "111-1")
     with caplog.at_level(logging.INFO, "orders_pipeline.alerts"):
-        assert tell(database, settings).as_sentence() == "1 new alerts; messages: 1 to slack, 1 to email."
+        assert tell(database, settings).as_sentence() == "1 new alerts; messages: 1 to email, 1 to slack."
         assert tell(database, settings).as_sentence() == "Nothing new."
     assert caplog.text.count("Correct it.") == 1
     assert slack.told == [
         (
             "[error] The warehouse does not take order 111-1: unknown_sku.\nWhat to do: Correct it.\n"
-            "<https://orders.shop.example/board?order=111-1|Order board> · "
+            f"<https://orders.shop.example/board?q=111-1&amp;open={SELLER}:111-1|Order board> · "
             "<https://docs.shop.example/runbook.md#push|Runbook: Push>"
         )
     ]
     assert mail.told[0].endswith(
-        "What to do: Correct it.\n\nOrder board: https://orders.shop.example/board?order=111-1\n"
+        f"What to do: Correct it.\n\nOrder board: https://orders.shop.example/board?q=111-1&open={SELLER}:111-1\n"
         "Runbook: Push: https://docs.shop.example/runbook.md#push\n"
     )
     refuse(database)
@@ -85,7 +86,7 @@ def test_three_hundred_alerts_are_one_message_and_one_when_they_are_over(databas
     (told,) = slack.told
     assert told.startswith("[error] 300 alerts order.refused. The first: The warehouse does not take order 111-0000000")
     assert "… and 297 more: 111-0000003-0000000, " in told
-    assert "<https://orders.shop.example/board|Order board>" in told
+    assert "<https://orders.shop.example/board?needs=tracking|Order board>" in told
     refuse(database)
     tell(database, settings_for(slack))
     pass_time(database, "6 minutes")
