@@ -7,6 +7,9 @@ from sqlalchemy.exc import OperationalError
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
+from orders_pipeline.operations.alerting.rows import channel_states
+from orders_pipeline.operations.alerting.rules_file import rules_in_use
+from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.shipments.event_rows import last_webhook_at
 from orders_pipeline.vault.errors import VaultError
@@ -20,7 +23,7 @@ def examine(deployment: Deployment) -> list[DiagnosticResult]:
     results.append(_database(deployment))
     if not results[-1].ok:
         return results
-    for part in (_keys, _warehouse, check_webhooks):
+    for part in (_keys, _warehouse, check_webhooks, check_alerts):
         results.append(part(deployment))
     for account in deployment.accounts():
         results.extend(_account(account))
@@ -106,6 +109,23 @@ def check_webhooks(deployment: Deployment) -> DiagnosticResult:
         taken_at = last_webhook_at(connection)
     newest = f"the last was taken at {taken_at:%Y-%m-%d %H:%M} UTC" if taken_at else "none was taken yet"
     return good("webhooks", f"taken at /webhooks/warehouse; {newest}")
+
+
+def check_alerts(deployment: Deployment) -> DiagnosticResult:
+    """Which channels alerts go to, whether those took what they were sent, and whether the file of rules is right."""
+    alerts = deployment.settings.alerts
+    use = rules_in_use(deployment.database, alerts.rules_file, {kind.name for kind in ALERTS})
+    if use.problem is not None:
+        return bad("alerts", "ORDERS_ALERTS_FILE cannot be used", use.problem)
+    with deployment.database.begin() as connection:
+        failing = [row for row in channel_states(connection) if row.failure is not None]
+    if failing:
+        return bad("alerts", f"{failing[0].channel} takes nothing", failing[0].failure)
+    places = {"Slack": alerts.slack_webhook_url, "email": alerts.mailbox, "the heartbeat": alerts.heartbeat_url}
+    named = [name for name, place in places.items() if place is not None]
+    if not named:
+        return good("alerts", "in Dagster and the log alone: set SLACK_WEBHOOK_URL or ORDERS_SMTP_HOST to be told")
+    return good("alerts", f"beside Dagster and the log: {', '.join(named)}")
 
 
 def _queue_attributes(account: ServedAccount, results: list[DiagnosticResult]) -> dict[str, str] | None:

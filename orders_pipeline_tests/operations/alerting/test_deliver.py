@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -311,23 +314,27 @@ def test_a_channel_that_is_taken_out_of_the_settings_is_forgotten(database: Data
 # --- several processes, and one that dies
 
 
-class _Dies(BaseException):
-    """The process is gone."""
+# Each of these processes is gone once it has sent a message, before it could note it.
+_IS_KILLED = """
+import os, signal, sys
+from orders_pipeline.database.engine import Database
+from orders_pipeline.operations.alerting import deliver
+from orders_pipeline.operations.alerts import ALERTS
+from orders_pipeline.settings import load_settings
+
+deliver.note_told = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+deliver.tell_people(Database(sys.argv[1]), load_settings().alerts, ALERTS, all_is_well=True)
+"""
 
 
 def test_after_a_kill_between_sending_and_noting_one_message_comes_twice_and_no_more(
-    database: Database, slack: Slack, monkeypatch: pytest.MonkeyPatch
+    database: Database, database_url: str, slack: Slack
 ):
     with database.transaction(NOBODY) as tx:
         reconcile(tx, PAUSED, [Found(f"d{n}", {"name": f"d{n}"}) for n in range(3)])
-
-    def die(*_: object, **__: object) -> None:
-        raise _Dies
-
-    with monkeypatch.context() as patched:
-        patched.setattr(deliver, "note_told", die)
-        patched.setattr(threading, "excepthook", lambda _: None)
-        tell(database, settings_for(slack))
+    environment = {"SLACK_WEBHOOK_URL": slack.url.get_secret_value(), "ORDERS_ENV_FILE": "/dev/null"}
+    command = [sys.executable, "-c", _IS_KILLED, database_url]
+    assert subprocess.run(command, env=environment, check=False, timeout=60).returncode == -signal.SIGKILL
     assert len(slack.told) == 1
     tell(database, settings_for(slack))
     assert len(slack.told) == 1, "its lease lasts"
