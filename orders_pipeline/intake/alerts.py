@@ -161,6 +161,7 @@ from pipeline.orders where account_id = :account_id and fulfilled_by = '{AMAZON}
     action="Look at it in Seller Central; Amazon ships, delays or cancels it by itself. FBA Onsite: see whether your "
     "own warehouse has its shipment.",
     runbook="FBA",
+    board_filter="fulfillment=AFN",
 )
 
 ANSWER_OLDER = AlertKind(

@@ -1,6 +1,6 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source. Both may be done already, by the 0030, 0034 or 0036 of before.
+And the comment on an event's source names every source. Both may be done already, by 0030, 0034 or 0036 of before.
 """
 
 from alembic import op
