@@ -84,6 +84,11 @@ docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.alerts import ALERTS; from orders_pipeline.operations.alerting.rules_file import json_schema; print(json_schema({kind.name for kind in ALERTS}), end='')" > docs/alerts.schema.json
 
+.PHONY: screenshots
+# The pictures of the README and docs/, from a running system: look at each before it is committed.
+screenshots: compiled browser
+	@$(BIN)/python -m orders_pipeline_tests.screenshots $(ARGS)
+
 # The exact versions of everything, without addresses. Run after a change of pyproject.toml, in a fresh $(VENV).
 pins:
 	$(PYTHON) -m venv $(VENV)

@@ -41,6 +41,9 @@ class Browser:
         """The value that the script returns; a promise is waited for."""
         return self._ask("post", "execute/sync", {"script": script, "args": list(arguments)})
 
+    def resize(self, width: int, height: int) -> None:
+        self._ask("post", "window/rect", {"width": width, "height": height})
+
     def screenshot(self) -> bytes:
         """What the window shows, as PNG."""
         return base64.b64decode(self._ask("get", "screenshot"))
@@ -120,7 +123,8 @@ def chromium(folder: Path) -> Generator[Browser]:
         if session:
             requests.delete(session, timeout=30)
         process.terminate()
-        process.wait(timeout=15)
+        # On a busy machine the browser takes its time to go.
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _await_driver(url: str, process: subprocess.Popen[bytes]) -> None:

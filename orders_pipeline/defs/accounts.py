@@ -23,9 +23,14 @@ from orders_pipeline.settings import SettingsError
 
 # Which accounts had a defect in this run, by id: seen in the list of runs, and read by its last step.
 DEFECTS_TAG = "orders_pipeline/accounts_with_a_defect"
-# Before an account's id. Its value says whether there was anything to do for it.
-ACCOUNT_TAG = "orders_pipeline/account"
-IDLE = "idle"
+# Of hot runs, short since the list of runs cuts them off. Before an account's id: whether it had anything to do.
+ACCOUNT_TAG = "account"
+WORKED, IDLE = "worked", "idle"
+# How many of what, of all accounts.
+HANDLED_TAG = "handled"
+
+# Whatever reads an asset here reads the store: nothing made from it is out of step ("Unsynced") because a run ended.
+_IN_THE_STORE = dg.DataVersion("in the store")
 
 _logger = logging.getLogger(__name__)
 
@@ -54,18 +59,17 @@ def serve_hot_run(
         _note_defects(context, served)
         shown = as_metadata(served)
         if dg.AssetKey(asset) in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=asset, metadata=shown)
+            yield dg.MaterializeResult(asset_key=asset, metadata=shown, data_version=_IN_THE_STORE)
         else:
             context.log_event(dg.AssetObservation(asset, metadata=shown))
 
 
 def handled_tags(done: HotDone) -> dict[str, str]:
     """For each account whether there was work for it, and how many of what were handled: the list of runs filters."""
-    totals = add_up(done.handled)
-    return {
-        **{f"{ACCOUNT_TAG}/{one}": "worked" if any(done.handled[one].values()) else IDLE for one in done.handled},
-        **{f"orders_pipeline/{name}": str(count) for name, count in totals.items() if count},
-    }
+    # What came furthest first: the list cuts off the rest.
+    told = [f"{count} {what}" for what, count in reversed(add_up(done.handled).items()) if count]
+    accounts = {f"{ACCOUNT_TAG}/{one}": WORKED if any(done.handled[one].values()) else IDLE for one in done.handled}
+    return {**accounts, HANDLED_TAG: ", ".join(told) or "nothing"}
 
 
 def _note_defects(context: Context, served: Served[Any]) -> None:

@@ -8,7 +8,7 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.audit.rows import exported_days
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
-from orders_pipeline.defs.guide import described, link
+from orders_pipeline.defs.guide import described, described_plainly, link
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import AuditExportResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -62,7 +62,7 @@ export_job = dg.define_asset_job(
     cron_schedule="23 0 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description=described(
+    description=described_plainly(
         "Every night: asks for a copy of yesterday's audit log, and of the days of the last week that were missed.",
         red="Audit",
         rule=_RULE,

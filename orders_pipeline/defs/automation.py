@@ -12,24 +12,37 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from orders_pipeline.defs.guide import described
+from orders_pipeline.defs.guide import described_plainly
 
 
-def on_clock(cron: str) -> dg.AutomationCondition:
-    """True from each time of this cron (UTC) until the asset or check is asked for or made.
+def on_clock(cron: str, words: str) -> dg.AutomationCondition:
+    """True from each time of this cron (UTC) until the asset or check is asked for or made; `words` say when.
 
     `AutomationCondition.on_cron` would wait for every upstream asset to be made first; a quiet shop must be swept, and
     its buyers forgotten, in time all the same.
     """
     due = dg.AutomationCondition.cron_tick_passed(cron, "UTC").since_last_handled()
-    return (due & ~dg.AutomationCondition.in_progress()).with_label(f"at {cron} UTC")
+    return (due & ~dg.AutomationCondition.in_progress()).with_label(words)
+
+
+def and_while_red(condition: dg.AutomationCondition, words: str) -> dg.AutomationCondition:
+    """For a check: the condition, and every ten minutes while it is red and its asset was made since.
+
+    Dagster shows no result from before the asset's newest materialization: without this the red of an asset that is
+    made every few minutes would be seen for as long.
+    """
+    red = dg.AutomationCondition.check_failed().since(dg.AutomationCondition.check_passed())
+    made = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    again = on_clock("*/10 * * * *", "every ten minutes") & red & made
+    return (condition | again).with_label(words)
 
 
 # Seventeen past, away from everybody's full hour.
-SWEEPS = on_clock("17 * * * *")
-REPORTS = on_clock("41 * * * *")
-PRIVACY = on_clock("29 3 * * *")
-HISTORY = on_clock("53 3 * * *")
+SWEEPS = on_clock("17 * * * *", "hourly at 17 past")
+REPORTS = on_clock("41 * * * *", "hourly at 41 past")
+FLOW = and_while_red(REPORTS, "hourly at 41 past, and every ten minutes while it is red")
+PRIVACY = on_clock("29 3 * * *", "nightly at 03:29 UTC")
+HISTORY = on_clock("53 3 * * *", "nightly at 03:53 UTC")
 
 # With its checks. All else that has a condition is hourly.
 _NIGHTLY = dg.AssetSelection.groups("compliance")
@@ -51,7 +64,7 @@ def _sensor(name: str, target: dg.AssetSelection, *, max_runtime: int, descripti
         run_tags={"dagster/max_runtime": str(max_runtime), **_LATER},
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description=described(
+        description=described_plainly(
             f"{description}\n\nA tick that asks for nothing says so; what it asked for is in its tick's history, and "
             f"its runs "
             "have its name as a tag.",

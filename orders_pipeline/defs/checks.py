@@ -1,7 +1,7 @@
 """Asset checks: each shows that a promise holds now for every account, with the numbers behind it.
 
-They count whole tables, so they are no part of the step that makes their asset: hourly by themselves, and by anybody at
-any time with "Execute" in the UI. They write nothing.
+They count whole tables, so they are no part of the step that makes their asset: hourly by themselves, every ten minutes
+while they are red, and by anybody at any time with "Execute" in the UI. They write nothing.
 
 https://docs.dagster.io/guides/test/asset-checks
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orders_pipeline.defs.accounts import problems_of, serve_accounts
-from orders_pipeline.defs.automation import REPORTS, SWEEPS
+from orders_pipeline.defs.automation import FLOW, SWEEPS
 from orders_pipeline.defs.guide import described
 from orders_pipeline.defs.metadata import Shown, table
 from orders_pipeline.defs.resources import StoreResource
@@ -29,7 +29,7 @@ FLOW_CHECKS = dg.AssetSelection.checks_for_assets(*{one.asset for one in PROMISE
             one.name,
             asset=one.asset,
             description=described(f"{one.description}\n\n**To do:** {one.what_to_do}", red=one.runbook, rule=one.rule),
-            automation_condition=SWEEPS if one.asset == "order_sweeps" else REPORTS,
+            automation_condition=SWEEPS if one.asset == "order_sweeps" else FLOW,
         )
         for one in PROMISES
     ],

@@ -2,7 +2,7 @@
 
 `orders-pipeline up` serves the pages of `docs/` beside the UI (`web/runbook_pages.py`). Where Dagster's own webserver
 serves the UI instead, ORDERS_DOCS_URL names their folder, such as one of a repository's web pages. Dagster renders
-descriptions as Markdown; the lineage shows the first line alone.
+most descriptions as Markdown; the lineage shows the first line alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ def described(text: str, *, red: str, rule: str) -> str:
     if not text.strip():
         raise ValueError("Say in its description what it is.")
     return f"{text.strip()}\n\n**Red?** {link(f'Runbook, “{red}”', RUNBOOK, red)}\n\n**Its rule:** {rule}"
+
+
+def described_plainly(text: str, *, red: str, rule: str) -> str:
+    """The same without Markdown, for sensors and schedules: Dagster shows their descriptions as they are."""
+    written = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1 (\2)", described(text, red=red, rule=rule))
+    # It shows no line's end either.
+    return re.sub(r"(#[\w-]+\))\n", r"\1.\n", written.replace("**", "").replace("`", ""))
 
 
 def link(text: str, page: str, heading: str | None = None) -> str:

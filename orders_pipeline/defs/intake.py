@@ -14,7 +14,7 @@ from orders_pipeline.defs.accounts import (
     serve_in_tick,
 )
 from orders_pipeline.defs.backfill import read_days_of_run
-from orders_pipeline.defs.guide import described, link
+from orders_pipeline.defs.guide import described, described_plainly, link
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import is_under_way, request_unless_active
@@ -90,10 +90,10 @@ sweep_job = dg.define_asset_job(
     job_name="sync_orders",
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=described(
+    description=described_plainly(
         "Reads Amazon's queues, records what comes, and asks for a run of `sync_orders` while anything is to be "
-        'done.\n\nAlways on. A tick waits at the queues for up to ten seconds; "skipped" says that nothing came, '
-        "that a run has the work in hand, or what is missing.",
+        'done.\n\nAlways on. A tick waits at the queues for up to ten seconds. Its "0 runs requested", clicked, says '
+        "why: nothing came, a run has the work in hand, or what is missing.",
         red="Intake",
         rule="a message is deleted after its event is committed "
         f"({link('the decision', 'decisions/01-one-run-for-a-batch.md')}).",

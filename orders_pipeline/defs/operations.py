@@ -10,7 +10,8 @@ from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, serve_ac
 from orders_pipeline.defs.automation import CONDITION_SENSORS, JOBS
 from orders_pipeline.defs.backfill_watch import end_lost_backfills, failed_backfills
 from orders_pipeline.defs.checks import FLOW_CHECKS
-from orders_pipeline.defs.guide import described
+from orders_pipeline.defs.guide import described as in_markdown
+from orders_pipeline.defs.guide import described_plainly as described
 from orders_pipeline.defs.metadata import Shown, tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -35,8 +36,8 @@ _EVALUATION_SECONDS = 9.0
 def order_board(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult]:
     """Where all orders are: counts by status, age and deadline, and what a person should look at now.
 
-    "Events" and "Plots" have the numbers of every hour: what waits and how long, how long an order takes, what is left
-    of Amazon's quotas. Every count over a whole table is here, hourly, so that no step that ships waits for one.
+    "Metadata" has the newest numbers, its "Plots" those of every hour: what waits and how long, how long an order
+    takes, what is used of Amazon's quotas. Counts over whole tables are here: no step that ships waits for one.
     """
     served = serve_accounts(context, store.accounts(), board_numbers)
     plotted = gauges_as_metadata(context, serve_accounts(context, store.accounts(), board_gauges))
@@ -68,7 +69,7 @@ reports = dg.define_asset_job(
     "refresh_reports",
     selection=dg.AssetSelection.assets("fba_shipments", "order_board") | FLOW_CHECKS,
     tags=MAX_RUNTIME_TAG,
-    description=described(
+    description=in_markdown(
         "Makes the tables and numbers that people look at, and counts the checks of the flow, now.\n\nFrom what is "
         "in the store; no call to anybody. Hourly by itself; safe to start by hand at any time.",
         red="Failed runs",

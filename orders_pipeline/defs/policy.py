@@ -60,14 +60,14 @@ POLICIES: Mapping[str, Policy] = {
         "intake",
         "Fetch",
         f"Amazon's limits of calls ({link('why a client of our own', 'decisions/03-own-client-and-limits.md')}).",
-        kinds=frozenset({"amazon"}),
+        kinds=frozenset({"amazon", "source"}),
     ),
     "order_notifications": Policy(
         "intake",
         "Intake",
         "a message is deleted after its event is committed, never before "
         f"({link('the decision', 'decisions/01-one-run-for-a-batch.md')}).",
-        kinds=frozenset({"sqs"}),
+        kinds=frozenset({"aws", "sqs"}),
         freshness=READ_ALL_THE_TIME,
     ),
     "order_events": Policy(
@@ -111,7 +111,7 @@ POLICIES: Mapping[str, Policy] = {
         "fulfillment",
         "Confirm",
         f"{link('what a warehouse has to keep', 'warehouse-adapters.md')}.",
-        kinds=frozenset({"warehouse"}),
+        kinds=frozenset({"warehouse", "source"}),
         freshness=READ_ALL_THE_TIME,
     ),
     "wms_shipments": Policy("shipments", "Confirm", f"{_PACKAGE_STATES}.", table=wms_shipments, freshness=SHIPS),
@@ -161,6 +161,7 @@ POLICIES: Mapping[str, Policy] = {
         "operations",
         "Checks of the flow",
         "ship-by times are Amazon's; an order counts as late once its own has passed.",
+        kinds=frozenset({"postgres", "dashboard"}),
         freshness=HOURLY,
         condition=REPORTS,
     ),

@@ -10,7 +10,7 @@ from orders_pipeline.audit.log import acting_as
 from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.accounts import as_metadata, fail_on_defects, problems_as_metadata, serve_accounts
 from orders_pipeline.defs.actors import actor_of
-from orders_pipeline.defs.guide import DESTROYS, described, link
+from orders_pipeline.defs.guide import DESTROYS, described, described_plainly, link
 from orders_pipeline.defs.metadata import Shown, table, tables_of
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -137,7 +137,7 @@ def erase_at_warehouse_job() -> None:
     cron_schedule="*/10 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description=described(
+    description=described_plainly(
         "Every ten minutes: asks for a run of `erase_at_warehouse` while the warehouse owes an erasure that is due.",
         red="Work that did not start",
         rule=f"{rules.RETENTION} ({link('where it is kept', 'compliance.md')}).",
@@ -158,10 +158,10 @@ def frequent_warehouse_erasures(store: StoreResource) -> dg.RunRequest | dg.Skip
 @dg.sensor(
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=described(
+    description=described_plainly(
         "Looks whether anybody was given or lost a right in the database: an audit entry each, and an "
         "alert.\n\nEvery five "
-        'minutes. It asks for no run, so that each tick is "skipped", and says what changed.',
+        'minutes. It asks for no run: a tick\'s "0 runs requested", clicked, says what changed.',
         red="Rights",
         rule=f"{rules.LEAST_PRIVILEGE} ({link('where it is kept', 'compliance.md')}).",
     ),

@@ -46,7 +46,7 @@ LOG_CHECKS = {
         "The audit log is as it was written: its hash chain holds from end to end.\n\nAnd it still has the entries "
         "that were witnessed outside it (the newest export, earlier materializations of this asset).",
         "Audit",
-        rules.LOG_RETENTION,
+        rules.ACCESS_LOG,
     ),
     "every_reading_is_audited": _check(
         "Every stored or pushed address has the audit entries that its reading must have left.",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orders_pipeline.defs.accounts import fail_on_defects, problems_of, serve_hot_run, serve_in_tick
-from orders_pipeline.defs.guide import described, link
+from orders_pipeline.defs.guide import described, described_plainly, link
 from orders_pipeline.defs.resources import AwakeResource, StoreResource
 from orders_pipeline.defs.runs import MAX_RUNTIME_TAG, request_unless_active
 from orders_pipeline.defs.ticks import Tick, is_to_be_noted, noted_at
@@ -61,10 +61,10 @@ confirm_shipments = dg.define_asset_job(
     job_name="confirm_shipments",
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=described(
+    description=described_plainly(
         "Reads the warehouse's shipments, and asks for a run of `confirm_shipments` while Amazon is to be told of "
-        'any.\n\nAlways on. It listens for the warehouse\'s webhooks between two looks; "skipped" says that no '
-        "package is due, that a run has them in hand, or that the warehouse cannot be read.",
+        "any.\n\nAlways on. It listens for the warehouse's webhooks between two looks. A tick's \"0 runs requested\", "
+        "clicked, says why: no package is due, a run has them in hand, or the warehouse cannot be read.",
         red="Confirm",
         rule=f"{link('webhooks beside the poll', 'decisions/29-webhooks-beside-the-poll.md')}.",
     ),

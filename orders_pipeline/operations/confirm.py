@@ -78,13 +78,13 @@ CONFIRM = HotJob(
     stages=(
         # Nothing is notified under this name: once a run. What comes while the run is awake, the sensor reads.
         JobStage("read_shipments", read_shipments, {"wms_shipments": Tally.as_metadata}),
-        JobStage(WMS_SHIPMENTS, apply_recorded_shipments, {"wms_shipments": _applied}, "packages_recorded"),
-        JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}, "packages_told"),
+        JobStage(WMS_SHIPMENTS, apply_recorded_shipments, {"wms_shipments": _applied}, "recorded"),
+        JobStage(Queue.CONFIRM, confirm_packages, {"shipment_confirmations": _confirmed}, "told"),
         JobStage(
             Queue.VERIFY,
             verify_packages,
             {"shipment_confirmations": _verified, "amazon_shipments": _seen},
-            "orders_verified",
+            "verified",
         ),
     ),
     due=confirm_due,

@@ -20,7 +20,7 @@ from orders_pipeline.work.tally import Tally
 class JobStage:
     """One kind of work of a job, for any account. `name`: its queue, or its log; `shows`: its numbers, by asset.
 
-    `handled`: what a job of it is about, in the plural ("orders_pushed"); such are counted for the list of runs.
+    `handled`: what becomes of what it handles ("pushed"), as it is told after its number in the list of runs.
     """
 
     name: str

@@ -96,15 +96,15 @@ def _asked(tally: Tally) -> Numbers:
 
 SYNC = HotJob(
     stages=(
-        JobStage(ORDER_EVENTS, apply_recorded_events, {"orders": _events}, "events_applied"),
+        JobStage(ORDER_EVENTS, apply_recorded_events, {"orders": _events}, "applied"),
         JobStage(
             Queue.FETCH,
             fetch_orders,
             {"orders": Tally.as_metadata, "shipping_details": _sealed, "amazon_orders": _asked},
-            "orders_fetched",
+            "fetched",
         ),
-        JobStage(Queue.DECIDE, decide_fulfillment, {"fulfillment_queue": Tally.as_metadata}, "orders_decided"),
-        JobStage(Queue.PUSH, push_orders, {"wms_orders": Tally.as_metadata}, "orders_pushed"),
+        JobStage(Queue.DECIDE, decide_fulfillment, {"fulfillment_queue": Tally.as_metadata}, "decided"),
+        JobStage(Queue.PUSH, push_orders, {"wms_orders": Tally.as_metadata}, "pushed"),
     ),
     due=sync_due,
 )

@@ -109,3 +109,48 @@ def test_a_run_that_a_condition_asked_for_is_one_of_its_job(instance: dg.Dagster
         by_hand.run_id,
     )
     assert failed_runs(instance, JOBS) == []
+
+
+def test_a_red_check_is_counted_again_while_its_asset_is_made_so_that_the_red_stays_and_ends_in_time(
+    instance: dg.DagsterInstance,
+):
+    """Dagster shows no result from before the asset's newest materialization."""
+    definitions = build_defs()
+    asset, check = dg.AssetKey("orders"), "events_are_applied"
+    tomorrow = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    cursor = None
+
+    def asked(minute: int) -> bool:
+        nonlocal cursor
+        at = tomorrow + timedelta(minutes=minute, seconds=20)
+        result = dg.evaluate_automation_conditions(
+            definitions,
+            instance,
+            asset_selection=dg.AssetSelection.checks(dg.AssetCheckKey(asset, check)),
+            evaluation_time=at,
+            cursor=cursor,
+        )
+        cursor = result.cursor
+        return result.total_requested > 0
+
+    def counted(passed: bool) -> None:
+        instance.report_runless_asset_event(dg.AssetCheckEvaluation(asset, check, passed, metadata={}))
+
+    def made() -> None:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+
+    made()
+    counted(passed=True)
+    assert not asked(1)
+    made()
+    assert not asked(12), "what is green is counted hourly"
+    counted(passed=False)
+    assert asked(22)
+    assert not asked(23)
+    made()
+    assert asked(32), "still red, and its asset was made since it was asked for"
+    assert not asked(40), "nothing was made since: the result is shown"
+    counted(passed=True)
+    made()
+    assert asked(42), "the hour's"
+    assert not asked(52), "it is over"

@@ -360,3 +360,17 @@ def test_a_check_with_a_defect_is_red_and_takes_no_other_checks_word_away(
     assert pipeline.run("shred_expired_pii")
     found = _checks(pipeline)
     assert (found["every_reading_is_audited"], found["audit_chain_is_intact"]) == (False, True)
+
+
+def test_each_check_names_in_its_description_the_rule_that_its_result_names(pipeline: Pipeline):
+    assert pipeline.run("shred_expired_pii")
+    graph = pipeline.repository.asset_graph
+    told = 0
+    for key in graph.asset_check_keys:
+        record = pipeline.instance.get_latest_asset_check_evaluation_record(key)
+        if record is None or record.evaluation is None or "source" not in record.evaluation.metadata:
+            continue
+        source = str(record.evaluation.metadata["source"].value)
+        assert source in (graph.get(key).description or "") or source.startswith("a check that"), key
+        told += 1
+    assert told > 8

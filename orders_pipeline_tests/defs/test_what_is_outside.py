@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orders_pipeline.defs.accounts import ACCOUNT_TAG, IDLE
+from orders_pipeline.defs.accounts import ACCOUNT_TAG, HANDLED_TAG, IDLE, WORKED
 from orders_pipeline.defs.policy import POLICIES
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
@@ -73,19 +73,19 @@ def test_amazons_side_shows_what_was_asked_and_seen_and_the_run_says_whose_and_w
     order_id = sandbox.add_order(status="UNSHIPPED").order_id
     pipeline.tick(DRAIN)
     (run,) = pipeline.instance.get_runs(limit=1)
-    assert run.tags[f"{ACCOUNT_TAG}/{sandbox.seller_id}"] == "worked"
-    assert (run.tags["orders_pipeline/orders_fetched"], run.tags["orders_pipeline/orders_pushed"]) == ("1", "1")
+    assert run.tags[f"{ACCOUNT_TAG}/{sandbox.seller_id}"] == WORKED
+    assert run.tags[HANDLED_TAG].startswith("1 pushed, "), "the list of runs cuts off the rest"
+    assert "1 fetched" in run.tags[HANDLED_TAG]
     assert _observed(pipeline, "amazon_orders")["orders_asked_for"] == 1
 
     sandbox.floor.ship_now(order_id)
     pipeline.tick(POLL)
     (run,) = pipeline.instance.get_runs(limit=1)
-    assert run.tags["orders_pipeline/packages_told"] == "1"
+    assert "1 told" in run.tags[HANDLED_TAG]
     assert set(_observed(pipeline, "amazon_shipments")) >= {"orders_looked_at", "orders_shown_as_told", "calls_failed"}
 
     # The first takes in what Amazon says of our own confirmation.
     for _ in range(2):
         pipeline.run("sync_orders")
     (run,) = pipeline.instance.get_runs(limit=1)
-    assert run.tags[f"{ACCOUNT_TAG}/{sandbox.seller_id}"] == IDLE
-    assert "orders_pipeline/orders_pushed" not in run.tags
+    assert (run.tags[f"{ACCOUNT_TAG}/{sandbox.seller_id}"], run.tags[HANDLED_TAG]) == (IDLE, "nothing")
