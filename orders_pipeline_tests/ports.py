@@ -116,7 +116,7 @@ class AmazonPorts:
         self._shipments = Shipments(state)
         self.api_version = api_version
         self.asked: list[tuple[str, OrderParts]] = []
-        self.verifications_asked: list[str] = []
+        self.verifications_asked: list[tuple[str, Priority]] = []
         self.told: list[ShipmentConfirmation] = []
         # Called after the answer was read and before it is given: what changes meanwhile is not in it.
         self.meanwhile: Callable[[str], None] | None = None
@@ -153,8 +153,10 @@ class AmazonPorts:
             self.meanwhile(order_id)
         return answer
 
-    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
-        self.verifications_asked.append(order_id)
+    def get_verification(
+        self, order_id: str, *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> Verification:
+        self.verifications_asked.append((order_id, priority))
         self._faults.strike("get_verification", order_id)
         order = self._state.orders[order_id]
         if order.verification is None:

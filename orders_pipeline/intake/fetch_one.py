@@ -122,7 +122,8 @@ class FetchOne:
         """Store the answer, and what follows from it. Details that this order does not need are not kept."""
         before, details = prepared.before, answer.shipping_details if asked_for_details else None
         order = mark_regulated(self.verifier, answer.order)
-        to_save = Answer(order, details, asked_for_details, verify(self.verifier, before, order, seconds))
+        verified = verify(self.verifier, before, order, seconds, _priority(before.job))
+        to_save = Answer(order, details, asked_for_details, verified)
         try:
             with self.database.transaction(self.account_id) as tx:
                 has_address = save_answer(tx, self.vault, before, to_save, self.marketplace_ids)

@@ -18,6 +18,7 @@ from orders_pipeline.model.order import (
     REGULATED_PROGRAM,
     Order,
     OrderStatus,
+    Priority,
     Verification,
     VerificationsPort,
 )
@@ -64,14 +65,18 @@ def mark_regulated(verifier: Verifier | None, order: Order) -> Order:
     return replace(order, programs=order.programs | {REGULATED_PROGRAM})
 
 
-def verify(verifier: Verifier | None, before: OrderBefore, order: Order, deadline_seconds: float) -> Verified | None:
+def verify(
+    verifier: Verifier | None, before: OrderBefore, order: Order, deadline_seconds: float, priority: Priority
+) -> Verified | None:
     """Ask whether this order may be shipped, if that is a question. Never raises AmazonError: the order is held."""
     if verifier is None or REGULATED_PROGRAM not in order.programs or _stands(before):
         return None
     if order.status not in _OPEN or order.fulfilled_by == AMAZON:
         return None
     try:
-        return Verified(verifier.port.get_verification(order.order_id, deadline_seconds=deadline_seconds))
+        return Verified(
+            verifier.port.get_verification(order.order_id, priority=priority, deadline_seconds=deadline_seconds)
+        )
     except AmazonAuthError as error:
         return Verified(problem=str(error), account_refused=True)
     except LimitNotBefore:

@@ -236,7 +236,9 @@ class Verification:
 class VerificationsPort(Protocol):
     """Tells whether a regulated order may be shipped; a call of its own, from a quota of its own."""
 
-    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
+    def get_verification(
+        self, order_id: str, *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> Verification:
         """Raises AmazonError (see channels.amazon.errors)."""
         ...
 

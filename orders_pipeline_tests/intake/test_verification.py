@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from orders_pipeline.channels.amazon.errors import AmazonRoleMissing, AmazonUnavailable, LimitNotBefore
+from orders_pipeline.model.order import Priority
 from orders_pipeline.operations.waive import waive_hold
+from orders_pipeline.work.jobs import BACKFILLED, Queue
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.world import World
 
@@ -43,6 +45,18 @@ def test_an_unverified_order_is_held_until_it_is_approved(world: World):
     world.request_fetch(order_id)
     world.sync()
     assert len(world.ports.verifications_asked) == asked
+
+
+def test_what_a_backfill_found_is_verified_by_the_tokens_that_live_orders_leave(world: World):
+    world.regulated_skus = ("SKU-0",)
+    orders = [world.order(verification="Pending") for _ in range(2)]
+    world.drain()
+    world.absorb()
+    world.sql("update pipeline.jobs set priority = :low where subject = :id", low=BACKFILLED, id=orders[0])
+    world.fetch()
+    assert dict(world.ports.verifications_asked) == {orders[0]: Priority.BACKFILL, orders[1]: Priority.EVENT}
+    again = {job.subject: job.priority for job in world.jobs(Queue.FETCH)}
+    assert again == {orders[0]: BACKFILLED, orders[1]: 0}
 
 
 @pytest.mark.parametrize("verification", ["Rejected", "Expired", "Cancelled", "SomethingNew"])

@@ -23,12 +23,14 @@ class RegulatedV0:
         self._restricted = restricted
         self._audit = audit
 
-    def get_verification(self, order_id: str, *, deadline_seconds: float = 20.0) -> Verification:
+    def get_verification(
+        self, order_id: str, *, priority: Priority = Priority.EVENT, deadline_seconds: float = 20.0
+    ) -> Verification:
         deadline = self._transport.deadline(deadline_seconds)
         request = Request(GET_ORDER_REGULATED_INFO, GET_ORDER_REGULATED_INFO.url_path(order_id=order_id))
 
         def call() -> Answer:
-            return self._transport.call(request, self._restricted, priority=Priority.EVENT, deadline=deadline)
+            return self._transport.call(request, self._restricted, priority=priority, deadline=deadline)
 
         answer = restricted_call(self._audit, GET_ORDER_REGULATED_INFO, order_id, call)
         payload = Fields(answer.body, "answer").part("payload")
