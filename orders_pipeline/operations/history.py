@@ -1,6 +1,6 @@
 """Past days of order events from reports, where that costs less than searches.
 
-A page of the search shows a hundred orders and costs three minutes of its quota once the first twenty are spent; a
+A page of the search shows a hundred orders and costs three minutes of its quota once the first eleven are spent; a
 report shows a month for one call of each operation. Both give the same events.
 """
 
