@@ -22,6 +22,7 @@ BENCHES = (
     "sustained",
     "backfill",
     "growth",
+    "board",
     "tryton",
 )
 

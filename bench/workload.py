@@ -38,6 +38,9 @@ class Workload:
     # Growth: orders in the larger store, a hundredth in the smaller one; rounds of each.
     stored_orders: int
     sync_rounds: int
+    # The order board: open orders on the larger one, a hundredth on the smaller one; looks at each.
+    board_orders: int
+    board_rounds: int
 
 
 FULL = Workload(
@@ -60,6 +63,8 @@ FULL = Workload(
     live_orders=20,
     stored_orders=1_000_000,
     sync_rounds=15,
+    board_orders=10_000,
+    board_rounds=9,
 )
 SMALL = Workload(
     hammer_seconds=1.0,
@@ -81,5 +86,7 @@ SMALL = Workload(
     live_orders=2,
     stored_orders=400,
     sync_rounds=1,
+    board_orders=100,
+    board_rounds=1,
 )
 WORKLOADS = {"full": FULL, "small": SMALL}

@@ -118,6 +118,7 @@ PICTURES = [
     Picture("asset_compliance", "/assets/pii_retention?view=overview", "What was shredded"),
     Picture("order_board", "/assets/order_board?view=overview", "Where all orders are"),
     Picture("order_board_plots", "/assets/order_board?view=overview", "Where all orders are", _plots),
+    Picture("board", "/board", "Needs a person"),
     Picture("check_late", "/assets/shipment_confirmations?view=checks&checkDetail=shipped_in_time", "shipped_in_time"),
     Picture("check_red", _audit_check("audit_chain_is_intact"), "audit_chain_is_intact"),
     Picture("backfill", "/assets/order_events?view=partitions", "No partition selected", _backfill_dialog),

@@ -16,7 +16,7 @@ import pytest
 
 from warehouses.tryton.server import TrytonServer
 
-NAMES = ("limits", "vault", "compliance", "drain", "growth")
+NAMES = ("limits", "vault", "compliance", "drain", "growth", "board")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -35,8 +35,8 @@ def _rows(tmp_path: Path, *names: str) -> list[dict[str, Any]]:
 def test_every_benchmark_runs_to_its_end_and_reports_every_row(tmp_path: Path):
     rows = _rows(tmp_path, *NAMES)
     # Five of the limits, five of the vault, memory and time of four checks, one of the drain, four of growth and two of
-    # each of five jobs.
-    assert len({row["name"] for row in rows}) == len(rows) == 33
+    # each of five jobs, four of the board.
+    assert len({row["name"] for row in rows}) == len(rows) == 37
 
 
 @pytest.mark.processes

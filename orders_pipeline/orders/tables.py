@@ -1,4 +1,4 @@
-"""Tables: orders, their items and events, and the erasures that were asked for."""
+"""Tables: orders, their items, events and claims, and the erasures that were asked for."""
 
 from __future__ import annotations
 
@@ -93,6 +93,15 @@ account_starts = Table(
     schema="pipeline",
 )
 
+_SHIP_BY = "coalesce(ship_by, 'infinity'::timestamptz)"
+_NEWEST = "coalesce(last_updated_at, first_seen_at)"
+
+
+def _board_index(column: str, key: str, condition: str) -> Index:
+    name = f"ix_orders_board_{column}"
+    return Index(name, "account_id", text(key), "order_id", postgresql_where=text(condition))
+
+
 orders = Table(
     "orders",
     metadata,
@@ -167,6 +176,22 @@ orders = Table(
             "other_marketplace and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and fulfilled_by <> 'AMAZON'"
         ),
     ),
+    # A column of the order board each, in its order (operations.order_board.columns).
+    _board_index("pending", _SHIP_BY, "status in ('PENDING', 'PENDING_AVAILABILITY')"),
+    _board_index("unshipped", _SHIP_BY, "status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')"),
+    _board_index("shipped", _NEWEST, "status in ('SHIPPED', 'INVOICE_UNCONFIRMED') and delivered_at is null"),
+    _board_index(
+        "delivered", "delivered_at", "status in ('SHIPPED', 'INVOICE_UNCONFIRMED') and delivered_at is not null"
+    ),
+    _board_index("canceled", _NEWEST, "status in ('CANCELLED', 'UNFULFILLABLE')"),
+    _board_index(
+        "other",
+        _SHIP_BY,
+        """status not in ('PENDING', 'PENDING_AVAILABILITY', 'UNSHIPPED', 'PARTIALLY_SHIPPED', 'SHIPPED',
+        'INVOICE_UNCONFIRMED', 'CANCELLED', 'UNFULFILLABLE')""",
+    ),
+    # The last block of an order id, which people read out and type.
+    Index("ix_orders_id_end", "account_id", text("right(order_id, 7)")),
     schema="pipeline",
 )
 
@@ -187,6 +212,22 @@ order_items = Table(
     Column("programs", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("cancellation_requested", Boolean, nullable=False, server_default=text("false")),
     Column("cancelled", Boolean, nullable=False, server_default=text("false")),
+    ForeignKeyConstraint(
+        ["account_id", "order_id"], ["pipeline.orders.account_id", "pipeline.orders.order_id"], ondelete="CASCADE"
+    ),
+    Index("ix_order_items_sku", "account_id", text("lower(sku)")),
+    Index("ix_order_items_asin", "account_id", "asin"),
+    schema="pipeline",
+)
+
+# Who works on an order at the board. It goes with the order, and counts while the order is open.
+order_claims = Table(
+    "order_claims",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("claimed_by", Text, nullable=False, comment="as the audit log names people: person:NAME or user:NAME"),
+    time_now_column("claimed_at"),
     ForeignKeyConstraint(
         ["account_id", "order_id"], ["pipeline.orders.account_id", "pipeline.orders.order_id"], ondelete="CASCADE"
     ),

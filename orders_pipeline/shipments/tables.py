@@ -117,6 +117,12 @@ shipment_confirmations = Table(
         "confirmed_at",
         postgresql_where=text("carrier_mapped is false"),
     ),
+    Index(
+        "ix_shipment_confirmations_tracking",
+        "account_id",
+        text("upper(tracking_number)"),
+        postgresql_where=text("tracking_number is not null"),
+    ),
     schema="pipeline",
 )
 

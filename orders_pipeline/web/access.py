@@ -46,7 +46,8 @@ class OpenAccess:
     """
 
     def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
-        return Visitor(None, Role.OPERATOR)
+        # As who types the commands on this machine, `reveal` among them.
+        return Visitor(None, Role.SUPERVISOR)
 
 
 class LoginAccess:

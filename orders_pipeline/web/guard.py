@@ -31,6 +31,8 @@ from orders_pipeline.web.webhooks import WEBHOOK_PATH
 
 GRAPHQL_PATH = "/graphql"
 REPORT_PREFIX = "/report_"
+# What is done at the order board is POSTed below it, by a page of ours.
+BOARD_ACTIONS = "/board/orders/"
 # What a browser asks for before anybody has logged in, where there is a login.
 _PUBLIC_PATHS = (LOGIN_PATH, LOGOUT_PATH, "/favicon.ico", "/favicon.png", "/favicon.svg")
 _FORMS = (LOGIN_PATH, LOGOUT_PATH)
@@ -78,7 +80,8 @@ class Guard:
             # In a thread: the audit log's database. If it cannot be told of, it does not happen.
             await to_thread.run_sync(self._rules.journal.reported, path)
         if path != GRAPHQL_PATH:
-            may_change = path.startswith(REPORT_PREFIX) and checked.may_change
+            is_change = path.startswith((REPORT_PREFIX, BOARD_ACTIONS))
+            may_change = is_change and checked.may_change and checked.role.may_change
             attach(scope, replace(checked, may_change=may_change))
             await self._app(scope, receive, send)
             return
@@ -108,7 +111,7 @@ class Guard:
             refusal = Refusal("The request is not one JSON object with one query.", 400)
             await self._refuse(refusal, scope, receive, send)
             return
-        may_change = visitor.may_change and visitor.role is Role.OPERATOR
+        may_change = visitor.may_change and visitor.role.may_change
         if not may_change and not graphql.is_plain_query(document):
             why = (
                 "The UI is read-only."
@@ -148,7 +151,7 @@ class Guard:
         if path.startswith(REPORT_PREFIX):
             return self._reporter(headers, method)
         has_login = isinstance(self._rules.access, LoginAccess)
-        is_form = has_login and method == "POST" and path in _FORMS
+        is_form = method == "POST" and ((has_login and path in _FORMS) or path.startswith(BOARD_ACTIONS))
         if method not in ("GET", "HEAD") and path != GRAPHQL_PATH and not is_form:
             return Refusal("Nothing is changed here.", 405)
         if method not in ("GET", "HEAD", "POST"):
@@ -203,7 +206,11 @@ class Guard:
 
 def _answer(refusal: Refusal, scope: Scope) -> Response:
     path = str(scope["path"])
-    is_page = scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    headers = Headers(scope=scope)
+    # A part of a page that is asked for by the page itself is no place for the login.
+    is_page = (
+        scope["method"] == "GET" and "text/html" in headers.get("accept", "") and headers.get("hx-request") is None
+    )
     if refusal.is_link and path != GRAPHQL_PATH:
         # The person who followed a link from elsewhere may go on, by a click on a page of ours.
         link = html.escape(_address(scope), quote=True)

@@ -31,7 +31,7 @@ _ALWAYS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 # Files whose names change with their content: they hold nothing of the shop.
-_CACHED = ("/_next/", "/vendor/")
+_CACHED = ("/_next/", "/vendor/", "/board/static/")
 
 
 def ui_policy(nonce: str) -> str:

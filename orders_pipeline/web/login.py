@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from orders_pipeline.web.access import LoginAccess, LoginRequired, refusal_of_all
+from orders_pipeline.web.forms import read_fields
 from orders_pipeline.web.headers import PLAIN_PAGE_POLICY
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.lockout import Lockout
@@ -21,7 +22,6 @@ from orders_pipeline.web.users import PASSWORD_CHARACTERS_AT_MOST, User, UsersFi
 
 LOGIN_PATH = "/login"
 LOGOUT_PATH = "/logout"
-_FORM_BYTES = 4096
 # A password costs 64 MiB and some 50 ms to check: a crowd at the door must not take the machine.
 _CHECKS_AT_ONCE = 2
 _WAITING_AT_MOST = 20
@@ -155,14 +155,8 @@ def _login_page(then: str, wrong: str = "", status: int = 200) -> Response:
 
 
 async def _read_form(request: Request) -> _Form | None:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _FORM_BYTES:
-            return None
-    try:
-        fields = parse_qs(body.decode("ascii"), strict_parsing=True, max_num_fields=5)
-    except ValueError:
+    fields = await read_fields(request)
+    if fields is None:
         return None
     name, password = fields.get("name", []), fields.get("password", [])
     if len(name) != 1 or len(password) != 1 or len(password[0]) > PASSWORD_CHARACTERS_AT_MOST or len(name[0]) > 64:

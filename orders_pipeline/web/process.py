@@ -8,6 +8,7 @@ from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.metrics.scrape import Scraper
 from orders_pipeline.settings import load_settings, project_root
 from orders_pipeline.web.access import Listening, open_access
+from orders_pipeline.web.board.routes import Board
 from orders_pipeline.web.journal import AuditJournal
 from orders_pipeline.web.metrics import Metrics
 from orders_pipeline.web.server import serve_ui
@@ -27,6 +28,7 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
         journal,
         Webhooks(deployment, journal),
         Metrics(Scraper(settings).read),
+        Board(deployment),
         listening,
         workspace or project_root() / "workspace.yaml",
         read_only=read_only,

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 
 from orders_pipeline.settings import project_root
 from orders_pipeline.web.access import Access, Listening, LoginAccess
+from orders_pipeline.web.board.routes import Board
 from orders_pipeline.web.guard import Guard, GuardRules
 from orders_pipeline.web.headers import ui_policy
 from orders_pipeline.web.journal import Journal
@@ -46,12 +47,14 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         journal: Journal,
         webhooks: Webhooks,
         metrics: Metrics,
+        board: Board,
         poll_milliseconds: int | None,
     ) -> None:
         self._rules = rules
         self._journal = journal
         self._webhooks = webhooks
         self._metrics = metrics
+        self._board = board
         super().__init__(process_context, live_data_poll_rate=poll_milliseconds)
 
     def build_middleware(self) -> list[Middleware]:
@@ -70,7 +73,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access
         login = Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
-        return [*login, *self._webhooks.routes(), *self._metrics.routes()]
+        return [*login, *self._webhooks.routes(), *self._metrics.routes(), *self._board.routes()]
 
 
 def serve_ui(
@@ -79,6 +82,7 @@ def serve_ui(
     journal: Journal,
     webhooks: Webhooks,
     metrics: Metrics,
+    board: Board,
     listening: Listening,
     workspace: Path,
     *,
@@ -95,7 +99,7 @@ def serve_ui(
     )
 
     def host(context: Any, address: str, port: int, prefix: str, log_level: str, poll: int | None = None) -> None:
-        app = GuardedWebserver(context, rules, journal, webhooks, metrics, poll).create_asgi_app()
+        app = GuardedWebserver(context, rules, journal, webhooks, metrics, board, poll).create_asgi_app()
         uvicorn.run(
             app,
             host=address,

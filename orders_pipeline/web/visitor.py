@@ -11,10 +11,23 @@ _SCOPE_KEY = "orders_pipeline.visitor"
 
 
 class Role(StrEnum):
-    """What a person may do: a viewer sees everything that the UI shows, and changes nothing."""
+    """What a person may do.
+
+    A viewer sees everything that the UI and the board show, and changes nothing. An operator changes. A supervisor is
+    an operator who may be shown a buyer's address at the board, one order at a time, with a reason that is kept.
+    """
 
     VIEWER = "viewer"
     OPERATOR = "operator"
+    SUPERVISOR = "supervisor"
+
+    @property
+    def may_change(self) -> bool:
+        return self is not Role.VIEWER
+
+    @property
+    def may_see_addresses(self) -> bool:
+        return self is Role.SUPERVISOR
 
 
 @dataclass(frozen=True, slots=True)

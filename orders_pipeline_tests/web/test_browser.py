@@ -51,6 +51,8 @@ def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(tmp
             ("/asset-groups", "Reload definitions"),
             ("/automation", "nightly_assets_sensor"),
             ("/runs", "Launched by"),
+            ("/board", "Nothing needs you"),
+            ("/api", "Orders, by status and filter"),
             ("/logout", "You are maria"),
         ):
             browser.open(f"{up.url}{path}")

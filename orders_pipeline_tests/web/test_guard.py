@@ -42,7 +42,7 @@ def test_without_a_login_nothing_that_came_through_a_proxy_is_answered(header: s
     with pytest.raises(WebSocketDisconnect), door.client.websocket_connect(SOCKET, headers=headers):
         pass
     # The same without the header is this machine's.
-    assert door.client.post("/graphql", json=MUTATION).json() == [None, "operator", True]
+    assert door.client.post("/graphql", json=MUTATION).json() == [None, "supervisor", True]
 
 
 def test_with_a_login_a_proxy_may_stand_before_it(door: Door):

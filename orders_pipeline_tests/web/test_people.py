@@ -163,6 +163,12 @@ def test_who_leaves_the_file_or_gets_a_new_password_is_out_at_once(
             socket.receive_text()
 
 
+def test_the_login_is_for_pages_and_not_for_their_parts(door: Door):
+    html = {"Accept": "text/html"}
+    assert door.client.get("/board", headers=html).headers["location"] == "/login?next=%2Fboard"
+    assert door.client.get("/board/refresh", headers={**html, "HX-Request": "true"}).status_code == 401
+
+
 def test_a_logout_ends_every_copy_of_the_session(door: Door, users_file: Path, tmp_path: Path, journal: MemoryJournal):
     door.log_in()
     copies = dict(door.client.cookies)
@@ -197,7 +203,7 @@ def test_a_viewer_looks_and_changes_nothing(door: Door):
 
 def test_read_only_makes_everybody_a_viewer(journal: MemoryJournal):
     door = Door(OpenAccess(), journal, read_only=True)
-    assert door.client.post("/graphql", json={"query": "{version}"}).json() == [None, "operator", False]
+    assert door.client.post("/graphql", json={"query": "{version}"}).json() == [None, "supervisor", False]
     assert "read-only" in door.client.post("/graphql", json=MUTATION).text
 
 

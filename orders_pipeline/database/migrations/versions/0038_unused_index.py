@@ -1,12 +1,12 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source. Both may be done already, by 0030, 0034 or 0036 of before.
+And the comment on an event's source names every source. An earlier number of this revision may have done both.
 """
 
 from alembic import op
 
-revision = "0037"
-down_revision = "0032"
+revision = "0038"
+down_revision = "0031"
 phase = "after"
 branch_labels = None
 depends_on = None

@@ -1,0 +1,101 @@
+"""Who works on an order: one person at a time, while the order is open. Two who claim at once: one has it, and the
+other is told who.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.database.engine import Database
+from orders_pipeline.operations.order_board.columns import Column, column_of
+
+OPEN_COLUMNS = frozenset({Column.PENDING, Column.UNSHIPPED, Column.OTHER})
+_ORDER = text("""
+select status, delivered_at from pipeline.orders where account_id = :account_id and order_id = :order_id for update
+""")
+_CLAIM = text("""
+insert into pipeline.order_claims (account_id, order_id, claimed_by) values (:account_id, :order_id, :actor)
+on conflict (account_id, order_id) do nothing
+""")
+_OWNER = text("select claimed_by from pipeline.order_claims where account_id = :account_id and order_id = :order_id")
+_UNCLAIM = text("delete from pipeline.order_claims where account_id = :account_id and order_id = :order_id")
+# What is over needs nobody. There are as many claims as there is open work, so all of them are looked at.
+_END_OVER = text("""
+delete from pipeline.order_claims m using pipeline.orders o
+where m.account_id = :account_id and o.account_id = m.account_id and o.order_id = m.order_id
+  and o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED', 'UNFULFILLABLE')
+""")
+
+
+class NotClaimed(Exception):
+    """The claim was not taken, or not given back; the message says why. `owner` is who has it, as an actor."""
+
+    def __init__(self, message: str, owner: str | None = None) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
+@dataclass(frozen=True, slots=True)
+class OrderName:
+    """Which order, of which account."""
+
+    account_id: str
+    order_id: str
+
+
+def person_shown(actor: str) -> str:
+    """The name of an actor of the audit log: `maria` of `person:maria`."""
+    return actor.partition(":")[2].partition("/")[0] or actor
+
+
+def claim(database: Database, audit: AuditLog, order: OrderName, actor: str) -> None:
+    """The actor works on this order from now on; once more is as well. Raises NotClaimed."""
+    with database.transaction(order.account_id) as tx:
+        given = {"account_id": order.account_id, "order_id": order.order_id}
+        row = tx.execute(_ORDER, given).one_or_none()
+        tx.execute(_END_OVER, {"account_id": order.account_id})
+        if row is None:
+            raise NotClaimed(f"Order {order.order_id} is not known here any more.")
+        if column_of(row.status, delivered=row.delivered_at is not None) not in OPEN_COLUMNS:
+            raise NotClaimed(f"Order {order.order_id} is done: there is nothing left to work on.")
+        if tx.execute(_CLAIM, {**given, "actor": actor}).rowcount:
+            audit.record(
+                tx.connection,
+                action="claim_order",
+                account_id=order.account_id,
+                order_id=order.order_id,
+                purpose="work on it",
+                outcome="claimed",
+                actor=actor,
+            )
+            return
+        owner = tx.execute(_OWNER, given).scalar_one()
+    if owner != actor:
+        raise NotClaimed(f"{person_shown(owner)} has claimed order {order.order_id} already.", owner)
+
+
+def unclaim(database: Database, audit: AuditLog, order: OrderName, actor: str) -> None:
+    """Nobody works on this order any more. Another's claim may be ended as well, and the audit log says whose it was.
+
+    Without a claim nothing happens.
+    """
+    with database.transaction(order.account_id) as tx:
+        given = {"account_id": order.account_id, "order_id": order.order_id}
+        tx.execute(_ORDER, given)
+        owner = tx.execute(_OWNER, given).scalar_one_or_none()
+        if owner is None:
+            return
+        tx.execute(_UNCLAIM, given)
+        audit.record(
+            tx.connection,
+            action="claim_order",
+            account_id=order.account_id,
+            order_id=order.order_id,
+            purpose="work on it",
+            outcome="unclaimed" if owner == actor else "taken_from_another",
+            actor=actor,
+            detail={"owner": owner},
+        )

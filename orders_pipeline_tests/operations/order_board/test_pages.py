@@ -1,0 +1,131 @@
+"""Pages among many orders: each order once, however they change meanwhile, and at the cost of what is shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import InternalError, ProgrammingError
+
+from bench.filled_store import fill
+from orders_pipeline.database.engine import Database
+from orders_pipeline.operations.order_board.columns import Column
+from orders_pipeline.operations.order_board.filters import OrderFilter, read_filter, read_place
+from orders_pipeline.operations.order_board.panel import read_panel
+from orders_pipeline.operations.order_board.reading import ReaderRole
+from orders_pipeline.operations.order_board.rows import count_orders, place_of, read_page
+from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.statement_plans import watched
+from orders_pipeline_tests.web.board.shop import Shop, one_of_each
+
+OTHER = "A2OTHERSELLER"
+EVERYTHING = OrderFilter(account_ids=(SELLER, OTHER))
+GROWING = {
+    "orders", "order_items", "order_events", "fulfillment_orders", "wms_orders", "wms_shipments",
+    "shipment_confirmations", "entries", "jobs",
+}  # fmt: skip
+
+
+def _all(database: Database, column: Column, limit: int) -> list[str]:
+    found: list[str] = []
+    after = None
+    with database.begin() as connection:
+        while True:
+            page = read_page(connection, column, EVERYTHING, limit=limit, after=after)
+            found += [card.order_id for card in page.cards]
+            if page.next is None:
+                return found
+            after = read_place(page.next.cursor())
+
+
+def test_pages_of_two_accounts_are_one_list_by_ship_by(database: Database):
+    shop = Shop(database)
+    for number in range(7):
+        for account_id in (SELLER, OTHER):
+            # Two of a time, and some without one.
+            due = timedelta(hours=number // 2)
+            shop.order(f"111-{number}-{account_id[:2]}", ship_in=due, account_id=account_id)
+    shop.sql("update pipeline.orders set ship_by = null where order_id like '111-6-%'")
+    shop.sql("update pipeline.orders set ship_by = date_trunc('hour', ship_by)")
+    once = _all(database, Column.UNSHIPPED, 100)
+    assert len(set(once)) == 14
+    assert set(once[-2:]) == {"111-6-A2", "111-6-A3"}
+    for limit in (1, 3, 5):
+        assert _all(database, Column.UNSHIPPED, limit) == once
+
+
+def test_newest_first_pages_go_on_where_they_ended(database: Database):
+    shop = Shop(database)
+    for number in range(6):
+        shop.order(f"111-{number}", "SHIPPED", delivered=number % 2 == 0)
+    shop.sql(
+        "update pipeline.orders set last_updated_at = clock_timestamp() - right(order_id, 1)::int * interval '1 h'"
+    )
+    assert _all(database, Column.SHIPPED, 2) == ["111-1", "111-3", "111-5"]
+    assert len(_all(database, Column.DELIVERED, 1)) == 3
+
+
+def test_a_section_keeps_its_ends_while_orders_come_and_go(database: Database):
+    shop = Shop(database)
+    for number in range(6):
+        shop.order(f"111-{number}", ship_in=timedelta(hours=number))
+    with database.begin() as connection:
+        first = read_page(connection, Column.UNSHIPPED, EVERYTHING, limit=3)
+        second = read_page(connection, Column.UNSHIPPED, EVERYTHING, limit=3, after=first.next)
+    assert first.next is not None
+    shop.sql("update pipeline.orders set status = 'SHIPPED' where order_id = '111-1'")
+    shop.order("111-9", ship_in=timedelta(hours=1, minutes=30))
+    with database.begin() as connection:
+        again = read_page(connection, Column.UNSHIPPED, EVERYTHING, limit=50, until=first.next)
+        after = read_page(connection, Column.UNSHIPPED, EVERYTHING, limit=50, after=first.next)
+    assert [card.order_id for card in again.cards] == ["111-0", "111-9", "111-2"]
+    assert [card.order_id for card in after.cards] == [card.order_id for card in second.cards]
+    assert place_of(Column.UNSHIPPED, again.cards[-1]) == first.next
+
+
+def test_no_page_no_count_and_no_panel_reads_a_table_that_grows(database: Database):
+    shop = Shop(database)
+    fill(database, account_id=SELLER, orders=10_000, days=90)
+    one_of_each(shop)
+    shop.sql("analyze pipeline.orders, pipeline.order_items, pipeline.fulfillment_orders")
+    accounts = {"account_ids": (SELLER, OTHER), "marketplace_ids": ("ATVPDKIKX0DER",)}
+    filters = [
+        read_filter(given, **accounts)
+        for given in (
+            {}, {"needs": "tracking"}, {"fulfillment": "AFN"}, {"hold": "buyer_asks_to_cancel"}, {"q": "late-1"},
+            {"q": "1Z999AA10123456784"}, {"q": "0000007"},
+        )
+    ]  # fmt: skip
+    shown: set[Column] = set()
+    with watched(database.engine) as statements, database.begin() as connection:
+        for column in Column:
+            for chosen in filters:
+                page = read_page(connection, column, chosen, limit=30)
+                if page.next is not None:
+                    read_page(connection, column, chosen, limit=30, after=page.next)
+                if page.cards:
+                    shown.add(column)
+                count_orders(connection, column, chosen)
+        read_panel(connection, SELLER, "111-0000007-0000007")
+    assert shown == set(Column)
+    assert statements.far_reads(GROWING) == {}
+
+
+def test_the_board_reads_by_the_reader_role_and_cannot_write(database: Database):
+    Shop(database).order("111-1")
+    reader = ReaderRole(database)
+    with reader.reading() as connection:
+        assert connection.exec_driver_sql("select current_user").scalar_one() == "orders_pipeline_reader"
+        panel = read_panel(connection, SELLER, "111-1")
+        assert panel is not None
+        assert len(panel.items) == 1
+        for column in Column:
+            count_orders(connection, column, EVERYTHING)
+            read_page(connection, column, EVERYTHING, limit=5)
+    for statement, error in (
+        ("select ciphertext from vault.records", ProgrammingError),
+        ("select purpose from audit.entries", ProgrammingError),
+        ("delete from pipeline.orders", (InternalError, ProgrammingError)),
+    ):
+        with pytest.raises(error), reader.reading() as connection:
+            connection.exec_driver_sql(statement)
