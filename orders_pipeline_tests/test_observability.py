@@ -173,6 +173,7 @@ def _something_of_everything(world: World) -> None:
         "values (:seller, 'work.parked:1', 'error', '-', '-')",
         seller=SELLER,
     )
+    world.sql("insert into pipeline.alert_channels (channel) values ('slack')")
     limits = Limits(world.database, application_id="app", seller_id=SELLER, region="na")
     limits.acquire(OPERATIONS[0], Priority.EVENT, Timing().deadline(5))
     limits.answers.count(OPERATIONS[0].name, 200)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, text
 
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
+from orders_pipeline.operations.alerting.rows import HEARTBEAT
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.operations.metrics.family import Family, Group, Sample, bounded, summed
 
 KINDS = frozenset(kind.name for kind in ALERTS)
 COUNTED_AT_MOST = 100_000
+CHANNELS = frozenset({"slack", "email", HEARTBEAT})
 
 OPEN = Family(
     "orders_pipeline_alerts_open",
@@ -19,10 +21,11 @@ OPEN = Family(
     'Open alerts by kind; those of no account stand under account "*".',
     ("account", "kind", "severity"),
 )
-UNDELIVERED = Family(
-    "orders_pipeline_alerts_undelivered_oldest_age_seconds",
+FAILING = Family(
+    "orders_pipeline_alert_channel_failing_seconds",
     "gauge",
-    "For how long the oldest open alert waits that nobody could be told of; 0 where there is none.",
+    "For how long a channel that tells of alerts does not take them: slack, email, heartbeat; 0 where it does.",
+    ("channel",),
 )
 
 # A kind's name is the first part of the key; of some it has two.
@@ -33,10 +36,9 @@ _OPEN = text("""
       from pipeline.alerts where closed_at is null and account_id = :account_id limit :at_most) as open
     group by kind, severity
 """)
-_UNDELIVERED = text("""
-    select coalesce(extract(epoch from clock_timestamp() - min(opened_at)), 0)::float from (
-      select opened_at from pipeline.alerts where delivered_at is null and closed_at is null
-      limit :at_most) as waiting
+_FAILING = text("""
+    select channel, coalesce(extract(epoch from clock_timestamp() - failing_since), 0)::float as seconds
+    from pipeline.alert_channels order by channel
 """)
 
 
@@ -48,8 +50,9 @@ def _read(connection: Connection, account_ids: Sequence[str]) -> Iterator[Sample
             Sample(OPEN, (account_id, bounded(row.kind, KINDS, ()), bounded(row.severity, SEVERITIES, ())), row.alerts)
             for row in rows
         )
-    waiting = connection.execute(_UNDELIVERED, {"at_most": COUNTED_AT_MOST}).scalar_one()
-    yield Sample(UNDELIVERED, (), waiting)
+    for row in connection.execute(_FAILING):
+        if row.channel in CHANNELS:
+            yield Sample(FAILING, (row.channel,), max(row.seconds, 0.0))
 
 
-GROUP = Group("alerts", (OPEN, UNDELIVERED), _read)
+GROUP = Group("alerts", (OPEN, FAILING), _read)

@@ -117,7 +117,13 @@ def test_work_its_pauses_the_queue_and_alerts_are_told(world: World, scraper: Sc
         "'-'), (:seller, 'gone.kind:1', 'error', '-', '-')",
         seller=SELLER,
     )
+    world.sql(
+        "insert into pipeline.alert_channels (channel, failing_since) "
+        "values ('slack', clock_timestamp() - interval '1 hour'), ('email', null), ('somebody''s', null)"
+    )
     seen = told(scraper)
+    assert 3600 <= seen["alert_channel_failing_seconds", "slack"] < 3660
+    assert {key[1] for key in seen if key[0] == "alert_channel_failing_seconds"} == {"slack", "email"}
     assert (seen["jobs", "push", "due"], seen["jobs", "delivery", "parked"]) == (2, 1)
     assert 3600 <= seen["jobs_oldest_due_age_seconds", "push"] < 3660
     assert seen["jobs_oldest_due_age_seconds", "fetch"] == 0
