@@ -12,7 +12,7 @@ from orders_pipeline.operations.sync import SYNC
 
 _orders = dg.AssetSpec(
     "orders",
-    deps=["order_events", "amazon_orders"],
+    deps=["order_events", "order_sweeps", "amazon_orders"],
     description="The newest state of each order and its items, without anything that identifies the buyer.\n\nOne "
     "`getOrder` a changed order, or a page for a crowd; Amazon-fulfilled orders, and changes that a notification tells "
     "in full, cost none.",
