@@ -30,7 +30,7 @@ WORKED, IDLE = "worked", "idle"
 HANDLED_TAG = "handled"
 
 # Whatever reads an asset here reads the store: nothing made from it is out of step ("Unsynced") because a run ended.
-_IN_THE_STORE = dg.DataVersion("in the store")
+IN_THE_STORE = dg.DataVersion("in the store")
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def serve_hot_run(
         _note_defects(context, served)
         shown = as_metadata(served)
         if dg.AssetKey(asset) in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=asset, metadata=shown, data_version=_IN_THE_STORE)
+            yield dg.MaterializeResult(asset_key=asset, metadata=shown, data_version=IN_THE_STORE)
         else:
             context.log_event(dg.AssetObservation(asset, metadata=shown))
 

@@ -7,6 +7,7 @@ from functools import partial
 import dagster as dg
 
 from orders_pipeline.defs.accounts import (
+    IN_THE_STORE,
     as_metadata,
     fail_on_defects,
     problems_of,
@@ -70,7 +71,8 @@ def order_sweeps(context: dg.AssetExecutionContext, store: StoreResource) -> Ite
 
     `missed` counts them: one in a while is normal, many mean that Amazon does not deliver to the queue.
     """
-    yield dg.MaterializeResult(metadata=as_metadata(serve_accounts(context, store.accounts(), sweep)))
+    swept = serve_accounts(context, store.accounts(), sweep)
+    yield dg.MaterializeResult(metadata=as_metadata(swept), data_version=IN_THE_STORE)
     fail_on_defects(context)
 
 
