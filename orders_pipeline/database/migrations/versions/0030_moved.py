@@ -1,4 +1,4 @@
-"""Nothing: what it did is done by 0037, for what comes after the new code started is the last of a release.
+"""Nothing: what it did is done by 0035, for what comes after the new code started is the last of a release.
 
 Databases that had it are at this revision.
 """

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0033"
+revision = "0031"
 down_revision = "0030"
 phase = "before"
 branch_labels = None

@@ -7,8 +7,8 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0032"
-down_revision = "0036"
+revision = "0033"
+down_revision = "0032"
 phase = "before"
 branch_labels = None
 depends_on = None

@@ -1,12 +1,12 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source. An earlier number of this revision may have done both.
+And the comment on an event's source names every source. 0030 did both at first.
 """
 
 from alembic import op
 
-revision = "0038"
-down_revision = "0031"
+revision = "0035"
+down_revision = "0034"
 phase = "after"
 branch_labels = None
 depends_on = None

@@ -4,8 +4,8 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0035"
-down_revision = "0034"
+revision = "0032"
+down_revision = "0031"
 phase = "before"
 branch_labels = None
 depends_on = None

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from alembic import op
 
-revision = "0031"
-down_revision = "0037"
+revision = "0034"
+down_revision = "0033"
 phase = "before"
 branch_labels = None
 depends_on = None
