@@ -31,7 +31,7 @@ def _each(shape: str) -> bytes:
         ("decimal entities", _each("&#{};")), ("hexadecimal entities", _each("&#x{:X};")),
         *(("base64", base64.b64encode(b"x" * before + SENTENCE.encode())) for before in range(3)),
         *(("base64", base64.urlsafe_b64encode(b"x" * before + b"my canary")) for before in range(3)),
-        ("plain", zlib.compress(SENTENCE.encode())), ("plain", b"head" + gzip.compress(SENTENCE.encode())),
+        ("plain", zlib.compress(SENTENCE.encode())), ("plain", b"head" + gzip.compress(SENTENCE.encode(), mtime=0)),
         ("plain", b"insert ('\\x" + zlib.compress(json.dumps(SENTENCE).encode()).hex().encode() + b"')"),
     ],
 )  # fmt: skip
