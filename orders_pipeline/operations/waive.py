@@ -16,9 +16,19 @@ class HoldNotWaived(Exception):
 
 
 def waive_hold(
-    database: Database, audit: AuditLog, *, account_id: str, order_id: str, reasons: Sequence[str], why: str
+    database: Database,
+    audit: AuditLog,
+    *,
+    account_id: str,
+    order_id: str,
+    reasons: Sequence[str],
+    why: str,
+    keeps_others: bool = False,
 ) -> None:
-    """Ship this order in spite of the reasons named. An empty list takes the decision back. Raises HoldNotWaived."""
+    """Ship this order in spite of the reasons named, and of no others; with `keeps_others`, of those waived before too.
+
+    An empty list takes the decision back. Raises HoldNotWaived.
+    """
     final = sorted(set(reasons) - WAIVABLE)
     if final:
         raise HoldNotWaived(
@@ -26,7 +36,7 @@ def waive_hold(
             "'Holds', says what ends it."
         )
     with database.transaction(account_id) as tx:
-        if not waive_holds(tx, order_id=order_id, reasons=reasons):
+        if not waive_holds(tx, order_id=order_id, reasons=reasons, keeps_others=keeps_others):
             raise HoldNotWaived(f"Order {order_id} is not known: run the job recover_order first.")
         # Fetch now: the next fetch may be hours away, and a decision that was taken back needs a fresh answer.
         request_fetch(tx, order_id=order_id)

@@ -17,6 +17,10 @@ from orders_pipeline.work.queue import enqueue
 
 # Statuses that an event sets by itself, and that an older answer must not take back.
 RECORDED_WITHOUT_FETCH = (OrderStatus.SHIPPED, OrderStatus.INVOICE_UNCONFIRMED)
+# Over the row as the update has it locked: of two people who decide at once, neither undoes the other's.
+_WITH_THOSE_BEFORE = text(
+    "array(select distinct one from unnest(waived_holds || cast(:reasons as text[])) one order by one)"
+)
 
 
 def lock_orders(tx: AccountTransaction, order_ids: Sequence[str], *, skip_locked: bool = False) -> dict[str, AnyRow]:
@@ -126,12 +130,16 @@ def save_fetched_order(
     return True
 
 
-def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str]) -> bool:
-    """Note a person's decision to ship in spite of these reasons; False for an order that is not known."""
+def waive_holds(tx: AccountTransaction, *, order_id: str, reasons: Sequence[str], keeps_others: bool = False) -> bool:
+    """Note a person's decision to ship in spite of these reasons; False for an order that is not known.
+
+    Of those that are waived already, none stays unless `keeps_others`.
+    """
+    waived = _WITH_THOSE_BEFORE.bindparams(reasons=list(reasons)) if keeps_others else sorted(reasons)
     updated = tx.execute(
         update(orders)
         .where(orders.c.account_id == tx.account_id, orders.c.order_id == order_id)
-        .values(waived_holds=sorted(reasons))
+        .values(waived_holds=waived)
     )
     if not updated.rowcount:
         return False

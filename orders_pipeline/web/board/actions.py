@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orders_pipeline.audit.log import acting_as, is_order_id
+from orders_pipeline.audit.log import acting_as
 from orders_pipeline.fulfillment.eligibility import WAIVABLE
 from orders_pipeline.operations.order_board.address import AddressNotShown, read_address
 from orders_pipeline.operations.order_board.claims import NotClaimed, OrderName, claim, unclaim
-from orders_pipeline.operations.order_board.panel import OrderPanel
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
 from orders_pipeline.web.board.pages import BOARD_PATH, BoardPages, actor_of
@@ -124,7 +122,7 @@ class BoardActions:
         if shows_address and not visitor.role.may_see_addresses:
             raise NotDone("Your role may not be shown addresses: a supervisor's may.", _FORBIDDEN)
         account_id, order_id = request.path_params["account_id"], request.path_params["order_id"]
-        if account_id not in self._store.account_ids() or not is_order_id(order_id):
+        if not self._store.serves(account_id, order_id):
             raise NotDone("This is no order of an account that is served.", _NOT_FOUND)
         fields = await read_fields(request)
         if fields is None:
@@ -134,10 +132,7 @@ class BoardActions:
     async def _answer(self, request: Request, sentence: str, status: int = 200) -> Response:
         """What came of it and, if the order is there, its panel as it is now."""
         account_id, order_id = request.path_params["account_id"], request.path_params["order_id"]
-        panel: OrderPanel | None = None
-        now: Any = None
-        if account_id in self._store.account_ids() and is_order_id(order_id):
-            panel, now = await self._store.panel(account_id, order_id)
+        panel, now = await self._store.panel(account_id, order_id)
         values = {**self._board.common(request, {}), "panel": panel, "now": now, "sentence": sentence}
         return self._pages.answer("acted.html", {**values, "is_bad": status >= 400}, status=status)
 
@@ -155,14 +150,15 @@ class BoardActions:
         reasons = asked.fields.get("hold", [])
         if not reasons:
             raise NotDone("Choose the hold to waive.")
-        self._set_waived(asked, reasons)
+        # Another person may have decided since this page was rendered: it adds, and says nothing of the other holds.
+        self._set_waived(asked, reasons, keeps_others=True)
         return f"Order {asked.order.order_id} will be shipped in spite of it, once Amazon has been asked again."
 
     def _take_back(self, asked: Act) -> str:
         self._set_waived(asked, [])
         return f"Order {asked.order.order_id} waits for its holds again."
 
-    def _set_waived(self, asked: Act, reasons: list[str]) -> None:
+    def _set_waived(self, asked: Act, reasons: list[str], *, keeps_others: bool = False) -> None:
         if unknown := set(reasons) - WAIVABLE:
             raise NotDone(f"{len(unknown)} of these holds is not a person's to waive.")
         deployment, order = self._store.deployment, asked.order
@@ -174,6 +170,7 @@ class BoardActions:
                 order_id=order.order_id,
                 reasons=reasons,
                 why=asked.reason(),
+                keeps_others=keeps_others,
             )
 
     def _replay(self, asked: Act) -> str:

@@ -165,7 +165,7 @@ def actor_of(visitor: Visitor) -> str:
 def opened_of(value: str | None) -> tuple[str, str] | None:
     """Account and order id of `open=ACCOUNT:ORDER`."""
     account_id, _, order_id = (value or "").partition(":")
-    return (account_id, order_id) if account_id and order_id and "\0" not in order_id else None
+    return (account_id, order_id) if account_id and order_id else None
 
 
 def _section_of(column: str, after: str, until: str) -> Section:

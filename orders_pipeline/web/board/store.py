@@ -10,6 +10,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection
 
+from orders_pipeline.audit.log import is_order_id
 from orders_pipeline.database.engine import database_now
 from orders_pipeline.model.marketplaces import MARKETPLACES
 from orders_pipeline.operations.deployment import Deployment
@@ -74,6 +75,10 @@ class BoardStore:
     def account_ids(self) -> tuple[str, ...]:
         return self.deployment.account_ids()
 
+    def serves(self, account_id: str, order_id: str) -> bool:
+        """Whether this can be an order of an account that this deployment serves: its database may hold others."""
+        return account_id in self.account_ids() and is_order_id(order_id)
+
     def marketplaces(self) -> dict[str, str]:
         """The configured ones: id → country."""
         served = {one for account in self.deployment.accounts() for one in account.marketplace_ids}
@@ -102,13 +107,14 @@ class BoardStore:
         *,
         cards: int = CARDS_A_PAGE,
     ) -> BoardData:
-        """`opened`: account and id of the order whose panel is open."""
+        """`opened`: account and id of the order whose panel is open. Of another account there is none."""
+        panel_of = opened if opened is not None and self.serves(*opened) else None
 
         def query(connection: Connection) -> BoardData:
             return BoardData(
                 counts={column: count_orders(connection, column, chosen) for column in Column},
                 sections=tuple(_section(connection, one, chosen, cards) for one in sections),
-                panel=None if opened is None else read_panel(connection, *opened),
+                panel=None if panel_of is None else read_panel(connection, *panel_of),
                 now=database_now(connection),
             )
 
@@ -121,8 +127,11 @@ class BoardStore:
         return await self.read(query)
 
     async def panel(self, account_id: str, order_id: str) -> tuple[OrderPanel | None, datetime]:
+        is_served = self.serves(account_id, order_id)
+
         def query(connection: Connection) -> tuple[OrderPanel | None, datetime]:
-            return read_panel(connection, account_id, order_id), database_now(connection)
+            panel = read_panel(connection, account_id, order_id) if is_served else None
+            return panel, database_now(connection)
 
         return await self.read(query)
 

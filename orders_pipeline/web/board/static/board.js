@@ -217,6 +217,12 @@
       .then(refresh);
   }
 
+  // What somebody has begun to fill in is not replaced by a refresh.
+  document.addEventListener("input", ({ target }) => {
+    const actions = target.closest("#panel-actions");
+    if (actions) actions.dataset.inUse = "";
+  });
+
   // --- keyboard: the focused card is the selected one
 
   function step(by) {
