@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from orders_pipeline.audit.log import AuditLog
-from orders_pipeline.database.engine import Database
+from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.operations.order_board.columns import Column, column_of
 
 OPEN_COLUMNS = frozenset({Column.PENDING, Column.UNSHIPPED, Column.OTHER})
@@ -21,6 +21,10 @@ insert into pipeline.order_claims (account_id, order_id, claimed_by) values (:ac
 on conflict (account_id, order_id) do nothing
 """)
 _OWNER = text("select claimed_by from pipeline.order_claims where account_id = :account_id and order_id = :order_id")
+_TAKE_OVER = text("""
+update pipeline.order_claims set claimed_by = :actor, claimed_at = clock_timestamp()
+where account_id = :account_id and order_id = :order_id
+""")
 _UNCLAIM = text("delete from pipeline.order_claims where account_id = :account_id and order_id = :order_id")
 # What is over needs nobody. There are as many claims as there is open work, so all of them are looked at.
 _END_OVER = text("""
@@ -54,48 +58,71 @@ def person_shown(actor: str) -> str:
 def claim(database: Database, audit: AuditLog, order: OrderName, actor: str) -> None:
     """The actor works on this order from now on; once more is as well. Raises NotClaimed."""
     with database.transaction(order.account_id) as tx:
-        given = {"account_id": order.account_id, "order_id": order.order_id}
-        row = tx.execute(_ORDER, given).one_or_none()
-        tx.execute(_END_OVER, {"account_id": order.account_id})
-        if row is None:
-            raise NotClaimed(f"Order {order.order_id} is not known here any more.")
-        if column_of(row.status, delivered=row.delivered_at is not None) not in OPEN_COLUMNS:
-            raise NotClaimed(f"Order {order.order_id} is done: there is nothing left to work on.")
-        if tx.execute(_CLAIM, {**given, "actor": actor}).rowcount:
-            audit.record(
-                tx.connection,
-                action="claim_order",
-                account_id=order.account_id,
-                order_id=order.order_id,
-                purpose="work on it",
-                outcome="claimed",
-                actor=actor,
-            )
+        _lock_open_order(tx, order)
+        if tx.execute(_CLAIM, {**_named(order), "actor": actor}).rowcount:
+            _record(audit, tx, order, actor, "claimed")
             return
-        owner = tx.execute(_OWNER, given).scalar_one()
+        owner = tx.execute(_OWNER, _named(order)).scalar_one()
     if owner != actor:
         raise NotClaimed(f"{person_shown(owner)} has claimed order {order.order_id} already.", owner)
 
 
 def unclaim(database: Database, audit: AuditLog, order: OrderName, actor: str) -> None:
-    """Nobody works on this order any more. Another's claim may be ended as well, and the audit log says whose it was.
+    """The actor does not work on this order any more. Without a claim nothing happens.
 
-    Without a claim nothing happens.
+    Raises NotClaimed where it is another's by now: a page of before does not end it.
     """
     with database.transaction(order.account_id) as tx:
-        given = {"account_id": order.account_id, "order_id": order.order_id}
-        tx.execute(_ORDER, given)
-        owner = tx.execute(_OWNER, given).scalar_one_or_none()
-        if owner is None:
+        tx.execute(_ORDER, _named(order))
+        owner = tx.execute(_OWNER, _named(order)).scalar_one_or_none()
+        if owner == actor:
+            tx.execute(_UNCLAIM, _named(order))
+            _record(audit, tx, order, actor, "unclaimed", owner)
+    if owner not in (None, actor):
+        raise NotClaimed(f"{person_shown(owner)} has claimed order {order.order_id}: it is not yours.", owner)
+
+
+def take_over(database: Database, audit: AuditLog, order: OrderName, actor: str, *, expected_owner: str) -> None:
+    """The actor works on this order instead of its owner. The audit log says whose it was.
+
+    Raises NotClaimed where it is not the expected owner's any more.
+    """
+    with database.transaction(order.account_id) as tx:
+        _lock_open_order(tx, order)
+        owner = tx.execute(_OWNER, _named(order)).scalar_one_or_none()
+        if owner == expected_owner != actor:
+            tx.execute(_TAKE_OVER, {**_named(order), "actor": actor})
+            _record(audit, tx, order, actor, "taken_from_another", owner)
             return
-        tx.execute(_UNCLAIM, given)
-        audit.record(
-            tx.connection,
-            action="claim_order",
-            account_id=order.account_id,
-            order_id=order.order_id,
-            purpose="work on it",
-            outcome="unclaimed" if owner == actor else "taken_from_another",
-            actor=actor,
-            detail={"owner": owner},
-        )
+    if owner != actor:
+        now = f"{person_shown(owner)} has claimed order {order.order_id} by now" if owner else "Nobody has it by now"
+        raise NotClaimed(f"{now}: look at it again.", owner)
+
+
+def _named(order: OrderName) -> dict[str, str]:
+    return {"account_id": order.account_id, "order_id": order.order_id}
+
+
+def _lock_open_order(tx: AccountTransaction, order: OrderName) -> None:
+    """Raises NotClaimed for an order that needs nobody."""
+    row = tx.execute(_ORDER, _named(order)).one_or_none()
+    tx.execute(_END_OVER, {"account_id": order.account_id})
+    if row is None:
+        raise NotClaimed(f"Order {order.order_id} is not known here any more.")
+    if column_of(row.status, delivered=row.delivered_at is not None) not in OPEN_COLUMNS:
+        raise NotClaimed(f"Order {order.order_id} is done: there is nothing left to work on.")
+
+
+def _record(
+    audit: AuditLog, tx: AccountTransaction, order: OrderName, actor: str, outcome: str, owner: str | None = None
+) -> None:
+    audit.record(
+        tx.connection,
+        action="claim_order",
+        account_id=order.account_id,
+        order_id=order.order_id,
+        purpose="work on it",
+        outcome=outcome,
+        actor=actor,
+        detail={} if owner is None else {"owner": owner},
+    )

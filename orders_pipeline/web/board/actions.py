@@ -16,7 +16,7 @@ from starlette.routing import Route
 from orders_pipeline.audit.log import acting_as
 from orders_pipeline.fulfillment.eligibility import WAIVABLE
 from orders_pipeline.operations.order_board.address import AddressNotShown, read_address
-from orders_pipeline.operations.order_board.claims import NotClaimed, OrderName, claim, unclaim
+from orders_pipeline.operations.order_board.claims import NotClaimed, OrderName, claim, person_shown, take_over, unclaim
 from orders_pipeline.operations.replay import recover_order, replay_parked
 from orders_pipeline.operations.waive import HoldNotWaived, waive_hold
 from orders_pipeline.web.board.pages import BOARD_PATH, BoardPages, actor_of
@@ -63,6 +63,7 @@ class BoardActions:
         self._acts: dict[str, Callable[[Act], str]] = {
             "claim": self._claim,
             "unclaim": self._unclaim,
+            "take-over": self._take_over,
             "waive": self._waive,
             "take-back": self._take_back,
             "replay": self._replay,
@@ -145,6 +146,14 @@ class BoardActions:
     def _unclaim(self, asked: Act) -> str:
         unclaim(self._store.deployment.database, self._store.deployment.audit, asked.order, asked.actor)
         return f"Nobody has claimed order {asked.order.order_id} any more."
+
+    def _take_over(self, asked: Act) -> str:
+        owner = asked.fields.get("owner", [""])[0]
+        if not owner:
+            raise NotDone("Say whose claim you take over.")
+        deployment = self._store.deployment
+        take_over(deployment.database, deployment.audit, asked.order, asked.actor, expected_owner=owner)
+        return f"Order {asked.order.order_id} is yours, and no longer {person_shown(owner)}'s."
 
     def _waive(self, asked: Act) -> str:
         reasons = asked.fields.get("hold", [])

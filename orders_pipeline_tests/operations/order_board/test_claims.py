@@ -9,7 +9,7 @@ import pytest
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
-from orders_pipeline.operations.order_board.claims import NotClaimed, OrderName, claim, unclaim
+from orders_pipeline.operations.order_board.claims import NotClaimed, OrderName, claim, take_over, unclaim
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.web.board.shop import Shop
 
@@ -44,17 +44,34 @@ def test_of_many_who_claim_at_once_one_has_it_and_the_others_are_told_who(databa
     assert shop.sql("select actor, outcome from audit.entries where action = 'claim_order'") == [(owner, "claimed")]
 
 
-def test_another_persons_claim_can_be_ended_and_the_log_says_whose_it_was(database: Database):
+def test_another_persons_claim_is_ended_on_purpose_alone_and_the_log_says_whose_it_was(database: Database):
     shop, audit = Shop(database), AuditLog(database)
     shop.order(ORDER.order_id)
     claim(database, audit, ORDER, "person:maria")
-    unclaim(database, audit, ORDER, "person:peter")
-    assert _claims(shop) == []
-    assert shop.sql("select actor, outcome, detail->>'owner' from audit.entries order by entry_id")[-1] == (
-        "person:peter",
-        "taken_from_another",
-        "person:maria",
-    )
+    # By a button of a page that shows what was his an hour ago.
+    with pytest.raises(NotClaimed) as told:
+        unclaim(database, audit, ORDER, "person:peter")
+    assert told.value.owner == "person:maria"
+    with pytest.raises(NotClaimed, match="maria has claimed"):
+        take_over(database, audit, ORDER, "person:peter", expected_owner="person:susan")
+    assert _claims(shop) == [("111-1", "person:maria")]
+    take_over(database, audit, ORDER, "person:peter", expected_owner="person:maria")
+    assert _claims(shop) == [("111-1", "person:peter")]
+    assert shop.sql("select actor, outcome, detail->>'owner' from audit.entries order by entry_id") == [
+        ("person:maria", "claimed", None),
+        ("person:peter", "taken_from_another", "person:maria"),
+    ]
+
+
+def test_a_claim_that_is_over_is_not_taken_over(database: Database):
+    shop, audit = Shop(database), AuditLog(database)
+    shop.order(ORDER.order_id)
+    with pytest.raises(NotClaimed, match="Nobody has it"):
+        take_over(database, audit, ORDER, "person:peter", expected_owner="person:maria")
+    claim(database, audit, ORDER, "person:maria")
+    shop.sql("update pipeline.orders set status = 'SHIPPED'")
+    with pytest.raises(NotClaimed, match="is done"):
+        take_over(database, audit, ORDER, "person:peter", expected_owner="person:maria")
 
 
 @pytest.mark.parametrize("status", ["SHIPPED", "INVOICE_UNCONFIRMED", "CANCELLED", "UNFULFILLABLE"])

@@ -64,6 +64,34 @@ def test_of_two_who_claim_an_order_one_has_it_and_the_other_is_told_who(browser:
     ]
 
 
+def test_another_claim_is_taken_over_on_purpose_in_the_open_order(browser: Browser, board_url: str, shop: Shop):
+    mine, theirs = shop.order("333-0000004-0000004"), shop.order("333-0000005-0000005")
+    shop.sql(
+        "insert into pipeline.order_claims (account_id, order_id, claimed_by) values (:account, :id, 'person:maria')",
+        account=SELLER, id=theirs,
+    )  # fmt: skip
+
+    def claims() -> set[tuple[str, str]]:
+        rows = shop.sql("select order_id, claimed_by from pipeline.order_claims where order_id like '333-000000_-%'")
+        return {(row.order_id, row.claimed_by) for row in rows if row.order_id in (mine, theirs)}
+
+    with window(browser, board_url, "peter") as seen:
+        page = seen.page
+        page.goto(f"/board?open={SELLER}:{theirs}")
+        # The key is for the card where he is, not for the order that is open.
+        _card(page, mine).locator("a.open").focus()
+        page.keyboard.press("c")
+        expect(_card(page, mine).locator(".owner")).to_contain_text("peter")
+        page.locator("#panel").focus()
+        page.keyboard.press("c")
+        assert claims() == {(mine, "person:peter"), (theirs, "person:maria")}
+        page.get_by_role("button", name="Take over").click()
+        expect(page.locator("#panel-facts .owner")).to_contain_text("peter")
+        expect(page.locator("#message")).to_contain_text(f"Order {theirs} is yours, and no longer maria's.")
+        assert seen.complaints == []
+    assert claims() == {(mine, "person:peter"), (theirs, "person:peter")}
+
+
 # --- holds, replay, recover
 
 
@@ -172,7 +200,7 @@ def _post(url: str, act: str, person: str, order_id: str = "111-0000002-0000002"
     )
 
 
-@pytest.mark.parametrize("act", ["claim", "unclaim", "waive", "take-back", "replay", "recover", "address"])
+@pytest.mark.parametrize("act", ["claim", "unclaim", "take-over", "waive", "take-back", "replay", "recover", "address"])
 def test_a_viewer_another_page_and_a_get_do_nothing(board_url: str, shop: Shop, act: str):
     before = shop.sql("select count(*) from audit.entries")
     assert _post(board_url, act, "victor").status_code == 403

@@ -213,8 +213,17 @@
   function claim(button) {
     const order = button.closest("[data-order], [data-panel]");
     const name = order.dataset.order ?? order.dataset.panel;
-    htmx.ajax("POST", `${pathOf(name)}/${button.dataset.claim}`, { target: "#message", source: "#message", swap: "none" })
+    const { claim: act, owner } = button.dataset;
+    // Whose claim is taken over: another's by now stays.
+    const values = owner ? { owner } : {};
+    htmx.ajax("POST", `${pathOf(name)}/${act}`, { target: "#message", source: "#message", swap: "none", values })
       .then(refresh);
+  }
+
+  // Of the focused card, or of the open order. Another's claim is never taken over by a key.
+  function claimByKey() {
+    const place = document.activeElement.closest?.(".card") ?? panel();
+    $('[data-claim="claim"], [data-claim="unclaim"]', place)?.click();
   }
 
   // What somebody has begun to fill in is not replaced by a refresh.
@@ -261,7 +270,7 @@
       k: () => step(-1),
       l: () => stepColumn(1),
       h: () => stepColumn(-1),
-      c: () => ($("#panel [data-claim]") ?? document.activeElement.closest?.(".card")?.querySelector("[data-claim]"))?.click(),
+      c: claimByKey,
     };
     if (!keys[event.key]) return;
     event.preventDefault();
