@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orders_pipeline.database.notifications import Listener
 from orders_pipeline.intake.drain import DrainTotals, drain_notifications
-from orders_pipeline.intake.queue import LONGEST_POLL_SECONDS, QueueDepth, QueueUnavailable
+from orders_pipeline.intake.queue import CALLS, LONGEST_POLL_SECONDS, QueueDepth, QueueUnavailable
 from orders_pipeline.intake.queue_depth import note_queue_depth
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.overdue import NOTIFICATIONS, SHIPMENTS
@@ -48,6 +48,8 @@ def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool, is_awa
     While a run `is_awake` for what comes, it goes on waiting for messages until its time is up: each is in that run's
     hands at its commit, and only a tick that has ended can ask for a run.
     """
+    # First, for a busy queue leaves no time; unless that call, at its longest, would leave none for reading.
+    depth = _depth(account) if measure and budget() > CALLS["change"].longest else None
     drained = DrainTotals()
     while True:
         with account.transaction() as tx:
@@ -64,7 +66,8 @@ def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool, is_awa
         )
         if drained.unavailable is not None or budget() <= 0 or not is_awake():
             break
-    depth = _depth(account) if measure and drained.unavailable is None and budget() > 0 else None
+    if drained.unavailable is not None:
+        depth = None
     with account.transaction() as tx:
         due = pending_work(tx).for_sync
         note_done(tx, NOTIFICATIONS)
@@ -117,5 +120,5 @@ def _depth(account: ServedAccount) -> QueueDepth | None:
     try:
         return account.queue.depth()
     except QueueUnavailable:
-        # It was read a moment ago: only the counting failed, and is tried again in a minute.
+        # Who reads it next says why; it is asked again at the next tick.
         return None
