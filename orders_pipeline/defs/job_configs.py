@@ -59,11 +59,9 @@ class RecoverConfig(dg.Config):
 class AdoptConfig(dg.Config):
     """Which orders from before the start are ours to ship from now on: the named ones, or all that wait."""
 
-    order_ids: list[str] = Field([], description="Amazon's order ids of the orders to adopt, at once.")
+    order_ids: list[str] = Field([], description="Amazon's order ids of the orders to adopt.")
     everything: bool = Field(False, description="Instead of order ids: all orders that wait for it, of every account.")
-    dry_run: bool = Field(
-        True, description="With `everything`: only count them. `false` adopts them: the warehouse is told to ship them."
-    )
+    dry_run: bool = Field(True, description="Only count them. `false` adopts them: the warehouse is told to ship them.")
 
 
 class HoldReason(Enum):

@@ -19,7 +19,7 @@ from orders_pipeline.defs.job_configs import (
 )
 from orders_pipeline.defs.metadata import table
 from orders_pipeline.defs.resources import StoreResource
-from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts, count_to_adopt
+from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts
 from orders_pipeline.operations.deployment import ServedAccount, UnknownAccount
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_account
@@ -201,15 +201,14 @@ def recover_one_order(context: dg.OpExecutionContext, config: RecoverConfig, sto
 @dg.op(out=dg.Out(dg.Nothing))
 def adopt_named_orders(context: dg.OpExecutionContext, config: AdoptConfig, store: StoreResource) -> None:
     """Make orders from before the start ours; the next run of `sync_orders` ships them."""
-    if config.everything and config.dry_run:
-        context.add_output_metadata({**count_to_adopt(store.accounts()), "dry_run": True})
-        return
     try:
         with acting_as(actor_of(context)):
-            adopted = adopt_in_accounts(store.deployment(), config.order_ids, everything=config.everything)
+            counts = adopt_in_accounts(
+                store.deployment(), config.order_ids, everything=config.everything, dry_run=config.dry_run
+            )
     except (OrdersNotAdopted, UnknownAccount) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-    context.add_output_metadata(adopted)
+    context.add_output_metadata({**counts, "dry_run": config.dry_run})
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -294,7 +293,8 @@ def recover_order_job() -> None:
     tags=SHIPS_ORDERS,
     description=described(
         "⚠ Ships orders that were purchased before the start: first make sure that no other process ships "
-        "them.\n\nNamed orders are adopted at once. `everything` only counts them, until `dry_run` is false.",
+        "them.\n\nIt only counts them until `dry_run` is `false`: those that are named, or with `everything` all that "
+        "wait for it.",
         red="Holds",
         rule=f"{link('why they wait', 'decisions/12-cut-over-by-purchase-time.md')}.",
     ),

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from orders_pipeline.audit.log import AuditEntry, AuditLog
 from orders_pipeline.database.engine import AccountTransaction, AnyRow, Database
 from orders_pipeline.operations.accounts import Numbers, add_up
-from orders_pipeline.operations.deployment import Deployment, ServedAccount
+from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.orders.fetches import request_fetch
-from orders_pipeline.orders.ownership import note_adoption, waiting_for_adoption
+from orders_pipeline.orders.ownership import count_adopted, note_adoption, waiting_for_adoption
 from orders_pipeline.orders.rows import insert_new_order
 
 # Amazon's order ids, in its 3-7-7 format.
@@ -30,13 +30,13 @@ def orders_to_adopt(database: Database, *, account_id: str) -> Sequence[AnyRow]:
         return waiting_for_adoption(tx)
 
 
-def count_to_adopt(accounts: Sequence[ServedAccount]) -> Numbers:
-    """How many orders of these accounts wait for it: `would_adopt`."""
-    return {"would_adopt": sum(len(orders_to_adopt(one.database, account_id=one.account_id)) for one in accounts)}
-
-
 def adopt_in_accounts(
-    deployment: Deployment, order_ids: Sequence[str], *, everything: bool, account_id: str | None = None
+    deployment: Deployment,
+    order_ids: Sequence[str],
+    *,
+    everything: bool,
+    account_id: str | None = None,
+    dry_run: bool = False,
 ) -> Numbers:
     """Adopt the orders of each account, or of the one named; counts as `adopt_orders` has them, of all accounts.
 
@@ -47,17 +47,29 @@ def adopt_in_accounts(
     counts: dict[str, Numbers] = {}
     for account, named in deployment.by_account(order_ids, account_id):
         counts[account.account_id] = adopt_orders(
-            account.database, account.audit, account_id=account.account_id, order_ids=named, everything=everything
+            account.database,
+            account.audit,
+            account_id=account.account_id,
+            order_ids=named,
+            everything=everything,
+            dry_run=dry_run,
         )
     return add_up(counts)
 
 
 def adopt_orders(
-    database: Database, audit: AuditLog, *, account_id: str, order_ids: Sequence[str] = (), everything: bool = False
+    database: Database,
+    audit: AuditLog,
+    *,
+    account_id: str,
+    order_ids: Sequence[str] = (),
+    everything: bool = False,
+    dry_run: bool = False,
 ) -> Numbers:
     """Adopt the named orders, known or not, or everything that waits for it. All or none. Raises OrdersNotAdopted.
 
-    How many are `adopted` now, and how many were `adopted_before`: there nothing was changed.
+    How many are `adopted` now, and how many were `adopted_before`: there nothing was changed. With `dry_run` nothing
+    is changed at all, and those that would be adopted are counted as `would_adopt`.
     """
     named = sorted({order_id.strip() for order_id in order_ids})
     if bool(named) == everything:
@@ -69,6 +81,9 @@ def adopt_orders(
         )
     with database.transaction(account_id) as tx:
         chosen = named or sorted(row.order_id for row in waiting_for_adoption(tx))
+        if dry_run:
+            before = count_adopted(tx, chosen)
+            return {"would_adopt": len(chosen) - before, "adopted_before": before}
         adopted = [order_id for order_id in chosen if _adopt(tx, order_id)]
         audit.record_many(
             tx.connection,

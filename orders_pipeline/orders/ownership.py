@@ -126,6 +126,14 @@ def waiting_for_adoption(tx: AccountTransaction) -> Sequence[AnyRow]:
     ).all()
 
 
+def count_adopted(tx: AccountTransaction, order_ids: Collection[str]) -> int:
+    """How many of these orders a person has adopted."""
+    adopted = select(func.count()).where(
+        orders.c.account_id == tx.account_id, orders.c.order_id.in_(list(order_ids)), orders.c.adopted_at.is_not(None)
+    )
+    return tx.execute(adopted).scalar_one()
+
+
 def note_adoption(tx: AccountTransaction, order_id: str) -> bool:
     """Make a known order ours, and take up what the warehouse has reported of it; False if it was ours already."""
     adopted = tx.execute(

@@ -77,13 +77,12 @@ def test_a_backfilled_order_from_before_the_start_waits_for_adoption(sandbox: Sa
     _materialize_day_of(sandbox, pipeline, old.order_id)
     pipeline.run("sync_orders")
     assert old.order_id not in sandbox.warehouse.orders
-    config = {"ops": {"adopt_named_orders": {"config": {"order_ids": [old.order_id]}}}}
-    assert (
-        pipeline.repository.get_job("adopt_orders")
-        .execute_in_process(instance=pipeline.instance, run_config=config)
-        .success
-    )
-    pipeline.run("sync_orders")
+    adopt = pipeline.repository.get_job("adopt_orders")
+    for more in ({}, {"dry_run": False}):
+        assert old.order_id not in sandbox.warehouse.orders
+        config = {"ops": {"adopt_named_orders": {"config": {"order_ids": [old.order_id], **more}}}}
+        assert adopt.execute_in_process(instance=pipeline.instance, run_config=config).success
+        pipeline.run("sync_orders")
     assert sandbox.warehouse.orders[old.order_id].status == "accepted"
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.fulfillment.eligibility import MERCHANT, ItemFacts, OrderFacts, Wanted, decide
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_orders, orders_to_adopt
 from orders_pipeline.operations.replay import recover_order
@@ -83,6 +84,21 @@ def test_adopting_everything_takes_what_waits_and_nothing_else(world: World):
     world.sync()
     assert [world.state(order_id) for order_id in waiting] == ["accepted", "accepted"]
     assert world.state(later) == "held"
+
+
+def test_a_dry_run_counts_what_it_would_adopt_and_changes_nothing(world: World, audit: AuditLog):
+    _start(world, LATER)
+    ours, waiting = world.order(), world.order()
+    world.sync()
+    _adopt(world, ours)
+    world.sync()
+    for named, counts in (((ours, waiting), (1, 1)), ((), (1, 0))):
+        told = adopt_orders(
+            world.database, audit, account_id=SELLER, order_ids=named, everything=not named, dry_run=True
+        )
+        assert (told["would_adopt"], told.get("adopted_before")) == counts
+    assert len(world.rows("audit.entries", "order_id, action", "action = 'adopt_order'")) == 1
+    assert [row.order_id for row in orders_to_adopt(world.database, account_id=SELLER)] == [waiting]
 
 
 def test_an_order_may_be_adopted_before_anybody_announced_it(world: World):
