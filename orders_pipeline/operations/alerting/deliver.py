@@ -28,13 +28,15 @@ from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED
 from orders_pipeline.operations.alerting.channel import MESSAGE_SECONDS, Channel, ChannelFailed, TextRefused
 from orders_pipeline.operations.alerting.digest import digest_told, make_digest
-from orders_pipeline.operations.alerting.groups import Group, group, read_alerts
+from orders_pipeline.operations.alerting.groups import Group, OpenAlert, group, read_alerts
 from orders_pipeline.operations.alerting.heartbeat import call_heartbeat
-from orders_pipeline.operations.alerting.plan import Event, Planned, Told, plan
+from orders_pipeline.operations.alerting.plan import DIGEST, Event, Planned, Told, plan
 from orders_pipeline.operations.alerting.rows import (
+    HEARTBEAT,
     Wanted,
     deliveries,
     every_open_alert,
+    failing_channels,
     failure_of,
     forget_told,
     lease_channel,
@@ -127,9 +129,16 @@ def tell_people(
     opened = open_channels(settings) if channels is None else channels
     logged = _log_new(database)
     with database.begin() as connection:
-        groups = group(read_alerts(every_open_alert(connection), by_name, use.rules), by_name)
-        for_each = {channel.name: _wanted_by(channel, groups, use.rules) for channel in opened}
-        note_wanted(connection, for_each, [one.key for one in groups])
+        found = read_alerts(every_open_alert(connection), by_name, use.rules)
+        causes = {channel.name: _causes(channel, found, by_name, use.rules) for channel in opened}
+        note_wanted(
+            connection,
+            {channel.name: _wanted_by(channel, causes[channel.name], use.rules) for channel in opened},
+            {name: [one.key for one in groups] for name, groups in causes.items()},
+        )
+        failing = failing_channels(connection)
+    # A shop in which nobody can be told is not well.
+    is_heard = not opened or any(channel.name not in failing for channel in opened)
     outcomes: dict[str, ChannelOutcome] = {}
     beats: list[str] = []
     places = Places(settings.ui_url, settings.runbook_url)
@@ -139,9 +148,11 @@ def tell_people(
         try:
             outcomes[channel.name] = work.run(begin_before=clock() + budget_seconds, clock=clock)
         except Exception as error:  # noqa: BLE001 - one channel's defect is its own, and is told by the others
-            # Without the error's own text. Its lease runs out, and the next call tries again.
+            # Without the error's own text.
             logger.error("Alerts through %s met a defect: %s", channel.name, error_location(error))  # noqa: TRY400
-            outcomes[channel.name] = ChannelOutcome(failure=f"a defect of this program: {error_location(error)}")
+            failure = f"a defect of this program: {error_location(error)}"
+            outcomes[channel.name] = ChannelOutcome(failure=failure)
+            work.note_failure(failure)
 
     def beat() -> None:
         assert settings.heartbeat_url is not None
@@ -151,11 +162,14 @@ def tell_people(
             beats.append(error_location(error))
 
     named: dict[str, Callable[[], None]] = {one.name: (lambda one=one: serve(one)) for one in opened}
-    if settings.heartbeat_url is not None and all_is_well:
+    if settings.heartbeat_url is not None and all_is_well and is_heard:
         named["heartbeat"] = beat
     unfinished = _side_by_side(named)
     for name in unfinished:
-        outcomes.setdefault(name, ChannelOutcome(failure=f"no answer within {LONGEST_SECONDS:g} s"))
+        failure = f"no answer within {LONGEST_SECONDS:g} s"
+        if outcomes.setdefault(name, ChannelOutcome(failure=failure)).failure == failure and name != HEARTBEAT:
+            with database.begin() as connection:
+                note_failure(connection, name, failure, FIRST_WAIT, is_in_use=True)
     failure = beats[0] if beats else None
     return DeliveryOutcome(logged, dict(sorted(outcomes.items())), failure, use.problem)
 
@@ -171,6 +185,7 @@ class _ChannelWork:
         self._kinds = kinds
         self._rules = rules
         self._places = places
+        self._attempts: int | None = None
 
     def run(self, *, begin_before: float, clock: Callable[[], float]) -> ChannelOutcome:
         """Send until nothing is left, the time is over, or a message was not taken."""
@@ -179,10 +194,12 @@ class _ChannelWork:
             lease = lease_channel(connection, name)
             if lease is None:
                 return ChannelOutcome(failure=failure_of(connection, name))
+            self._attempts = lease.attempts
             # Read after the lease: who had it before has told what it told.
             now = database_now(connection)
-            groups = group(read_alerts(every_open_alert(connection), self._kinds, self._rules), self._kinds)
+            found = read_alerts(every_open_alert(connection), self._kinds, self._rules)
             told = {row.group_key: _told(row) for row in deliveries(connection, name)}
+        groups = _causes(self._channel, found, self._kinds, self._rules)
         groups = [one for one in groups if not _is_its_own(self._channel, one)]
         sent = 0
         due = plan(name, groups, told, self._rules, now)
@@ -192,16 +209,29 @@ class _ChannelWork:
             try:
                 self._send(self._message(planned, groups, now), planned)
             except ChannelFailed as error:
-                wait = error.wait or min(FIRST_WAIT * 2 ** min(lease.attempts, 8), LONGEST_PAUSE)
-                with self._database.begin() as connection:
-                    note_failure(connection, name, str(error), wait)
+                self.note_failure(str(error), error.wait)
                 return ChannelOutcome(sent, str(error))
             with self._database.begin() as connection:
                 self._note(connection, planned, now)
             sent += 1
+        is_idle = not due and not self._waits(groups, told, now)
         with self._database.begin() as connection:
-            return_channel(connection, name, has_delivered=sent > 0, is_idle=not due)
+            return_channel(connection, name, has_delivered=sent > 0, is_idle=is_idle)
         return ChannelOutcome(sent)
+
+    def note_failure(self, failure: str, wait: timedelta | None = None) -> None:
+        """The channel took nothing, and is left alone; nothing is noted where another process has it."""
+        if self._attempts is None:
+            return
+        put_off = wait or min(FIRST_WAIT * 2 ** min(self._attempts, 8), LONGEST_PAUSE)
+        with self._database.begin() as connection:
+            note_failure(connection, self._channel.name, failure, put_off)
+
+    def _waits(self, groups: Sequence[Group], told: Mapping[str, Told], now: datetime) -> bool:
+        """Whether something is to be told later: after the quiet hours, or that it is over."""
+        at_any_time = self._rules.model_copy(update={"quiet_hours": None})
+        is_ending = any(one.absent_since is not None and one.kind != DIGEST for one in told.values())
+        return is_ending or bool(plan(self._channel.name, groups, told, at_any_time, now))
 
     def _message(self, planned: Planned, groups: Sequence[Group], now: datetime) -> Message:
         if planned.event is not Event.DIGEST:
@@ -215,7 +245,7 @@ class _ChannelWork:
         except TextRefused:
             # This one text's fault: what is behind it must not wait for it for ever.
             try:
-                self._channel.send(refused_text(planned.severity, self._places), seconds=MESSAGE_SECONDS)
+                self._channel.send(refused_text(message, planned.severity, self._places), seconds=MESSAGE_SECONDS)
             except TextRefused as error:
                 raise ChannelFailed(f"{error}, to a text without anybody's words too") from None
 
@@ -227,6 +257,12 @@ class _ChannelWork:
             note_told(connection, name, wanted(planned.group))
         else:
             forget_told(connection, name, [one.key for one in planned.told])
+
+
+def _causes(
+    channel: Channel, found: Sequence[OpenAlert], kinds: Mapping[str, AlertKind], rules: AlertRules
+) -> list[Group]:
+    return group(found, kinds, lambda one: channel.name in rules.rule_of(one.kind, one.severity).channels)
 
 
 def _wanted_by(channel: Channel, groups: Sequence[Group], rules: AlertRules) -> list[Wanted]:

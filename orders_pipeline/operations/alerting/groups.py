@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -84,10 +84,18 @@ def read_alerts(rows: Iterable[AnyRow], kinds: Mapping[str, AlertKind], rules: A
     return found
 
 
-def group(found: Sequence[OpenAlert], kinds: Mapping[str, AlertKind]) -> list[Group]:
-    """The causes, the worst first, then the oldest."""
+def group(
+    found: Sequence[OpenAlert], kinds: Mapping[str, AlertKind], is_told: Callable[[OpenAlert], bool]
+) -> list[Group]:
+    """The causes, the worst first, then the oldest.
+
+    `is_told`: whether who gets these causes is told of alerts such as this one: a pause that is muted stands for
+    nothing else.
+    """
     paused = {
-        (one.account_id, one.subject): one.opened_at - PAUSE_IS_SEEN_AFTER for one in found if one.kind == PAUSED.name
+        (one.account_id, one.subject): one.opened_at - PAUSE_IS_SEEN_AFTER
+        for one in found
+        if one.kind == PAUSED.name and is_told(one)
     }
     own: defaultdict[str, list[OpenAlert]] = defaultdict(list)
     caused: defaultdict[str, list[OpenAlert]] = defaultdict(list)

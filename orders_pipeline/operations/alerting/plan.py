@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from orders_pipeline.alerts.kinds import SEVERITIES, Severity, is_worse
+from orders_pipeline.alerts.kinds import QUIET_FOR, SEVERITIES, Severity, is_worse
 from orders_pipeline.operations.alerting.groups import Group
 from orders_pipeline.operations.alerting.moments import newest_moment
 from orders_pipeline.operations.alerting.rules import AlertRules, Rule
 
-# A cause that ended is over when it did not return for so long.
-OVER_AFTER = timedelta(minutes=5)
+# A cause that ended is over once its alerts cannot return as the same ones any more, a look or two later.
+OVER_AFTER = QUIET_FOR + timedelta(minutes=1)
 # It grew by much, and is told at once: twice as many as were told of, and ten more.
 GROWN_TIMES, GROWN_BY = 2, 10
 ONE_DAY = timedelta(days=1)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from orders_pipeline.alerts.kinds import SEVERITIES
 from orders_pipeline.alerts.tables import alerts
 from orders_pipeline.database.engine import AnyRow
 from orders_pipeline.database.locks import hold_name
@@ -19,6 +20,8 @@ from orders_pipeline.operations.alerting.tables import alert_channels, alert_del
 HEARTBEAT = "heartbeat"
 # Longer than a process uses a channel in one call; one that died gives it back after this.
 LEASE = timedelta(minutes=1)
+# A channel that the settings do not have may be another process's; what nobody used for so long is nobody's.
+FORGOTTEN_AFTER = timedelta(hours=1)
 # The longest that a channel is left alone, whatever it asked for. What is put off for longer was by a wrong clock.
 LONGEST_WAIT = timedelta(minutes=15)
 
@@ -47,27 +50,51 @@ def every_open_alert(connection: Connection) -> Sequence[AnyRow]:
 # --- what each channel was told
 
 
-def note_wanted(connection: Connection, wanted: Mapping[str, Collection[Wanted]], open_keys: Collection[str]) -> None:
-    """Bring the account of each channel into line with what it is to know of; `open_keys`: every cause there is.
+def note_wanted(
+    connection: Connection, wanted: Mapping[str, Collection[Wanted]], open_keys: Mapping[str, Collection[str]]
+) -> None:
+    """Bring the account of each channel into line with what it is to know of; `open_keys`: each cause there is, by
+    channel.
 
-    What it was not told yet waits; what is over is noted as such, since it may return; what goes elsewhere now is
-    forgotten, as a channel is that is not configured any more.
+    What it was not told yet waits; what is over is noted as such, since it may return. What goes elsewhere now is
+    forgotten if it was not told: else it may come back, and its end is told. A channel that no process used for an
+    hour is forgotten if it is not configured here.
     """
     hold_name(connection, "alert deliveries")
-    for table in (alert_deliveries, alert_channels):
-        connection.execute(delete(table).where(table.c.channel.not_in([*wanted, HEARTBEAT])))
+    _forget_channels(connection, [*wanted, HEARTBEAT])
     for channel, groups in wanted.items():
-        keys = [group.group_key for group in groups]
+        keys = {group.group_key for group in groups}
         of_channel = alert_deliveries.c.channel == channel
-        elsewhere = [key for key in open_keys if key not in set(keys)]
-        connection.execute(delete(alert_deliveries).where(of_channel, alert_deliveries.c.group_key.in_(elsewhere)))
+        elsewhere = [key for key in open_keys[channel] if key not in keys]
+        connection.execute(
+            delete(alert_deliveries).where(
+                of_channel, alert_deliveries.c.group_key.in_(elsewhere), alert_deliveries.c.told_at.is_(None)
+            )
+        )
         if groups:
             connection.execute(_WANTED, {"channel": channel, **_columns(groups)})
         connection.execute(
             update(alert_deliveries)
-            .where(of_channel, alert_deliveries.c.group_key.not_in(keys), alert_deliveries.c.absent_since.is_(None))
+            .where(
+                of_channel,
+                alert_deliveries.c.group_key.not_in([*keys, *elsewhere]),
+                alert_deliveries.c.absent_since.is_(None),
+            )
             .values(absent_since=func.clock_timestamp())
         )
+
+
+def _forget_channels(connection: Connection, configured: Collection[str]) -> None:
+    now = func.clock_timestamp()
+    # What is leased for longer was by a wrong clock.
+    used = alert_channels.c.leased_until.between(now - FORGOTTEN_AFTER, now + LEASE)
+    connection.execute(delete(alert_channels).where(alert_channels.c.channel.not_in(configured), used.is_not(True)))
+    known = select(alert_channels.c.channel)
+    connection.execute(
+        delete(alert_deliveries).where(
+            alert_deliveries.c.channel.not_in(configured), alert_deliveries.c.channel.not_in(known)
+        )
+    )
 
 
 def deliveries(connection: Connection, channel: str) -> Sequence[AnyRow]:
@@ -137,7 +164,8 @@ def lease_channel(connection: Connection, channel: str, *, leave_for: timedelta 
 
 def return_channel(connection: Connection, channel: str, *, has_delivered: bool, is_idle: bool = False) -> None:
     """It is free again, and took a message (`has_delivered`), or had none to take (`is_idle`): nothing waits for it."""
-    values: dict[str, object] = {"leased_until": None}
+    # Not null: it tells when the channel was used last.
+    values: dict[str, object] = {"leased_until": func.clock_timestamp()}
     if has_delivered:
         values["delivered_at"] = func.clock_timestamp()
     if has_delivered or is_idle:
@@ -145,14 +173,16 @@ def return_channel(connection: Connection, channel: str, *, has_delivered: bool,
     connection.execute(update(alert_channels).where(alert_channels.c.channel == channel).values(**values))
 
 
-def note_failure(connection: Connection, channel: str, failure: str, wait: timedelta) -> None:
-    """It took no message, and why; it is left alone for `wait`."""
+def note_failure(
+    connection: Connection, channel: str, failure: str, wait: timedelta, *, is_in_use: bool = False
+) -> None:
+    """It took no message, and why; it is left alone for `wait`. `is_in_use`: it stays leased, for a call goes on."""
     now = func.clock_timestamp()
     connection.execute(
         update(alert_channels)
         .where(alert_channels.c.channel == channel)
         .values(
-            leased_until=None,
+            leased_until=alert_channels.c.leased_until if is_in_use else now,
             next_try_at=now + min(wait, LONGEST_WAIT),
             attempts=alert_channels.c.attempts + 1,
             failing_since=func.coalesce(alert_channels.c.failing_since, now),
@@ -165,6 +195,12 @@ def failure_of(connection: Connection, channel: str) -> str | None:
     """Why the channel took nothing when it was last used; None if it did."""
     found = select(alert_channels.c.failure).where(alert_channels.c.channel == channel)
     return connection.execute(found).scalar_one_or_none()
+
+
+def failing_channels(connection: Connection) -> set[str]:
+    """The channels that took nothing when they were last used."""
+    failing = select(alert_channels.c.channel).where(alert_channels.c.failing_since.is_not(None))
+    return set(connection.execute(failing).scalars())
 
 
 def channel_states(connection: Connection) -> Sequence[AnyRow]:
@@ -212,8 +248,10 @@ def note_rules_problem(connection: Connection, path: str | None, problem: str | 
 
 # --- statements
 
-# Of what was not told yet, the words are those of now; the worst that it was counts.
-_WANTED = text("""
+# Of what was not told yet, the words are those of now; the worst that it was counts, should it be over before.
+_SEVERITY = f"""case when d.told_at is null and array_position(array{list(SEVERITIES)}, d.severity)
+    > array_position(array{list(SEVERITIES)}, excluded.severity) then d.severity else excluded.severity end"""
+_WANTED = text(f"""
 insert into pipeline.alert_deliveries as d (channel, group_key, kind, severity, words, alerts, opened_at)
 select :channel, v.group_key, v.kind, v.severity, v.words, v.alerts, v.opened_at
 from unnest(
@@ -221,11 +259,11 @@ from unnest(
     cast(:alerts as integer[]), cast(:opened as timestamptz[])
   ) as v(group_key, kind, severity, words, alerts, opened_at)
 on conflict (channel, group_key) do update set
-  severity = excluded.severity, words = excluded.words, alerts = greatest(d.alerts, excluded.alerts),
+  severity = {_SEVERITY}, words = excluded.words, alerts = greatest(d.alerts, excluded.alerts),
   absent_since = null
-where (d.severity, d.words, d.absent_since) is distinct from (excluded.severity, excluded.words, null)
+where (d.severity, d.words, d.absent_since) is distinct from ({_SEVERITY}, excluded.words, null)
   or d.alerts < excluded.alerts
-""")
+""")  # noqa: S608  # our own words
 
 _STATES = text("""
 select c.channel, case when c.failing_since is not null then 'failing'

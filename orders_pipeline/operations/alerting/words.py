@@ -99,11 +99,13 @@ def compose(planned: Planned, kinds: Mapping[str, AlertKind], places: Places, no
     )
 
 
-def refused_text(severity: str, places: Places) -> Message:
+def refused_text(message: Message, severity: str, places: Places) -> Message:
     """In the place of a message whose text a channel does not take."""
     return Message(
         f"[{severity}] An alert has a text that is not taken here. It is on the order board, and in the log.",
         links=_board(places),
+        thread=message.thread,
+        number=message.number,
     )
 
 
@@ -162,7 +164,8 @@ def _missed(told: Sequence[Told], places: Places) -> Message:
         f"[over] {number} opened and closed while nothing was told here.",
         [_clean(line) for line in (*shown, *more)],
         _board(places),
-        _thread("missed", told[0].opened_at),
+        # An alert that is missed twice may have opened once.
+        _thread("missed", max(one.absent_since or one.opened_at for one in told)),
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found, Severity
+from orders_pipeline.alerts.kinds import NOBODY, Found
 from orders_pipeline.alerts.reconcile import evaluate, reconcile
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.alerting import deliver
@@ -26,24 +26,18 @@ from orders_pipeline.operations.alerting.words import Message
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.hostile_server import HostileServer
 from orders_pipeline_tests.mail_server import MailServer
-from orders_pipeline_tests.operations.alerting.told import pass_time, rows, rules, settings_for, tell
-from orders_pipeline_tests.slack import Slack
-
-REFUSED = AlertKind(
-    "order.refused", "error", None, "The warehouse does not take order {order_id}: {code}.", "Correct it.", "Push",
-    board_filter="needs=tracking",
-)  # fmt: skip
-PAUSED = AlertKind(
-    "dependency.paused", "error", None, "{name} has refused everything.", "Mend it.", "Work that waits", is_cause=True
+from orders_pipeline_tests.operations.alerting.told import (
+    LATE,
+    PAUSED,
+    REFUSED,
+    pass_time,
+    refuse,
+    rows,
+    rules,
+    settings_for,
+    tell,
 )
-LATE = AlertKind("order.late", "error", None, "Order {order_id} is late.", "Ship it.", "Push")
-
-
-def refuse(database: Database, *orders: str, severity: Severity | None = None, code: str = "unknown_sku") -> None:
-    """These orders are refused, and no others."""
-    found = [Found(order, {"order_id": order, "code": code}, severity) for order in orders]
-    with database.transaction(SELLER) as tx:
-        reconcile(tx, REFUSED, found)
+from orders_pipeline_tests.slack import Slack
 
 
 def refuse_many(database: Database, number: int) -> None:
@@ -72,7 +66,7 @@ def test_one_order_is_one_message_through_each_channel_until_it_is_over(
     )
     refuse(database)
     assert tell(database, settings).as_sentence() == "Nothing new.", "it may return at once"
-    pass_time(database, "6 minutes")
+    pass_time(database, "17 minutes")
     tell(database, settings)
     tell(database, settings)
     assert [told.splitlines()[0] for told in slack.told[1:]] == [
@@ -92,7 +86,7 @@ def test_three_hundred_alerts_are_one_message_and_one_when_they_are_over(databas
     assert "<https://orders.shop.example/board?needs=tracking|Order board>" in told
     refuse(database)
     tell(database, settings_for(slack))
-    pass_time(database, "6 minutes")
+    pass_time(database, "17 minutes")
     tell(database, settings_for(slack))
     assert len(slack.told) == 2
     assert slack.told[1].startswith("[over] 300 alerts order.refused. The first: ")
@@ -196,7 +190,7 @@ def test_while_a_channel_is_away_nothing_is_lost_and_the_other_tells_of_it(
             "• [error] The warehouse does not take order 111-1: unknown_sku.",
         ]
     ]
-    pass_time(database, "6 minutes")
+    pass_time(database, "17 minutes")
     tell(database, settings)
     assert [mail["Subject"][:7] for mail in mail.mails] == ["[error]", "[error]", "[over] ", "[over] "]
     assert len(slack.told) == 1
@@ -306,6 +300,7 @@ def test_a_channel_that_is_taken_out_of_the_settings_is_forgotten(database: Data
     slack.status = 404
     refuse(database, "111-1")
     tell(database, settings_for(slack, mail))
+    pass_time(database, "61 minutes")
     tell(database, settings_for(None, mail))
     assert [row.channel for row in rows(database, "alert_channels")] == ["email"]
     assert {row.channel for row in rows(database, "alert_deliveries")} == {"email"}

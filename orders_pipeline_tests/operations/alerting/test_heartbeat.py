@@ -9,7 +9,9 @@ from pydantic import SecretStr
 
 from orders_pipeline.database.engine import Database
 from orders_pipeline_tests.hostile_server import HostileServer, answer
-from orders_pipeline_tests.operations.alerting.told import pass_time, rows, settings_for, tell
+from orders_pipeline_tests.mail_server import MailServer
+from orders_pipeline_tests.operations.alerting.told import pass_time, refuse, rows, settings_for, tell
+from orders_pipeline_tests.slack import Slack
 
 
 def test_it_is_called_once_a_minute_while_all_is_well(database: Database):
@@ -47,3 +49,18 @@ def test_a_call_that_fails_is_a_warning_and_nothing_else(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "the-secret" not in caplog.text + told.as_sentence()
     assert rows(database, "alerts") == []
+
+
+def test_it_is_not_called_while_no_channel_can_tell_anybody(database: Database, slack: Slack, mail: MailServer):
+    slack.status = 404
+    refuse(database, "111-1")
+    with HostileServer.answering(answer(b"OK")) as watcher:
+        heartbeat = SecretStr(f"{watcher.url}/ping/the-secret")
+        tell(database, settings_for(slack, heartbeat_url=heartbeat))
+        assert len(watcher.requests) == 1
+        for _ in range(2):
+            pass_time(database, "61 seconds")
+            tell(database, settings_for(slack, heartbeat_url=heartbeat))
+        assert len(watcher.requests) == 1
+        tell(database, settings_for(slack, mail, heartbeat_url=heartbeat))
+        assert len(watcher.requests) == 2, "one that works is enough"

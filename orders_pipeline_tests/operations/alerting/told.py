@@ -9,14 +9,24 @@ from typing import Any
 from sqlalchemy import text
 
 from orders_pipeline.alert_settings import AlertSettings
-from orders_pipeline.alerts.kinds import AlertKind
+from orders_pipeline.alerts.kinds import AlertKind, Found, Severity
+from orders_pipeline.alerts.reconcile import reconcile
 from orders_pipeline.database.engine import AnyRow, Database
 from orders_pipeline.operations.alerting.deliver import DeliveryOutcome, tell_people
 from orders_pipeline.operations.alerts import ALERTS
+from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.mail_server import RECIPIENTS, SENDER, MailServer
 from orders_pipeline_tests.slack import Slack
 
 UI, RUNBOOK = "https://orders.shop.example", "https://docs.shop.example/runbook.md"
+REFUSED = AlertKind(
+    "order.refused", "error", None, "The warehouse does not take order {order_id}: {code}.", "Correct it.", "Push",
+    board_filter="needs=tracking",
+)  # fmt: skip
+PAUSED = AlertKind(
+    "dependency.paused", "error", None, "{name} has refused everything.", "Mend it.", "Work that waits", is_cause=True
+)
+LATE = AlertKind("order.late", "error", None, "Order {order_id} is late.", "Ship it.", "Push")
 # Every stored time by which it is decided what is told when.
 _TIMES = {
     "pipeline.alerts": ("opened_at", "delivered_at", "closed_at"),
@@ -55,3 +65,10 @@ def rules(folder: Path, content: str) -> Path:
     file = folder / "alerts.yaml"
     file.write_text(content)
     return file
+
+
+def refuse(database: Database, *orders: str, severity: Severity | None = None, code: str = "unknown_sku") -> None:
+    """These orders are refused, and no others."""
+    found = [Found(order, {"order_id": order, "code": code}, severity) for order in orders]
+    with database.transaction(SELLER) as tx:
+        reconcile(tx, REFUSED, found)
