@@ -45,10 +45,13 @@ left join lateral (
   select true from pipeline.order_events e
   where e.account_id = o.account_id and e.order_id = o.order_id and e.parked_at is not null limit 1) w on true
 left join lateral (
-  select count(*) as items, sum(t.quantity_ordered) filter (where not t.cancelled) as quantity,
+  select count(*) filter (where t.counts) as items, sum(t.quantity_ordered) filter (where not t.cancelled) as quantity,
     (array_agg(json_build_array(left(t.sku, 200), t.asin, t.quantity_ordered, left(t.title, 300)) order by t.position)
-      )[1:{lines}] as lines
-  from pipeline.order_items t where t.account_id = o.account_id and t.order_id = o.order_id) i on true
+      filter (where t.counts))[1:{lines}] as lines
+  from (
+    -- What is cancelled is not to be packed. Where all of it is, it says what the order was of.
+    select n.*, not n.cancelled or bool_and(n.cancelled) over () as counts from pipeline.order_items n
+    where n.account_id = o.account_id and n.order_id = o.order_id) t) i on true
 left join lateral (
   select count(*) filter (where s.state not in ('voided', 'awaits_replacement', 'replaced')) as packages,
     count(*) filter (where s.state in ('pending', 'awaits_carrier', 'sending', 'accepted', 'refused_unverified',

@@ -13,7 +13,7 @@ from orders_pipeline.operations.order_board.columns import Column
 from orders_pipeline.operations.order_board.filters import OrderFilter, read_filter, read_place
 from orders_pipeline.operations.order_board.panel import read_panel
 from orders_pipeline.operations.order_board.reading import ReaderRole
-from orders_pipeline.operations.order_board.rows import count_orders, place_of, read_page
+from orders_pipeline.operations.order_board.rows import count_orders, place_of, read_card, read_page
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.statement_plans import watched
 from orders_pipeline_tests.web.board.shop import Shop, one_of_each
@@ -63,6 +63,23 @@ def test_newest_first_pages_go_on_where_they_ended(database: Database):
     )
     assert _all(database, Column.SHIPPED, 2) == ["111-1", "111-3", "111-5"]
     assert len(_all(database, Column.DELIVERED, 1)) == 3
+
+
+def test_a_card_names_what_is_to_be_packed_and_not_what_is_cancelled(database: Database):
+    shop = Shop(database)
+    for order_id in ("111-1", "111-2"):
+        shop.order(order_id, sku="SKU-A", quantity=1)
+    shop.sql("update pipeline.order_items set cancelled = true")
+    shop.item("111-1", position=2, sku="SKU-B", quantity=2)
+    with database.begin() as connection:
+        in_part = read_card(connection, SELLER, "111-1")
+        whole = read_card(connection, SELLER, "111-2")
+    assert in_part is not None
+    assert [(line.sku, line.quantity) for line in in_part.items] == [("SKU-B", 2)]
+    assert (in_part.item_count, in_part.quantity) == (1, 2)
+    # Nothing is left of it: what it was, and nothing to pack.
+    assert whole is not None
+    assert ([line.sku for line in whole.items], whole.item_count, whole.quantity) == (["SKU-A"], 1, 0)
 
 
 def test_a_section_keeps_its_ends_while_orders_come_and_go(database: Database):

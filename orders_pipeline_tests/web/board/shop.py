@@ -95,6 +95,12 @@ class Shop:
                 connection.execute(_PACKAGE, {**given, "state": package_state, "tracking": tracking})
         return order_id
 
+    def item(self, order_id: str, *, position: int, sku: str, quantity: int, account_id: str = SELLER) -> None:
+        """One more item of an order."""
+        given = {"account_id": account_id, "order_id": order_id, "position": position, "title": "A thing"}
+        with self.database.begin() as connection:
+            connection.execute(_ITEM, {**given, "sku": sku, "quantity": quantity})
+
     def many(self, orders: int) -> None:
         """So many open orders, `700-…`, a quarter of them Amazon's to ship."""
         with self.database.begin() as connection:
