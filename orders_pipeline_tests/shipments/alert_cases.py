@@ -267,3 +267,4 @@ CASES = (
 )
 # Another end: a person corrected the order at Amazon, and nothing replaces the package.
 A_MONTH_PASSES = Case(alerts.VOIDED, begin=_void_confirmed, end=_days_pass(31))
+BLOCKED_FOR_A_MONTH = Case(alerts.BLOCKED, begin=_block, end=_days_pass(31))

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from orders_pipeline.model.marketplaces import MARKETPLACES
 from orders_pipeline.model.order import AMAZON, MERCHANT
+from orders_pipeline.operations.order_board.attention import NEEDS_WORDS
 from orders_pipeline.operations.order_board.columns import Column, column_of
 from orders_pipeline.operations.order_board.filters import HOLD_WORDS, Fulfillment
 
@@ -56,7 +57,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is stored of one order. Times are aware, UTC. `problems` are states of its packages that need a person."""
+    """What is stored of one order. Times are aware, UTC. `problems` are states of its packages that need a person.
+
+    `needs` are keys of NEEDS_WORDS.
+    """
 
     account_id: str
     order_id: str
@@ -80,6 +84,7 @@ class Card:
     packages: int
     unconfirmed: int
     problems: tuple[str, ...]
+    needs: tuple[str, ...]
     is_parked: bool
     claimed_by: str | None
     claimed_at: datetime | None
@@ -106,18 +111,31 @@ class Card:
         return known.country_code if known else self.marketplace_id or "?"
 
     @property
+    def is_expected(self) -> bool:
+        """Amazon waits for us to ship it."""
+        return self.column is Column.UNSHIPPED and self.fulfilled_by == MERCHANT and not self.other_marketplace
+
+    @property
+    def is_to_ship(self) -> bool:
+        """Expected, and not all of it has left."""
+        return self.is_expected and (self.state or "") not in (*_LEFT, "too_late", "cancel_asked", "cancelled")
+
+    @property
     def needs_tracking(self) -> bool:
-        """Ours to ship, open at Amazon, and not all of it has left."""
-        return (
-            self.column is Column.UNSHIPPED
-            and self.fulfilled_by == MERCHANT
-            and not self.other_marketplace
-            and (self.state or "") not in (*_LEFT, "cancel_asked", "cancelled")
-        )
+        """Expected, and Amazon has not been shown every package of it."""
+        if self.state == "shipped":
+            return self.is_expected and bool(self.unconfirmed)
+        return self.is_expected and (self.state or "") not in ("closed", "cancel_asked", "cancelled")
 
     @property
     def is_late(self) -> bool:
-        return self.is_overdue and self.needs_tracking
+        """As Amazon counts: what has left is late until Amazon shows it."""
+        return self.is_overdue and self.is_expected
+
+    @property
+    def is_claimable(self) -> bool:
+        """Whether somebody can work on it: while it is open, or needs a person."""
+        return self.is_open or bool(self.attention)
 
     @property
     def is_on_hold(self) -> bool:
@@ -131,7 +149,7 @@ class Card:
             return Tone.SHIPPED
         if self.fulfilled_by == AMAZON:
             return Tone.AFN
-        return Tone.ACTION if self.needs_tracking else Tone.QUIET
+        return Tone.ACTION if self.is_to_ship else Tone.QUIET
 
     @property
     def tone_word(self) -> str:
@@ -144,7 +162,7 @@ class Card:
             return "On hold" if self.is_on_hold else "To ship"
         if self.tone is Tone.AFN and self.is_open:
             return "Amazon ships"
-        if self.state in _LEFT and self.is_open:
+        if self.state in (*_LEFT, "too_late") and self.is_open:
             return "Left"
         return self.column.value.capitalize() if self.column is not Column.OTHER else "Unknown state"
 
@@ -152,10 +170,14 @@ class Card:
     def whereabouts(self) -> str:
         """Where it is, beside what Amazon says."""
         if self.fulfilled_by == AMAZON:
+            if self.column is Column.CANCELED:
+                return "not shipped"
             return "in Amazon's warehouse" if self.is_open else "shipped by Amazon"
         if self.other_marketplace:
             return "of a marketplace that is not configured"
         if self.state == "shipped" and self.is_open:
+            if {"needs_correction", "refused", "dropped"} & {*self.problems}:
+                return "left; Amazon does not know of all of it"
             return "left; Amazon is being told" if self.unconfirmed else "left; Amazon was told"
         if self.column in (Column.SHIPPED, Column.DELIVERED):
             return "arrived" if self.delivered_at else "on its way"
@@ -167,8 +189,7 @@ class Card:
     def attention(self) -> tuple[str, ...]:
         """Why a person has to look at it, the worst first; nothing where it goes on by itself."""
         found: list[str] = []
-        if self.state == "too_late":
-            found.append("it should not ship, and could not be stopped")
+        found += [words for key, words in NEEDS_WORDS.items() if key in self.needs]
         if self.state == "refused":
             found.append("the warehouse refused it")
         found += [_PACKAGE_PROBLEMS[problem] for problem in self.problems if problem in _PACKAGE_PROBLEMS]

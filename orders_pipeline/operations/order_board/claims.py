@@ -1,5 +1,6 @@
-"""Who works on an order: one person at a time, while the order is open. Two who claim at once: one has it, and the
-other is told who.
+"""Who works on an order: one person at a time, while the order is open or needs a person.
+
+Two who claim at once: one has it, and the other is told who.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from sqlalchemy import text
 
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import AccountTransaction, Database
-from orders_pipeline.operations.order_board.columns import Column, column_of
+from orders_pipeline.operations.order_board.attention import ATTENTION_IDS
+from orders_pipeline.operations.order_board.rows import read_card
 
-OPEN_COLUMNS = frozenset({Column.PENDING, Column.UNSHIPPED, Column.OTHER})
 _ORDER = text("""
-select status, delivered_at from pipeline.orders where account_id = :account_id and order_id = :order_id for update
+select order_id from pipeline.orders where account_id = :account_id and order_id = :order_id for update
 """)
 _CLAIM = text("""
 insert into pipeline.order_claims (account_id, order_id, claimed_by) values (:account_id, :order_id, :actor)
@@ -27,11 +28,14 @@ where account_id = :account_id and order_id = :order_id
 """)
 _UNCLAIM = text("delete from pipeline.order_claims where account_id = :account_id and order_id = :order_id")
 # What is over needs nobody. There are as many claims as there is open work, so all of them are looked at.
-_END_OVER = text("""
+_END_OVER = text(f"""
 delete from pipeline.order_claims m using pipeline.orders o
 where m.account_id = :account_id and o.account_id = m.account_id and o.order_id = m.order_id
   and o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED', 'CANCELLED', 'UNFULFILLABLE')
-""")
+  and o.order_id not in (
+    select one.order_id from (select cast(:account_id as text) as account_id) a
+    cross join lateral ({ATTENTION_IDS}) one where one.order_id is not null)
+""")  # noqa: S608  # our own constants
 
 
 class NotClaimed(Exception):
@@ -109,7 +113,8 @@ def _lock_open_order(tx: AccountTransaction, order: OrderName) -> None:
     tx.execute(_END_OVER, {"account_id": order.account_id})
     if row is None:
         raise NotClaimed(f"Order {order.order_id} is not known here any more.")
-    if column_of(row.status, delivered=row.delivered_at is not None) not in OPEN_COLUMNS:
+    card = read_card(tx.connection, order.account_id, order.order_id)
+    if card is None or not card.is_claimable:
         raise NotClaimed(f"Order {order.order_id} is done: there is nothing left to work on.")
 
 

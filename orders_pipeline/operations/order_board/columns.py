@@ -9,31 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orders_pipeline.operations.order_board.attention import ATTENTION_IDS
+
 # With the conditions below, word for word those of the indexes ix_orders_board_*: only so PostgreSQL uses them.
 _SHIP_BY = "coalesce(o.ship_by, 'infinity'::timestamptz)"
 _NEWEST = "coalesce(o.last_updated_at, o.first_seen_at)"
 _LEFT = "o.status in ('SHIPPED', 'INVOICE_UNCONFIRMED')"
 _KNOWN = """'PENDING', 'PENDING_AVAILABILITY', 'UNSHIPPED', 'PARTIALLY_SHIPPED', 'SHIPPED', 'INVOICE_UNCONFIRMED',
   'CANCELLED', 'UNFULFILLABLE'"""
-# Orders that an account's people have to look at, by the small indexes over what is open, held, refused or parked.
-ATTENTION_IDS = """
-  select n.order_id from pipeline.orders n
-  left join pipeline.fulfillment_orders f on f.account_id = n.account_id and f.order_id = n.order_id
-  where n.account_id = a.account_id and n.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and n.fulfilled_by <> 'AMAZON'
-    and not n.other_marketplace and coalesce(n.ship_by, 'infinity'::timestamptz) < statement_timestamp()
-    and coalesce(f.state, '') not in ('shipped', 'closed', 'cancelled')
-  union all
-  select f.order_id from pipeline.fulfillment_orders f
-  where f.account_id = a.account_id and f.state in ('held', 'hold_asked', 'holding', 'refused', 'too_late')
-  union all
-  select c.order_id from pipeline.shipment_confirmations c
-  where c.account_id = a.account_id and c.state in ('needs_correction', 'refused', 'dropped', 'blocked')
-  union all
-  select split_part(j.subject, ':', 1) from pipeline.jobs j
-  where j.account_id = a.account_id and j.parked_at is not null and j.queue <> 'report'
-  union all
-  select e.order_id from pipeline.order_events e where e.account_id = a.account_id and e.parked_at is not null
-"""
 
 
 class Column(StrEnum):

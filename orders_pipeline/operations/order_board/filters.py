@@ -44,7 +44,7 @@ class Fulfillment(StrEnum):
 
 
 class Needs(StrEnum):
-    """What an order lacks. TRACKING: MFN, open at Amazon, and not all of it has left the warehouse."""
+    """What an order lacks. TRACKING: MFN, open at Amazon, which has not been shown every package."""
 
     TRACKING = "tracking"
 

@@ -13,25 +13,37 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from orders_pipeline.database.engine import AnyRow
+from orders_pipeline.operations.order_board.attention import (
+    ATTENTION_IDS,
+    NEEDS,
+    PACKAGE_NEEDS,
+    PACKAGE_PROBLEM,
+    TOLD,
+    UNCONFIRMED_STATES,
+)
 from orders_pipeline.operations.order_board.cards import Card, Line
-from orders_pipeline.operations.order_board.columns import ATTENTION_IDS, COLUMNS, Column, ColumnRule
+from orders_pipeline.operations.order_board.columns import COLUMNS, Column, ColumnRule
 from orders_pipeline.operations.order_board.filters import Needs, OrderFilter, Place
 
 # Of an order with more, the card says how many there are.
 LINES_OF_A_CARD = 5
 _FULFILLERS = {"MFN": "MERCHANT", "AFN": "AMAZON"}
 
-_CARDS = """
+# Its braces are filled twice: here, and with a column's direction.
+_CARDS = f""", {TOLD}
 select o.account_id, o.order_id, p.board_key::text as key, o.marketplace_id, o.status, o.fulfilled_by, o.programs,
   o.purchased_at, o.first_seen_at, o.last_updated_at, o.ship_by, o.deliver_by, o.delivered_at, o.other_marketplace,
   coalesce(o.ship_by < statement_timestamp(), false) as is_overdue, f.state,
-  coalesce(f.hold_reasons, '{{}}') as hold_reasons, i.lines, coalesce(i.items, 0) as items,
+  coalesce(f.hold_reasons, '{{{{}}}}') as hold_reasons, i.lines, coalesce(i.items, 0) as items,
   coalesce(i.quantity, 0) as quantity, coalesce(c.packages, 0) as packages, coalesce(c.unconfirmed, 0) as unconfirmed,
-  coalesce(c.problems, '{{}}') as problems, m.claimed_by, m.claimed_at,
-  coalesce(w.is_parked, false) as is_parked
+  coalesce(c.problems, '{{{{}}}}') as problems, m.claimed_by, m.claimed_at,
+  {NEEDS.replace("{", "{{").replace("}", "}}")} || coalesce(c.needs, '{{{{}}}}') as needs,
+  coalesce(z.is_parked, false) as is_parked
 from page p
 join pipeline.orders o on o.account_id = p.account_id and o.order_id = p.order_id
 left join pipeline.fulfillment_orders f on f.account_id = o.account_id and f.order_id = o.order_id
+left join pipeline.wms_orders w on w.account_id = o.account_id and w.order_id = o.order_id
+left join told on told.account_id = o.account_id and told.order_id = o.order_id
 left join pipeline.order_claims m on m.account_id = o.account_id and m.order_id = o.order_id
 left join lateral (
   select true as is_parked from pipeline.jobs j
@@ -43,24 +55,23 @@ left join lateral (
   where s.account_id = o.account_id and s.order_id = o.order_id and j.parked_at is not null
   union all
   select true from pipeline.order_events e
-  where e.account_id = o.account_id and e.order_id = o.order_id and e.parked_at is not null limit 1) w on true
+  where e.account_id = o.account_id and e.order_id = o.order_id and e.parked_at is not null limit 1) z on true
 left join lateral (
   select count(*) filter (where t.counts) as items, sum(t.quantity_ordered) filter (where not t.cancelled) as quantity,
     (array_agg(json_build_array(left(t.sku, 200), t.asin, t.quantity_ordered, left(t.title, 300)) order by t.position)
-      filter (where t.counts))[1:{lines}] as lines
+      filter (where t.counts))[1:{{lines}}] as lines
   from (
     -- What is cancelled is not to be packed. Where all of it is, it says what the order was of.
     select n.*, not n.cancelled or bool_and(n.cancelled) over () as counts from pipeline.order_items n
     where n.account_id = o.account_id and n.order_id = o.order_id) t) i on true
 left join lateral (
-  select count(*) filter (where s.state not in ('voided', 'awaits_replacement', 'replaced')) as packages,
-    count(*) filter (where s.state in ('pending', 'awaits_carrier', 'sending', 'accepted', 'refused_unverified',
-      'presumed')) as unconfirmed,
-    array_agg(distinct s.state) filter (where s.state in ('needs_correction', 'refused', 'dropped', 'blocked'))
-      as problems
-  from pipeline.shipment_confirmations s where s.account_id = o.account_id and s.order_id = o.order_id) c on true
-order by p.board_key {direction}, p.account_id {direction}, p.order_id {direction}
-"""
+  select count(*) filter (where c.state not in ('voided', 'awaits_replacement', 'replaced')) as packages,
+    count(*) filter (where c.state in ({UNCONFIRMED_STATES})) as unconfirmed,
+    array_agg(distinct c.state) filter (where {PACKAGE_PROBLEM}) as problems,
+    array_remove(array_agg(distinct {PACKAGE_NEEDS}), null) as needs
+  from pipeline.shipment_confirmations c where c.account_id = o.account_id and c.order_id = o.order_id) c on true
+order by p.board_key {{direction}}, p.account_id {{direction}}, p.order_id {{direction}}
+"""  # noqa: S608  # our own constants
 _PAGE = """
 with page as materialized (
   select one.account_id, one.order_id, one.board_key
@@ -100,6 +111,11 @@ _BY_IDS = """
 (select distinct order_id from ({ids} limit 20000) ids) found cross join lateral (
   select * from pipeline.orders x where x.account_id = a.account_id and x.order_id = found.order_id offset 0) o
 """
+# Of few orders, one by one; of all that are open, as the planner likes.
+_BY_ORDER = """left join lateral (
+  select x.state from pipeline.fulfillment_orders x
+  where x.account_id = o.account_id and x.order_id = o.order_id offset 0) q on true"""
+_ALL_OPEN = "left join pipeline.fulfillment_orders q on q.account_id = o.account_id and q.order_id = o.order_id"
 _ONE = """with page as materialized (
   select o.account_id, o.order_id, o.first_seen_at as board_key from pipeline.orders o
   where o.account_id = :account_id and o.order_id = :order_id)
@@ -211,13 +227,13 @@ def _parts(column: Column, chosen: OrderFilter) -> _Parts:
         )
         values["hold"] = chosen.hold
     if chosen.needs is Needs.TRACKING:
-        parts.join = (
-            "left join pipeline.fulfillment_orders q on q.account_id = o.account_id and q.order_id = o.order_id"
-        )
+        parts.join = _BY_ORDER if column is Column.ATTENTION else _ALL_OPEN
         conditions.append(
             "o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.fulfilled_by = 'MERCHANT' "
             "and not o.other_marketplace "
-            "and coalesce(q.state, '') not in ('shipped', 'closed', 'cancel_asked', 'cancelled')"
+            "and coalesce(q.state, '') not in ('closed', 'cancel_asked', 'cancelled') "
+            "and (coalesce(q.state, '') <> 'shipped' or exists (select from pipeline.shipment_confirmations u "
+            f"where u.account_id = o.account_id and u.order_id = o.order_id and u.state in ({UNCONFIRMED_STATES})))"
         )
     if chosen.search is not None:
         parts.source = _BY_IDS.format(ids=_SEARCH_IDS)
@@ -262,6 +278,7 @@ def _card(row: AnyRow) -> Card:
         packages=row.packages,
         unconfirmed=row.unconfirmed,
         problems=tuple(row.problems),
+        needs=tuple(row.needs),
         is_parked=row.is_parked,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,

@@ -200,7 +200,7 @@ def _order(card: Card) -> dict[str, Any]:
         "quantity": card.quantity,
         "item_count": card.item_count,
         "items": [{"sku": one.sku, "asin": one.asin, "quantity": one.quantity} for one in card.items],
-        "claimed_by": person_shown(card.claimed_by) if card.claimed_by and card.is_open else None,
+        "claimed_by": person_shown(card.claimed_by) if card.claimed_by and card.is_claimable else None,
     }
 
 

@@ -30,7 +30,7 @@ _FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "enum": [str(one) for one in Fulfillment]},
     ),
     "needs": (
-        "tracking: MFN, open at Amazon, and not all of it has left the warehouse.",
+        "tracking: MFN, open at Amazon, which has not been shown every package.",
         {"type": "string", "enum": [str(one) for one in Needs]},
     ),
     "marketplace": ("Amazon's id of a configured marketplace, such as ATVPDKIKX0DER.", _TEXT),

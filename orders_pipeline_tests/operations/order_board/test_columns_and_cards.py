@@ -10,6 +10,7 @@ import pytest
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.model.order import OrderStatus
 from orders_pipeline.model.states import NEEDS_A_PERSON, FulfillmentState
+from orders_pipeline.operations.order_board.attention import NEEDS_WORDS
 from orders_pipeline.operations.order_board.cards import Card, Tone
 from orders_pipeline.operations.order_board.columns import COLUMNS, STATUS_COLUMNS, Column, column_of
 from orders_pipeline.operations.order_board.filters import HOLD_WORDS
@@ -22,7 +23,7 @@ CARD = Card(
     account_id="A1", order_id="111-1", key="infinity", marketplace_id="ATVPDKIKX0DER", status="UNSHIPPED",
     fulfilled_by="MERCHANT", programs=(), purchased_at=NOW, first_seen_at=NOW, last_updated_at=NOW, ship_by=NOW,
     deliver_by=None, delivered_at=None, other_marketplace=False, state="accepted", hold_reasons=(), items=(),
-    item_count=0, quantity=0, packages=0, unconfirmed=0, problems=(), is_parked=False, claimed_by=None,
+    item_count=0, quantity=0, packages=0, unconfirmed=0, problems=(), needs=(), is_parked=False, claimed_by=None,
     claimed_at=None, is_overdue=False,
 )  # fmt: skip
 
@@ -32,7 +33,11 @@ CARD = Card(
     [
         ({}, Tone.ACTION, "To ship", ()),
         ({"is_overdue": True}, Tone.LATE, "Late", ("its ship-by time is over",)),
-        ({"is_overdue": True, "state": "shipped"}, Tone.QUIET, "Left", ()),
+        ({"state": "shipped"}, Tone.QUIET, "Left", ()),
+        # Amazon counts it as late until it is shown its package.
+        ({"is_overdue": True, "state": "shipped"}, Tone.LATE, "Late", ("its ship-by time is over",)),
+        ({"state": "too_late", "needs": ("too_late",)}, Tone.QUIET, "Left", (NEEDS_WORDS["too_late"],)),
+        ({"status": "CANCELLED", "state": "too_late"}, Tone.QUIET, "Canceled", ()),
         ({"state": "held", "hold_reasons": ("no_address",)}, Tone.ACTION, "On hold", ("no address yet",)),
         ({"state": "refused"}, Tone.ACTION, "Refused", ("the warehouse refused it",)),
         ({"problems": ("dropped",), "state": "shipped"}, Tone.QUIET, "Left", ("Amazon never showed a package",)),

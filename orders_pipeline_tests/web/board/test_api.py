@@ -34,7 +34,9 @@ def test_orders_are_chosen_by_status_and_filter(board_url: str, shop: Shop):
     assert _ids(board_url, "q=1Z999AA10123456784") == ["111-0000007-0000007"]
     needing = _ids(board_url, "needs=tracking")
     assert "111-0000001-0000001" in needing
-    assert "111-0000005-0000005" not in needing
+    # It left, and Amazon does not show its package yet; another is shipped.
+    assert "111-0000005-0000005" in needing
+    assert "111-0000007-0000007" not in needing
 
 
 def test_pages_hold_every_order_once(board_url: str, shop: Shop):
