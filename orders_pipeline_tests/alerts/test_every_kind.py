@@ -73,7 +73,7 @@ def test_every_kind_opens_with_its_state_is_told_and_closes_with_it(
     _closes(world, case)
     tell(world.database, settings)
     assert _titles(mail, opened) == opening, "what is over may return at once"
-    pass_time(world.database, "6 minutes")
+    pass_time(world.database, "17 minutes")
     for _ in range(2):
         tell(world.database, settings)
     assert _titles(mail, opened) == [opening[0], "[over]" + opening[0].partition("]")[2]]

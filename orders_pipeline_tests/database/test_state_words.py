@@ -58,6 +58,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.shipment_confirmations.edited": Edited,
     "pipeline.wms_orders.answer": ANSWERS,
     "pipeline.alerts.severity": frozenset(SEVERITIES),
+    "pipeline.alert_deliveries.severity": frozenset(SEVERITIES),
     "pipeline.search_windows.purpose": PURPOSES,
     "pipeline.order_events.source": PURPOSES | {"notification", "recovery"},
     "pipeline.report_requests.state": ReportState,
@@ -72,6 +73,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
 }
 # Columns that look like it and are not: Amazon's, the warehouse's and PostgreSQL's words, and ours that form no set.
 OPEN = {
+    "pipeline.alert_deliveries.kind",
     "audit.entries.action", "audit.entries.outcome", "audit.entries.purpose", "pipeline.amazon_rate_limits.region",
     "pipeline.clock_readings.source", "pipeline.database_privileges.who", "pipeline.order_events.fulfilled_by_told",
     "pipeline.order_items.currency", "pipeline.orders.fulfilled_by", "pipeline.orders.service_level",
@@ -85,7 +87,9 @@ NOT_STORED = {
     "defs/job_configs.py:HoldReason", "defs/job_configs.py:ParkedStage", "defs/job_configs.py:WaivedBecause",
     "fulfillment/eligibility.py:Wanted", "fulfillment/states.py:Event", "shipments/states.py:PackageEvent",
     "intake/event_decision.py:EventAction",
-    "model/state_machine.py:DescribedWord",
+    "model/state_machine.py:DescribedWord", "operations/alerting/plan.py:Event", "operations/order_board/cards.py:Tone",
+    "operations/order_board/columns.py:Column", "operations/order_board/filters.py:Fulfillment",
+    "operations/order_board/filters.py:Needs",
     "model/order.py:OrderParts", "model/order.py:Priority", "web/visitor.py:Role",
     "wms/port.py:Capability", "work/failures.py:Does", "work/pauses.py:Gate",
 }  # fmt: skip

@@ -56,6 +56,8 @@ def test_the_heartbeat_stops_while_alerts_cannot_be_evaluated(
             another = replace(BROKEN, name="order.worse")
             patched.setattr("orders_pipeline.operations.alerts.ALERTS", (*ALERTS, another))
             assert "slack: Slack answered 404" in tick(), "a channel that is away is in the tick's words"
+        slack.status = 200
+        tick()
         watcher.answer = lambda _: [answer(b"", "500 No")]
         assert "heartbeat: ORDERS_HEARTBEAT_URL answered 500" in tick()
         monkeypatch.setenv("AMAZON_SELLER_ID", "")
