@@ -173,7 +173,7 @@ def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def subscribe_to_order_changes(context: dg.OpExecutionContext, store: StoreResource) -> None:
-    """Have Amazon deliver ORDER_CHANGE to the queue; running it again changes nothing."""
+    """Have Amazon deliver to the queue what the account is to hear of; running it again changes nothing."""
     context.add_output_metadata(as_metadata(serve_accounts(context, store.accounts(), subscribe_account)))
     fail_on_defects(context)
 
@@ -253,9 +253,10 @@ def doctor() -> None:
     name="subscribe",
     description=described(
         "Has Amazon deliver order changes to the queue; running it again changes nothing.\n\nAs `orders-pipeline "
-        "subscribe`: the destination and the subscription of each account.",
+        "subscribe`: the destination and the subscriptions of each account. In Brazil the shipments of FBA Onsite too.",
         red="Intake",
-        rule="Amazon's Notifications API: one subscription of ORDER_CHANGE for each seller.",
+        rule="Amazon's Notifications API: one subscription of ORDER_CHANGE, and in Brazil one of "
+        "FBA_OUTBOUND_SHIPMENT_STATUS, for each seller.",
     ),
 )
 def subscribe() -> None:
