@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from orders_pipeline.alerts.kinds import AlertKind
 from orders_pipeline.fulfillment.states import ENDED
+from orders_pipeline.orders.ownership import IS_LATE
 from orders_pipeline.work.jobs import AMAZON, WAREHOUSE
 
 RUNBOOK = "Push"
@@ -53,15 +54,13 @@ TOO_LATE = AlertKind(
 LATE = AlertKind(
     name="order.late",
     severity="error",
-    query=text("""
+    query=text(f"""
         select o.order_id as subject, o.order_id, coalesce(q.state, 'not decided') as state,
           to_char(o.ship_by at time zone 'utc', 'YYYY-MM-DD HH24:MI') as ship_by
         from pipeline.orders o left join pipeline.fulfillment_orders q using (account_id, order_id)
-        where o.account_id = :account_id and o.fulfilled_by = 'MERCHANT'
-          and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED') and o.ship_by < clock_timestamp()
-          and not o.other_marketplace
+        where o.account_id = :account_id and {IS_LATE}
         order by o.ship_by, o.order_id
-    """),
+    """),  # noqa: S608  # our own constant
     message="Order {order_id} was to be shipped by {ship_by} UTC and is not (its fulfillment order is {state}).",
     action="Ship it, or cancel it at Amazon. If it has left, look why its package is not confirmed.",
     runbook=RUNBOOK,

@@ -22,7 +22,7 @@ from orders_pipeline.operations.accounts import Numbers
 from orders_pipeline.operations.alerting.rows import channel_states
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.orders.event_rows import parked_messages_by_reason
-from orders_pipeline.orders.ownership import other_marketplace_orders
+from orders_pipeline.orders.ownership import IS_LATE, IS_TO_SHIP, other_marketplace_orders
 from orders_pipeline.orders.rows import count_by_status
 from orders_pipeline.privacy.retention.rows import count_by_action
 from orders_pipeline.shipments.event_rows import shipments_by_kind
@@ -90,15 +90,15 @@ def board_numbers(account: ServedAccount) -> Numbers:
     with reading(account) as tx:
         numbers = (
             tx.execute(
-                text("""
-                select count(*) as to_ship, count(*) filter (where ship_by < clock_timestamp()) as overdue,
-                count(*) filter (where ship_by between clock_timestamp() and clock_timestamp() + interval '4 hours')
+                text(f"""
+                select count(*) as to_ship, count(*) filter (where {IS_LATE}) as overdue,
+                count(*) filter (where ship_by between statement_timestamp()
+                and statement_timestamp() + interval '4 hours')
                 as due_within_4_hours,
                 (select count(*) from pipeline.shipment_confirmations where account_id = :account_id and state =
                 any(:unconfirmed)) as unconfirmed_packages
-                from pipeline.orders where account_id = :account_id and fulfilled_by = 'MERCHANT'
-                and status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
-            """),
+                from pipeline.orders o where account_id = :account_id and {IS_TO_SHIP}
+            """),  # noqa: S608  # our own constants
                 {"account_id": tx.account_id, "unconfirmed": [str(state) for state in UNCONFIRMED]},
             )
             .mappings()

@@ -22,6 +22,10 @@ from orders_pipeline.work.queue import enqueue
 # The hold reason of such an order, and the outcome of a package that the warehouse reports of it.
 PURCHASED_BEFORE_START = "purchased_before_start"
 _OVER = ("SHIPPED", "INVOICE_UNCONFIRMED", "CANCELLED")
+# Of a row `o` of `orders`: we ship it, and Amazon does not show all of it as shipped; and its time for that has passed.
+IS_TO_SHIP = """(o.fulfilled_by = 'MERCHANT' and o.status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')
+  and not o.other_marketplace)"""
+IS_LATE = f"({IS_TO_SHIP} and o.ship_by < statement_timestamp())"
 # By each account's key: orders have no index by order id alone.
 _OF_OTHERS = text("""
 select o.order_id

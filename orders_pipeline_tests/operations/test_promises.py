@@ -8,7 +8,7 @@ import pytest
 
 from orders_pipeline.intake.fetch_pages import LISTING
 from orders_pipeline.intake.sweep import SWEEP
-from orders_pipeline.operations.promises import found_in_silence, missed_in_a_day
+from orders_pipeline.operations.promises import found_in_silence, missed_in_a_day, unshipped_past_deadline
 from orders_pipeline.orders.event_rows import NewOrderEvent, insert_order_events
 from orders_pipeline_tests.announced import announce
 from orders_pipeline_tests.conftest import SELLER
@@ -50,3 +50,11 @@ def test_what_a_notification_told_later_was_not_missed(world: World):
     assert _counts(world) == (1, 0), "it told an earlier change"
     announce(world, "111-1", "Unshipped", changed_at - timedelta(seconds=30))
     assert _counts(world) == (0, 0)
+
+
+def test_an_order_of_a_marketplace_that_nobody_serves_here_is_not_late(world: World):
+    ours, elsewhere = world.accepted(), world.accepted()
+    world.sql("update pipeline.orders set ship_by = clock_timestamp() - interval '1 minute'")
+    world.sql("update pipeline.orders set other_marketplace = true where order_id = :id", id=elsewhere)
+    with world.database.transaction(SELLER) as tx:
+        assert unshipped_past_deadline(tx) == 1, ours

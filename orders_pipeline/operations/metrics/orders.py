@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from orders_pipeline.model.order import AMAZON, MERCHANT, SHIPPED_STATUSES, UNKNOWN_FULFILLER, OrderStatus
 from orders_pipeline.model.states import UNCONFIRMED, FulfillmentState
 from orders_pipeline.operations.metrics.family import Family, Group, Sample, bounded, new_words, summed
+from orders_pipeline.orders.ownership import IS_LATE
 
 # What is over. A status that we do not know counts among those that are not.
 OVER = tuple(sorted({*SHIPPED_STATUSES, OrderStatus.CANCELLED}))
@@ -41,7 +42,7 @@ ORDERS_AGE = Family(
 PAST_SHIP_BY = Family(
     "orders_pipeline_orders_past_ship_by",
     "gauge",
-    "Merchant-fulfilled orders whose ship-by time has passed and that Amazon does not show as shipped.",
+    "Orders that we ship whose ship-by time has passed and that Amazon does not show as shipped.",
     ("account",),
 )
 FULFILLMENT = Family(
@@ -89,7 +90,7 @@ PARKED_EVENTS = Family(
 )
 
 # The statuses that there are, by a look into the index for each; then the orders of those that are not over.
-_ORDERS = text("""
+_ORDERS = text(f"""
     with recursive pair as (
       (select status, fulfilled_by from pipeline.orders where account_id = :account_id
        order by status, fulfilled_by limit 1)
@@ -101,12 +102,11 @@ _ORDERS = text("""
     select open.status, open.fulfilled_by, of_it.orders, of_it.late,
       extract(epoch from statement_timestamp() - of_it.oldest)::float as age
     from (select * from pair limit :pairs) as open cross join lateral (
-      select count(*) as orders, count(*) filter (where ship_by < statement_timestamp()) as late,
-        min(first_seen_at) as oldest
-      from (select ship_by, first_seen_at from pipeline.orders o where o.account_id = :account_id
+      select count(*) as orders, count(*) filter (where is_late) as late, min(first_seen_at) as oldest
+      from (select {IS_LATE} as is_late, first_seen_at from pipeline.orders o where o.account_id = :account_id
         and o.status = open.status and o.fulfilled_by = open.fulfilled_by limit :at_most) as counted) as of_it
     where open.status <> all(:over)
-""")
+""")  # noqa: S608  # our own constant
 _FULFILLMENT = text("""
     select state, of_it.orders, extract(epoch from statement_timestamp() - of_it.oldest)::float as age
     from unnest(cast(:states as text[])) as state cross join lateral (
@@ -167,8 +167,7 @@ def _orders(connection: Connection, values: dict[str, object]) -> Iterator[Sampl
             bounded(row.fulfilled_by, KNOWN_FULFILLERS, fulfillers),
         )
         found += [Sample(ORDERS, labels, row.orders), Sample(ORDERS_AGE, labels, row.age or 0.0)]
-        if row.fulfilled_by == MERCHANT and row.status in (OrderStatus.UNSHIPPED, OrderStatus.PARTIALLY_SHIPPED):
-            late += row.late
+        late += row.late
     yield from summed(found)
     yield Sample(PAST_SHIP_BY, (account_id,), late)
 

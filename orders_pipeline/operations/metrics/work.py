@@ -8,7 +8,16 @@ from sqlalchemy import Connection, text
 
 from orders_pipeline.operations.metrics.family import Family, Group, Sample, bounded, new_words, summed
 from orders_pipeline.operations.overdue import SCHEDULED
-from orders_pipeline.work.jobs import DEPENDENCIES, KEYS, NOTIFICATIONS, REGULATED_INFO, Queue, quota_of, spare_quota_of
+from orders_pipeline.work.jobs import (
+    BACKFILLED,
+    DEPENDENCIES,
+    KEYS,
+    NOTIFICATIONS,
+    REGULATED_INFO,
+    Queue,
+    quota_of,
+    spare_quota_of,
+)
 from orders_pipeline.work.pauses import PauseKind
 
 COUNTED_AT_MOST = 100_000
@@ -34,7 +43,7 @@ JOBS = Family(
 JOBS_AGE = Family(
     "orders_pipeline_jobs_oldest_due_age_seconds",
     "gauge",
-    "For how long the oldest due job could have been done; 0 where none is due.",
+    "For how long the oldest due job could have been done, those of a backfill aside; 0 where none is due.",
     ("account", "queue"),
 )
 PAUSED = Family(
@@ -72,8 +81,9 @@ _JOBS = text(f"""
     select queue, due.jobs as due, due.age, leased.jobs as leased, parked.jobs as parked
     from unnest(cast(:queues as text[])) as queue
     cross join lateral (
-      select count(*) as jobs, coalesce(extract(epoch from statement_timestamp() - min(at)), 0)::float as age from (
-        select coalesce(leased_until, due_at) as at from pipeline.jobs j where j.account_id = :account_id
+      select count(*) as jobs, coalesce(extract(epoch from statement_timestamp()
+        - min(at) filter (where priority > {BACKFILLED})), 0)::float as age from (
+        select coalesce(leased_until, due_at) as at, priority from pipeline.jobs j where j.account_id = :account_id
         and j.queue = queue.queue and parked_at is null and coalesce(leased_until, due_at) <= statement_timestamp()
         order by coalesce(leased_until, due_at) limit :at_most) as counted) as due
     cross join lateral (
@@ -86,9 +96,10 @@ _JOBS = text(f"""
       select j.queue as of, count(*) as jobs from pipeline.jobs j
       where j.account_id = :account_id and parked_at is not null group by j.queue) as parked on parked.of = queue
 """)  # noqa: S608  # our own constant
+# A limit ends by itself; a refusal's time is only that of the next try.
 _PAUSED = text("""
-    select dependency, kind, (until > clock_timestamp())::int as paused from pipeline.paused_dependencies
-    where account_id = :account_id and until is not null
+    select dependency, kind, (kind = 'refusal' or until > clock_timestamp())::int as paused
+    from pipeline.paused_dependencies where account_id = :account_id and until is not null
 """)
 _DONE = text("""
     select work, extract(epoch from clock_timestamp() - coalesce(done_at, watched_since))::float as age

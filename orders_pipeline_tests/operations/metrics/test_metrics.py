@@ -16,8 +16,8 @@ from orders_pipeline.intake.queue import QueueDepth
 from orders_pipeline.intake.queue_depth import note_queue_depth
 from orders_pipeline.operations.metrics.family import NEW_WORDS, Family, Group, Sample
 from orders_pipeline.operations.metrics.scrape import GROUPS, Scraper
-from orders_pipeline.work.jobs import WAREHOUSE, Queue
-from orders_pipeline.work.pauses import pause_until
+from orders_pipeline.work.jobs import BACKFILLED, WAREHOUSE, Queue
+from orders_pipeline.work.pauses import note_refusal, note_success, pause_until
 from orders_pipeline.work.queue import enqueue
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.dagster_storage import leave_traces
@@ -97,6 +97,13 @@ def test_orders_that_are_late_and_orders_that_wait_are_counted_with_their_reason
     world.amazon.request_cancellation(waiting)
     world.hear()
     world.sync()
+    # Of a marketplace that is not configured: nobody here ships it.
+    elsewhere = world.accepted()
+    world.sql(
+        "update pipeline.orders set ship_by = clock_timestamp() - interval '1 minute', other_marketplace = true "
+        "where order_id = :order_id",
+        order_id=elsewhere,
+    )
     seen = told(scraper)
     assert seen["orders_past_ship_by",] == 1
     assert seen["fulfillment_orders", "held"] == 1, world.state(waiting)
@@ -133,6 +140,29 @@ def test_work_its_pauses_the_queue_and_alerts_are_told(world: World, scraper: Sc
     assert seen["alerts_open", "amazon.role:shipping_address", "error"] == 1
     assert seen["alerts_open", "work.parked", "warning"] == 1
     assert seen["alerts_open", "other", "error"] == 1, "a kind of another release"
+
+
+def test_a_dependency_that_refuses_is_paused_until_it_answers_also_between_two_tries(world: World, scraper: Scraper):
+    with world.database.transaction(SELLER) as tx:
+        note_refusal(tx, WAREHOUSE, None, "it is away")
+        pause_until(tx, "amazon", world.database.now(), "its quota is spent")
+    world.sql("update pipeline.paused_dependencies set until = clock_timestamp() - interval '1 second'")
+    seen = told(scraper)
+    assert seen["dependency_paused", "warehouse", "refusal"] == 1
+    assert seen["dependency_paused", "amazon", "limit"] == 0
+    with world.database.transaction(SELLER) as tx:
+        note_success(tx, WAREHOUSE)
+    assert ("dependency_paused", "warehouse", "refusal") not in told(scraper)
+
+
+def test_work_of_a_backfill_may_wait_and_is_counted_all_the_same(world: World, scraper: Scraper):
+    with world.database.transaction(SELLER) as tx:
+        enqueue(tx, Queue.FETCH, ["115-1"], priority=BACKFILLED)
+        enqueue(tx, Queue.FETCH, ["115-2"])
+    world.sql("update pipeline.jobs set due_at = clock_timestamp() - interval '9 hours' where subject = '115-1'")
+    seen = told(scraper)
+    assert seen["jobs", "fetch", "due"] == 2
+    assert seen["jobs_oldest_due_age_seconds", "fetch"] < 60
 
 
 def test_words_of_amazons_that_we_do_not_know_are_bounded_and_none_is_lost(world: World, scraper: Scraper):
