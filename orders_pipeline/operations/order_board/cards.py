@@ -147,7 +147,7 @@ class Card:
             return Tone.LATE
         if self.column in (Column.SHIPPED, Column.DELIVERED):
             return Tone.SHIPPED
-        if self.fulfilled_by == AMAZON:
+        if self.fulfilled_by == AMAZON and self.column is not Column.CANCELED:
             return Tone.AFN
         return Tone.ACTION if self.is_to_ship else Tone.QUIET
 

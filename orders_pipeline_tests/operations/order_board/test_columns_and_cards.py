@@ -56,6 +56,31 @@ def test_a_card_says_what_an_order_needs(changed: dict[str, object], tone: Tone,
     assert (card.tone, card.tone_word, card.attention) == (tone, word, attention)
 
 
+@pytest.mark.parametrize(
+    ("changed", "tone", "whereabouts"),
+    [
+        ({}, Tone.ACTION, "at the warehouse"),
+        ({"state": None}, Tone.ACTION, "with Amazon"),
+        ({"state": "shipped", "unconfirmed": 1}, Tone.QUIET, "left; Amazon is being told"),
+        ({"state": "shipped"}, Tone.QUIET, "left; Amazon was told"),
+        *(
+            ({"state": "shipped", "unconfirmed": 1, "problems": (problem,)}, Tone.QUIET,
+             "left; Amazon does not know of all of it")
+            for problem in ("needs_correction", "refused", "dropped")
+        ),
+        ({"state": "too_late"}, Tone.QUIET, "left, although it should not"),
+        ({"status": "SHIPPED", "state": "closed"}, Tone.SHIPPED, "on its way"),
+        ({"status": "SHIPPED", "state": "closed", "delivered_at": NOW}, Tone.SHIPPED, "arrived"),
+        ({"fulfilled_by": "AMAZON", "state": None}, Tone.AFN, "in Amazon's warehouse"),
+        ({"fulfilled_by": "AMAZON", "state": None, "status": "SHIPPED"}, Tone.SHIPPED, "shipped by Amazon"),
+        ({"fulfilled_by": "AMAZON", "state": None, "status": "CANCELLED"}, Tone.QUIET, "not shipped"),
+    ],
+)  # fmt: skip
+def test_a_card_says_where_an_order_is(changed: dict[str, object], tone: Tone, whereabouts: str):
+    card = replace(CARD, **changed)  # pyright: ignore[reportArgumentType]
+    assert (card.tone, card.whereabouts) == (tone, whereabouts)
+
+
 def test_every_status_has_its_column_and_every_other_is_shown():
     statuses = {value for name, value in vars(OrderStatus).items() if name.isupper()}
     assert {column_of(status, delivered=False) for status in statuses} == {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from orders_pipeline.web.board.files import HTMX_SHA256, HTMX_VERSION
 from orders_pipeline.web.board.store import CARDS_A_PAGE
@@ -199,6 +199,50 @@ def test_the_board_refreshes_itself_without_losing_the_place(browser: Browser, b
         shop.sql("delete from pipeline.orders where order_id like '700-%' or order_id like '%-0000099'")
 
 
+AFN = "222-0000001-0000001"
+
+
+def test_an_answer_that_was_asked_for_before_a_filter_is_not_shown_after_it(browser: Browser, board_url: str):
+    with window(browser, board_url) as seen:
+        page = seen.page
+        page.goto("/board")
+        held = _hold_a_refresh(page)
+        page.get_by_label("MFN that need tracking").check()
+        page.wait_for_url("**/board?needs=tracking")
+        expect(page.locator(f'#board .card[data-order$=":{AFN}"]')).to_have_count(0)
+        _let_go(page, held)
+        assert page.locator(f'#board .card[data-order$=":{AFN}"]').count() == 0
+        expect(page.locator('[data-count="shipped"]')).to_have_text("0")
+        # Nor is its tag taken for that of what is shown.
+        with page.expect_response(lambda answer: "/board/refresh" in answer.url) as answer:
+            page.evaluate("htmx.trigger('#refresh', 'refresh')")
+        assert answer.value.status == 200
+        assert seen.complaints == []
+
+
+def test_an_answer_about_one_order_is_not_shown_in_the_panel_of_another(browser: Browser, board_url: str):
+    with window(browser, board_url) as seen:
+        page = seen.page
+        page.goto(f"/board?open=A3TH9S8BH6GOGM:{HELD}")
+        held = _hold_a_refresh(page)
+        page.locator(f'#column-unshipped .card[data-order$=":{SOON}"] a.open').click()
+        expect(page.locator("#panel h2")).to_have_text(SOON)
+        _let_go(page, held)
+        assert "SOON-1" in page.locator("#panel .items").inner_text()
+        assert seen.complaints == []
+
+
+def test_times_are_told_by_the_servers_clock(browser: Browser, board_url: str):
+    with window(browser, board_url) as seen:
+        page = seen.page
+        # The clock of this machine is three days ahead.
+        page.clock.install(time=datetime.now(UTC) + timedelta(days=3))
+        page.goto("/board")
+        page.clock.fast_forward(16_000)
+        left = page.locator(f'#column-unshipped .card[data-order$=":{SOON}"] .left')
+        expect(left).to_have_text(re.compile(r"^2 h \d+ min left$"))
+
+
 def test_a_lost_connection_is_told_and_found_again(browser: Browser, board_url: str):
     with window(browser, board_url) as seen:
         page = seen.page
@@ -240,6 +284,26 @@ def test_htmx_is_the_pinned_file_of_its_package():
     content = (files("orders_pipeline.web.board") / "static" / "htmx.min.js").read_text("utf-8")
     assert f"'{HTMX_VERSION}'" in content or f'"{HTMX_VERSION}"' in content
     assert len(HTMX_SHA256) == 64
+
+
+def _hold_a_refresh(page: Page) -> list[Route]:
+    """A refresh is asked for, and its answer does not come."""
+    held: list[Route] = []
+    page.route("**/board/refresh*", lambda route: held.append(route))  # playwright needs a function
+    with page.expect_request("**/board/refresh*"):
+        page.evaluate("htmx.trigger('#refresh', 'refresh')")
+    return held
+
+
+def _let_go(page: Page, held: list[Route]) -> None:
+    """Its answer comes, and the page has dealt with it."""
+    page.evaluate(
+        """() => { window.answered = new Promise(done => document.addEventListener("htmx:finally:request",
+          event => event.detail.ctx.sourceElement.id === "refresh" && done(true))) }"""
+    )
+    held[0].continue_()
+    assert page.evaluate("window.answered")
+    page.unroute("**/board/refresh*")
 
 
 def _focused(page: Page) -> str:

@@ -21,6 +21,9 @@
     return `${minutes} min`;
   }
 
+  // The clock of the server, by which an order is late: this machine's may differ.
+  const ahead = Date.parse($("#board")?.dataset.now) - Date.now() || 0;
+
   function tell(time, now) {
     const seconds = Math.trunc((Date.parse(time.dateTime) - now) / 1000);
     const isLeft = time.classList.contains("left");
@@ -30,7 +33,7 @@
 
   // Only what is in sight: among ten thousand cards that is a few dozen.
   function tellTimes() {
-    const now = Date.now();
+    const now = Date.now() + ahead;
     for (const section of [...sectionsInSight(), panel()]) {
       for (const time of all("time.left, time.age", section)) tell(time, now);
     }
@@ -56,9 +59,14 @@
     return $("#board")?.dataset.query ?? "";
   }
 
+  // What a refresh was asked for. Another filter or another order since then: its answer is of no use, nor is its tag.
+  const shownNow = () => `${filterQuery()} ${opened()}`;
+  const isOutdated = (ctx) => ctx.askedFor !== undefined && ctx.askedFor !== shownNow();
+
   document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
     const { sourceElement: source, request } = ctx;
     if (source.id === "refresh") {
+      ctx.askedFor = shownNow();
       for (const [name, value] of new URLSearchParams(filterQuery())) request.body.append(name, value);
       for (const { dataset } of sectionsInSight()) {
         request.body.append("section", `${dataset.column}~${dataset.after}~${dataset.until}`);
@@ -75,8 +83,11 @@
   document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
     if (ctx.response.status === 401) return lost("You are logged out. Load the page again to log in.");
     if (ctx.sourceElement.id !== "refresh" || (ctx.response.status >= 400 && ctx.response.status !== 304)) return;
-    tag = ctx.response.headers.get("ETag") ?? "";
+    if (!isOutdated(ctx)) tag = ctx.response.headers.get("ETag") ?? "";
     found();
+  });
+  document.addEventListener("htmx:before:swap", (event) => {
+    if (isOutdated(event.detail.ctx)) event.preventDefault();
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     const { status, headers } = ctx.response;
