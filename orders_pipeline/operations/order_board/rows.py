@@ -106,11 +106,22 @@ _SEARCH_IDS = """
     and upper(s.tracking_number) in (upper(:search), upper(replace(:search, ' ', '')))
 """
 # Orders by their ids, one by one: how many there are the planner cannot know, and reading all orders is never cheaper.
-# Of a SKU with more orders these are some.
+# Of a SKU with more orders these are some, except in the columns of what is open: there each order is asked.
+IDS_AT_MOST = 20_000
+_ASKED_EACH = (Column.PENDING, Column.UNSHIPPED, Column.OTHER)
 _BY_IDS = """
-(select distinct order_id from ({ids} limit 20000) ids) found cross join lateral (
+(select distinct order_id from ({ids} limit :ids_at_most) ids) found cross join lateral (
   select * from pipeline.orders x where x.account_id = a.account_id and x.order_id = found.order_id offset 0) o
 """
+_HAS_MORE_IDS = text(f"""
+select count(*) > :ids_at_most from (
+  select from unnest(cast(:accounts as text[])) as a(account_id)
+  cross join lateral (select from ({_SEARCH_IDS}) ids limit :ids_at_most + 1) one limit :ids_at_most + 1) found
+""")  # noqa: S608  # our own constants
+# What has so many orders is a SKU or an ASIN: no order id and no tracking number.
+_IS_OF_ITEM = """exists (
+  select from pipeline.order_items t where t.account_id = o.account_id and t.order_id = o.order_id
+    and (lower(t.sku) = lower(:search) or t.asin = upper(:search)))"""
 # Of few orders, one by one; of all that are open, as the planner likes.
 _BY_ORDER = """left join lateral (
   select x.state from pipeline.fulfillment_orders x
@@ -130,12 +141,12 @@ class Page:
     next: Place | None
 
 
-def count_orders(connection: Connection, column: Column, chosen: OrderFilter) -> int:
+def count_orders(connection: Connection, column: Column, chosen: OrderFilter, *, ids_at_most: int = IDS_AT_MOST) -> int:
     """How many orders of the column pass the filter, counted to `countable` and one more."""
     if _is_empty(column, chosen):
         return 0
     rule = COLUMNS[column]
-    parts = _parts(column, chosen)
+    parts = _parts(connection, column, chosen, ids_at_most)
     # Of what is over only some are counted: in the order of their index, no more than these are read.
     order = f"order by {rule.key} desc" if rule.newest_first else ""
     statement = _COUNT.format(**parts.sql, order=order)
@@ -150,12 +161,13 @@ def read_page(
     limit: int,
     after: Place | None = None,
     until: Place | None = None,
+    ids_at_most: int = IDS_AT_MOST,
 ) -> Page:
     """At most `limit` cards after a place and, with `until`, up to and with that place."""
     if _is_empty(column, chosen):
         return Page((), None)
     rule = COLUMNS[column]
-    parts = _parts(column, chosen)
+    parts = _parts(connection, column, chosen, ids_at_most)
     for name, place, comparison, least in (("after", after, ">", ">="), ("until", until, "<=", "<=")):
         if place is not None:
             parts.conditions.append(_bound(rule.key, name, comparison, least, newest_first=rule.newest_first))
@@ -207,9 +219,9 @@ def _direction(rule: ColumnRule) -> str:
     return "desc" if rule.newest_first else "asc"
 
 
-def _parts(column: Column, chosen: OrderFilter) -> _Parts:
+def _parts(connection: Connection, column: Column, chosen: OrderFilter, ids_at_most: int) -> _Parts:
     conditions = [COLUMNS[column].condition]
-    values: dict[str, Any] = {"accounts": list(chosen.account_ids)}
+    values: dict[str, Any] = {"accounts": list(chosen.account_ids), "ids_at_most": ids_at_most}
     parts = _Parts(conditions, values)
     if column is Column.ATTENTION and chosen.search is None:
         parts = _Parts(conditions, values, _BY_IDS.format(ids=ATTENTION_IDS))
@@ -236,8 +248,11 @@ def _parts(column: Column, chosen: OrderFilter) -> _Parts:
             f"where u.account_id = o.account_id and u.order_id = o.order_id and u.state in ({UNCONFIRMED_STATES})))"
         )
     if chosen.search is not None:
-        parts.source = _BY_IDS.format(ids=_SEARCH_IDS)
         values["search"] = chosen.search
+        if column in _ASKED_EACH and connection.execute(_HAS_MORE_IDS, values).scalar_one():
+            conditions.append(_IS_OF_ITEM)
+        else:
+            parts.source = _BY_IDS.format(ids=_SEARCH_IDS)
     return parts
 
 

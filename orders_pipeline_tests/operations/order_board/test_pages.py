@@ -82,6 +82,20 @@ def test_a_card_names_what_is_to_be_packed_and_not_what_is_cancelled(database: D
     assert ([line.sku for line in whole.items], whole.item_count, whole.quantity) == (["SKU-A"], 1, 0)
 
 
+def test_of_a_sku_with_more_orders_than_are_looked_up_every_open_one_is_found(database: Database):
+    shop = Shop(database)
+    for number in range(6):
+        shop.order(f"111-{number}", "SHIPPED", sku="BEST-1")
+    for number in range(6, 9):
+        shop.order(f"111-{number}", sku="BEST-1", ship_in=timedelta(hours=number))
+    shop.order("111-9", sku="OTHER-1")
+    chosen = OrderFilter(account_ids=(SELLER,), search="best-1")
+    with database.begin() as connection:
+        page = read_page(connection, Column.UNSHIPPED, chosen, limit=10, ids_at_most=3)
+        assert [card.order_id for card in page.cards] == ["111-6", "111-7", "111-8"]
+        assert count_orders(connection, Column.UNSHIPPED, chosen, ids_at_most=3) == 3
+
+
 def test_a_section_keeps_its_ends_while_orders_come_and_go(database: Database):
     shop = Shop(database)
     for number in range(6):
