@@ -155,6 +155,31 @@ def test_the_board_works_with_the_keyboard_alone(browser: Browser, board_url: st
         assert page.locator("#q").input_value() == "jkc"
 
 
+def test_the_keyboard_goes_on_where_it_was(browser: Browser, board_url: str, shop: Shop):
+    orders = [
+        shop.order(f"444-000000{number}-0000000", ship_in=timedelta(hours=number), sku="KEYS-1")
+        for number in range(1, 5)
+    ]
+    with window(browser, board_url) as seen:
+        page = seen.page
+        page.goto("/board?q=keys-1")
+        page.keyboard.press("l")
+        page.keyboard.press("j")
+        assert _focused(page) == orders[1]
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel h2")).to_have_text(orders[1])
+        page.keyboard.press("j")
+        assert _focused(page) == orders[2]
+        # Another state of Amazon's takes it away, into a column that was not there.
+        expect(page.locator("#column-other")).to_be_hidden()
+        shop.sql("update pipeline.orders set status = 'MELTED' where order_id = :id", id=orders[2])
+        _refresh(page)
+        expect(page.locator(f'#column-other .card[data-order$=":{orders[2]}"]')).to_be_visible()
+        page.keyboard.press("j")
+        assert _focused(page) == orders[3]
+        assert seen.complaints == []
+
+
 def test_the_board_refreshes_itself_without_losing_the_place(browser: Browser, board_url: str, shop: Shop):
     shop.many(4 * CARDS_A_PAGE)
     try:

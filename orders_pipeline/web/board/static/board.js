@@ -145,6 +145,8 @@
       clearTimeout(forgetting);
       forgetting = setTimeout(forget, 300000);
     }
+    // The column of unknown states is there while it has orders.
+    for (const column of all(".column")) column.hidden = !$(`#tabs a[href="#${column.id}"]`);
     tellTimes();
   });
 
@@ -245,11 +247,22 @@
 
   // --- keyboard: the focused card is the selected one
 
+  // Where the focus was last: an order that is opened, or that a refresh takes out of its column, does not lose it.
+  let place = null;
+  document.addEventListener("focusin", ({ target }) => {
+    const column = target.closest(".column");
+    const link = target.closest(".card")?.querySelector("a.open");
+    if (link) place = { column: column.id, id: link.id, at: all("a.open", column).indexOf(link) };
+    else if (column) place = { column: column.id, id: null, at: -1 };
+  });
+
   function step(by) {
-    const column = document.activeElement.closest?.(".column") ?? $(".column");
+    const column = (place && document.getElementById(place.column)) ?? $(".column");
     const links = all("a.open", column);
-    const at = links.indexOf(document.activeElement.closest?.(".card")?.querySelector("a.open"));
-    const next = links[at < 0 ? 0 : at + by];
+    const known = place ? links.findIndex((link) => link.id === place.id) : -1;
+    // The one that is gone: the next has taken its place.
+    const at = known < 0 && place?.at >= 0 ? place.at - (by > 0 ? 1 : 0) : known;
+    const next = links[at < 0 && known < 0 && !(place?.at >= 0) ? 0 : Math.max(at + by, 0)];
     if (next) {
       next.focus({ preventScroll: true });
       next.closest(".card").scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -260,7 +273,7 @@
 
   function stepColumn(by) {
     const columns = all(".column").filter((column) => $("a.open", column));
-    const at = columns.indexOf(document.activeElement.closest?.(".column"));
+    const at = columns.findIndex((column) => column.id === place?.column);
     const next = columns[at + by] ?? (at < 0 ? columns[0] : null);
     if (!next) return;
     next.scrollIntoView({ block: "nearest", inline: "start" });
