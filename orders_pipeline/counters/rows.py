@@ -49,9 +49,15 @@ def observe(tx: AccountTransaction, step: Counted, since: datetime) -> None:
     tx.execute(_SINCE, {**_values(tx, step), "since": since})
 
 
-def observe_since(tx: AccountTransaction, step: Counted, since: str, values: Mapping[str, object]) -> None:
-    """The same from a query of one column, `since`; nothing is counted where it is null or there is no row."""
-    tx.execute(text(_OBSERVE.format(since=since)), {**_values(tx, step), **values})
+def observe_since(
+    tx: AccountTransaction, step: Counted, since: str, values: Mapping[str, object], *, change: str | None = None
+) -> None:
+    """The same from a query of one column, `since`; nothing is counted where it is null or there is no row.
+
+    `change`: what is changed in the same statement, in any case; `since` sees the rows as they were before.
+    """
+    first = "" if change is None else f"with change as ({change})"
+    tx.execute(text(first + _OBSERVE.format(since=since)), {**_values(tx, step), **values})
 
 
 def _values(tx: AccountTransaction, step: Counted) -> dict[str, object]:

@@ -14,7 +14,7 @@ from orders_pipeline.fulfillment.decide import change_state
 from orders_pipeline.fulfillment.rows import (
     FulfillmentRow,
     lock_fulfillment_order,
-    observe_acceptance,
+    record_acceptance,
     record_answer,
     wms_order,
 )
@@ -55,11 +55,8 @@ def finish_push(work: Pushing, order_id: str, result: PushResult) -> str:
     with work.database.transaction(work.account_id) as tx:
         entry = lock_order_and_fulfillment(tx, order_id)
         assert entry is not None
-        if accepted:
-            observe_acceptance(tx, order_id=order_id)
-        record_answer(
-            tx, order_id=order_id, answer=result.answer, code=result.code, wms_id=result.wms_id, accepted=accepted
-        )
+        record = record_acceptance if accepted else record_answer
+        record(tx, order_id=order_id, answer=result.answer, code=result.code, wms_id=result.wms_id)
         entries: list[AuditEntry] = []
         if FulfillmentState(entry.state) is FulfillmentState.PUSHING:
             event = Event.PUSH_ACCEPTED if accepted else Event.PUSH_REFUSED

@@ -99,21 +99,12 @@ def wms_order(tx: AccountTransaction, order_id: str) -> AnyRow | None:
 
 
 def record_answer(
-    tx: AccountTransaction,
-    *,
-    order_id: str,
-    answer: str,
-    code: str | None = None,
-    wms_id: str | None = None,
-    accepted: bool = False,
+    tx: AccountTransaction, *, order_id: str, answer: str, code: str | None = None, wms_id: str | None = None
 ) -> None:
-    """Keep what the warehouse said."""
+    """Keep what the warehouse said; that it has the order now is `record_acceptance`'s."""
     values: dict[str, Any] = {"answer": answer, "answer_code": code, "changed_at": func.clock_timestamp()}
     if wms_id is not None:
         values["wms_id"] = wms_id
-    if accepted:
-        # The newest acceptance: what the warehouse reported of an earlier one no longer says anything.
-        values["accepted_at"] = func.clock_timestamp()
     tx.execute(
         update(wms_orders)
         .where(wms_orders.c.account_id == tx.account_id, wms_orders.c.order_id == order_id)
@@ -121,6 +112,12 @@ def record_answer(
     )
 
 
+# The newest acceptance counts: what the warehouse reported of an earlier one no longer says anything.
+_ACCEPTED = """
+    update pipeline.wms_orders set answer = :answer, answer_code = :code, wms_id = coalesce(:wms_id, wms_id),
+      accepted_at = clock_timestamp(), changed_at = clock_timestamp()
+    where account_id = :account_id and order_id = :order_id
+"""
 # The first message (or search) that said that the order is to ship, if the warehouse has not accepted it before. What
 # Amazon's clock says of a message counts, unless it is later than the message came.
 _SAID_TO_SHIP = """
@@ -132,12 +129,15 @@ _SAID_TO_SHIP = """
 """
 
 
-def observe_acceptance(tx: AccountTransaction, *, order_id: str) -> None:
-    """Count how long the order took from the message that said that it is to ship; call it before `record_answer`.
+def record_acceptance(
+    tx: AccountTransaction, *, order_id: str, answer: str, code: str | None = None, wms_id: str | None = None
+) -> None:
+    """Keep that the warehouse has the order, and count how long it took from the message that said that it is to ship.
 
-    An order counts once. One that was held counts with the time for which it was.
+    An order counts once. One that was held counts with the time for which it was. One statement: each push makes it.
     """
-    observe_since(tx, Counted.MESSAGE_TO_ACCEPTED, _SAID_TO_SHIP, {"order_id": order_id})
+    values = {"order_id": order_id, "answer": answer, "code": code, "wms_id": wms_id}
+    observe_since(tx, Counted.MESSAGE_TO_ACCEPTED, _SAID_TO_SHIP, values, change=_ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)

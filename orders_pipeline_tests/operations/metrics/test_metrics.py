@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from sqlalchemy import Connection, text
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.fulfillment.rows import observe_acceptance
+from orders_pipeline.fulfillment.rows import record_acceptance
 from orders_pipeline.intake.queue import QueueDepth
 from orders_pipeline.intake.queue_depth import note_queue_depth
 from orders_pipeline.operations.metrics.family import NEW_WORDS, Family, Group, Sample
@@ -83,7 +83,7 @@ def test_an_order_counts_once_and_a_purge_takes_nothing_back(world: World, scrap
     order_id = world.accepted()
     with world.database.transaction(SELLER) as tx:
         # The warehouse accepts it once more, as after a change of its content.
-        observe_acceptance(tx, order_id=order_id)
+        record_acceptance(tx, order_id=order_id, answer="accepted")
     assert histogram(scraper, "message_to_accepted")[0] == 1
     for table in ("order_events", "wms_orders", "fulfillment_orders", "orders"):
         world.sql(f"delete from pipeline.{table}")

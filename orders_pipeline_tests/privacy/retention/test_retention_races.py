@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from orders_pipeline.database import engine
 from orders_pipeline.database.engine import Database
-from orders_pipeline.fulfillment.rows import begin_push, record_answer
+from orders_pipeline.fulfillment.rows import begin_push, record_acceptance
 from orders_pipeline.intake.fetch import fetch_due_orders
 from orders_pipeline.orders.erasures import insert_erasure
 from orders_pipeline.privacy.alerts import ERASED_UNSHIPPED
@@ -220,7 +220,7 @@ def test_an_erasure_that_the_warehouse_owed_is_off_once_the_order_is_sent_again(
     apply_retention(database, vault, warehouse, account_id=SELLER)
     with database.transaction(SELLER) as tx:
         begin_push(tx, order_id="r", content_hash="y")
-        record_answer(tx, order_id="r", answer="accepted", accepted=True)
+        record_acceptance(tx, order_id="r", answer="accepted")
     sql(database, "update pipeline.fulfillment_orders set state = 'accepted'")
     warehouse.answers.clear()
     apply_retention(database, vault, warehouse, account_id=SELLER)
