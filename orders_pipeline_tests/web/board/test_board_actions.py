@@ -274,6 +274,26 @@ def test_an_address_is_shown_after_its_audit_entry_and_is_gone_with_the_panel(
         assert seen.complaints == []
 
 
+def test_an_address_goes_when_it_is_hidden_and_after_five_minutes(
+    browser: Browser, board_url: str, shop: Shop, sealed: tuple[str, dict[str, str]]
+):
+    with window(browser, board_url, "susan") as seen:
+        page, shown = seen.page, seen.page.locator("#panel-address")
+        page.clock.install()
+        page.goto(f"/board?open={SELLER}:{sealed[0]}")
+        page.get_by_label("Why you need it").fill("The carrier asks for the street")
+        page.get_by_role("button", name="Show address").click()
+        expect(shown).to_contain_text("Shown to susan")
+        page.get_by_role("button", name="Hide").click()
+        expect(shown).to_be_empty()
+        page.get_by_role("button", name="Show address").click()
+        expect(shown).to_contain_text("Shown to susan")
+        page.clock.fast_forward(240_000)
+        expect(shown).to_contain_text("Shown to susan")
+        page.clock.fast_forward(61_000)
+        expect(shown).to_be_empty()
+
+
 def test_no_page_and_no_answer_of_the_api_holds_a_buyers_data(
     board_url: str, shop: Shop, sealed: tuple[str, dict[str, str]]
 ):
