@@ -82,7 +82,7 @@ RUN_BY = {
 TYPED_BY = {"orders-pipeline web": "second_ui("}
 # The first two install from the package index, on a clean checkout: `.ci/run` does that, and a test may not. The last
 # takes many minutes, and the README says that no test runs it.
-NOT_RUN = {"make setup", "make pins", "WMS=tryton make chaos"}
+NOT_RUN = {"make setup", "make pins", "make screenshots", "WMS=tryton make chaos"}
 
 _COMMAND = re.compile(r"^(?:(?:make|orders-pipeline|dagster|dagster-\w+|lint-imports|pytest)(?: |$)|python3? -m )")
 _ENVIRONMENT = re.compile(r"^(?:[A-Z_]+=\S+ +)+")
