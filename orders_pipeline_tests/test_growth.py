@@ -77,6 +77,7 @@ READS_ALL = {
     "privacy.checks.rows._page": _NIGHTLY,
     "orders.rows.orders_of_the_last_day": _NIGHTLY,
     "operations.alerting.digest._changed": "once a day, with the digest, within a time",
+    "operations.alerting.digest.make_digest": "once a day, with the digest, within a time",
     "orders.erasures.finish_erasures": "nightly, and only where an erasure is open",
     "privacy.checks.rows.audit_keeping": _FIRST_ROW,
     "vault.key_rows.holds_wrapped_keys": _FIRST_ROW,
