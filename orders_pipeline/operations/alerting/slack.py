@@ -33,7 +33,7 @@ _REFUSES_THE_TEXT = (400, 413, 422)
 _SOME_SECONDS = timedelta(seconds=60)
 
 # The library writes bodies at DEBUG, and its errors are told by us.
-_silent = logging.getLogger(f"{__name__}.library")
+_silent = logging.getLogger(f"{__name__}.slack_sdk")
 _silent.setLevel(logging.CRITICAL + 1)
 
 
