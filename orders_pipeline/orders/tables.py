@@ -97,9 +97,23 @@ _SHIP_BY = "coalesce(ship_by, 'infinity'::timestamptz)"
 _NEWEST = "coalesce(last_updated_at, first_seen_at)"
 
 
+_LEFT = "status in ('SHIPPED', 'INVOICE_UNCONFIRMED')"
+# Columns of the order board of which there may be millions: a filter by marketplace has an index of its own there.
+_OVER = {
+    "shipped": (_NEWEST, f"{_LEFT} and delivered_at is null"),
+    "delivered": ("delivered_at", f"{_LEFT} and delivered_at is not null"),
+    "canceled": (_NEWEST, "status in ('CANCELLED', 'UNFULFILLABLE')"),
+}
+
+
 def _board_index(column: str, key: str, condition: str) -> Index:
     name = f"ix_orders_board_{column}"
     return Index(name, "account_id", text(key), "order_id", postgresql_where=text(condition))
+
+
+def _marketplace_index(column: str, key: str, condition: str) -> Index:
+    name = f"ix_orders_board_{column}_marketplace"
+    return Index(name, "account_id", "marketplace_id", text(key), "order_id", postgresql_where=text(condition))
 
 
 orders = Table(
@@ -179,11 +193,8 @@ orders = Table(
     # A column of the order board each, in its order (operations.order_board.columns).
     _board_index("pending", _SHIP_BY, "status in ('PENDING', 'PENDING_AVAILABILITY')"),
     _board_index("unshipped", _SHIP_BY, "status in ('UNSHIPPED', 'PARTIALLY_SHIPPED')"),
-    _board_index("shipped", _NEWEST, "status in ('SHIPPED', 'INVOICE_UNCONFIRMED') and delivered_at is null"),
-    _board_index(
-        "delivered", "delivered_at", "status in ('SHIPPED', 'INVOICE_UNCONFIRMED') and delivered_at is not null"
-    ),
-    _board_index("canceled", _NEWEST, "status in ('CANCELLED', 'UNFULFILLABLE')"),
+    *(_board_index(column, *of) for column, of in _OVER.items()),
+    *(_marketplace_index(column, *of) for column, of in _OVER.items()),
     _board_index(
         "other",
         _SHIP_BY,

@@ -19,6 +19,7 @@ from orders_pipeline_tests.statement_plans import watched
 from orders_pipeline_tests.web.board.shop import Shop, one_of_each
 
 OTHER = "A2OTHERSELLER"
+CANADA = "A2EUQ1WTGCTBG2"
 EVERYTHING = OrderFilter(account_ids=(SELLER, OTHER))
 GROWING = {
     "orders", "order_items", "order_events", "fulfillment_orders", "wms_orders", "wms_shipments",
@@ -119,11 +120,12 @@ def test_no_page_no_count_and_no_panel_reads_a_table_that_grows(database: Databa
     fill(database, account_id=SELLER, orders=10_000, days=90)
     one_of_each(shop)
     shop.sql("analyze pipeline.orders, pipeline.order_items, pipeline.fulfillment_orders")
-    accounts = {"account_ids": (SELLER, OTHER), "marketplace_ids": ("ATVPDKIKX0DER",)}
+    accounts = {"account_ids": (SELLER, OTHER), "marketplace_ids": ("ATVPDKIKX0DER", CANADA)}
     filters = [
         read_filter(given, **accounts)
         for given in (
-            {}, {"needs": "tracking"}, {"fulfillment": "AFN"}, {"hold": "buyer_asks_to_cancel"}, {"q": "late-1"},
+            # Of Canada there is no order at all.
+            {}, {"marketplace": CANADA}, {"needs": "tracking"}, {"fulfillment": "AFN"}, {"hold": "buyer_asks_to_cancel"}, {"q": "late-1"},
             {"q": "1Z999AA10123456784"}, {"q": "0000007"},
         )
     ]  # fmt: skip

@@ -1,13 +1,14 @@
 """No query uses the index over what was never erased: all ask with the condition of `ix_wms_orders_kept`.
 
-And the comment on an event's source names every source. 0030 did both at first.
+And the comment on an event's source names every source. 0030 did both at first. This release cannot run beside the
+one before it, so that this waits for no second half of the upgrade.
 """
 
 from alembic import op
 
 revision = "0035"
 down_revision = "0034"
-phase = "after"
+phase = "stopped"
 branch_labels = None
 depends_on = None
 
