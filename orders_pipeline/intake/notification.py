@@ -1,5 +1,7 @@
 """Read what SQS delivers: one message body in, one typed notification out.
 
+It comes straight from Amazon, or through SNS or EventBridge, which put it into an envelope of theirs.
+
 Source: schemas/notifications/OrderChangeNotification.json and FBAOutboundShipmentStatusNotification.json of
 amzn/selling-partner-api-models. `DestinationPostalCode` is on Amazon's list of PII, so what is kept is built from named
 fields, never by copying a message.
@@ -190,6 +192,9 @@ def _envelope(body: str) -> Mapping[str, Any]:
     # An SNS topic between Amazon and the queue wraps the message in its own envelope (without raw delivery).
     if "Message" in decoded and "NotificationType" not in decoded and isinstance(decoded["Message"], str):
         decoded = _decode(decoded["Message"])
+    # EventBridge has the notification as it is in `detail`, unless its rule hands on that part alone.
+    if "detail-type" in decoded and "NotificationType" not in decoded and isinstance(decoded.get("detail"), dict):
+        decoded = decoded["detail"]
     return decoded
 
 

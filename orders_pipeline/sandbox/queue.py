@@ -44,6 +44,7 @@ class QueueOptions:
     unknown_type_share: float = 0.0
     large_body_share: float = 0.0
     sns_envelope_share: float = 0.0
+    eventbridge_envelope_share: float = 0.0
 
     @classmethod
     def hostile(cls) -> QueueOptions:
@@ -54,6 +55,7 @@ class QueueOptions:
             unknown_type_share=0.02,
             large_body_share=0.01,
             sns_envelope_share=0.1,
+            eventbridge_envelope_share=0.2,
         )
 
 
@@ -139,6 +141,8 @@ class Queue:
                 body = json.dumps(message)
                 if chance.random() < options.sns_envelope_share:
                     body = sns_envelope(body)
+                elif chance.random() < options.eventbridge_envelope_share:
+                    body = eventbridge_envelope(body)
                 self._enqueue(queue_arn, body)
             for share, junk in (
                 (options.malformed_share, malformed_body),
@@ -231,6 +235,24 @@ def sns_envelope(body: str) -> str:
             "TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:notifications",
             "Message": body,
             "Timestamp": "2026-01-01T00:00:00.000Z",
+        }
+    )
+
+
+def eventbridge_envelope(body: str) -> str:
+    """What arrives when a rule on the partner's event bus sends to the queue (amzn/selling-partner-api-models#4516)."""
+    detail = json.loads(body)
+    return json.dumps(
+        {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": detail["NotificationType"],
+            "source": f"aws.partner/sellingpartnerapi.amazon.com/{ACCOUNT}/amzn1.sellerapps.app.sandbox",
+            "account": ACCOUNT,
+            "time": "2026-01-01T00:00:00Z",
+            "region": REGION,
+            "resources": [],
+            "detail": detail,
         }
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.drain import PARKED_MESSAGE, drain_notifications
 from orders_pipeline.intake.queue import QueueUnavailable
+from orders_pipeline.sandbox.queue import eventbridge_envelope
 from orders_pipeline.vault.errors import KeyProviderUnavailable
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.conftest import SELLER
@@ -79,6 +80,34 @@ def test_what_sqs_delivers_again_is_recognised(world: World):
     assert (first.new_events, first.duplicates) == (2, 1)
     assert (second.new_events, second.duplicates) == (0, 2)
     assert len(world.rows("pipeline.order_events")) == 2
+
+
+def test_what_comes_by_eventbridge_too_is_one_event(world: World):
+    world.queue.send(_message(1), eventbridge_envelope(_message(2)))
+    world.drain()
+    world.queue.send(eventbridge_envelope(_message(1)), _message(2), eventbridge_envelope(_message(2)))
+    assert (world.drain().duplicates, len(world.rows("pipeline.order_events"))) == (3, 2)
+
+
+def test_an_event_of_another_source_is_parked_as_what_it_is(world: World):
+    listing = {"NotificationType": "LISTINGS_ITEM_ISSUES_CHANGE", "Payload": {"Sku": "SKU"}}
+    of_s3 = {
+        "version": "0",
+        "id": "1",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "detail": {"reason": "Put"},
+    }
+    world.queue.send(
+        eventbridge_envelope(json.dumps(listing)), json.dumps(of_s3), json.dumps(of_s3 | {"detail": "Put"})
+    )
+    world.drain()
+    parked = world.rows("pipeline.parked_messages", "reason, parked_id")
+    assert sorted(row.reason for row in parked) == [
+        "no NotificationType",
+        "no NotificationType",
+        "not an order change: LISTINGS_ITEM_ISSUES_CHANGE",
+    ]
 
 
 def test_what_sqs_could_not_delete_comes_again_as_a_duplicate(world: World):

@@ -18,7 +18,7 @@ from orders_pipeline.intake.notification import (
     OtherNotification,
     parse_notification,
 )
-from orders_pipeline.sandbox.queue import sns_envelope
+from orders_pipeline.sandbox.queue import eventbridge_envelope, sns_envelope
 from orders_pipeline_tests.sandbox.amazon_models import models_folder
 
 POSTAL_CODE = "48110-7733"
@@ -115,10 +115,21 @@ CHANGE = "Payload.OrderChangeNotification"
         json.dumps(_camel(MESSAGE)),
         sns_envelope(json.dumps(MESSAGE)),
         sns_envelope(json.dumps(_camel(MESSAGE))),
+        eventbridge_envelope(json.dumps(MESSAGE)),
+        sns_envelope(eventbridge_envelope(json.dumps(MESSAGE))),
         _with("ANewField", {"a": [1]}),
         _with(f"{CHANGE}.Summary.ANewField", POSTAL_CODE),
     ],
-    ids=["as documented", "camel case", "in SNS", "camel case in SNS", "a new field", "a new field in the summary"],
+    ids=[
+        "as documented",
+        "camel case",
+        "in SNS",
+        "camel case in SNS",
+        "by EventBridge",
+        "by EventBridge in SNS",
+        "a new field",
+        "a new field in the summary",
+    ],
 )
 def test_every_envelope_is_the_same_message(body: str):
     assert parse_notification(body) == EXPECTED
