@@ -83,6 +83,7 @@ docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
 	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.alerts import ALERTS; from orders_pipeline.operations.alerting.rules_file import json_schema; print(json_schema({kind.name for kind in ALERTS}), end='')" > docs/alerts.schema.json
+	@$(BIN)/python -c "from orders_pipeline.accounts_file import json_schema as page; print(page(), end='')" > docs/accounts.schema.json
 
 .PHONY: screenshots
 # The pictures of the README and docs/, from a running system: look at each before it is committed.

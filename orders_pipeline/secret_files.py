@@ -25,10 +25,11 @@ class Exposure:
     refused: bool
 
 
-def exposure(name: str, path: Path) -> Exposure | None:
+def exposure(name: str, path: Path, *, holds_a_secret: bool = True) -> Exposure | None:
     """How the file that the setting `name` names is open to others; None if it is not. Raises OSError.
 
-    A folder above it that only its owner may enter keeps it closed, whatever its own mode is.
+    Without a secret in it only who can change it counts. A folder above it that only its owner may enter keeps it
+    closed, whatever its own mode is.
     """
     file = path.resolve(strict=True)
     status = file.stat()
@@ -40,7 +41,7 @@ def exposure(name: str, path: Path) -> Exposure | None:
         return None
     if mode & 0o022:
         return Exposure(f"{name}: {file} can be changed by others than its owner: {mend}", refused=True)
-    if not mode & 0o044:
+    if not mode & 0o044 or not holds_a_secret:
         return None
     if (status.st_uid == 0 and os.geteuid() != 0) or os.statvfs(file).f_flag & os.ST_RDONLY:
         return Exposure(f"{name}: {file} can be read by every user of this machine or container", refused=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings
 
+from orders_pipeline.accounts_file import STORED, ReadAccount, ReadAccounts
 from orders_pipeline.alert_settings import AlertSettings, read_alerts
 from orders_pipeline.http.hosts import has_one_reading
 from orders_pipeline.in_transit import database_address, unsafe_endpoints
@@ -31,8 +32,9 @@ from orders_pipeline.settings_group import (
     check_url,
     required_variables,
     secret_variables,
+    variable_of,
 )
-from orders_pipeline.settings_sources import DATABASES, reports_in, sources, variables_in
+from orders_pipeline.settings_sources import ACCOUNTS_FILE, DATABASES, accounts_in, reports_in, sources, variables_in
 from orders_pipeline.web_settings import WebSettings, read_web
 
 WEBHOOK_SECRETS_AT_MOST = 2
@@ -57,15 +59,17 @@ class SettingsError(Exception):
 
 
 def _marketplaces(given: Any) -> Any:
-    if not isinstance(given, str):
+    if isinstance(given, str):
+        given = given.split(",")
+    elif not (isinstance(given, list) and all(isinstance(part, str) for part in cast(list[Any], given))):
         return given
-    ids = [part.strip() for part in given.split(",") if part.strip()]
+    ids = [part.strip() for part in cast(list[str], given) if part.strip()]
     if unknown := [marketplace_id for marketplace_id in ids if marketplace_id not in MARKETPLACES]:
         raise ValueError(f"has unknown ids: {', '.join(unknown)}")
     marketplaces = tuple(MARKETPLACES[marketplace_id] for marketplace_id in ids)
     regions = sorted({marketplace.region for marketplace in marketplaces})
     if len(regions) != 1:
-        mixed = f"mixes the regions {', '.join(regions)}: one deployment serves one region"
+        mixed = f"mixes the regions {', '.join(regions)}: an account is of one (AMAZON_ACCOUNTS_FILE names several)"
         raise ValueError(mixed if regions else "names no marketplace")
     return marketplaces
 
@@ -108,7 +112,10 @@ class AmazonSettings(Group):
     client_secret: SecretStr = Field(validation_alias="AMAZON_LWA_CLIENT_SECRET")
     # During a rotation: Amazon keeps the old one alive for some days (facts §4).
     previous_client_secret: SecretStr | None = Field(default=None, validation_alias="AMAZON_LWA_CLIENT_SECRET_PREVIOUS")
-    refresh_token: SecretStr = Field(validation_alias="AMAZON_LWA_REFRESH_TOKEN")
+    # None: the one that the seller's authorization left in the vault (accounts_file.STORED).
+    refresh_token: SecretStr | None = Field(validation_alias="AMAZON_LWA_REFRESH_TOKEN")
+    # No variable has this name: the key of the rows of the environment's one account is its seller's id.
+    named: str | None = Field(default=None, validation_alias=f"{ACCOUNTS_FILE}: account")
     seller_id: str = Field(validation_alias="AMAZON_SELLER_ID")
     marketplaces: Annotated[tuple[Marketplace, ...], BeforeValidator(_marketplaces)] = Field(
         validation_alias="AMAZON_MARKETPLACE_ID"
@@ -135,6 +142,11 @@ class AmazonSettings(Group):
     lwa_endpoint: BaseUrl = Field(default=LWA_ENDPOINT, validation_alias="AMAZON_LWA_ENDPOINT")
 
     @property
+    def account_id(self) -> str:
+        """The key of every stored row. Those stored before there were accounts carry the seller's id."""
+        return self.named or self.seller_id
+
+    @property
     def client_secrets(self) -> tuple[SecretStr, ...]:
         """Newest first; two during a rotation."""
         return tuple(one for one in (self.client_secret, self.previous_client_secret) if one is not None)
@@ -151,8 +163,7 @@ class AmazonSettings(Group):
     @property
     def account(self) -> Account:
         return Account(
-            # Rows that were stored before there were accounts carry the seller's id.
-            account_id=self.seller_id,
+            account_id=self.account_id,
             seller_id=self.seller_id,
             region=self.region,
             marketplace_ids=self.marketplace_ids,
@@ -202,6 +213,94 @@ class WarehouseSettings(Group):
     webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_webhook_secrets)] = Field(
         default=(), validation_alias="WMS_WEBHOOK_SECRET"
     )
+
+
+# --- several accounts, of a file
+
+# Where an account's keys in the file are other words than the names of the fields that they become.
+_KEYS = {
+    "named": "account",
+    "seller_id": "seller",
+    "queue_url": "queue",
+    "previous_client_secret": "client_secret_previous",
+}
+_VARIABLES = {_KEYS.get(name, name): variable_of(field) for name, field in AmazonSettings.model_fields.items()}
+_SECRETS = ("client_id", "client_secret", "client_secret_previous", "refresh_token")
+# What a variable of the environment says for every account that does not say it itself.
+_FOR_ALL = (
+    "orders_api", "start_at", "regulated_skus", "history_source", "watch_fba", "spapi_endpoint", "lwa_endpoint"
+)  # fmt: skip
+# What only the environment's one account is made of.
+_OF_ONE_ACCOUNT = ("AMAZON_SELLER_ID", "AMAZON_MARKETPLACE_ID", "AMAZON_REGION", "AMAZON_SQS_QUEUE_URL")
+
+
+class WrongAccount(Group):
+    """An account of the file that is not served, and why; no value of a secret is in it."""
+
+    name: str
+    problems: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(f"{ACCOUNTS_FILE}: account {self.name}: {problem}" for problem in self.problems)
+
+
+def _accounts_of_file(
+    read: ReadAccounts, values: Mapping[str, str]
+) -> tuple[tuple[AmazonSettings, ...], tuple[WrongAccount, ...]]:
+    """Those that are served, and those that are not: what is wrong with one is no other's trouble."""
+    checked = [(one, *_checked(one, values)) for one in read.accounts]
+    clashes = _clashes([account for _, account, _ in checked if account is not None])
+    served: list[AmazonSettings] = []
+    wrong: list[WrongAccount] = []
+    for one, account, problems in checked:
+        problems += clashes.get(one.name, [])
+        if account is None or problems:
+            wrong.append(WrongAccount(name=one.name, problems=tuple(problems)))
+        else:
+            served.append(account)
+    return tuple(served), tuple(wrong)
+
+
+def _checked(read: ReadAccount, values: Mapping[str, str]) -> tuple[AmazonSettings | None, list[str]]:
+    given: dict[str, Any] = {_VARIABLES[key]: values[_VARIABLES[key]] for key in _FOR_ALL if _VARIABLES[key] in values}
+    given |= {_VARIABLES[key]: value for key, value in read.given.items()}
+    problems = list(read.problems)
+    for key in _SECRETS if read.secrets is not None else ():
+        name: str = getattr(read.secrets, key)
+        if name == STORED:
+            given[_VARIABLES[key]] = None
+        elif name in values:
+            given[_VARIABLES[key]] = values[name]
+        elif key != "client_secret_previous":
+            problems.append(f"secrets.{key}: the variable {name} is not set")
+    sentences: list[str] = []
+    account = AmazonSettings.read(given, sentences)
+    keys = {variable: key for key, variable in _VARIABLES.items() if key in read.given}
+    for sentence in sentences:
+        # By the key, where the file said it; by the variable, where that speaks for all.
+        variable = next((one for one in keys if sentence.startswith((f"{one} ", f"{one}: "))), None)
+        said = sentence if variable is None else f"{keys[variable]}{sentence.removeprefix(variable)}"
+        problems.append(said if variable is None else f"line {read.line}: {said}")
+    return account, problems
+
+
+def _clashes(accounts: Sequence[AmazonSettings]) -> dict[str, list[str]]:
+    """By account, why it cannot be served beside another."""
+    problems: dict[str, list[str]] = {}
+    for one in accounts:
+        for other in accounts:
+            if other is one or other.seller_id != one.seller_id:
+                continue
+            if other.region == one.region:
+                # Both would read every order of the seller, and push it.
+                problem = f"{other.account_id} is the same seller in the same region: name all marketplaces in one"
+                problems.setdefault(one.account_id, []).append(problem)
+            elif other.queue_url == one.queue_url:
+                # A message says whose it is by the seller's id.
+                problem = f"{other.account_id} is the same seller with the same queue: give each region its own"
+                problems.setdefault(one.account_id, []).append(problem)
+    return problems
 
 
 AMAZON_REQUIRED = required_variables(AmazonSettings)
@@ -289,10 +388,14 @@ NAMES_IN_FILES = tuple(
 class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncompatibleVariableOverride]  # model_config
     """What this deployment is configured to do.
 
-    `amazon` and `warehouse` are None while anything that they need is missing or wrong; `problems` then says what.
+    `amazon` (the environment's one account) and `warehouse` are None while anything that they need is missing or wrong;
+    `problems` then says what. With AMAZON_ACCOUNTS_FILE `amazon` is None.
     """
 
     amazon: AmazonSettings | None
+    # Of AMAZON_ACCOUNTS_FILE; None: the environment's one account.
+    accounts_of_file: tuple[AmazonSettings, ...] | None
+    wrong_accounts: tuple[WrongAccount, ...]
     warehouse: WarehouseSettings | None
     database_url: SecretStr | None
     dagster_postgres_url: SecretStr | None
@@ -319,9 +422,18 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
         problems = [problem for report in reports for problem in report.problems]
         refusals = [*unsafe_endpoints(values), *(refusal for report in reports for refusal in report.refusals)]
         warnings = [warning for report in reports for warning in report.warnings]
-        if missing := [name for name in (*AMAZON_REQUIRED, *WAREHOUSE_REQUIRED) if name not in values]:
+        read = accounts_in(state)
+        required = (*(AMAZON_REQUIRED if read is None else ()), *WAREHOUSE_REQUIRED)
+        if missing := [name for name in required if name not in values]:
             problems.append("missing " + ", ".join(missing))
-        amazon = AmazonSettings.read(values, problems)
+        amazon, of_file, wrong = None, None, ()
+        if read is None:
+            amazon = AmazonSettings.read(values, problems)
+        else:
+            of_file, wrong = _accounts_of_file(read, values)
+            problems += [sentence for one in wrong for sentence in one.sentences]
+            if unread := [name for name in _OF_ONE_ACCOUNT if name in values]:
+                warnings.append(f"{', '.join(unread)}: not read, since {ACCOUNTS_FILE} names the accounts")
         warehouse = WarehouseSettings.read(values, problems)
         deployment = DeploymentSettings.read_what_is_right(values, problems)
         database_url, dagster_postgres_url = (database_address(name, values, refusals, warnings) for name in DATABASES)
@@ -333,6 +445,8 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
         return {
             **dict(deployment),
             "amazon": None if refusals else amazon,
+            "accounts_of_file": () if refusals and of_file is not None else of_file,
+            "wrong_accounts": wrong,
             "warehouse": None if refusals else warehouse,
             "web": web,
             "alerts": alerts,
@@ -345,11 +459,18 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
         }
 
     def amazon_accounts(self) -> tuple[AmazonSettings, ...]:
-        """Every account that is served, with its secrets: one, of the environment. Raises SettingsError."""
-        return (self.require_amazon(),)
+        """Every account that is served, with its secrets: those of the file that are right, or the environment's one.
+
+        Raises SettingsError if there is none.
+        """
+        if self.accounts_of_file is None:
+            return (self.require_amazon(),)
+        if not self.accounts_of_file:
+            raise SettingsError(self.problems)
+        return self.accounts_of_file
 
     def accounts(self) -> tuple[Account, ...]:
-        """Every account that is served, without secrets. Raises SettingsError while it is not whole."""
+        """Every account that is served, without secrets. Raises SettingsError if there is none."""
         return tuple(one.account for one in self.amazon_accounts())
 
     def problem_of(self, variable: str) -> str | None:
@@ -357,7 +478,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
         return next((problem for problem in self.problems if problem.startswith(f"{variable} ")), None)
 
     def require_amazon(self) -> AmazonSettings:
-        """The Amazon account. Raises SettingsError naming everything that is missing or wrong."""
+        """The environment's one account. Raises SettingsError naming everything that is missing or wrong."""
         if self.amazon is None:
             raise SettingsError(self.problems)
         return self.amazon
@@ -374,8 +495,17 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
             raise SettingsError(self.refusals)
 
     def require_complete(self) -> None:
-        """Raises SettingsError unless everything that `up` and `doctor` need is there."""
+        """Raises SettingsError unless everything is there and right."""
         if self.problems:
+            raise SettingsError(self.problems)
+
+    def require_servable(self) -> None:
+        """Raises SettingsError unless what every account needs is there, and one account at least is right.
+
+        What is wrong with others of a file's accounts stops them alone: see `wrong_accounts`.
+        """
+        theirs = {sentence for one in self.wrong_accounts for sentence in one.sentences}
+        if (self.accounts_of_file is not None and not self.accounts_of_file) or set(self.problems) - theirs:
             raise SettingsError(self.problems)
 
 

@@ -47,14 +47,14 @@ class Group(BaseModel):
 
 
 def required_variables(group: type[Group]) -> tuple[str, ...]:
-    return tuple(_variable(field) for field in group.model_fields.values() if field.is_required())
+    return tuple(variable_of(field) for field in group.model_fields.values() if field.is_required())
 
 
 def secret_variables(group: type[Group]) -> tuple[str, ...]:
-    return tuple(_variable(field) for field in group.model_fields.values() if _is_secret(field.annotation))
+    return tuple(variable_of(field) for field in group.model_fields.values() if _is_secret(field.annotation))
 
 
-def _variable(field: FieldInfo) -> str:
+def variable_of(field: FieldInfo) -> str:
     assert isinstance(field.validation_alias, str)
     return field.validation_alias
 

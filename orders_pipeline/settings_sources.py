@@ -20,12 +20,14 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from orders_pipeline.accounts_file import ReadAccounts, read_accounts
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.in_transit import unsafe_endpoints
 from orders_pipeline.secret_files import exposure
 
 # In the state that pydantic-settings hands from source to source.
-REPORTS = "reports"
+REPORTS, ACCOUNTS = "reports", "accounts"
+ACCOUNTS_FILE = "AMAZON_ACCOUNTS_FILE"
 DATABASES = ("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL")
 
 
@@ -59,6 +61,26 @@ class Source(PydanticBaseSettingsSource):
     def nearer(self) -> dict[str, str]:
         """The variables of the sources before this one."""
         return variables_in(self.current_state)
+
+
+class AccountsFile(Source):
+    """The file of AMAZON_ACCOUNTS_FILE, read once before all else: it names the variables that others look for."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str] | None, env_file: Path) -> None:
+        super().__init__(settings_cls)
+        named = (os.environ if environ is None else environ).get(ACCOUNTS_FILE, "").strip()
+        if not named and environ is None:
+            named = (dotenv_values(env_file).get(ACCOUNTS_FILE) or "").strip()
+        self.accounts = read_accounts(Path(named).expanduser()) if named else None
+
+    def read(self) -> tuple[Mapping[str, str | None], SourceReport]:
+        if self.accounts is None or self.accounts.problem is None:
+            return {}, SourceReport()
+        told = (self.accounts.problem,)
+        return {}, SourceReport(refusals=told) if self.accounts.refused else SourceReport(problems=told)
+
+    def __call__(self) -> dict[str, Any]:
+        return {**super().__call__(), ACCOUNTS: self.accounts}
 
 
 class Environment(Source):
@@ -166,7 +188,10 @@ def sources(
     settings_cls: type[BaseSettings], environ: Mapping[str, str] | None, env_file: Path, names_in_files: tuple[str, ...]
 ) -> tuple[Source, ...]:
     """The nearest first. `environ` stands in the place of both the process's environment and `.env`."""
-    read: list[Source] = [Environment(settings_cls, os.environ if environ is None else environ)]
+    accounts = AccountsFile(settings_cls, environ, env_file)
+    if accounts.accounts is not None:
+        names_in_files = tuple(dict.fromkeys((*names_in_files, *accounts.accounts.secret_names)))
+    read: list[Source] = [accounts, Environment(settings_cls, os.environ if environ is None else environ)]
     read.append(SecretFiles(settings_cls, names_in_files))
     if environ is None:
         read += [EnvFile(settings_cls, env_file), SecretFiles(settings_cls, names_in_files)]
@@ -175,6 +200,11 @@ def sources(
 
 def variables_in(state: Mapping[str, Any]) -> dict[str, str]:
     return {name: value.get_secret_value() for name, value in state.items() if isinstance(value, SecretStr)}
+
+
+def accounts_in(state: Mapping[str, Any]) -> ReadAccounts | None:
+    """The accounts that a file names; None where the environment names the one account."""
+    return state.get(ACCOUNTS)
 
 
 def reports_in(state: Mapping[str, Any]) -> list[SourceReport]:

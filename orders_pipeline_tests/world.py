@@ -173,6 +173,7 @@ class World:
             audit=self.vault.audit,
             warehouse=self.wms,
             account_id=SELLER,
+            seller_id=SELLER,
             marketplace_ids=self.marketplace_ids,
         )
         return push_orders(work)

@@ -40,6 +40,7 @@ class Pushing:
     audit: AuditLog
     warehouse: WarehousePort
     account_id: str
+    seller_id: str
     marketplace_ids: Collection[str]
 
 

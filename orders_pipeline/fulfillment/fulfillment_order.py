@@ -12,12 +12,12 @@ _NOTHING_WRITTEN = ItemDetails()
 
 
 def fulfillment_order(
-    account_id: str, order: AnyRow, items: Sequence[AnyRow], details: ShippingDetails
+    seller_id: str, order: AnyRow, items: Sequence[AnyRow], details: ShippingDetails
 ) -> FulfillmentOrder:
     """One fulfillment order; its lines are the pieces that are still to ship (a cancelled line has none)."""
     return FulfillmentOrder(
         order_ref=order.order_id,
-        seller_id=account_id,
+        seller_id=seller_id,
         marketplace_id=order.marketplace_id,
         purchased_at=order.purchased_at,
         ship_by=order.ship_by,

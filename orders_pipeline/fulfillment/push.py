@@ -250,7 +250,7 @@ def _open_order(work: Pushing, order_id: str) -> tuple[FulfillmentOrder, datetim
         row = order_row(tx, order_id)
         items = item_rows(tx, order_id)
     assert row is not None
-    return fulfillment_order(work.account_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
+    return fulfillment_order(work.seller_id, row, items, shipping_details_from_bytes(content)), row.fetched_at
 
 
 def _postpone(tx: AccountTransaction, job: Job, wait: timedelta) -> str:

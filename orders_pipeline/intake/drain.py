@@ -7,7 +7,7 @@ time-out goes on while the next one starts, and SQS delivers at least once, in n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -82,25 +82,30 @@ def drain_notifications(
     vault: Vault,
     *,
     account_id: str,
+    sellers: Mapping[str, str] | None = None,
     wait_seconds: int = 10,
     budget_seconds: float = 20.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> DrainTotals:
     """Drain until the queue is empty or the budget is spent; wait (long poll) only for the first message.
 
+    `sellers`: the account of each seller whose messages come by this queue (default: the account's id is its seller's).
+    What is of nobody among them is parked under `account_id`.
+
     A queue that is away is noted until it is read again, and no reason to stop: `unavailable` says why. Raises what
     the database raises; nothing that was not committed has been deleted by then.
     """
-    totals = DrainTotals()
+    totals, sellers = DrainTotals(), sellers or {account_id: account_id}
     try:
-        _drain(queue, database, vault, account_id, totals, wait_seconds, budget_seconds, clock)
+        _drain(queue, database, vault, account_id, sellers, totals, wait_seconds, budget_seconds, clock)
     except QueueUnavailable as error:
         totals.unavailable = error
-    with database.transaction(account_id) as tx:
-        if totals.unavailable is None:
-            note_success(tx, NOTIFICATIONS)
-        else:
-            note_refusal(tx, NOTIFICATIONS, None, str(totals.unavailable))
+    for reader in sorted({account_id, *sellers.values()}):
+        with database.transaction(reader) as tx:
+            if totals.unavailable is None:
+                note_success(tx, NOTIFICATIONS)
+            else:
+                note_refusal(tx, NOTIFICATIONS, None, str(totals.unavailable))
     return totals
 
 
@@ -109,6 +114,7 @@ def _drain(
     database: Database,
     vault: Vault,
     account_id: str,
+    sellers: Mapping[str, str],
     totals: DrainTotals,
     wait_seconds: int,
     budget_seconds: float,
@@ -118,7 +124,7 @@ def _drain(
     wait = wait_seconds
     while messages := queue.receive(wait_seconds=wait):
         wait = 0
-        recorded = _record(messages, database, vault, account_id, totals)
+        recorded = _record(messages, database, vault, account_id, sellers, totals)
         totals.undeleted += len(messages) - len(recorded)
         try:
             totals.undeleted += queue.delete(recorded)
@@ -131,7 +137,12 @@ def _drain(
 
 
 def _record(
-    messages: Sequence[QueueMessage], database: Database, vault: Vault, account_id: str, totals: DrainTotals
+    messages: Sequence[QueueMessage],
+    database: Database,
+    vault: Vault,
+    account_id: str,
+    sellers: Mapping[str, str],
+    totals: DrainTotals,
 ) -> Sequence[QueueMessage]:
     """Commit what the messages say; those of them that may be deleted now.
 
@@ -148,14 +159,14 @@ def _record(
         if isinstance(notification, OtherNotification):
             notification_type = notification.notification_type
             to_park.append((message, f"{NOT_AN_ORDER_CHANGE}: {notification_type}", notification_type))
-        elif notification.seller_id != account_id:
+        elif notification.seller_id not in sellers:
             kind = FBA_SHIPMENT_STATUS if isinstance(notification, FbaShipmentStatus) else ORDER_CHANGE
             to_park.append((message, "another seller's", kind))
         else:
             changes.append((notification, message))
     with database.begin() as connection:
         now = database_now(connection)
-        events = [_event_of(change, message, now) for change, message in changes]
+        events = [_event_of(change, message, now, sellers[change.seller_id]) for change, message in changes]
         new_days = insert_order_events(connection, events)
     recorded, parked = messages, 0
     try:
@@ -179,16 +190,20 @@ def _record(
     return recorded
 
 
-def _event_of(told: OrderChange | FbaShipmentStatus, message: QueueMessage, now: datetime) -> NewOrderEvent:
-    return fba_event(told, message, now) if isinstance(told, FbaShipmentStatus) else _event(told, message, now)
+def _event_of(
+    told: OrderChange | FbaShipmentStatus, message: QueueMessage, now: datetime, account_id: str
+) -> NewOrderEvent:
+    if isinstance(told, FbaShipmentStatus):
+        return fba_event(told, message, now, account_id)
+    return _event(told, message, now, account_id)
 
 
-def _event(change: OrderChange, message: QueueMessage, now: datetime) -> NewOrderEvent:
+def _event(change: OrderChange, message: QueueMessage, now: datetime, account_id: str) -> NewOrderEvent:
     # Without a notification id the transport's own id still recognises a redelivery.
     identity = change.notification_id or f"sqs-{message.message_id}"
     published_at = change.published_at or message.sent_at or now
     return NewOrderEvent(
-        account_id=change.seller_id,
+        account_id=account_id,
         order_id=change.order_id,
         source="notification",
         deduplication_key=f"notification:{identity}",

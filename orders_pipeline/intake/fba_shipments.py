@@ -28,11 +28,11 @@ LATE_AFTER = "2 hours"
 OPEN_STATUSES = ("UNSHIPPED", "PARTIALLY_SHIPPED")
 
 
-def fba_event(told: FbaShipmentStatus, message: QueueMessage, now: datetime) -> NewOrderEvent:
+def fba_event(told: FbaShipmentStatus, message: QueueMessage, now: datetime, account_id: str) -> NewOrderEvent:
     """The order event of one notification. It has no status and no time of change: it says nothing of the order."""
     published_at = told.published_at or message.sent_at or now
     return NewOrderEvent(
-        account_id=told.seller_id,
+        account_id=account_id,
         order_id=told.order_id,
         source="notification",
         deduplication_key=f"notification:{told.notification_id or f'sqs-{message.message_id}'}",

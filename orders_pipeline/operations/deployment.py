@@ -252,9 +252,9 @@ def _mask_secrets(settings: Settings) -> None:
         alerts.slack_webhook_url, alerts.smtp_password, alerts.heartbeat_url, web.report_token, web.metrics_token
     )  # fmt: skip
     secrets = [one for one in others if one is not None]
-    if settings.amazon is not None:
+    if settings.amazon is not None or settings.accounts_of_file:
         for account in settings.amazon_accounts():
-            secrets += [*account.client_secrets, account.refresh_token]
+            secrets += [*account.client_secrets, *([account.refresh_token] if account.refresh_token else [])]
     if settings.warehouse is not None:
         secrets += [settings.warehouse.token, *settings.warehouse.webhook_secrets]
     for secret in secrets:

@@ -68,6 +68,7 @@ def push_orders(account: ServedAccount, seconds: float) -> Tally:
         audit=account.audit,
         warehouse=account.warehouse,
         account_id=account.account_id,
+        seller_id=account.settings.seller_id,
         marketplace_ids=account.marketplace_ids,
     )
     return push.push_orders(work, deadline_seconds=seconds)

@@ -79,7 +79,8 @@ def open_amazon(
     limits = Limits(
         database,
         application_id=settings.client_id,
-        seller_id=settings.seller_id,
+        # An account is one seller in one region, and its limits are shown under its name as everything of it.
+        seller_id=settings.account_id,
         region=settings.region,
         timing=timing,
     )
@@ -95,7 +96,9 @@ def open_amazon(
         total_seconds=total_seconds,
     )
     login = Login(settings, session, timing, total_seconds=min(total_seconds, LOGIN_SECONDS))
-    cache = _cache(settings, database, keys, timing, settings.seller_id, settings.refresh_token.get_secret_value())
+    # None: the authorization's, which is in the vault.
+    grant = "" if settings.refresh_token is None else settings.refresh_token.get_secret_value()
+    cache = _cache(settings, database, keys, timing, settings.account_id, grant)
     application_cache = _cache(settings, database, keys, timing, NO_SELLER, "")
     tokens = TokenSource(cache, "access", login.seller_token)
     application_tokens = TokenSource(
@@ -142,7 +145,7 @@ def subscribe(client: AmazonClient, queue_arn: str, *, replace: bool = False) ->
 
 
 def _cache(
-    settings: AmazonSettings, database: Database, keys: KeyProvider, timing: Timing, seller_id: str, grant: str
+    settings: AmazonSettings, database: Database, keys: KeyProvider, timing: Timing, account_id: str, grant: str
 ) -> TokenCache:
     # A fingerprint of a long random token gives nothing away, and changes when the seller authorises anew.
     fingerprint = hashlib.sha256(f"{settings.client_id}\n{grant}".encode()).hexdigest()[:32]
@@ -150,7 +153,7 @@ def _cache(
         database,
         keys,
         application_id=settings.client_id,
-        account_id=seller_id,
+        account_id=account_id,
         region=settings.region,
         grant=fingerprint,
         timing=timing,

@@ -1,29 +1,24 @@
-"""Read ORDERS_ALERTS_FILE: YAML, checked whole. What is wrong is one sentence with its lines.
-
-Every value is read as text: YAML itself would make a number of 22:00 and a truth value of `on`.
-"""
+"""Read ORDERS_ALERTS_FILE: YAML, checked whole. What is wrong is one sentence with its lines."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.model.untrusted_text import bounded_text
 from orders_pipeline.operations.alerting.rows import keep_good_rules, last_good_rules, note_rules_problem
 from orders_pipeline.operations.alerting.rules import AlertRules
+from orders_pipeline.yaml_lines import NotUsable, Values, compose, line_of, read_text, shown
 
 LARGEST_FILE_BYTES = 64 * 1024
 PROBLEMS_SHOWN = 3
-_DEEPEST, _MOST_VALUES = 8, 5_000
 
 
 class RulesFileWrong(Exception):
@@ -65,13 +60,10 @@ def rules_in_use(database: Database, file: Path | None, kinds: Collection[str]) 
 def parse(content: str, kinds: Collection[str]) -> AlertRules:
     """The rules that this text has. Raises RulesFileWrong."""
     try:
-        root = yaml.compose(content, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RulesFileWrong(f"line {line}: it is not YAML ({_shown(error.problem)}). {_WHAT_TO_DO}") from None
-    except (yaml.YAMLError, RecursionError):
-        raise RulesFileWrong(f"It is not YAML, or nested too deep. {_WHAT_TO_DO}") from None
-    values = _Values()
+        root = compose(content)
+    except NotUsable as error:
+        raise RulesFileWrong(f"{error}. {_WHAT_TO_DO}") from None
+    values = Values()
     value = {} if root is None else values.of(root)
     problems = values.problems
     if not problems:
@@ -83,9 +75,9 @@ def parse(content: str, kinds: Collection[str]) -> AlertRules:
         else:
             if not problems:
                 return rules
-    shown = sorted(problems)[:PROBLEMS_SHOWN]
-    more = f" and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
-    said = "; ".join(f"line {line}: {what}" for line, what in shown)
+    told = sorted(problems)[:PROBLEMS_SHOWN]
+    more = f" and {len(problems) - len(told)} more" if len(problems) > len(told) else ""
+    said = "; ".join(f"line {line}: {what}" for line, what in told)
     raise RulesFileWrong(f"{said}{more}. {_WHAT_TO_DO}")
 
 
@@ -102,18 +94,11 @@ _WHAT_TO_DO = "Mend it as docs/alerts.example.yaml shows; it is read again withi
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise RulesFileWrong(
-            f"it cannot be read ({error.strerror}): put it there, or take ORDERS_ALERTS_FILE away."
-        ) from None
-    if len(content) > LARGEST_FILE_BYTES:
-        raise RulesFileWrong(f"it is larger than {LARGEST_FILE_BYTES:,} bytes. {_WHAT_TO_DO}")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeError:
-        raise RulesFileWrong(f"it is not UTF-8 text. {_WHAT_TO_DO}") from None
+        return read_text(file, LARGEST_FILE_BYTES)
+    except NotUsable as error:
+        what_to_do = _WHAT_TO_DO if error.is_there else ""
+        sentence = f"{error}." if error.is_there else f"{error}: put it there, or take ORDERS_ALERTS_FILE away."
+        raise RulesFileWrong(f"{sentence} {what_to_do}".strip()) from None
 
 
 def _last_good(content: str | None, kinds: Collection[str]) -> AlertRules | None:
@@ -122,35 +107,6 @@ def _last_good(content: str | None, kinds: Collection[str]) -> AlertRules | None
     except RulesFileWrong:
         # Of another release, which knew other kinds.
         return None
-
-
-class _Values:
-    """What the nodes hold, as mappings, lists and texts; and what forbids to use it."""
-
-    def __init__(self) -> None:
-        self.problems: list[tuple[int, str]] = []
-        # References (`*name`) make much of little.
-        self._left = _MOST_VALUES
-
-    def of(self, node: Node, depth: int = 0) -> Any:
-        line = node.start_mark.line + 1
-        self._left -= 1
-        if depth > _DEEPEST or self._left < 0:
-            self.problems[:] = [(line, "it has too much in it")]
-            return None
-        if isinstance(node, ScalarNode):
-            return node.value
-        if isinstance(node, SequenceNode):
-            return [self.of(item, depth + 1) for item in node.value]
-        assert isinstance(node, MappingNode)
-        found: dict[str, Any] = {}
-        for key, item in node.value:
-            name = str(key.value) if isinstance(key, ScalarNode) else ""
-            if not name or name in found:
-                problem = f"{_shown(name)} is there twice" if name else "a name is missing"
-                self.problems.append((key.start_mark.line + 1, problem))
-            found[name] = self.of(item, depth + 1)
-        return found
 
 
 def _problem(details: Mapping[str, Any], root: Node | None) -> tuple[int, str]:
@@ -167,12 +123,12 @@ def _problem(details: Mapping[str, Any], root: Node | None) -> tuple[int, str]:
         "dict_type": "must be a list of names with a value each",
         "tuple_type": "must be a list, as [slack, email]",
     }.get(details["type"], details["msg"])
-    return _line_of(root, location), f"{_shown(name)} {what}" if details["type"] != "value_error" else f"{name}: {what}"
+    return line_of(root, location), f"{shown(name)} {what}" if details["type"] != "value_error" else f"{name}: {what}"
 
 
 def _unknown_kinds(rules: AlertRules, kinds: Collection[str], root: Node | None) -> list[tuple[int, str]]:
     return [
-        (_line_of(root, ["kinds", name]), f"{_shown(name)} is no kind of alert{_did_you_mean(name, kinds)}")
+        (line_of(root, ["kinds", name]), f"{shown(name)} is no kind of alert{_did_you_mean(name, kinds)}")
         for name in rules.kinds
         if name not in kinds
     ]
@@ -181,24 +137,3 @@ def _unknown_kinds(rules: AlertRules, kinds: Collection[str], root: Node | None)
 def _did_you_mean(name: str, kinds: Collection[str]) -> str:
     close = difflib.get_close_matches(name, kinds, n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _line_of(root: Node | None, location: Sequence[str | int]) -> int:
-    """The line of the deepest part of the file that leads there."""
-    node, line = root, 1
-    for part in location:
-        if isinstance(node, MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == part), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _shown(text: object) -> str:
-    return bounded_text(text) or "it"

@@ -62,12 +62,12 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
 def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:
     """Take over what Amazon's parked notices say of this application's secret; how many were read."""
     secret_life(database, vault, settings)
-    with database.transaction(settings.seller_id) as tx:
+    with database.transaction(settings.account_id) as tx:
         parked = parked_of_types(tx, [EXPIRY_NOTICE], limit=100)
     for message in parked:
         try:
             body = vault.reveal(
-                account_id=settings.seller_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
+                account_id=settings.account_id, kind=PARKED_MESSAGE, subject_id=str(message.parked_id),
                 purpose="end of the client secret",
             )  # fmt: skip
         except VaultRecordMissing:

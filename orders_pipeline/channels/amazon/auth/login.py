@@ -125,6 +125,12 @@ class Login:
 
     def seller_token(self, deadline: Deadline) -> Issued:
         """An access token for the seller's own data. Raises AmazonAuthError (final) or AmazonUnavailable."""
+        if self._settings.refresh_token is None:
+            raise AmazonRevoked(
+                f"No token is stored for seller {self._settings.seller_id}: let the seller authorise the application "
+                "(`orders-pipeline authorize`).",
+                operation=OPERATION,
+            )
         form = {
             "grant_type": "refresh_token",
             "refresh_token": self._settings.refresh_token.get_secret_value(),
