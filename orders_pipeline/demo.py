@@ -159,6 +159,7 @@ def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Gen
     environment = {
         **os.environ,
         **dict.fromkeys(("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL", "ORDERS_KMS_KEY_ID"), ""),
+        "AMAZON_ACCOUNTS_FILE": "",
         **dict.fromkeys(("ORDERS_KEYRING_FILE", "ORDERS_SECRETS_ARN", "ORDERS_AUDIT_EXPORT", "SLACK_WEBHOOK_URL"), ""),
         **dict.fromkeys(("ORDERS_WEB_LISTEN", "ORDERS_WEB_USERS_FILE", "ORDERS_WEB_PROXY_HEADER"), ""),
         **dict.fromkeys(("ORDERS_WEB_HOSTNAMES", "ORDERS_WEB_REPORT_TOKEN", "ORDERS_WEB_REPORT_TOKEN_FILE"), ""),

@@ -29,7 +29,7 @@ from orders_pipeline.web.visitor import Role
 def up(port: int | None, host: str | None, read_only: bool) -> None:
     """Start what is missing and run Dagster in the foreground, until SIGTERM or Ctrl-C."""
     settings = load_settings()
-    settings.require_complete()
+    settings.require_servable()
     web = WebOptions(host or settings.web.listen, choose_port(port), read_only)
     # Before anything is started: a port that would let anybody in is refused with a sentence.
     open_access(settings.web, Listening(web.address, web.port), settings.data_dir)

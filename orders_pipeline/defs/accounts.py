@@ -81,14 +81,17 @@ def _note_defects(context: Context, served: Served[Any]) -> None:
 
 
 def serve_in_tick(
-    context: dg.SensorEvaluationContext, store: StoreResource, work: Callable[[ServedAccount], Result]
+    context: dg.SensorEvaluationContext,
+    store: StoreResource,
+    work: Callable[[ServedAccount], Result],
+    chosen: Callable[[Sequence[ServedAccount]], Sequence[ServedAccount]] = list,
 ) -> Served[Result] | dg.SkipReason:
-    """Do the work of a sensor's tick for every account, all at once: each may wait for somebody else.
+    """Do the work of a sensor's tick for every account (or the `chosen`), all at once: each may wait for somebody else.
 
     Skips while settings or the embedded server are missing. Raises dg.Failure if no account could be served.
     """
     try:
-        accounts = store.accounts()
+        accounts = chosen(store.accounts())
         store.database()
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))

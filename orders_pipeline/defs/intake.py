@@ -1,6 +1,6 @@
 """Intake in Dagster: the queue, the events that came from it, and the search that finds what it missed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -23,7 +23,7 @@ from orders_pipeline.defs.ticks import Tick, is_to_be_noted, noted_at
 from orders_pipeline.operations.accounts import Served, add_up
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.search import sweep
-from orders_pipeline.operations.watch import QueueWatch, watch_queue
+from orders_pipeline.operations.watch import QueueWatch, by_queue, watch_queue
 
 amazon_orders = dg.AssetSpec(
     "amazon_orders",
@@ -108,11 +108,17 @@ def drain_notifications_sensor(
     tick, now = Tick(), datetime.now(UTC)
     measure = is_to_be_noted(context.cursor, now)
 
+    sharing: dict[str, Sequence[ServedAccount]] = {}
+
+    def one_for_each_queue(accounts: Sequence[ServedAccount]) -> Sequence[ServedAccount]:
+        sharing.update(by_queue(accounts))
+        return [one for one in accounts if one.account_id in sharing]
+
     def watch(account: ServedAccount) -> QueueWatch:
         is_awake = partial(is_under_way, context.instance, store.database(), "sync_orders")
-        return watch_queue(account, tick.left_to_begin, measure=measure, is_awake=is_awake)
+        return watch_queue(sharing[account.account_id], tick.left_to_begin, measure=measure, is_awake=is_awake)
 
-    served = serve_in_tick(context, store, watch)
+    served = serve_in_tick(context, store, watch, one_for_each_queue)
     if isinstance(served, dg.SkipReason):
         return served
     due = any(seen.due for seen in served.results.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
@@ -17,20 +19,32 @@ from orders_pipeline.wms.port import ASKED_OF_A_PERSON, Capability, WarehouseErr
 
 
 def examine(deployment: Deployment) -> list[DiagnosticResult]:
-    """Every finding, good or bad. Raises SettingsError if settings are missing: nothing else can be said then."""
-    deployment.settings.require_complete()
-    results = [good("settings", f"accepted, but: {warning}") for warning in deployment.settings.warnings]
+    """Every finding, good or bad. Raises SettingsError if nobody can be served: nothing else can be said then."""
+    settings = deployment.settings
+    settings.require_servable()
+    results = [good("settings", f"accepted, but: {warning}") for warning in settings.warnings]
+    results += [
+        bad(f"account {one.name}", f"it is not served: {'; '.join(one.problems)}", "mend AMAZON_ACCOUNTS_FILE, or .env")
+        for one in settings.wrong_accounts
+    ]
     results.append(_database(deployment))
     if not results[-1].ok:
         return results
     for part in (_keys, _warehouse, check_webhooks, check_alerts):
         results.append(part(deployment))
     for account in deployment.accounts():
-        results.extend(_account(account))
+        found = examine_account(account)
+        # One account needs no name; of several each finding has its own.
+        named = found if settings.accounts_of_file is None else [_of(account, one) for one in found]
+        results.extend(named)
     return results
 
 
-def _account(account: ServedAccount) -> list[DiagnosticResult]:
+def _of(account: ServedAccount, result: DiagnosticResult) -> DiagnosticResult:
+    return replace(result, subject=f"{account.account_id}: {result.subject}")
+
+
+def examine_account(account: ServedAccount) -> list[DiagnosticResult]:
     """The queue and Amazon, as this account reaches them."""
     from orders_pipeline.channels.amazon.doctor import check_amazon
     from orders_pipeline.channels.amazon.queue_diagnostics import check_queue

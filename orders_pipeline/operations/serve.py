@@ -74,6 +74,9 @@ def serve(settings: Settings, web: WebOptions, *, notify: Callable[[str], None])
     stop = _StopRequest()
     for warning in settings.warnings:
         notify(f"Warning: {warning}")
+    for account in settings.wrong_accounts:
+        for sentence in account.sentences:
+            notify(f"Not served: {sentence}")
     started = prepare_store(settings)
     environment = {
         **os.environ,

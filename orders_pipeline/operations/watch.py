@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orders_pipeline.database.notifications import Listener
@@ -42,38 +42,56 @@ class WarehouseWatch:
     unreachable: str | None = None
 
 
-def watch_queue(account: ServedAccount, budget: Budget, *, measure: bool, is_awake: Callable[[], bool]) -> QueueWatch:
-    """Record what the queue has, and wait for the first message if nothing else is due. `measure`: ask its depth.
+def by_queue(accounts: Sequence[ServedAccount]) -> Mapping[str, Sequence[ServedAccount]]:
+    """The accounts of each queue, by the id of the first: one reads it for all of them."""
+    readers: dict[str, list[ServedAccount]] = {}
+    for account in accounts:
+        readers.setdefault(account.settings.queue_url, []).append(account)
+    return {sharing[0].account_id: sharing for sharing in readers.values()}
 
-    While a run `is_awake` for what comes, it goes on waiting for messages until its time is up: each is in that run's
-    hands at its commit, and only a tick that has ended can ask for a run.
+
+def watch_queue(
+    sharing: Sequence[ServedAccount], budget: Budget, *, measure: bool, is_awake: Callable[[], bool]
+) -> QueueWatch:
+    """Record what these accounts' queue has, and wait for the first message if nothing is due for any of them.
+
+    `measure`: ask its depth. While a run `is_awake` for what comes, it goes on waiting for messages until its time is
+    up: each is in that run's hands at its commit, and only a tick that has ended can ask for a run.
     """
+    account = sharing[0]
     # First, for a busy queue leaves no time; unless that call, at its longest, would leave none for reading.
     depth = _depth(account) if measure and budget() > CALLS["change"].longest else None
     drained = DrainTotals()
     while True:
-        with account.transaction() as tx:
-            note_start(tx, account.settings.start_at)
-            waiting = pending_work(tx)
+        waiting = [_is_sync_due(one, begins=True) for one in sharing]
         drained += drain_notifications(
             account.queue,
             account.database,
             account.vault,
             account_id=account.account_id,
+            sellers={one.settings.seller_id: one.account_id for one in sharing},
             # While work waits for a run, a long poll would only make it wait longer.
-            wait_seconds=1 if waiting.for_sync else LONGEST_POLL_SECONDS,
+            wait_seconds=1 if any(waiting) else LONGEST_POLL_SECONDS,
             budget_seconds=budget(),
         )
         if drained.unavailable is not None or budget() <= 0 or not is_awake():
             break
     if drained.unavailable is not None:
         depth = None
+    due = [_is_sync_due(one, begins=False) for one in sharing]
+    for one in sharing:
+        with one.transaction() as tx:
+            note_done(tx, NOTIFICATIONS)
+            if depth is not None and one is account:
+                note_queue_depth(tx, depth)
+    return QueueWatch(drained, any(due), depth)
+
+
+def _is_sync_due(account: ServedAccount, *, begins: bool) -> bool:
     with account.transaction() as tx:
-        due = pending_work(tx).for_sync
-        note_done(tx, NOTIFICATIONS)
-        if depth is not None:
-            note_queue_depth(tx, depth)
-    return QueueWatch(drained, due, depth)
+        if begins:
+            note_start(tx, account.settings.start_at)
+        return pending_work(tx).for_sync
 
 
 def watch_warehouse(account: ServedAccount, budget: Budget) -> WarehouseWatch:

@@ -18,7 +18,7 @@ from orders_pipeline.web.webhooks import Webhooks
 def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only: bool) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError, UsersFileError or SessionKeyError."""
     settings = load_settings()
-    settings.require_complete()
+    settings.require_servable()
     listening = Listening(host or settings.web.listen, port)
     deployment = Deployment(settings)
     journal = AuditJournal(deployment)

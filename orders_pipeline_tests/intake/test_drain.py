@@ -46,6 +46,19 @@ def test_a_message_is_deleted_only_after_its_event_is_committed(world: World, da
     assert world.queue.in_flight == []
 
 
+def test_a_queue_that_sellers_share_gives_each_message_to_its_sellers_account(world: World):
+    world.queue.send(_message(1), _message(2, SellerId="A2BIRCH"), _message(3, SellerId="A3NOBODY"), "not json")
+    sellers = {SELLER: "acme", "A2BIRCH": "birch"}
+    totals = drain_notifications(
+        world.queue, world.database, world.vault, account_id="acme", sellers=sellers, wait_seconds=0
+    )
+    assert (totals.new_events, totals.parked) == (2, 2)
+    events = world.rows("pipeline.order_events", "account_id, order_id")
+    assert {(row.account_id, row.order_id[-1]) for row in events} == {("acme", "1"), ("birch", "2")}
+    parked = world.rows("pipeline.parked_messages", "account_id, reason, parked_id")
+    assert {(row.account_id, row.reason) for row in parked} == {("acme", "another seller's"), ("acme", "not JSON")}
+
+
 def test_while_the_database_is_down_no_message_is_deleted(world: World):
     world.queue.send(_message(1), "not json")
     down = Database("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere")

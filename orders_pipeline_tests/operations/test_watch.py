@@ -33,7 +33,7 @@ def account(
 
 def test_the_depth_is_told_also_while_a_run_is_awake_until_the_ticks_time_is_over(world: World, account: ServedAccount):
     left = iter([18.0, 18.0, 9.0, 4.0])
-    seen = watch_queue(account, lambda: next(left, 0.0), measure=True, is_awake=lambda: True)
+    seen = watch_queue([account], lambda: next(left, 0.0), measure=True, is_awake=lambda: True)
     assert seen.drained.unavailable is None
     assert seen.depth == QueueDepth(0, 0, 0)
     (noted,) = world.rows("pipeline.notification_queues")
@@ -43,4 +43,4 @@ def test_the_depth_is_told_also_while_a_run_is_awake_until_the_ticks_time_is_ove
 def test_a_tick_whose_time_is_nearly_over_asks_for_no_depth(account: ServedAccount):
     """Its last call is begun in time: reading comes first (defs.ticks)."""
     left = iter([3.0])
-    assert watch_queue(account, lambda: next(left, 0.0), measure=True, is_awake=lambda: True).depth is None
+    assert watch_queue([account], lambda: next(left, 0.0), measure=True, is_awake=lambda: True).depth is None

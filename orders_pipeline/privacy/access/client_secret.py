@@ -7,6 +7,7 @@ So its end is at most 180 days after it was first seen here, whatever a notice s
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,8 +60,13 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
     return SecretLife(expires_at, round(left / 86_400, 2), from_amazon)
 
 
-def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettings) -> int:
-    """Take over what Amazon's parked notices say of this application's secret; how many were read."""
+def take_expiry_notices(
+    database: Database, vault: Vault, settings: AmazonSettings, applications: Collection[str] = ()
+) -> int:
+    """Take over what Amazon's notices, parked for this account, say of an application's secret; how many were read.
+
+    `applications`: other client ids that are in use; accounts that share a queue may have another one each.
+    """
     secret_life(database, vault, settings)
     with database.transaction(settings.account_id) as tx:
         parked = parked_of_types(tx, [EXPIRY_NOTICE], limit=100)
@@ -74,9 +80,10 @@ def take_expiry_notices(database: Database, vault: Vault, settings: AmazonSettin
             body = b""
         client_id, expires_at = _read(body)
         with database.begin() as connection:
-            if expires_at is not None and client_id in (None, settings.client_id):
+            whose = client_id or settings.client_id
+            if expires_at is not None and whose in (settings.client_id, *applications):
                 set_secret_expiry(
-                    connection, settings.client_id, told_at=message.parked_at, expires_at=expires_at, slack=NOTICE_SLACK
+                    connection, whose, told_at=message.parked_at, expires_at=expires_at, slack=NOTICE_SLACK
                 )
             mark_parked_used(connection, message.parked_id)
     return len(parked)

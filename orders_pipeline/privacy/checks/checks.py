@@ -298,10 +298,13 @@ def tls_on_every_endpoint(
     urls: dict[str, str | None] = {
         name: value for name, value in environ.items() if name.startswith("AWS_ENDPOINT_URL") and value
     }
-    if settings.amazon is not None:
-        amazon = settings.amazon
-        urls |= {"AMAZON_SPAPI_ENDPOINT": amazon.spapi_endpoint, "AMAZON_LWA_ENDPOINT": amazon.lwa_endpoint}
-        urls["AMAZON_SQS_QUEUE_URL"] = amazon.queue_url
+    for amazon in settings.accounts_of_file or (settings.amazon,):
+        if amazon is None:
+            continue
+        of_whom = "" if settings.accounts_of_file is None else f" of {amazon.account_id}"
+        urls[f"AMAZON_SPAPI_ENDPOINT{of_whom}"] = amazon.spapi_endpoint
+        urls[f"AMAZON_LWA_ENDPOINT{of_whom}"] = amazon.lwa_endpoint
+        urls[f"AMAZON_SQS_QUEUE_URL{of_whom}"] = amazon.queue_url
     if settings.warehouse is not None:
         urls["WMS_BASE_URL"] = settings.warehouse.base_url
     alerts = settings.alerts
@@ -342,16 +345,25 @@ def tls_on_every_endpoint(
 
 
 def client_secret_is_young(database: Database, vault: Vault, settings: Settings) -> CheckResult:
-    """The client secret has not come to the end of its 180 days; an alert at 90, 60, 30, 15, 7 and 1 days before."""
-    amazon = settings.require_amazon()
-    notices = take_expiry_notices(database, vault, amazon)
-    life = secret_life(database, vault, amazon)
-    warning = life.warning
+    """No client secret has come to the end of its 180 days; an alert at 90, 60, 30, 15, 7 and 1 days before.
+
+    Accounts may have applications of their own: what is told is the oldest secret's.
+    """
+    accounts = settings.amazon_accounts()
+    applications = {amazon.client_id: amazon for amazon in accounts}
+    for amazon in applications.values():
+        # Of a secret that was never seen no notice is taken over.
+        secret_life(database, vault, amazon)
+    notices = sum(take_expiry_notices(database, vault, amazon, tuple(applications)) for amazon in accounts)
+    lives = {one: secret_life(database, vault, amazon) for one, amazon in applications.items()}
+    oldest = min(lives, key=lambda one: lives[one].days_left)
+    life, warning = lives[oldest], lives[oldest].warning
+    whose = "The client secret" if len(lives) == 1 else f"The oldest of {len(lives)} client secrets ({oldest})"
     return CheckResult(
         name="client_secret_is_young",
         passed=life.days_left > SECRET_WARN_DAYS,
         severity="ERROR" if life.days_left <= SECRET_ERROR_DAYS else "WARN",
-        description=f"The client secret ends on {life.expires_at:%Y-%m-%d}, in {life.days_left:.0f} days ("
+        description=f"{whose} ends on {life.expires_at:%Y-%m-%d}, in {life.days_left:.0f} days ("
         + ("as Amazon says" if life.from_amazon else "180 days after it was first seen here; it may be older")
         + ").",
         what_to_do="Rotate it before its end: the old one works for seven more days (runbook, 'Client secret').",
