@@ -24,6 +24,7 @@ from orders_pipeline.model.marketplaces import MARKETPLACES, Region
 from orders_pipeline.secret_files import exposure
 from orders_pipeline.yaml_lines import NotUsable, Values, compose, line_of, read_text, shown
 
+ACCOUNTS_FILE = "AMAZON_ACCOUNTS_FILE"
 # Some eight hundred accounts as the example writes them.
 LARGEST_FILE_BYTES = 512 * 1024
 _MOST_ACCOUNTS = 500
@@ -122,13 +123,13 @@ def read_accounts(file: Path) -> ReadAccounts:
     try:
         content = read_text(file, LARGEST_FILE_BYTES)
         # Whoever can change it decides where the client secret is sent.
-        if open_to_others := exposure("AMAZON_ACCOUNTS_FILE", file, holds_a_secret=False):
+        if open_to_others := exposure(ACCOUNTS_FILE, file, holds_a_secret=False):
             return ReadAccounts(problem=open_to_others.sentence, refused=True)
         return _parsed(content)
     except NotUsable as error:
-        return ReadAccounts(problem=f"AMAZON_ACCOUNTS_FILE: {error}: {_WHAT_TO_DO}")
+        return ReadAccounts(problem=f"{ACCOUNTS_FILE}: {error}: {_WHAT_TO_DO}")
     except OSError as error:
-        return ReadAccounts(problem=f"AMAZON_ACCOUNTS_FILE: it cannot be read ({error.strerror})")
+        return ReadAccounts(problem=f"{ACCOUNTS_FILE}: it cannot be read ({error.strerror})")
 
 
 def json_schema() -> str:

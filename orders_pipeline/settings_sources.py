@@ -20,14 +20,13 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from orders_pipeline.accounts_file import ReadAccounts, read_accounts
+from orders_pipeline.accounts_file import ACCOUNTS_FILE, ReadAccounts, read_accounts
 from orders_pipeline.http.aws import aws_client
 from orders_pipeline.in_transit import unsafe_endpoints
 from orders_pipeline.secret_files import exposure
 
 # In the state that pydantic-settings hands from source to source.
 REPORTS, ACCOUNTS = "reports", "accounts"
-ACCOUNTS_FILE = "AMAZON_ACCOUNTS_FILE"
 DATABASES = ("ORDERS_DATABASE_URL", "DAGSTER_POSTGRES_URL")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy.engine import make_url
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.audit.log import AuditEntry, AuditLog, DetailValue
 from orders_pipeline.audit.redaction import install, register_secret
 from orders_pipeline.database.connect import orders_database_url
@@ -22,7 +23,7 @@ from orders_pipeline.operations.overdue import work_is_done
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.privacy.retention.database_clock import amazon_time_observer
 from orders_pipeline.privacy.retention.rows import sellers
-from orders_pipeline.settings import AmazonSettings, Settings
+from orders_pipeline.settings import Settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.keys import KeyProvider

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.accounts import DEFECTS_TAG
@@ -18,7 +19,7 @@ from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.settings import AmazonSettings, Settings, load_settings
+from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 

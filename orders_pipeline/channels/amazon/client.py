@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import requests
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.channels.amazon.api.confirm_shipment import ShipmentsV0
 from orders_pipeline.channels.amazon.api.notifications import NotificationsV1, SubscriptionReport
 from orders_pipeline.channels.amazon.api.orders_v0 import OrdersV0
@@ -31,7 +32,6 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrdersPort, VerificationsPort
 from orders_pipeline.model.report import ReportsPort
 from orders_pipeline.model.shipment import ShipmentsPort
-from orders_pipeline.settings import AmazonSettings
 from orders_pipeline.vault.keys import KeyProvider
 
 

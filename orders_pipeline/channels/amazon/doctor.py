@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.channels.amazon.api.notifications import FBA_SHIPMENT_STATUS
 from orders_pipeline.channels.amazon.client import AmazonClient
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.channels.amazon.errors import AmazonBadRequest, AmazonError, AmazonNotFound
 from orders_pipeline.channels.amazon.notification_types import wanted_notifications
-from orders_pipeline.settings import AmazonSettings
 
 DEADLINE_SECONDS = 20.0
 # An order id of the right form that no order has: 404 says that the role is there.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.channels.amazon.api.notifications import FBA_SHIPMENT_STATUS, ORDER_CHANGE
-from orders_pipeline.settings import AmazonSettings
 
 # "Only for FBA Onsite shipments … available only in the Brazil marketplace" (Amazon's guide to notification types): no
 # tracking of FBA in general, so nobody else asks for it.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.access.secret_rows import (
     mark_parked_used,
@@ -19,7 +20,6 @@ from orders_pipeline.privacy.access.secret_rows import (
     parked_of_types,
     set_secret_expiry,
 )
-from orders_pipeline.settings import AmazonSettings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.errors import VaultRecordMissing
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.channels.amazon.client import AmazonClient, open_amazon
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.account import OrdersApi
@@ -17,7 +18,7 @@ from orders_pipeline.model.marketplaces import MARKETPLACES
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.settings import AmazonSettings, load_settings
+from orders_pipeline.settings import load_settings
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline_tests.channels.amazon.canned import CannedAmazon
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER

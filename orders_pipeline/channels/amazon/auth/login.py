@@ -19,6 +19,7 @@ from typing import Any
 
 import requests
 
+from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.channels.amazon.auth.tokens import Issued, life_of
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
@@ -31,7 +32,6 @@ from orders_pipeline.channels.amazon.errors import (
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, check_endpoint
 from orders_pipeline.channels.amazon.timing import Deadline, Timing, retrying
 from orders_pipeline.http.replies import BadBody, NoReply, Reply, exchange
-from orders_pipeline.settings import AmazonSettings
 
 OPERATION = "Login with Amazon"
 TOKEN_PATH = "/auth/o2/token"  # noqa: S105 - a path
