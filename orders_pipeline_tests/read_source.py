@@ -17,7 +17,8 @@ PACKAGE = ROOT / "orders_pipeline"
 NOT_THE_PIPELINE = {"sandbox", "migrations"}
 # In these every name in capitals is a setting; elsewhere only what is asked of the environment is.
 SETTINGS_MODULES = {
-    "settings.py", "settings_sources.py", "web_settings.py", "alert_settings.py", "in_transit.py", "secret_files.py",
+    "settings.py", "settings_sources.py", "amazon_settings.py", "web_settings.py", "alert_settings.py", "in_transit.py",
+    "secret_files.py", "accounts_file.py",
 }  # fmt: skip
 
 
