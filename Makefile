@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins browser promtool
+.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
@@ -95,3 +95,20 @@ pins:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "setuptools>=80" -e ".[test]"
 	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip > requirements.txt
+
+# What the image installs, with every file's hash and without addresses; after `pins`. It asks the index for the hashes of
+# some hundred releases, which takes minutes.
+container-pins:
+	$(PYTHON) -m venv $(VENV)/pins
+	$(VENV)/pins/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	$(VENV)/pins/bin/pip-compile --quiet --extra kubernetes --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --no-header --no-annotate --strip-extras --allow-unsafe --constraint requirements.txt \
+	--output-file deploy/container/requirements.txt pyproject.toml
+	sed -i '1i # What the image installs, with the hashes of every file of each release, and without addresses. Written by\n# `make container-pins` from pyproject.toml (with the extra `kubernetes`) and the versions of requirements.txt.' \
+	deploy/container/requirements.txt
+
+# The image of deploy/container; ENGINE=podman where that is what is there, PYTHON_IMAGE for another base.
+ENGINE ?= docker
+image:
+	$(ENGINE) build --file deploy/container/Dockerfile --tag orders_pipeline \
+	$(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) )$(ARGS) .
