@@ -63,6 +63,10 @@ def _moment(given: Any) -> Any:
     return moment.astimezone(UTC)
 
 
+def _unless_stored(given: Any) -> Any:
+    return None if isinstance(given, str) and given.strip() == STORED else given
+
+
 class AmazonSettings(Group):
     """One account: one seller in one region, reached by one application."""
 
@@ -71,7 +75,9 @@ class AmazonSettings(Group):
     # During a rotation: Amazon keeps the old one alive for some days (facts §4).
     previous_client_secret: SecretStr | None = Field(default=None, validation_alias="AMAZON_LWA_CLIENT_SECRET_PREVIOUS")
     # None: the one that the seller's authorization left in the vault (accounts_file.STORED).
-    refresh_token: SecretStr | None = Field(validation_alias="AMAZON_LWA_REFRESH_TOKEN")
+    refresh_token: Annotated[SecretStr | None, BeforeValidator(_unless_stored)] = Field(
+        validation_alias="AMAZON_LWA_REFRESH_TOKEN"
+    )
     # No variable has this name: the key of the rows of the environment's one account is its seller's id.
     named: str | None = Field(default=None, validation_alias=f"{ACCOUNTS_FILE}: account")
     seller_id: str = Field(validation_alias="AMAZON_SELLER_ID")

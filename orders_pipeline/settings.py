@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings
 from orders_pipeline.accounts_file import ACCOUNTS_FILE
 from orders_pipeline.alert_settings import AlertSettings, read_alerts
 from orders_pipeline.amazon_settings import OF_ONE_ACCOUNT, AmazonSettings, WrongAccount, accounts_of_file
+from orders_pipeline.application_settings import ApplicationSettings
 from orders_pipeline.in_transit import database_address, unsafe_endpoints
 from orders_pipeline.model.account import Account
 from orders_pipeline.secret_files import exposure
@@ -166,11 +167,10 @@ class DeploymentSettings(Group):
     )
 
 
+_GROUPS = (AmazonSettings, ApplicationSettings, WarehouseSettings, WebSettings, AlertSettings, DeploymentSettings)
 NAMES_IN_FILES = tuple(
     dict.fromkeys(
-        name
-        for group in (AmazonSettings, WarehouseSettings, WebSettings, AlertSettings, DeploymentSettings)
-        for name in (*required_variables(group), *secret_variables(group), *DATABASES)
+        name for group in _GROUPS for name in (*required_variables(group), *secret_variables(group), *DATABASES)
     )
 )
 
@@ -186,6 +186,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
     # Of AMAZON_ACCOUNTS_FILE; None: the environment's one account.
     accounts_of_file: tuple[AmazonSettings, ...] | None
     wrong_accounts: tuple[WrongAccount, ...]
+    application: ApplicationSettings
     warehouse: WarehouseSettings | None
     database_url: SecretStr | None
     dagster_postgres_url: SecretStr | None
@@ -224,6 +225,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
             problems += [sentence for one in wrong for sentence in one.sentences]
             if unread := [name for name in OF_ONE_ACCOUNT if name in values]:
                 warnings.append(f"{', '.join(unread)}: not read, since {ACCOUNTS_FILE} names the accounts")
+        application = ApplicationSettings.read_what_is_right(values, problems)
         warehouse = WarehouseSettings.read(values, problems)
         deployment = DeploymentSettings.read_what_is_right(values, problems)
         database_url, dagster_postgres_url = (database_address(name, values, refusals, warnings) for name in DATABASES)
@@ -237,6 +239,7 @@ class Settings(BaseSettings, DeploymentSettings):  # pyright: ignore[reportIncom
             "amazon": None if refusals else amazon,
             "accounts_of_file": () if refusals and of_file is not None else of_file,
             "wrong_accounts": wrong,
+            "application": application,
             "warehouse": None if refusals else warehouse,
             "web": web,
             "alerts": alerts,

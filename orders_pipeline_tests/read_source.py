@@ -18,7 +18,7 @@ NOT_THE_PIPELINE = {"sandbox", "migrations"}
 # In these every name in capitals is a setting; elsewhere only what is asked of the environment is.
 SETTINGS_MODULES = {
     "settings.py", "settings_sources.py", "amazon_settings.py", "web_settings.py", "alert_settings.py", "in_transit.py",
-    "secret_files.py", "accounts_file.py",
+    "secret_files.py", "accounts_file.py", "application_settings.py",
 }  # fmt: skip
 
 

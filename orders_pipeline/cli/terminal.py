@@ -18,6 +18,7 @@ from orders_pipeline.database.migrate import DatabaseNewerThanCode, MigrationBlo
 from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted
+from orders_pipeline.operations.authorize import NotPossible
 from orders_pipeline.operations.deployment import UnknownAccount
 from orders_pipeline.operations.serve import InstanceFileMissing
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused
@@ -54,6 +55,7 @@ EXPECTED = (
     PasswordTooWeak,
     NameNotUsable,
     UnknownAccount,
+    NotPossible,
 )
 
 

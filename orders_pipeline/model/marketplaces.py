@@ -1,6 +1,6 @@
 """Amazon's marketplaces and regions: one table.
 
-Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints, read on 2026-11-20.
+Source: developer-docs.amazon.com marketplace-ids, sp-api-endpoints and seller-central-urls, read on 2026-11-20.
 """
 
 from __future__ import annotations
@@ -60,5 +60,19 @@ SPAPI_ENDPOINTS: dict[Region, str] = {
     "eu": "https://sellingpartnerapi-eu.amazon.com",
     "fe": "https://sellingpartnerapi-fe.amazon.com",
 }
+# Five countries of Europe share one Seller Central; everybody else's is under the marketplace's own domain.
+_SELLER_CENTRAL_EUROPE = "https://sellercentral-europe.amazon.com"
+_SHARED_BY = frozenset({"ES", "GB", "FR", "DE", "IT"})
+
+
+def seller_central_of(marketplace: Marketplace) -> str:
+    """Where the sellers of this marketplace log in and give consent, without a slash at the end."""
+    if marketplace.country_code in _SHARED_BY:
+        return _SELLER_CENTRAL_EUROPE
+    pairs = (pair.split(":") for pair in _DOMAINS.split())
+    domain = next(domain for country_code, domain in pairs if country_code == marketplace.country_code)
+    return f"https://sellercentral.amazon.{domain}"
+
+
 # Login with Amazon answers for all regions on one host.
 LWA_ENDPOINT = "https://api.amazon.com"

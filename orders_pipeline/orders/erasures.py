@@ -160,10 +160,13 @@ def orders_to_bar(tx: AccountTransaction, requested_at: datetime, after: str, li
     )
 
 
-def delete_tokens(tx: AccountTransaction) -> int:
-    """Forget Amazon's tokens for this seller; how many there were."""
-    statement = text("delete from vault.amazon_tokens where account_id = :account_id")
-    return tx.execute(statement, {"account_id": tx.account_id}).rowcount
+def delete_tokens(tx: AccountTransaction, *, authorization: bool) -> int:
+    """Forget Amazon's tokens for this seller; how many there were. The refresh token goes with the `authorization`."""
+    statement = text("""
+        delete from vault.amazon_tokens
+        where account_id = :account_id and (:authorization or purpose not like 'refresh@%')
+    """)
+    return tx.execute(statement, {"account_id": tx.account_id, "authorization": authorization}).rowcount
 
 
 def seller_left_at(tx: AccountTransaction) -> datetime | None:

@@ -66,6 +66,7 @@ class Control:
             Route("/sandbox/orders", self.add_order, methods=["POST"]),
             Route("/sandbox/orders/{order_id}", self.order),
             Route("/sandbox/orders/{order_id}/status", self.change_status, methods=["POST"]),
+            Route("/sandbox/application", self.change_application, methods=["POST"]),
             Route("/sandbox/faults", self.add_fault, methods=["POST"]),
             Route("/sandbox/queue", self.send, methods=["POST"]),
             *self._staff.routes(),
@@ -137,6 +138,16 @@ class Control:
         else:
             return _problem(400, f"status must be BUYER_REQUESTED_CANCEL or one of {', '.join(V0_STATUS)}")
         return JSONResponse({"order_id": order_id, "status": amazon.order(order_id).status})
+
+    async def change_application(self, request: Request) -> Response:
+        """What the developer console holds: where consents come back to, and whether the application is a draft."""
+        body = await _body(request)
+        if body is None or not isinstance(body.get("redirect_uris", []), list):
+            return _problem(400, "the body must be a JSON object; redirect_uris is a list")
+        application = self._sandbox.amazon.accounts.application
+        application.redirect_uris = [str(one) for one in body.get("redirect_uris", application.redirect_uris)]
+        application.is_draft = bool(body.get("is_draft", application.is_draft))
+        return JSONResponse({"redirect_uris": application.redirect_uris, "is_draft": application.is_draft})
 
     async def add_fault(self, request: Request) -> Response:
         body = await _body(request)

@@ -165,6 +165,8 @@ class Sandbox:
             "AMAZON_SQS_QUEUE_URL": self.queue.url,
             "AMAZON_SPAPI_ENDPOINT": self.url,
             "AMAZON_LWA_ENDPOINT": self.url,
+            "AMAZON_APPLICATION_ID": application.application_id,
+            "AMAZON_SELLER_CENTRAL_ENDPOINT": self.url,
             "AWS_ENDPOINT_URL_SQS": self.queue.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

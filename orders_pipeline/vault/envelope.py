@@ -25,6 +25,10 @@ VERSION = 1
 NUMBERED = 2
 DATA_KEY_BITS = 256
 NONCE_BYTES = 12
+# Of `vault.amazon_tokens`: what Amazon does not give again by itself. The rest of the name follows behind @ or :.
+REFRESH_PURPOSE = "refresh"
+CLIENT_SECRET_PURPOSE = "client_secret"  # noqa: S105 - a name
+LASTING_PURPOSES = (f"{REFRESH_PURPOSE}@", f"{CLIENT_SECRET_PURPOSE}:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,14 +97,17 @@ def delete_keys(connection: Connection, references: Sequence[UUID]) -> None:
     )
 
 
-def tokens_to_rewrap(connection: Connection, current: str, limit: int) -> list[WrappedToken]:
-    """Amazon's tokens under another key than the current one, locked."""
+def tokens_to_rewrap(
+    connection: Connection, current: str, after: tuple[str, str, str], limit: int
+) -> list[WrappedToken]:
+    """The next of Amazon's tokens under another key than the current one, locked, in the order of their names."""
     rows = connection.execute(
         text("""
             select application_id, account_id, purpose, key_id, wrapped_key from vault.amazon_tokens
-            where key_id <> :current limit :limit for update skip locked
+            where key_id <> :current and (application_id, account_id, purpose) > (:application, :account, :purpose)
+            order by application_id, account_id, purpose limit :limit for update skip locked
         """),
-        {"current": current, "limit": limit},
+        {"current": current, "application": after[0], "account": after[1], "purpose": after[2], "limit": limit},
     )
     return [WrappedToken(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg2.errors import LockNotAvailable
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.audit.log import AuditLog
@@ -22,9 +23,9 @@ from orders_pipeline.database.engine import AccountTransaction, Database
 from orders_pipeline.vault import key_rows as key_queries
 from orders_pipeline.vault import rows as queries
 from orders_pipeline.vault.access import Vault, open_record
-from orders_pipeline.vault.envelope import NUMBERED, record_context, seal, token_context
+from orders_pipeline.vault.envelope import LASTING_PURPOSES, NUMBERED, record_context, seal, token_context
 from orders_pipeline.vault.errors import KeyInUse, VaultError, VaultIntegrityError, VaultKeyMissing
-from orders_pipeline.vault.key_rows import KeyUse, PendingShred
+from orders_pipeline.vault.key_rows import KeyUse, PendingShred, WrappedToken
 from orders_pipeline.vault.keys import KeyProvider, WrappedKey
 from orders_pipeline.vault.rows import RecordId, StoredRecord
 from orders_pipeline.vault.shipping_details import SHIPPING_DETAILS, identifying_values, shipping_details_from_bytes
@@ -267,7 +268,8 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
 def replace_lost_keyring(database: Database, vault: Vault) -> str:
     """A new keyring where the old one is lost for good. Raises KeyInUse while it is there.
 
-    Records that nobody can open stay, counted by the check `every_record_opens`, until their time; Amazon's tokens go.
+    Records that nobody can open stay, counted by the check `every_record_opens`, until their time; Amazon's tokens go,
+    refresh tokens among them: their accounts are authorized anew.
     """
     keys, audit = vault.keys, vault.audit
     with database.begin() as connection:
@@ -278,7 +280,8 @@ def replace_lost_keyring(database: Database, vault: Vault) -> str:
     )
     key_id = keys.replace_lost(sorted(lost))
     vault.replace_fingerprint_key(reason="replacement of a lost keyring")
-    _rewrap_tokens(database, keys, REWRAP_BATCH)
+    while _rewrap_tokens(database, keys, REWRAP_BATCH, keys_are_lost=True):
+        pass
     audit.record(
         None, action="replace_keyring", account_id="*", purpose="replacement of a lost keyring", outcome="done",
         detail={"key_id": key_id},
@@ -325,19 +328,34 @@ def _account_destruction(audit: AuditLog, key_id: str, outcome: str, purpose: st
     )
 
 
-def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int) -> int:
-    with database.begin() as connection:
-        queries.hold_keys(connection)
-        tokens = key_queries.tokens_to_rewrap(connection, keys.current_key_id(), limit)
-        for token in tokens:
-            context = token_context(
-                application_id=token.application_id, account_id=token.account_id, purpose=token.purpose
-            )
-            try:
-                wrapped = keys.rewrap(WrappedKey(token.key_id, token.wrapped_key), context)
-            except (VaultIntegrityError, VaultKeyMissing):
-                # Worth nothing unopened, and Amazon gives another.
-                key_queries.delete_token(connection, token)
-                continue
-            key_queries.put_rewrapped_token(connection, replace(token, key_id=wrapped.key_id, wrapped_key=wrapped.blob))
-    return len(tokens)
+def _rewrap_tokens(database: Database, keys: KeyProvider, limit: int, *, keys_are_lost: bool = False) -> int:
+    """Bring tokens under the current key; how many were moved, or dropped.
+
+    An access token that does not open is dropped: Amazon gives another. A refresh token or a client secret stays as it
+    is, and keeps its key, as a record does; where the keys are lost for good it goes too.
+    """
+    moved, after = 0, ("", "", "")
+    while moved < limit:
+        with database.begin() as connection:
+            queries.hold_keys(connection)
+            tokens = key_queries.tokens_to_rewrap(connection, keys.current_key_id(), after, limit - moved)
+            if not tokens:
+                break
+            for token in tokens:
+                moved += _rewrap_token(connection, keys, token, keys_are_lost=keys_are_lost)
+        after = (tokens[-1].application_id, tokens[-1].account_id, tokens[-1].purpose)
+    return moved
+
+
+def _rewrap_token(connection: Connection, keys: KeyProvider, token: WrappedToken, *, keys_are_lost: bool) -> bool:
+    context = token_context(application_id=token.application_id, account_id=token.account_id, purpose=token.purpose)
+    try:
+        wrapped = keys.rewrap(WrappedKey(token.key_id, token.wrapped_key), context)
+    except (VaultIntegrityError, VaultKeyMissing) as error:
+        if token.purpose.startswith(LASTING_PURPOSES) and not keys_are_lost:
+            log.warning("The key of %s of %s was not re-wrapped: %s", token.purpose, token.account_id, error)
+            return False
+        key_queries.delete_token(connection, token)
+        return True
+    key_queries.put_rewrapped_token(connection, replace(token, key_id=wrapped.key_id, wrapped_key=wrapped.blob))
+    return True

@@ -27,6 +27,17 @@ class Access(Protocol):
 
     def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal: ...
 
+    def session_id(self, scope: Mapping[str, Any]) -> str | None:
+        """The login that this request belongs to, to be found again without its cookie; None where nobody logs in."""
+        ...
+
+    def comes_back(self, scope: Mapping[str, Any], session_id: str | None) -> Visitor | Refusal:
+        """Who of that login comes back from another site, whose links carry no session's cookie.
+
+        The caller knows that it is the same browser.
+        """
+        ...
+
 
 class LoginRequired(Refusal):
     """The person may log in, and ask again."""
@@ -48,6 +59,12 @@ class OpenAccess:
     def visitor(self, scope: Mapping[str, Any]) -> Visitor | Refusal:
         # As who types the commands on this machine, `reveal` among them.
         return Visitor(None, Role.SUPERVISOR)
+
+    def session_id(self, scope: Mapping[str, Any]) -> str | None:
+        return None
+
+    def comes_back(self, scope: Mapping[str, Any], session_id: str | None) -> Visitor | Refusal:
+        return self.visitor(scope)
 
 
 class LoginAccess:
@@ -80,6 +97,21 @@ class LoginAccess:
             return LoginRequired("Log in again: /login", status=401)
         return Visitor(user.name, user.role)
 
+    def session_id(self, scope: Mapping[str, Any]) -> str | None:
+        """Raises SessionKeyError. With the person and the password's fingerprint, which end it too."""
+        session = self.session(scope)
+        return None if session is None else f"{session.session_id}:{session.fingerprint}:{session.name}"
+
+    def comes_back(self, scope: Mapping[str, Any], session_id: str | None) -> Visitor | Refusal:
+        known_id, fingerprint, name = (session_id or "::").split(":", 2)
+        try:
+            user = self.users.find(name) if known_id and not self.sessions.is_ended(known_id) else None
+        except (UsersFileError, SessionKeyError) as error:
+            return refusal_of_all(error)
+        if user is None or user.fingerprint != fingerprint:
+            return LoginRequired("Log in again: /login", status=401)
+        return Visitor(user.name, user.role)
+
 
 class ProxyAccess:
     """Whom the proxy names. Its header is believed from the proxy's own address alone, and without it nobody gets in.
@@ -107,6 +139,13 @@ class ProxyAccess:
         except UsersFileError as error:
             return refusal_of_all(error)
         return Visitor(user.name, user.role) if user else Refusal("This person is not in ORDERS_WEB_USERS_FILE.")
+
+    def session_id(self, scope: Mapping[str, Any]) -> str | None:
+        return None
+
+    def comes_back(self, scope: Mapping[str, Any], session_id: str | None) -> Visitor | Refusal:
+        # The proxy names the person on every request, also on one that another site led here.
+        return self.visitor(scope)
 
     def _is_proxy(self, peer: tuple[str, int] | None) -> bool:
         try:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orders_pipeline.web import graphql_requests as graphql
 from orders_pipeline.web.access import Access, LoginAccess, LoginRequired, OpenAccess
+from orders_pipeline.web.authorize import BEGIN_PATH, FROM_AMAZON, hide_query
 from orders_pipeline.web.headers import secure
 from orders_pipeline.web.journal import Journal
 from orders_pipeline.web.login import LOGIN_PATH, LOGOUT_PATH, login_address, page
@@ -71,7 +72,8 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method, headers = scope["path"], scope["method"], Headers(scope=scope)
-        checked = self._webhook(headers, method) if path == WEBHOOK_PATH else None
+        hide_query(scope)
+        checked = self._without_login(path, headers, method)
         checked = checked or self._refusal(headers, method) or self._visitor(scope, headers)
         if isinstance(checked, Refusal):
             await self._refuse(checked, scope, receive, send)
@@ -80,7 +82,7 @@ class Guard:
             # In a thread: the audit log's database. If it cannot be told of, it does not happen.
             await to_thread.run_sync(self._rules.journal.reported, path)
         if path != GRAPHQL_PATH:
-            is_change = path.startswith((REPORT_PREFIX, BOARD_ACTIONS))
+            is_change = path.startswith((REPORT_PREFIX, BOARD_ACTIONS)) or path == BEGIN_PATH
             may_change = is_change and checked.may_change and checked.role.may_change
             attach(scope, replace(checked, may_change=may_change))
             await self._app(scope, receive, send)
@@ -123,6 +125,26 @@ class Guard:
         attach(scope, replace(visitor, may_change=may_change))
         await self._app(scope, _again(body, receive), send)
 
+    def _without_login(self, path: str, headers: Headers, method: str) -> Visitor | Refusal | None:
+        """Who comes without a session by right, or why they may not; None: everybody else."""
+        if path == WEBHOOK_PATH:
+            return self._webhook(headers, method)
+        return self._from_amazon(headers, method) if path in FROM_AMAZON else None
+
+    def _from_amazon(self, headers: Headers, method: str) -> Visitor | Refusal:
+        """A browser that Amazon's consent page sent back: by a link of another site, and so without its session.
+
+        Which browser and which person it is, is looked at behind the guard (web/authorize.py).
+        """
+        if method != "GET":
+            return Refusal("Nothing is changed here.", 405)
+        refusal = self._rules.origins.refusal(headers, method=method)
+        if refusal is not None and refusal.is_link:
+            refusal = None
+        if refusal := refusal or self._passed_on(headers):
+            return refusal
+        return Refusal("The UI is read-only.") if self._rules.read_only else Visitor(None, Role.VIEWER)
+
     def _webhook(self, headers: Headers, method: str) -> Visitor | Refusal:
         """The warehouse, whose signature is looked at behind the guard: no login, and a proxy may pass it on.
 
@@ -136,8 +158,9 @@ class Guard:
 
     def _refusal(self, headers: Headers, method: str) -> Refusal | None:
         """Why nobody is answered, whoever it is; `method` is GET for a websocket's handshake."""
-        if refusal := self._rules.origins.refusal(headers, method=method):
-            return refusal
+        return self._rules.origins.refusal(headers, method=method) or self._passed_on(headers)
+
+    def _passed_on(self, headers: Headers) -> Refusal | None:
         if isinstance(self._rules.access, OpenAccess) and was_passed_on(headers):
             return Refusal(
                 "A proxy passed this request on, and the UI has no login: set ORDERS_WEB_USERS_FILE (a login) or "
@@ -151,7 +174,9 @@ class Guard:
         if path.startswith(REPORT_PREFIX):
             return self._reporter(headers, method)
         has_login = isinstance(self._rules.access, LoginAccess)
-        is_form = method == "POST" and ((has_login and path in _FORMS) or path.startswith(BOARD_ACTIONS))
+        is_form = method == "POST" and (
+            (has_login and path in _FORMS) or path.startswith(BOARD_ACTIONS) or path == BEGIN_PATH
+        )
         if method not in ("GET", "HEAD") and path != GRAPHQL_PATH and not is_form:
             return Refusal("Nothing is changed here.", 405)
         if method not in ("GET", "HEAD", "POST"):

@@ -31,6 +31,9 @@ _ALWAYS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 # Files whose names change with their content: they hold nothing of the shop.
+# Below it addresses hold what is worth something for minutes; no page that follows is told of them. The page above has
+# the form: of a page that tells nobody a browser says "Origin: null", and the form would be refused.
+_TELLS_NOBODY = "/authorize/"
 _CACHED = ("/_next/", "/vendor/", "/board/static/")
 
 
@@ -42,6 +45,8 @@ def secure(headers: MutableHeaders, path: str) -> None:
     """Set what is missing; a policy that the page brought is kept."""
     for name, value in _ALWAYS.items():
         headers[name] = value
+    if path.startswith(_TELLS_NOBODY):
+        headers["Referrer-Policy"] = "no-referrer"
     # Dagster's older spelling of Permissions-Policy: browsers complain of both.
     del headers["Feature-Policy"]
     if "content-security-policy" not in headers:

@@ -8,6 +8,7 @@ from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.operations.metrics.scrape import Scraper
 from orders_pipeline.settings import load_settings, project_root
 from orders_pipeline.web.access import Listening, open_access
+from orders_pipeline.web.authorize import Authorize
 from orders_pipeline.web.board.routes import Board
 from orders_pipeline.web.journal import AuditJournal
 from orders_pipeline.web.metrics import Metrics
@@ -22,13 +23,15 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
     listening = Listening(host or settings.web.listen, port)
     deployment = Deployment(settings)
     journal = AuditJournal(deployment)
+    access = open_access(settings.web, listening, settings.data_dir)
     serve_ui(
         settings.web,
-        open_access(settings.web, listening, settings.data_dir),
+        access,
         journal,
         Webhooks(deployment, journal),
         Metrics(Scraper(settings).read),
         Board(deployment),
+        Authorize(deployment, access),
         listening,
         workspace or project_root() / "workspace.yaml",
         read_only=read_only,

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 
 from orders_pipeline.settings import project_root
 from orders_pipeline.web.access import Access, Listening, LoginAccess
+from orders_pipeline.web.authorize import Authorize
 from orders_pipeline.web.board.routes import Board
 from orders_pipeline.web.guard import Guard, GuardRules
 from orders_pipeline.web.headers import ui_policy
@@ -48,6 +49,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         webhooks: Webhooks,
         metrics: Metrics,
         board: Board,
+        authorize: Authorize,
         poll_milliseconds: int | None,
     ) -> None:
         self._rules = rules
@@ -55,6 +57,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         self._webhooks = webhooks
         self._metrics = metrics
         self._board = board
+        self._authorize = authorize
         super().__init__(process_context, live_data_poll_rate=poll_milliseconds)
 
     def build_middleware(self) -> list[Middleware]:
@@ -73,7 +76,8 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
     def _own_routes(self) -> Sequence[BaseRoute]:
         access = self._rules.access
         login = Login(access, self._journal).routes() if isinstance(access, LoginAccess) else []
-        return [*login, *self._webhooks.routes(), *self._metrics.routes(), *self._board.routes()]
+        own = (self._webhooks, self._metrics, self._board, self._authorize)
+        return [*login, *(route for one in own for route in one.routes())]
 
 
 def serve_ui(
@@ -83,6 +87,7 @@ def serve_ui(
     webhooks: Webhooks,
     metrics: Metrics,
     board: Board,
+    authorize: Authorize,
     listening: Listening,
     workspace: Path,
     *,
@@ -99,7 +104,7 @@ def serve_ui(
     )
 
     def host(context: Any, address: str, port: int, prefix: str, log_level: str, poll: int | None = None) -> None:
-        app = GuardedWebserver(context, rules, journal, webhooks, metrics, board, poll).create_asgi_app()
+        app = GuardedWebserver(context, rules, journal, webhooks, metrics, board, authorize, poll).create_asgi_app()
         uvicorn.run(
             app,
             host=address,

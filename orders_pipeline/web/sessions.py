@@ -76,6 +76,12 @@ class Sessions:
             self._read_ended_again()
             return None if session.session_id in self._ended else session
 
+    def is_ended(self, session_id: str) -> bool:
+        """Whether this session, which we began, was ended. Raises SessionKeyError while that cannot be known."""
+        with self._guard:
+            self._read_ended_again()
+            return session_id in self._ended
+
     def end(self, session: Session) -> None:
         """Log out: from here on the cookie is worth nothing, whoever has a copy, in every process, after a restart too.
 

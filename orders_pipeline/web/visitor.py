@@ -14,7 +14,8 @@ class Role(StrEnum):
     """What a person may do.
 
     A viewer sees everything that the UI and the board show, and changes nothing. An operator changes. A supervisor is
-    an operator who may be shown a buyer's address at the board, one order at a time, with a reason that is kept.
+    an operator who may be shown a buyer's address at the board, one order at a time, with a reason that is kept, and
+    who may have a seller authorize an account.
     """
 
     VIEWER = "viewer"
@@ -27,6 +28,10 @@ class Role(StrEnum):
 
     @property
     def may_see_addresses(self) -> bool:
+        return self is Role.SUPERVISOR
+
+    @property
+    def may_authorize(self) -> bool:
         return self is Role.SUPERVISOR
 
 

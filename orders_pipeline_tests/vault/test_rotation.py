@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.channels.amazon.auth.sealed import open_token, seal_token
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.envelope import SealedRecord, open_sealed, seal, token_context
-from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultKeyMissing
+from orders_pipeline.vault.errors import KeyInUse, KeyProviderUnavailable, VaultIntegrityError, VaultKeyMissing
 from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.vault.rotation import (
@@ -229,6 +230,32 @@ def test_a_wrapped_key_that_opens_nothing_goes_with_the_rotation(
         connection.execute(text("delete from vault.records"))
     assert rotate_keys(database, keyring, audit, purpose="test").complete
     assert key_ids_in_use(database) == set()
+
+
+def test_a_refresh_token_that_does_not_open_is_kept_with_its_key_until_that_is_lost(
+    database: Database, vault: Vault, keyring: LocalKeyring, audit: AuditLog, tmp_path: Path
+) -> None:
+    vault.prepare()
+    with database.transaction(SELLER) as tx:
+        for purpose in ("refresh@na", "refresh@eu", "client_secret:1"):
+            seal_token(tx, keyring, application_id="app", purpose=purpose, token=f"secret of {purpose}")
+    with database.begin() as connection:
+        broken = connection.execute(
+            text("update vault.amazon_tokens set wrapped_key = '\\x00' where purpose = 'refresh@eu' returning key_id")
+        ).scalar_one()
+    rotation = rotate_keys(database, keyring, audit, purpose="test")
+    assert rotation.still_used == (broken,)
+    with database.transaction(SELLER) as tx:
+        for purpose in ("refresh@na", "client_secret:1"):
+            assert open_token(tx, keyring, application_id="app", purpose=purpose) == f"secret of {purpose}"
+        with pytest.raises(VaultIntegrityError):
+            open_token(tx, keyring, application_id="app", purpose="refresh@eu")
+
+    (tmp_path / "keyring.json").unlink()
+    lost = LocalKeyring(tmp_path / "keyring.json")
+    replace_lost_keyring(database, Vault(database, lost, audit))
+    with database.transaction(SELLER) as tx:
+        assert open_token(tx, lost, application_id="app", purpose="refresh@na") is None
 
 
 def test_amazons_tokens_move_to_the_new_key_and_a_broken_one_is_forgotten(

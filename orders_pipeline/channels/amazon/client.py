@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from orders_pipeline.channels.amazon.api.report_documents import DocumentStorage
 from orders_pipeline.channels.amazon.api.reports import ReportsV2021
 from orders_pipeline.channels.amazon.api.sellers import SellersV1
 from orders_pipeline.channels.amazon.audit import AuditSink, NoAudit
+from orders_pipeline.channels.amazon.auth.authorizations import grant_fingerprint
+from orders_pipeline.channels.amazon.auth.credentials import StoredCredentials
 from orders_pipeline.channels.amazon.auth.login import LOGIN_SECONDS, Login
 from orders_pipeline.channels.amazon.auth.restricted_tokens import REGULATED, TO_SHIP, restricted_data_tokens
 from orders_pipeline.channels.amazon.auth.tokens import TokenCache, TokenSource
@@ -52,6 +53,7 @@ class AmazonClient:
     transport: Transport
     tokens: TokenSource
     restricted: TokenSource
+    login: Login
     session: requests.Session
 
     def close(self) -> None:
@@ -95,11 +97,10 @@ def open_amazon(
         timeouts=timeouts,
         total_seconds=total_seconds,
     )
-    login = Login(settings, session, timing, total_seconds=min(total_seconds, LOGIN_SECONDS))
-    # None: the authorization's, which is in the vault.
-    grant = "" if settings.refresh_token is None else settings.refresh_token.get_secret_value()
-    cache = _cache(settings, database, keys, timing, settings.account_id, grant)
-    application_cache = _cache(settings, database, keys, timing, NO_SELLER, "")
+    credentials = StoredCredentials(settings, database, keys)
+    login = Login(settings, session, timing, credentials, total_seconds=min(total_seconds, LOGIN_SECONDS))
+    cache = _cache(settings, database, keys, timing, settings.account_id, credentials.grant)
+    application_cache = _cache(settings, database, keys, timing, NO_SELLER, grant_fingerprint(settings.client_id, ""))
     tokens = TokenSource(cache, "access", login.seller_token)
     application_tokens = TokenSource(
         application_cache,
@@ -135,6 +136,7 @@ def open_amazon(
         transport=transport,
         tokens=tokens,
         restricted=restricted,
+        login=login,
         session=session,
     )
 
@@ -145,17 +147,20 @@ def subscribe(client: AmazonClient, queue_arn: str, *, replace: bool = False) ->
 
 
 def _cache(
-    settings: AmazonSettings, database: Database, keys: KeyProvider, timing: Timing, account_id: str, grant: str
+    settings: AmazonSettings,
+    database: Database,
+    keys: KeyProvider,
+    timing: Timing,
+    account_id: str,
+    grant: str | Callable[[], str],
 ) -> TokenCache:
-    # A fingerprint of a long random token gives nothing away, and changes when the seller authorises anew.
-    fingerprint = hashlib.sha256(f"{settings.client_id}\n{grant}".encode()).hexdigest()[:32]
     return TokenCache(
         database,
         keys,
         application_id=settings.client_id,
         account_id=account_id,
         region=settings.region,
-        grant=fingerprint,
+        grant=grant,
         timing=timing,
     )
 

@@ -94,5 +94,13 @@ class AmazonRevoked(AmazonAuthError):
     """invalid_grant: the seller has taken the authorisation back. Final until they authorise again."""
 
 
+class AmazonNotAuthorized(AmazonAuthError):
+    """Nobody has authorised the application for this account, or the authorisation has ended. Nothing was sent."""
+
+
+class AmazonCodeRefused(AmazonAuthError):
+    """A consent's code, or a token that was typed, is not taken: the seller gives consent once more."""
+
+
 class AmazonClientInvalid(AmazonAuthError):
     """invalid_client: the client id or every client secret is wrong. Final until they are set right."""

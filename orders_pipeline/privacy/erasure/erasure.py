@@ -125,7 +125,8 @@ def carry_out(
         _shred_all(database, vault, account_id, shreds, reason)
         _shred_others(database, vault, account_id, asked.requested_at, shreds, reason)
         with database.transaction(account_id) as tx:
-            delete_tokens(tx)
+            # Who leaves takes the authorization along; who asks to forget buyers is served on.
+            delete_tokens(tx, authorization=asked.everything)
     if not shreds.failed:
         with database.begin() as connection:
             mark_erasure_shredded(connection, asked.erasure_id)

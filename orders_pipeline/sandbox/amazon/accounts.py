@@ -17,6 +17,7 @@ TAX_INVOICING = "Tax Invoicing"
 
 GRANTLESS_SCOPES = ("sellingpartnerapi::notifications", "sellingpartnerapi::client_credential:rotation")
 RESTRICTED_TOKEN_SECONDS = 3600
+CODE_SECONDS = 300
 
 
 @dataclass
@@ -24,6 +25,10 @@ class Application:
     application_id: str
     client_id: str
     client_secrets: list[str]  # two during a rotation: the new one and the old one
+    redirect_uris: list[str] = field(default_factory=list[str])  # as registered: consents come back there alone
+    is_draft: bool = False
+    consents_at_most: int | None = None
+    consented: set[str] = field(default_factory=set[str])
 
 
 @dataclass
@@ -34,6 +39,17 @@ class Seller:
     roles: set[str] = field(default_factory=lambda: {INVENTORY_AND_ORDER_TRACKING, DIRECT_TO_CONSUMER})
     store_name: str = "Sandbox Store"
     revoked: bool = False
+    earlier_tokens: list[str] = field(default_factory=list[str])
+
+
+@dataclass
+class ConsentCode:
+    """What a seller's consent is exchanged by: once, by whoever gives the same redirect URI."""
+
+    value: str
+    seller: Seller
+    redirect_uri: str
+    expires_at: datetime
 
 
 @dataclass
@@ -78,6 +94,7 @@ class Accounts:
         self.sellers: dict[str, Seller] = {}
         self._access: dict[str, AccessToken] = {}
         self._restricted: dict[str, RestrictedToken] = {}
+        self._codes: dict[str, ConsentCode] = {}
 
     def add_seller(self, seller_id: str, marketplace_ids: list[str]) -> Seller:
         # Another one in every sandbox: clients cache access tokens by it, and those of the last sandbox are void.
@@ -89,9 +106,35 @@ class Accounts:
     def seller_of_refresh_token(self, refresh_token: str) -> Seller | None:
         with self._lock:
             for seller in self.sellers.values():
-                if seller.refresh_token == refresh_token and not seller.revoked:
+                if refresh_token in (seller.refresh_token, *seller.earlier_tokens) and not seller.revoked:
                     return seller
         return None
+
+    def consent(self, seller_id: str, redirect_uri: str) -> str | None:
+        """The seller gives consent: the code for it; None where no more sellers may."""
+        with self._lock:
+            application, seller = self.application, self.sellers[seller_id]
+            others = application.consented - {seller_id}
+            if application.consents_at_most is not None and len(others) >= application.consents_at_most:
+                return None
+            application.consented.add(seller_id)
+            value = "S" + secrets.token_urlsafe(12)
+            expires_at = self._clock.now() + timedelta(seconds=CODE_SECONDS)
+            self._codes[value] = ConsentCode(value, seller, redirect_uri, expires_at)
+            return value
+
+    def exchange(self, code: str, redirect_uri: str) -> Seller | None:
+        """The seller whose consent this code is, with a refresh token of its own from here on; None: it is refused."""
+        with self._lock:
+            found = self._codes.pop(code, None)
+            if found is None or found.redirect_uri != redirect_uri or self._clock.now() >= found.expires_at:
+                return None
+            # A consent that is given once more ends no token that an earlier one gave.
+            seller = found.seller
+            seller.earlier_tokens = [] if seller.revoked else [*seller.earlier_tokens, seller.refresh_token]
+            seller.refresh_token = f"Atzr|{seller.seller_id}-{secrets.token_hex(24)}"
+            seller.revoked = False
+            return seller
 
     def issue(self, seller: Seller | None, scope: str | None) -> AccessToken:
         # Real tokens are a few hundred characters; a client that cuts them short should find out here.

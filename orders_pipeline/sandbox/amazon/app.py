@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
+from orders_pipeline.sandbox.amazon import consent
 from orders_pipeline.sandbox.amazon.gate import Gate
 from orders_pipeline.sandbox.amazon.login import Login
 from orders_pipeline.sandbox.amazon.notifications_api import NotificationsApi
@@ -23,10 +24,12 @@ NOTIFICATIONS_SCOPE = "sellingpartnerapi::notifications"
 
 
 def amazon_application(state: AmazonState, queue: Queue, control_routes: list[BaseRoute]) -> Starlette:
-    gate = Gate(state)
+    gate, consents = Gate(state), consent.Consents(state)
     return Starlette(
         routes=[
             Route("/auth/o2/token", Login(state).endpoint, methods=["POST"]),
+            Route(consent.PATH, consents.show, methods=["GET"]),
+            Route(consent.PATH, consents.decide, methods=["POST"]),
             *_orders(gate),
             *_notifications(gate, queue),
             *_reports(gate),

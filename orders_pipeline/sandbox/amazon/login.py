@@ -82,6 +82,19 @@ class Login:
                 "token_type": "bearer",
                 "expires_in": state.accounts.token_seconds,
             }
+        if grant == "authorization_code":
+            if not {"code", "redirect_uri"} <= form.keys():
+                return _refused("invalid_request")
+            seller = state.accounts.exchange(form["code"], form["redirect_uri"])
+            if seller is None:
+                return _refused("invalid_grant", "The request has an invalid grant parameter : code.")
+            token = state.accounts.issue(seller, None)
+            return "issued", {
+                "access_token": token.value,
+                "refresh_token": seller.refresh_token,
+                "token_type": "bearer",
+                "expires_in": state.accounts.token_seconds,
+            }
         if grant == "client_credentials":
             if form.get("scope") not in GRANTLESS_SCOPES:
                 return _refused("invalid_scope")
@@ -95,5 +108,5 @@ class Login:
         return _refused("unsupported_grant_type")
 
 
-def _refused(error: str) -> tuple[str, dict[str, Any]]:
-    return error, {"error": error, "error_description": DESCRIPTIONS[error]}
+def _refused(error: str, description: str | None = None) -> tuple[str, dict[str, Any]]:
+    return error, {"error": error, "error_description": description or DESCRIPTIONS[error]}

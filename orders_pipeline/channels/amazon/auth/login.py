@@ -5,6 +5,7 @@ Nothing is signed: Amazon asks for no SigV4 since 2023-10-02.
 | LWA answers | error | what it takes |
 | --- | --- | --- |
 | invalid_grant | AmazonRevoked, final | the seller authorises again |
+| invalid_grant, of a consent's code | AmazonCodeRefused, final | the consent is asked for once more |
 | invalid_client (with every secret) | AmazonClientInvalid, final | the right id and secret |
 | unauthorized_client, invalid_scope, access_denied | AmazonRoleMissing, final | a role, or a published application |
 | invalid_request, unsupported_grant_type | AmazonAuthError, final | a look at the settings |
@@ -13,17 +14,21 @@ Nothing is signed: Amazon asks for no SigV4 since 2023-10-02.
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
 
 from orders_pipeline.amazon_settings import AmazonSettings
+from orders_pipeline.channels.amazon.auth.credentials import LOGIN as OPERATION
+from orders_pipeline.channels.amazon.auth.credentials import Credentials
 from orders_pipeline.channels.amazon.auth.tokens import Issued, life_of
 from orders_pipeline.channels.amazon.errors import (
     AmazonAuthError,
     AmazonClientInvalid,
+    AmazonCodeRefused,
     AmazonError,
     AmazonRevoked,
     AmazonRoleMissing,
@@ -32,8 +37,8 @@ from orders_pipeline.channels.amazon.errors import (
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, check_endpoint
 from orders_pipeline.channels.amazon.timing import Deadline, Timing, retrying
 from orders_pipeline.http.replies import BadBody, NoReply, Reply, exchange
+from orders_pipeline.vault.errors import VaultError
 
-OPERATION = "Login with Amazon"
 TOKEN_PATH = "/auth/o2/token"  # noqa: S105 - a path
 # From the connection to the last byte.
 LOGIN_SECONDS = 15.0
@@ -49,7 +54,7 @@ _WHAT_TO_DO: dict[str, tuple[type[AmazonAuthError], str]] = {
         (
             "the refresh token is not valid: the seller took the authorisation back, or it has lapsed (after 365 "
             "days for a public application). Let the seller authorise the application again (`orders-pipeline "
-            "authorize`) and set AMAZON_LWA_REFRESH_TOKEN to the new token"
+            "authorize`)"
         ),
     ),
     "invalid_client": (
@@ -103,6 +108,13 @@ class _SecretRefused(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """What a consent's code was exchanged for."""
+
+    refresh_token: str = field(repr=False)
+
+
 class Login:
     """Obtains access tokens for one application and seller. Thread-safe."""
 
@@ -111,6 +123,7 @@ class Login:
         settings: AmazonSettings,
         session: requests.Session,
         timing: Timing,
+        credentials: Credentials,
         *,
         total_seconds: float = LOGIN_SECONDS,
     ) -> None:
@@ -118,30 +131,70 @@ class Login:
         self._url = check_endpoint(settings.lwa_endpoint) + TOKEN_PATH
         self._session = session
         self._timing = timing
+        self._credentials = credentials
         self._total_seconds = total_seconds
-        self._secrets = [secret.get_secret_value() for secret in settings.client_secrets]
+        # The one that worked last is tried first.
+        self._working_secret: str | None = None
         self._refusals: dict[str, _Refusal] = {}
         self._guard = threading.Lock()
 
     def seller_token(self, deadline: Deadline) -> Issued:
         """An access token for the seller's own data. Raises AmazonAuthError (final) or AmazonUnavailable."""
-        if self._settings.refresh_token is None:
-            raise AmazonRevoked(
-                f"No token is stored for seller {self._settings.seller_id}: let the seller authorise the application "
-                "(`orders-pipeline authorize`).",
+        try:
+            refresh_token = self._credentials.refresh_token()
+        except VaultError as error:
+            raise self._unavailable(None, f"the refresh token in the vault does not open: {error}") from None
+        return self._refreshed(refresh_token, deadline)
+
+    def try_refresh_token(self, refresh_token: str, deadline: Deadline) -> None:
+        """Whether Amazon gives an access token for one that somebody typed. Raises AmazonError."""
+        try:
+            self._issued(_named("typed", refresh_token), _refresh_form(refresh_token), deadline)
+        except AmazonRevoked as error:
+            raise AmazonCodeRefused(
+                "Amazon does not take this refresh token: it was cut short, belongs to another application, or was "
+                "revoked. Nothing was stored.",
                 operation=OPERATION,
-            )
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": self._settings.refresh_token.get_secret_value(),
-        }
-        return self._issued("refresh_token", form, deadline)
+                status=error.status,
+                code=error.code,
+            ) from None
 
     def application_token(self, scope: str, deadline: Deadline) -> Issued:
         """An access token for what concerns no single seller."""
         return self._issued(scope, {"grant_type": "client_credentials", "scope": scope}, deadline)
 
+    def exchange_code(self, code: str, redirect_uri: str, deadline: Deadline) -> Consented:
+        """The refresh token for a consent's code, which lives five minutes and counts once. Raises AmazonError."""
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        try:
+            body = self._asked(_named("code", code), form, deadline)
+        except AmazonRevoked as error:
+            raise AmazonCodeRefused(
+                "Amazon does not take the consent's code any more: it lives five minutes, and counts once. Ask for "
+                "consent again.",
+                operation=OPERATION,
+                status=error.status,
+                code=error.code,
+            ) from None
+        refresh_token = body.get("refresh_token")
+        if not isinstance(refresh_token, str) or not refresh_token:
+            raise self._unavailable(200, "without a refresh token")
+        return Consented(refresh_token)
+
+    def _refreshed(self, refresh_token: str, deadline: Deadline) -> Issued:
+        try:
+            issued = self._issued(_named("refresh_token", refresh_token), _refresh_form(refresh_token), deadline)
+        except AmazonRevoked:
+            self._credentials.refused(refresh_token)
+            raise
+        self._credentials.worked(refresh_token)
+        return issued
+
     def _issued(self, what: str, form: dict[str, str], deadline: Deadline) -> Issued:
+        body = self._asked(what, form, deadline)
+        return Issued(body["access_token"], life_of(body.get("expires_in")))
+
+    def _asked(self, what: str, form: dict[str, str], deadline: Deadline) -> dict[str, Any]:
         refusal = self._refusals.get(what)
         if refusal is not None and self._timing.monotonic() < refusal.until:
             raise refusal.kind(refusal.message, operation=OPERATION, status=refusal.status, code=refusal.code)
@@ -150,21 +203,19 @@ class Login:
         )
         return retries(self._with_any_secret, what, form)
 
-    def _with_any_secret(self, what: str, form: dict[str, str]) -> Issued:
+    def _with_any_secret(self, what: str, form: dict[str, str]) -> dict[str, Any]:
         status = 401
-        for secret in list(self._secrets):
+        for secret in sorted(self._credentials.client_secrets(), key=lambda one: one != self._working_secret):
             try:
-                issued = self._ask(what, {**form, "client_id": self._settings.client_id, "client_secret": secret})
+                body = self._ask(what, {**form, "client_id": self._settings.client_id, "client_secret": secret})
             except _SecretRefused as refused:
                 status = refused.status
                 continue
-            with self._guard:
-                # The one that works is tried first from now on.
-                self._secrets.sort(key=lambda known: known != secret)
-            return issued
+            self._working_secret = secret
+            return body
         raise self._refused(what, "invalid_client", status)
 
-    def _ask(self, what: str, form: dict[str, str]) -> Issued:
+    def _ask(self, what: str, form: dict[str, str]) -> dict[str, Any]:
         try:
             reply = exchange(
                 self._session,
@@ -184,7 +235,7 @@ class Login:
                 # Of Login with Amazon, whichever order asked: none of them is to blame.
                 said = reply.problem or "without an access token: look whether AMAZON_LWA_ENDPOINT is Amazon's"
                 raise self._unavailable(200, said)
-            return Issued(token, life_of(body.get("expires_in") if body else None))
+            return body or {}
         code = body.get("error") if body else None
         if code == "invalid_client":
             raise _SecretRefused(reply.status)
@@ -197,7 +248,10 @@ class Login:
     def _refused(self, what: str, code: str, status: int) -> AmazonError:
         kind, reason = _WHAT_TO_DO[code]
         message = f"{OPERATION} answered {status} {code} for seller {self._settings.seller_id}: {reason}."
-        self._refusals[what] = _Refusal(kind, message, code, status, self._timing.monotonic() + REFUSAL_SECONDS)
+        with self._guard:
+            now = self._timing.monotonic()
+            self._refusals = {one: refusal for one, refusal in self._refusals.items() if refusal.until > now}
+            self._refusals[what] = _Refusal(kind, message, code, status, now + REFUSAL_SECONDS)
         return kind(message, operation=OPERATION, status=status, code=code)
 
     def _unavailable(self, status: int | None, detail: str) -> AmazonUnavailable:
@@ -208,6 +262,15 @@ class Login:
             operation=OPERATION,
             status=status,
         )
+
+
+def _refresh_form(refresh_token: str) -> dict[str, str]:
+    return {"grant_type": "refresh_token", "refresh_token": refresh_token}
+
+
+def _named(what: str, secret: str) -> str:
+    """What is asked for, told apart from the same with another token; it gives nothing of the token away."""
+    return f"{what} {hashlib.sha256(secret.encode()).hexdigest()[:16]}"
 
 
 def _json(reply: Reply) -> dict[str, Any] | None:

@@ -70,16 +70,18 @@ class TokenCache:
         application_id: str,
         account_id: str,
         region: str,
-        grant: str,
+        grant: str | Callable[[], str],
         timing: Timing | None = None,
     ) -> None:
-        """`grant` names the authorisation (a fingerprint, no secret): tokens of another one are not used."""
+        """`grant` names the authorisation (a fingerprint, no secret), or tells its name: tokens of another are not
+        used. It may raise an AmazonError: then there is no authorisation, and no token.
+        """
         self._database = database
         self._keys = keys
         self._application_id = application_id
         self._account_id = account_id
         self._region = region
-        self._grant = grant
+        self._grant: Callable[[], str] = grant if callable(grant) else lambda: grant
         self._timing = timing or Timing()
         self._held: dict[str, _Held] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -154,12 +156,12 @@ class TokenCache:
                 "A stored token (%s) cannot be opened (%s): a new one is obtained.", purpose, type(error).__name__
             )
             return None
-        if grant != self._grant:
+        if grant != self._grant():
             return None
         return self._hold(token, row.life_seconds, row.seconds_left, early_seconds)
 
     def _store(self, tx: AccountTransaction, purpose: str, issued: Issued) -> None:
-        content = json.dumps({"token": issued.token, "grant": self._grant}).encode()
+        content = json.dumps({"token": issued.token, "grant": self._grant()}).encode()
         try:
             sealed = seal(self._keys, content, self._context(purpose))
         except VaultError as error:
