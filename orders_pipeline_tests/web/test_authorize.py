@@ -298,7 +298,7 @@ def _decide(page: Page, shop: Shop, button: str, seller: str | None = None) -> N
 
 
 def _cookie(context: BrowserContext) -> str:
-    (name,) = [one["name"] for one in context.cookies() if "authorize" in one.get("name", "")]
+    (name,) = [name for one in context.cookies() if "authorize" in (name := one.get("name", ""))]
     return name
 
 
