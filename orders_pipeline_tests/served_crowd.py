@@ -58,6 +58,10 @@ class Crowd:
             self.world.drain()
         self.world.absorb()
 
+    def refill_calls(self) -> None:
+        """What a plan of pages leaves to calls is waited for in seconds: the client hears of it by the first answer."""
+        self.sandbox.amazon.plans.set_plan("getOrder", 20, 30)
+
     def fetch(self, seconds: float = 300.0, fulfilled_by: Sequence[str] = ()) -> Tally:
         return fetch_due_orders(
             self.client.orders,

@@ -32,16 +32,15 @@ def crowd(database: Database, tmp_path: Path) -> Iterator[Crowd]:
         yield crowd
 
 
-@pytest.mark.timeout(600)
-def test_a_thousand_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
-    crowd.orders(1000)
+def test_hundreds_of_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
+    crowd.orders(300)
     tally = crowd.fetch()
-    assert tally.outcomes == {WITH_DETAILS: 1000}
+    assert tally.outcomes == {WITH_DETAILS: 300}
     assert crowd.statuses() == {("UNSHIPPED", True)}
-    assert crowd.calls.pop("searchOrders") in (10, 11)
+    assert crowd.calls["searchOrders"] in (3, 4)
     assert crowd.calls.get("getOrder", 0) == 0
     assert crowd.sandbox.amazon.ledger.throttled == {}
-    assert tally.notes["calls_saved"] == 1000 - crowd.calls["searchOrders"]
+    assert tally.notes["calls_saved"] == 300 - crowd.calls["searchOrders"]
     assert crowd.client.orders.read_quota().listing.tokens >= 4, "the sweep's"
     assert every_reading_is_audited(crowd.world.database, account_id=SELLER).passed
     assert crowd.world.jobs(Queue.FETCH) == []
@@ -106,9 +105,10 @@ def test_what_a_page_shows_of_others_is_taken_in_from_it(crowd: Crowd):
     crowd.world.notified.clear()
     crowd.world.clock.advance(LISTED)
     crowd.orders(60)
+    # Who asks one by one beside the page would be quicker with some of them than the page's own claim.
+    _calls_are_spent(crowd.world)
     crowd.fetch()
-    # Who asks one by one beside the page may be quicker with one of them than the page's own claim.
-    assert (crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0) <= 2) == (1, True)
+    assert (crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)) == (1, 0)
     assert {crowd.world.status(order_id) for order_id in unheard} == {"UNSHIPPED"}
     assert crowd.world.status(pending) == "PENDING"
     assert {row.source for row in crowd.world.rows("pipeline.order_events", "source, order_id")} == {
@@ -171,6 +171,7 @@ def test_a_process_killed_between_a_page_and_its_storing_loses_nothing(crowd: Cr
     assert 30 <= len(left) <= 40
     assert crowd.fetch().outcomes == {}, "leased"
     crowd.world.make_due()
+    crowd.refill_calls()
     crowd.fetch()
     assert crowd.statuses() == {("UNSHIPPED", True)}
     assert crowd.world.jobs(Queue.FETCH) == []
@@ -180,6 +181,7 @@ def test_a_process_killed_between_a_page_and_its_storing_loses_nothing(crowd: Cr
 def test_pages_that_amazon_refuses_leave_the_crowd_to_single_calls(crowd: Crowd):
     crowd.sandbox.amazon.faults.add("forbidden", "searchOrders", times=None)
     crowd.orders(40)
+    crowd.refill_calls()
     tally = crowd.fetch(seconds=120)
     assert crowd.statuses() == {("UNSHIPPED", True)}
     assert crowd.calls["getOrder"] == 40
@@ -189,10 +191,13 @@ def test_pages_that_amazon_refuses_leave_the_crowd_to_single_calls(crowd: Crowd)
 def test_once_a_refusal_s_pause_is_over_pages_are_tried_again(crowd: Crowd):
     crowd.sandbox.amazon.faults.add("forbidden", "searchOrders", times=None)
     crowd.orders(40)
+    crowd.refill_calls()
     crowd.fetch(seconds=120)
     crowd.sandbox.amazon.faults.clear()
     assert crowd.calls["getOrder"] == 40
     crowd.world.sql("update pipeline.paused_dependencies set until = clock_timestamp() where until is not null")
+    # As Amazon's own rate would have left it.
+    crowd.world.sql("update pipeline.amazon_rate_limits set rate = 0.5, tokens = 0 where operation = 'getOrder'")
     crowd.orders(40)
     crowd.fetch(seconds=120)
     assert crowd.calls["getOrder"] == 40, "the second crowd is read by pages"
@@ -215,8 +220,7 @@ def test_what_came_while_a_page_was_read_is_not_answered_from_it(world: World, m
         **its,
     )
     world.sql("update pipeline.orders set told_at = null where order_id = :id", id=late)
-    with world.database.transaction(SELLER) as tx:
-        pause_until(tx, "fetch.quota", world.database.now() + timedelta(hours=1), "the quota is spent")
+    _calls_are_spent(world)
     world.ports.quota = ReadQuota(single=Bucket(0, 0.5, 30), listing=Bucket(19, 0.0056, 20))
     # The plan is made a minute before its page is answered.
     passed = [timedelta(minutes=1)]
@@ -269,9 +273,8 @@ def test_what_only_a_backfill_asks_for_has_the_pages_that_live_orders_leave(
 ):
     """Eight tokens of the listing are for live work."""
     world.ports.quota = ReadQuota(single=Bucket(0, 0.5, 30, kept=10), listing=Bucket(listing, 0.0056, 20, kept=8))
-    live, backfilled = _told(world, 80, LISTED), _told(world, 80, timedelta(hours=3))
-    with world.database.transaction(SELLER) as tx:
-        pause_until(tx, "fetch.quota", world.database.now() + timedelta(hours=1), "the quota is spent")
+    live, backfilled = _told(world, 80, LISTED), _told(world, 40, timedelta(hours=3))
+    _calls_are_spent(world)
     world.sql("update pipeline.jobs set priority = :low where subject = any(:ids)", low=BACKFILLED, ids=backfilled)
     tally = world.fetch()
     read = {order_id for order_id in (*live, *backfilled) if world.status(order_id) == "UNSHIPPED"}
@@ -279,7 +282,7 @@ def test_what_only_a_backfill_asks_for_has_the_pages_that_live_orders_leave(
     assert [window.updated_after > world.database.now() - 2 * LISTED for window, _ in world.ports.searched] == (
         [True, False] if are_read else [True]
     ), "the live ones first"
-    assert str(tally.notes["plan"]).startswith("of a backfill, 80 ")
+    assert str(tally.notes["plan"]).startswith("of a backfill, 40 ")
 
 
 def test_by_ids_a_page_would_spare_a_backfill_no_call(world: World):
@@ -298,13 +301,20 @@ def test_what_no_page_shows_of_a_backfill_is_asked_for_after_live_orders(crowd: 
     crowd.world.sql("delete from pipeline.jobs where subject <> all(:ids)", ids=backfilled)
     crowd.world.sql("update pipeline.jobs set priority = :low", low=BACKFILLED)
     (live,) = crowd.orders(1, ago=UNLISTED)
-    crowd.fetch(seconds=5)
+    # The next token comes later than any call of this run waits for it.
+    crowd.sandbox.amazon.plans.set_plan("getOrder", 0.005, 30)
+    crowd.fetch(seconds=15)
     asked = [call.order_id for call in crowd.sandbox.amazon.ledger.calls if call.operation == "getOrder"]
     assert asked[0] == live
     left = crowd.world.jobs(Queue.FETCH)
     assert BACKFILLED + BY_ID_FIRST in {job.priority for job in left}, "pages were poor"
     assert max(job.priority for job in left) < 0
     assert crowd.client.orders.read_quota().single.tokens >= 9, "those of live orders"
+
+
+def _calls_are_spent(world: World) -> None:
+    with world.database.transaction(SELLER) as tx:
+        pause_until(tx, "fetch.quota", world.database.now() + timedelta(hours=1), "the quota is spent")
 
 
 def _told(world: World, count: int, ago: timedelta) -> list[str]:

@@ -167,8 +167,8 @@ def test_pages_that_were_refused_are_tried_again_once_the_pause_is_over(world: W
 def test_pages_leave_the_sweep_its_tokens_whoever_else_spends_them_meanwhile(world: World):
     """Two processes plan from the same bucket, side by side."""
     world.ports.quota = quota(0)
-    world.ports.page_size = 30
-    orders = confirmed(world, 100)
+    world.ports.page_size = 10
+    orders = confirmed(world, 40)
     spend = world.ports.search_orders
 
     def search(*args: Any, **options: Any) -> SearchPage:
@@ -178,4 +178,4 @@ def test_pages_leave_the_sweep_its_tokens_whoever_else_spends_them_meanwhile(wor
     world.ports.search_orders = search
     world.verify()
     assert len(world.ports.searched) == 1
-    assert len(orders) == 100
+    assert len(orders) == 40
