@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Of the tests: processes side by side.
+WORKERS ?= 4
 # The warehouse of demo, dev and chaos: the sandbox's own, or with WMS=tryton a real one.
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
@@ -55,9 +57,11 @@ promtool:
 	|| echo "prometheus and promtool are missing: the tests of the alert rules are skipped"
 
 # Tryton first: to install and prepare it takes longer than a busy machine gives a test. Where it cannot be, its tests say so.
+# A file is one worker's, so that what its tests share is made once; the longest are begun first (conftest.py). More
+# workers than processors, because many tests wait for processes. Bytecode is written: else each worker compiles each test.
 test: compiled browser promtool
 	-@$(BIN)/python -m warehouses.tryton --prepare
-	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

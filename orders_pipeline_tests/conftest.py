@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,15 @@ MARKETPLACE = "ATVPDKIKX0DER"
 _MEMORY, _MEMORY_NEEDED_BYTES = Path("/dev/shm"), 4 * 1024**3
 # Copies by files: the write-ahead log would hold each page of each test's database once more.
 _COPY = "create database {name} template {template} strategy file_copy"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first: one that is begun when the others end is waited for by all workers."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("slow")) is not None:
+            seconds[item.path] += mark.args[0]
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def _folder_for_servers() -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -18,10 +19,14 @@ POLL_SECONDS = 2
 
 
 class Pipeline:
-    """Sensors and jobs of the real definitions, driven by hand against a sandbox."""
+    """Sensors and jobs of the real definitions, driven by hand against a sandbox.
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    `before_tick` is called at the beginning of each.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, *, before_tick: Callable[[], None] = lambda: None) -> None:
         self.instance = instance
+        self._before_tick = before_tick
         # A run ends once nothing is due: a test waits for no idle time.
         self.repository = build_defs(awake=AwakeResource(idle_seconds=0)).get_repository_def()
         self.failed_runs: list[str] = []
@@ -29,6 +34,7 @@ class Pipeline:
 
     def tick(self, sensor_name: str) -> dg.SensorExecutionData:
         """Evaluate one sensor once, and execute every run that it asks for."""
+        self._before_tick()
         sensor = self.repository.get_sensor_def(sensor_name)
         needed = {name: default_resources()[name] for name in sensor.required_resource_keys}
         with dg.build_sensor_context(
@@ -58,6 +64,20 @@ class Pipeline:
         """One round of everything that the daemon would do."""
         self.tick("drain_notifications_sensor")
         self.tick("poll_warehouse_sensor")
+
+
+@contextmanager
+def pipeline_for(
+    sandbox: Sandbox, database_url: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Pipeline]:
+    """A pipeline of this sandbox alone, on an instance of its own.
+
+    A tick begins when what Amazon has told is on the queue, and waits for no message that nobody sends.
+    """
+    point_environment_at(sandbox, database_url, data_dir, monkeypatch)
+    monkeypatch.setattr(watch, "LONGEST_POLL_SECONDS", 0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(instance, before_tick=sandbox.queue.await_sent)
 
 
 def point_environment_at(

@@ -33,6 +33,7 @@ def _rows(tmp_path: Path, *names: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.processes
+@pytest.mark.slow(81)
 @pytest.mark.timeout(330)
 def test_every_benchmark_runs_to_its_end_and_reports_every_row(tmp_path: Path):
     rows = _rows(tmp_path, *NAMES)

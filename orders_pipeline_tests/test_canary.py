@@ -56,6 +56,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow(53)
 def test_a_day_of_failures_leaks_no_buyers_data(
     postgres: EmbeddedPostgres,
     database: Database,

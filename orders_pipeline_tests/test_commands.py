@@ -151,6 +151,7 @@ def test_what_starts_runs_compiles_the_package_before(tmp_path: Path):
 
 
 @pytest.mark.processes
+@pytest.mark.slow(33)
 @pytest.mark.timeout(330)
 def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
     # Where there is no browser or Prometheus, one that looks like it: a test installs nothing.
@@ -159,7 +160,8 @@ def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
         (tmp_path / name).chmod(0o755)
     environment = _environment(tmp_path)
     environment["PATH"] += f":{tmp_path}"
-    done = _make("check", "ARGS=orders_pipeline_tests/work/test_progress.py", environment=environment)
+    file = "orders_pipeline_tests/work/test_progress.py"
+    done = _make("check", f"ARGS={file}", "WORKERS=0", environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     for sign in ("All checks passed", "0 broken", "0 errors", "Validation successful", " passed"):
         assert sign in done.stdout + done.stderr
@@ -184,6 +186,7 @@ def checkout() -> Iterator[Path]:
 
 
 @pytest.mark.processes
+@pytest.mark.slow(85)
 @pytest.mark.timeout(330)
 @pytest.mark.parametrize(("warehouse", "orders_api"), [("", ""), ("tryton", "v0")])
 def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running(
@@ -202,6 +205,7 @@ def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running
 
 
 @pytest.mark.processes
+@pytest.mark.slow(35)
 @pytest.mark.timeout(330)
 def test_make_dev_stays_up_until_it_is_stopped_and_leaves_nothing_running(checkout: Path):
     port = _free_port()
@@ -227,6 +231,7 @@ def test_make_dev_stays_up_until_it_is_stopped_and_leaves_nothing_running(checko
 
 
 @pytest.mark.processes
+@pytest.mark.slow(30)
 @pytest.mark.timeout(330)
 def test_a_deployments_own_processes_start_with_the_repositorys_files(
     database_url: str, dagster_url: str, tmp_path: Path

@@ -357,6 +357,7 @@ def databases(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Ca
             connection.execute(text(f"drop database {name} with (force)"))
 
 
+@pytest.mark.slow(72)
 def test_every_life_ends_as_amazon_and_the_warehouse_say(
     databases: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ):

@@ -77,6 +77,7 @@ class Queue:
         self.junk_sent = 0
         self._condition = threading.Condition()
         self._pending: list[tuple[float, int, str, str]] = []
+        self._in_hand = 0
         self._sequence = 0
         self._stopping = False
         self._sender = threading.Thread(target=self._deliver, name="sandbox-amazon-notifications", daemon=True)
@@ -164,9 +165,15 @@ class Queue:
     def drained(self) -> bool:
         """Nothing waits to be sent, and nothing is on the queue, visible or in flight."""
         with self._condition:
-            if self._pending:
+            if self._pending or self._in_hand:
                 return False
         return self.depth() == 0
+
+    def await_sent(self, timeout_seconds: float = 30.0) -> None:
+        """Return once whatever is due is on the queue. Raises TimeoutError if that takes longer."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: not self._in_hand and not self._due(), timeout_seconds):
+                raise TimeoutError(f"{self._in_hand} messages were not sent within {timeout_seconds:.0f} s")
 
     def depth(self) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -204,6 +211,7 @@ class Queue:
                 if self._stopping:
                     return
                 due = [heapq.heappop(self._pending) for _ in range(BATCH) if self._due()]
+                self._in_hand = len(due)
             by_queue: dict[str, list[str]] = {}
             for _, _, arn, body in due:
                 by_queue.setdefault(arn, []).append(body)
@@ -211,6 +219,9 @@ class Queue:
                 if arn not in urls:
                     urls[arn] = client.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
                 self._send(client, urls[arn], bodies)
+            with self._condition:
+                self._in_hand = 0
+                self._condition.notify_all()
 
     def _due(self) -> bool:
         return bool(self._pending) and self._pending[0][0] <= self._clock.monotonic()

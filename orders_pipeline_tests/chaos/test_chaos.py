@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 210.0
 
 
 @pytest.mark.processes
+@pytest.mark.slow(230)
 @pytest.mark.timeout(330)
 def test_every_order_ends_where_it_belongs_whatever_is_killed():
     # Not tmp_path: the path of a UNIX socket may have 107 characters.

@@ -128,6 +128,7 @@ def test_the_words_of_others_are_shown_as_they_are_and_obeyed_by_no_terminal(
 
 
 @pytest.mark.processes
+@pytest.mark.slow(35)
 def test_up_starts_everything_and_on_sigterm_stops_all_that_it_started(sandbox: Sandbox, tmp_path: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

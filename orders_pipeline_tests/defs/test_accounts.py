@@ -51,8 +51,13 @@ def pipeline(
         return (second, settings.require_amazon())
 
     monkeypatch.setattr(Settings, "amazon_accounts", both)
+
+    def await_sent() -> None:
+        for sandbox in sandboxes:
+            sandbox.queue.await_sent()
+
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+        yield Pipeline(instance, before_tick=await_sent)
 
 
 def _shown(pipeline: Pipeline, asset: str) -> dict[str, object]:

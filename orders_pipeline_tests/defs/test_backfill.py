@@ -20,7 +20,7 @@ from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline.settings import project_root
 from orders_pipeline_tests.conftest import SELLER
-from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, pipeline_for
 
 TODAY = datetime.now(UTC).date()
 KEY = dg.AssetKey("order_events")
@@ -43,10 +43,9 @@ def sandbox() -> Iterator[Sandbox]:
 def pipeline(
     sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
     monkeypatch.setattr("orders_pipeline.intake.backfill.DAY_IS_LISTED_AFTER", timedelta())
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+    with pipeline_for(sandbox, database_url, tmp_path, monkeypatch) as running:
+        yield running
 
 
 def _orders(sandbox: Sandbox, *ago: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import dagster as dg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -28,7 +27,7 @@ from orders_pipeline.vault.providers.keyring import LocalKeyring
 from orders_pipeline.wms.rest.adapter import RestWarehouse
 from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.hostile_server import HostileServer, answer
-from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, pipeline_for
 
 # Nobody listens there.
 CLOSED = "http://127.0.0.1:9"
@@ -51,11 +50,8 @@ def sandbox() -> Iterator[Sandbox]:
 def pipeline(
     sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
-    # Nobody waits for a message that a test does not send.
-    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+    with pipeline_for(sandbox, database_url, tmp_path, monkeypatch) as running:
+        yield running
 
 
 def alerts(database: Database, sandbox: Sandbox) -> dict[str, AnyRow]:

@@ -18,7 +18,7 @@ from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 from orders_pipeline_tests.conftest import SELLER
-from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, pipeline_for
 
 
 @pytest.fixture
@@ -32,9 +32,8 @@ def sandbox() -> Iterator[Sandbox]:
 def pipeline(
     sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+    with pipeline_for(sandbox, database_url, tmp_path, monkeypatch) as running:
+        yield running
 
 
 def _long_ago(sandbox: Sandbox, order_id: str) -> None:

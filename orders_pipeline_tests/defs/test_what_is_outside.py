@@ -12,7 +12,7 @@ from orders_pipeline.defs.accounts import ACCOUNT_TAG, HANDLED_TAG, IDLE, WORKED
 from orders_pipeline.defs.policy import POLICIES
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, pipeline_for
 
 # Nobody listens there.
 CLOSED = "http://127.0.0.1:9"
@@ -30,10 +30,8 @@ def sandbox() -> Iterator[Sandbox]:
 def pipeline(
     sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
-    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+    with pipeline_for(sandbox, database_url, tmp_path, monkeypatch) as running:
+        yield running
 
 
 def _read(data: dg.SensorExecutionData, key: dg.AssetKey) -> list[dg.AssetMaterialization]:

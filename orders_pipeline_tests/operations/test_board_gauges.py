@@ -13,7 +13,7 @@ from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.board_gauges import Gauges, calls_per_order, together
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
+from orders_pipeline_tests.pipeline import Pipeline, pipeline_for
 
 BOARD = dg.AssetKey("order_board")
 
@@ -28,10 +28,8 @@ def sandbox() -> Iterator[Sandbox]:
 def pipeline(
     sandbox: Sandbox, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    point_environment_at(sandbox, database_url, tmp_path, monkeypatch)
-    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Pipeline(instance)
+    with pipeline_for(sandbox, database_url, tmp_path, monkeypatch) as running:
+        yield running
 
 
 def _plotted(pipeline: Pipeline) -> dict[str, float]:

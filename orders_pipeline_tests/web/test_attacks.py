@@ -39,6 +39,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         yield running
 
 
+@pytest.mark.slow(57)
 def test_no_page_of_somebody_else_and_no_get_changes_anything(up: Up):
     # An image on any web page, as the audit did it; then without each of the things that give it away.
     for headers in (FOREIGN, {"Sec-Fetch-Site": "cross-site"}, {"Referer": "https://shop.example/"}, {}):

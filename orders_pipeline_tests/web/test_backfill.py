@@ -40,6 +40,7 @@ BUCKET = """insert into pipeline.amazon_rate_limits (application_id, seller_id, 
 FILL = "update pipeline.amazon_rate_limits set tokens = {}, refilled_at = clock_timestamp() returning 1"
 
 
+@pytest.mark.slow(136)
 def test_a_killed_backfill_goes_on_where_it_was_and_a_live_order_does_not_wait_for_it(tmp_path: Path):
     # A page in six seconds, as both sides see it.
     with Sandbox(time_scale=30, amazon=AmazonOptions(listing_delay_seconds=0)) as sandbox:

@@ -28,6 +28,7 @@ PASSWORD = "Correct-Horse-9"
 COMPLAINTS = ("Security Policy", "status of", "Refused", "blocked", "Error with", "NetworkError", "response code")
 
 
+@pytest.mark.slow(43)
 def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(tmp_path: Path):
     users = tmp_path / "users"
     users.write_text(user_line("maria", Role.OPERATOR, PASSWORD) + "\n")

@@ -18,6 +18,7 @@ LATE = """insert into pipeline.orders (account_id, order_id, status, fulfilled_b
 returning 1"""
 
 
+@pytest.mark.slow(47)
 def test_a_stranger_finds_the_whole_flow_and_what_to_do_about_a_red_check(tmp_path: Path):
     with Sandbox() as sandbox, chromium(tmp_path) as browser, running_up(sandbox, tmp_path) as up:
         groups = {policy.group for policy in POLICIES.values()}

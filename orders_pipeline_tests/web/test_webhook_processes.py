@@ -60,6 +60,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield Shop(sandbox, up)
 
 
+@pytest.mark.slow(90)
 def test_a_package_is_confirmed_by_its_webhook_alone_and_at_once_while_a_run_is_awake(shop: Shop):
     first, second = shop.accepted(), shop.accepted()
     shop.sandbox.floor.ship_now(first)
