@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from sqlalchemy import Engine, create_engine, text
 from orders_pipeline.database.embedded import EmbeddedPostgres, start_embedded
 from orders_pipeline.database.engine import Database
 from orders_pipeline.database.migrate import ensure_database_exists, upgrade
+from orders_pipeline_tests.copied_database import COPY, copied_database
 from warehouses.tryton.installation import TrytonNotInstalled
 from warehouses.tryton.server import TrytonServer, running_tryton
 
@@ -37,8 +37,6 @@ MARKETPLACE = "ATVPDKIKX0DER"
 
 # Linux's folder in memory. A worker's server needs some 300 MB there; a container has often 64 MB in all.
 _MEMORY, _MEMORY_NEEDED_BYTES = Path("/dev/shm"), 4 * 1024**3
-# Copies by files: the write-ahead log would hold each page of each test's database once more.
-_COPY = "create database {name} template {template} strategy file_copy"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,12 +89,8 @@ def postgres_admin(postgres: EmbeddedPostgres) -> Iterator[Engine]:
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
     """The URL of a fresh, migrated database; dropped after the test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with postgres_admin.connect() as connection:
-        connection.execute(text(_COPY.format(name=name, template="template")))
-    yield postgres.url(name)
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+    with copied_database(postgres, postgres_admin, "template") as url:
+        yield url
 
 
 @pytest.fixture
@@ -124,7 +118,7 @@ def dagster_template(postgres: EmbeddedPostgres, postgres_admin: Engine) -> str:
     """The name of a database with Dagster's own tables, as it makes them at its first start."""
     name = "template_dagster"
     with postgres_admin.connect() as connection:
-        connection.execute(text(_COPY.format(name=name, template="template0")))
+        connection.execute(text(COPY.format(name=name, template="template0")))
     with dg.instance_for_test(overrides=_storage(postgres.url(name))) as first:
         first.get_runs_count()
     return name
@@ -133,12 +127,8 @@ def dagster_template(postgres: EmbeddedPostgres, postgres_admin: Engine) -> str:
 @pytest.fixture
 def dagster_url(postgres: EmbeddedPostgres, postgres_admin: Engine, dagster_template: str) -> Iterator[str]:
     """The URL of a database with Dagster's tables and nothing in them; dropped after the test."""
-    name = f"test_dagster_{uuid.uuid4().hex[:12]}"
-    with postgres_admin.connect() as connection:
-        connection.execute(text(_COPY.format(name=name, template=dagster_template)))
-    yield postgres.url(name)
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+    with copied_database(postgres, postgres_admin, dagster_template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ The store holds what a shop has after a year and a half, and every statement is 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from orders_pipeline.privacy.checks.checks import (
 from orders_pipeline.settings import load_settings
 from orders_pipeline.work.progress import silent
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.copied_database import copied_database
 from orders_pipeline_tests.statement_plans import watched
 from orders_pipeline_tests.world import World, open_world
 
@@ -94,18 +94,14 @@ _PEAK = text("""
 
 @pytest.fixture(scope="module")
 def filled_url(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[str]:
-    name = f"filled_{uuid.uuid4().hex[:12]}"
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template"))
-    filled = Database(postgres.url(name))
-    fill(filled, account_id=SELLER, orders=ORDERS, days=DAYS)
-    with filled.begin() as connection:
-        connection.execute(_PEAK, {"account_id": SELLER})
-        connection.execute(text("analyze pipeline.jobs"))
-    filled.close()
-    yield postgres.url(name)
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+    with copied_database(postgres, postgres_admin, "template") as url:
+        filled = Database(url)
+        fill(filled, account_id=SELLER, orders=ORDERS, days=DAYS)
+        with filled.begin() as connection:
+            connection.execute(_PEAK, {"account_id": SELLER})
+            connection.execute(text("analyze pipeline.jobs"))
+        filled.close()
+        yield url
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from orders_pipeline.channels.amazon.errors import AmazonUnavailable
 from orders_pipeline.database.embedded import EmbeddedPostgres
@@ -25,6 +24,7 @@ from orders_pipeline.fulfillment.states import ACTIONABLE
 from orders_pipeline.operations.pending_work import pending_work
 from orders_pipeline.wms.port import WarehouseUnavailable
 from orders_pipeline_tests.conftest import SELLER
+from orders_pipeline_tests.copied_database import copied_database
 from orders_pipeline_tests.world import World, open_world
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
@@ -343,18 +343,8 @@ class OrderLives(RuleBasedStateMachine):
 @pytest.fixture
 def databases(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Callable[[], Database]]:
     """Opens a fresh database for each life; they are dropped together."""
-    names: list[str] = []
-
-    def open_one() -> Database:
-        names.append(f"lives_{uuid.uuid4().hex[:12]}")
-        with postgres_admin.connect() as connection:
-            connection.execute(text(f"create database {names[-1]} template template"))
-        return Database(postgres.url(names[-1]))
-
-    yield open_one
-    with postgres_admin.connect() as connection:
-        for name in names:
-            connection.execute(text(f"drop database {name} with (force)"))
+    with ExitStack() as stack:
+        yield lambda: Database(stack.enter_context(copied_database(postgres, postgres_admin, "template")))
 
 
 @pytest.mark.slow(72)

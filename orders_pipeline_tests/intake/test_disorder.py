@@ -9,7 +9,9 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 
+from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.database.engine import Database
 from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.model.order import Order, OrderItem
@@ -19,6 +21,7 @@ from orders_pipeline.orders.rows import item_rows, order_row, save_fetched_order
 from orders_pipeline.work.jobs import Queue
 from orders_pipeline.work.queue import find
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.copied_database import copied_database
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 TOLD_AS = {
@@ -39,17 +42,11 @@ numbers: Iterator[int] = count(1)
 
 
 @pytest.fixture(scope="module")
-def shared(postgres: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    from orders_pipeline.database.embedded import EmbeddedPostgres
-    from orders_pipeline.database.migrate import ensure_database_exists, upgrade
-
-    assert isinstance(postgres, EmbeddedPostgres)
-    url = postgres.url("disorder")
-    ensure_database_exists(url)
-    database = Database(url)
-    upgrade(database)
-    yield database
-    database.close()
+def shared(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Database]:
+    with copied_database(postgres, postgres_admin, "template") as url:
+        database = Database(url)
+        yield database
+        database.close()
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

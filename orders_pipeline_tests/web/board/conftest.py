@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from orders_pipeline.database.embedded import EmbeddedPostgres
 from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline_tests.copied_database import copied_database
 from orders_pipeline_tests.web.board.served import board_app, board_deployment, chromium, people, served
 from orders_pipeline_tests.web.board.shop import Shop, one_of_each
 
@@ -19,14 +19,10 @@ from orders_pipeline_tests.web.board.shop import Shop, one_of_each
 def deployment(
     postgres: EmbeddedPostgres, postgres_admin: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    name = f"board_{uuid.uuid4().hex[:12]}"
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template"))
-    opened = board_deployment(postgres.url(name), tmp_path_factory.mktemp("board"))
-    yield opened
-    opened.database.close()
-    with postgres_admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+    with copied_database(postgres, postgres_admin, "template") as url:
+        opened = board_deployment(url, tmp_path_factory.mktemp("board"))
+        yield opened
+        opened.database.close()
 
 
 @pytest.fixture(scope="module")
