@@ -43,13 +43,15 @@ _NO_RETRY_TAG = {"dagster/max_retries": "0"}
 QUIET = timedelta(hours=1)
 # From "started" until the worker has noted itself it takes well under a second; on a machine that is stuck, more.
 NOTE_IS_DUE_AFTER = timedelta(seconds=15)
-# A process on this machine needs three seconds from its launch to "started", ten on a busy machine. After this it was
-# killed, or the machine is very busy: a second run is asked for beside it, for two may work side by side. A third is
-# not: more processes would make a busy machine busier.
+# A process on this machine needs three seconds from its launch to "started", ten on a busy machine; a container
+# elsewhere up to a minute, and about one task in a hundred of ECS never starts. After this it was killed, or the machine
+# is very busy: a second run is asked for beside it, for two may work side by side. A third is not: more processes would
+# make a busy machine busier.
 LOCAL_START_IS_LATE_AFTER = timedelta(seconds=20)
+CONTAINER_START_IS_LATE_AFTER = timedelta(seconds=60)
 MOST_STARTS = 2
-# Then it was killed; to end it sooner would turn away a worker that is only slow. A container needs a minute, or more:
-# only Dagster's start_timeout_seconds (dagster.yaml) ends its run.
+# Then it was killed; to end it sooner would turn away a worker that is only slow. A container may need more than a
+# minute: only Dagster's start_timeout_seconds (dagster.yaml) ends its run.
 LOCAL_START_IS_LOST_AFTER = timedelta(seconds=120)
 
 
@@ -119,10 +121,11 @@ def _ends_soon(record: dg.RunRecord, now: datetime) -> bool:
 
 
 def _starts_late(instance: dg.DagsterInstance, record: dg.RunRecord, now: datetime) -> bool:
-    """Whether its worker should have begun by now, on this machine."""
-    if record.dagster_run.status != dg.DagsterRunStatus.STARTING or not _launches_on_this_machine(instance):
+    """Whether its worker should have begun by now."""
+    if record.dagster_run.status != dg.DagsterRunStatus.STARTING:
         return False
-    return now - _since(record) > LOCAL_START_IS_LATE_AFTER
+    is_local = _launches_on_this_machine(instance)
+    return now - _since(record) > (LOCAL_START_IS_LATE_AFTER if is_local else CONTAINER_START_IS_LATE_AFTER)
 
 
 def _is_too_old(record: dg.RunRecord, now: datetime) -> bool:

@@ -184,22 +184,24 @@ def test_a_launcher_that_takes_a_minute_to_start_a_container_gets_its_run(
     assert _status(container_instance, run_id) is dg.DagsterRunStatus.STARTING
 
 
+@pytest.mark.parametrize(("launcher", "start_takes"), [("local_instance", 20), ("container_instance", 60)])
 def test_a_run_that_is_slow_to_start_keeps_its_start_and_one_more_is_asked_for_beside_it(
-    local_instance: dg.DagsterInstance, database: Database
+    request: pytest.FixtureRequest, database: Database, launcher: str, start_takes: int
 ):
-    """A start may take longer than a minute; a run that was failed meanwhile turns its worker away."""
+    """A start may take longer than that; a run that was failed meanwhile turns its worker away."""
+    instance: dg.DagsterInstance = request.getfixturevalue(launcher)
 
     def asked(seconds: float) -> bool:
         at = datetime.now(UTC) + timedelta(seconds=seconds)
-        return bool(request_unless_active(local_instance, database, JOB, due=True, now=at))
+        return bool(request_unless_active(instance, database, JOB, due=True, now=at))
 
-    first = _run(local_instance, STARTING)
-    assert not asked(10)
-    assert asked(30)
-    second = _run(local_instance, STARTING)
-    assert not asked(10), "the second has just been launched"
-    assert not asked(90), "two that do not start: a third would make the machine busier"
-    assert [_status(local_instance, one) for one in (first, second)] == [dg.DagsterRunStatus.STARTING] * 2
+    first = _run(instance, STARTING)
+    assert not asked(start_takes - 5)
+    assert asked(start_takes + 5)
+    second = _run(instance, STARTING)
+    assert not asked(start_takes - 5), "the second has just been launched"
+    assert not asked(start_takes + 30), "two that do not start: a third would make the machine busier"
+    assert [_status(instance, one) for one in (first, second)] == [dg.DagsterRunStatus.STARTING] * 2
 
 
 def test_a_run_whose_process_never_started_is_ended_after_two_minutes(
