@@ -44,8 +44,8 @@ QUIET = timedelta(hours=1)
 # From "started" until the worker has noted itself it takes well under a second; on a machine that is stuck, more.
 NOTE_IS_DUE_AFTER = timedelta(seconds=15)
 # A process on this machine needs three seconds from its launch to "started", ten on a busy machine; a container
-# elsewhere up to a minute, and about one task in a hundred of ECS never starts. After this it was killed, or the machine
-# is very busy: a second run is asked for beside it, for two may work side by side. A third is not: more processes would
+# elsewhere up to a minute, and one of a hundred tasks of ECS never starts. After this it was killed, or the machine is
+# very busy: a second run is asked for beside it, for two may work side by side. A third is not: more processes would
 # make a busy machine busier.
 LOCAL_START_IS_LATE_AFTER = timedelta(seconds=20)
 CONTAINER_START_IS_LATE_AFTER = timedelta(seconds=60)

@@ -6,7 +6,6 @@ The request's command is then run as the task would run it.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -21,19 +20,14 @@ import boto3
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.launcher import LaunchRunContext
-from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
-from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from moto.ecs.models import ecs_backends
-from sqlalchemy import text
 
 from orders_pipeline.database.engine import Database
-from orders_pipeline.definitions import build_defs
 from orders_pipeline.defs.runs import NOTE_IS_DUE_AFTER, request_unless_active
 from orders_pipeline.settings import NAMES_IN_FILES, load_settings
 from orders_pipeline_tests.aws import ThreadedServer
 from orders_pipeline_tests.conftest import MARKETPLACE, SELLER
+from orders_pipeline_tests.deploy.launching import begin, found, launch, look_after
 from orders_pipeline_tests.read_source import environment_variables
 
 ECS = Path(__file__).parents[2] / "deploy" / "ecs"
@@ -127,32 +121,16 @@ def instance(
         metadata.server_close()
 
 
-def _launch(instance: dg.DagsterInstance, job_name: str) -> tuple[str, str]:
-    """The id of a run that our launcher was told to start, and its task's."""
-    repository = RepositoryPythonOrigin(
-        executable_path=sys.executable,
-        code_pointer=ModuleCodePointer("orders_pipeline.definitions", "defs", None),
-        entry_point=DEFAULT_DAGSTER_ENTRY_POINT,
-    )
-    job = build_defs().get_repository_def().get_job(job_name)
-    run = instance.create_run_for_job(
-        job, job_code_origin=JobPythonOrigin(job_name, repository), status=dg.DagsterRunStatus.STARTING
-    )
-    instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
-    launched = instance.get_run_by_id(run.run_id)
-    assert launched is not None
-    return run.run_id, launched.tags["ecs/task_arn"]
-
-
 def test_a_run_is_a_task_beside_the_daemons_and_its_command_does_the_run(
     instance: dg.DagsterInstance, cluster: Cluster, tmp_path: Path
 ):
-    run_id, task_arn = _launch(instance, "refresh_reports")
+    launched = launch(instance, "refresh_reports")
+    task_arn = launched.tags["ecs/task_arn"]
     described = cluster.client.describe_tasks(cluster=cluster.arn, tasks=[task_arn], include=["TAGS"])["tasks"][0]
     assert "/orders-pipeline-run:" in described["taskDefinitionArn"]
     assert described["launchType"] == "FARGATE"
     tags = {tag["key"]: tag["value"] for tag in described["tags"]}
-    assert tags["dagster/run_id"] == run_id and tags["dagster/job_name"] == "refresh_reports"
+    assert tags["dagster/run_id"] == launched.run_id and tags["dagster/job_name"] == "refresh_reports"
     details = {one["name"]: one["value"] for one in described["attachments"][0]["details"]}
     assert details["subnetId"] == cluster.subnet
     (override,) = described["overrides"]["containerOverrides"]
@@ -168,34 +146,20 @@ def test_a_run_is_a_task_beside_the_daemons_and_its_command_does_the_run(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    run = instance.get_run_by_id(run_id)
-    assert run is not None and run.status is dg.DagsterRunStatus.SUCCESS
+    assert found(instance, launched.run_id).status is dg.DagsterRunStatus.SUCCESS
 
 
 def test_a_run_whose_task_was_stopped_is_ended_at_the_next_look_and_asked_for_again(
     instance: dg.DagsterInstance, cluster: Cluster, database: Database
 ):
-    run_id, task_arn = _launch(instance, "sync_orders")
-    start = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name="sync_orders")
-    instance.report_dagster_event(start, run_id)
-    with database.begin() as connection:
-        connection.execute(
-            text("insert into pipeline.run_workers (run_id, machine, process) values (:run, 'a task', '1 1')"),
-            {"run": run_id},
-        )
-
-    def look() -> None:
-        record = instance.get_run_record_by_id(run_id)
-        assert record is not None
-        monitor_started_run(instance, None, record, logging.getLogger("test"))  # pyright: ignore[reportArgumentType]
-
-    look()
+    run = launch(instance, "sync_orders")
+    begin(instance, run, database)
+    assert look_after(instance, run) is dg.DagsterRunStatus.STARTED
     assert request_unless_active(instance, database, "sync_orders", due=True) == [], "its task runs"
+    task_arn = run.tags["ecs/task_arn"]
     cluster.client.stop_task(cluster=cluster.arn, task=task_arn)
     _note_killed(task_arn)
-    look()
-    ended = instance.get_run_by_id(run_id)
-    assert ended is not None and ended.status is dg.DagsterRunStatus.FAILURE
+    assert look_after(instance, run) is dg.DagsterRunStatus.FAILURE
     assert len(request_unless_active(instance, database, "sync_orders", due=True)) == 1
     looks_every = yaml.safe_load((ECS / "dagster.yaml").read_text("utf-8"))["run_monitoring"]["poll_interval_seconds"]
     assert looks_every + NOTE_IS_DUE_AFTER.total_seconds() < 60
