@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import dagster as dg
@@ -124,13 +124,13 @@ def instance(
 def test_a_run_is_a_task_beside_the_daemons_and_its_command_does_the_run(
     instance: dg.DagsterInstance, cluster: Cluster, tmp_path: Path
 ):
-    launched = launch(instance, "refresh_reports")
+    launched = launch(instance, "prune_history")
     task_arn = launched.tags["ecs/task_arn"]
     described = cluster.client.describe_tasks(cluster=cluster.arn, tasks=[task_arn], include=["TAGS"])["tasks"][0]
     assert "/orders-pipeline-run:" in described["taskDefinitionArn"]
     assert described["launchType"] == "FARGATE"
     tags = {tag["key"]: tag["value"] for tag in described["tags"]}
-    assert tags["dagster/run_id"] == launched.run_id and tags["dagster/job_name"] == "refresh_reports"
+    assert tags["dagster/run_id"] == launched.run_id and tags["dagster/job_name"] == "prune_history"
     details = {one["name"]: one["value"] for one in described["attachments"][0]["details"]}
     assert details["subnetId"] == cluster.subnet
     (override,) = described["overrides"]["containerOverrides"]
@@ -171,7 +171,7 @@ def _note_killed(task_arn: str) -> None:
         for tasks in backend.tasks.values():
             for arn, task in tasks.items():
                 if arn == task_arn:
-                    task.containers = [{"name": "run", "exitCode": 137}]
+                    task.containers = cast(Any, [{"name": "run", "exitCode": 137}])
 
 
 # --- the definitions
