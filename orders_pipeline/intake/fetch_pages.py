@@ -8,27 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 from orders_pipeline.channels.amazon.listed_items import ListedItems
 from orders_pipeline.channels.amazon.listed_jobs import ListedJobs
-from orders_pipeline.channels.amazon.read_plan import CROWD, ReadPlan, is_listed, plan_reads
+from orders_pipeline.channels.amazon.read_plan import CROWD, Listing, ReadPlan, is_listed, plan_reads
 from orders_pipeline.database.engine import database_now
 from orders_pipeline.intake.apply_events import apply_events
 from orders_pipeline.intake.fetch_one import FetchOne
 from orders_pipeline.intake.search import record_orders
+from orders_pipeline.intake.search_windows import StoredSearch, newest_search, open_search, restart_search, save_page
 from orders_pipeline.intake.sweep import is_missed
 from orders_pipeline.intake.unreadable_entries import park_entries
 from orders_pipeline.intake.waiting import WaitingOrder, waiting_orders
-from orders_pipeline.model.order import UNKNOWN_FULFILLER, FetchedOrder, OrderParts, Priority, ReadQuota, SearchPage
+from orders_pipeline.model.order import (
+    LIST_LAG,
+    UNKNOWN_FULFILLER,
+    FetchedOrder,
+    OrderParts,
+    Priority,
+    ReadQuota,
+    SearchPage,
+    SearchWindow,
+)
 from orders_pipeline.orders.known_orders import known_orders
 from orders_pipeline.work.jobs import AMAZON_LISTINGS, Job, Queue, quota_of
 from orders_pipeline.work.pauses import is_paused
 from orders_pipeline.work.tally import Tally
 
-# Of events that only such a page told.
+# Of events that only such a page told, and of the windows that are read.
 LISTING = "listing"
+# So long the newest window says what need not be read again. Amazon's page tokens live for 24 hours.
+WINDOW_COUNTS_FOR = timedelta(hours=1)
 # While others are asked one by one, more orders come, and those that changed are listed.
 REPLAN_SECONDS = 5.0
 
@@ -48,6 +60,7 @@ class FetchPages:
         self._plan: ReadPlan | None = None
         self._claimed: Sequence[Job] = ()
         self._with_details = False
+        self._search: StoredSearch | None = None
         # What changed since may not be on a page of the plan.
         self._planned_at = datetime.max.replace(tzinfo=UTC)
 
@@ -68,7 +81,9 @@ class FetchPages:
                 tally += Tally(notes={"plan": self._plan.reason})
             if self._plan is not None and self._claimed:
                 parts = OrderParts.SHIPPING_DETAILS if self._with_details else OrderParts.STATE
-                tally += self._listed.read(self._plan, self._claimed, parts, self._answer, ends_at=self._ends_at)
+                tally += self._listed.read(
+                    self._plan, self._claimed, parts, self._answer, ends_at=self._ends_at, note=self._note
+                )
             if self._stopped.wait(REPLAN_SECONDS) or self._listed.clock() >= self._ends_at:
                 return tally
             self._decide()
@@ -84,6 +99,7 @@ class FetchPages:
             paused = is_paused(tx, AMAZON_LISTINGS)
             # A page without items leaves them to calls that are paused: it would be paid for in vain.
             spent = not whole and is_paused(tx, quota_of(Queue.FETCH))
+            newest = newest_search(tx, LISTING, since=now - WINDOW_COUNTS_FOR)
         if not waiting:
             return
         if len(waiting) < CROWD or paused or spent:
@@ -92,27 +108,72 @@ class FetchPages:
             return
         self._planned_at = now
         quota = fetch.orders.read_quota()
-        self._choose([one for one in waiting if not one.is_backfilled], quota, now, Priority.SWEEP)
+        live = [one for one in waiting if not one.is_backfilled]
+        self._choose(live, quota, now, Priority.SWEEP, self._begun(newest, live, now))
         # A page by ids leaves the items to calls, which are as scarce: it would spare a backfill nothing.
         if whole and not self._claimed:
             self._choose([one for one in waiting if one.is_backfilled], quota, now, Priority.BACKFILL)
 
-    def _choose(self, waiting: Sequence[WaitingOrder], quota: ReadQuota, now: datetime, priority: Priority) -> None:
+    def _begun(self, newest: StoredSearch | None, waiting: Sequence[WaitingOrder], now: datetime) -> Listing | None:
+        """How far the newest window was read, where its pages show what these need."""
+        if newest is None or (newest.page_token is None and not newest.finished):
+            return None
+        needs_details = any(one.needs_details(now, self._fetch.marketplace_ids) for one in waiting)
+        if newest.page_token is not None and newest.parameters["with_details"] != needs_details:
+            return None
+        return Listing(newest.window, newest.page_token)
+
+    def _choose(
+        self,
+        waiting: Sequence[WaitingOrder],
+        quota: ReadQuota,
+        now: datetime,
+        priority: Priority,
+        listing: Listing | None = None,
+    ) -> None:
         """Make the plan for these, and claim what it lists."""
         if not waiting:
             return
         fetch = self._fetch
         by_ids = not fetch.orders.lists_whole_orders
         readings = [one.reading for one in waiting]
-        plan = plan_reads(readings, quota, now, fetch.marketplace_ids, by_ids=by_ids, priority=priority)
+        plan = plan_reads(
+            readings, quota, now, fetch.marketplace_ids, by_ids=by_ids, priority=priority, listing=listing
+        )
         if priority is Priority.BACKFILL:
             told = f"{self._plan.reason}; " if self._plan is not None else ""
             plan = replace(plan, reason=f"{told}of a backfill, {plan.reason}")
-        self._plan, self._claimed = plan, self._claim(waiting, plan.listed)
+        self._plan, self._claimed, self._search = plan, self._claim(waiting, plan.listed), None
         claimed = {job.order_id for job in self._claimed}
         self._with_details = any(
             one.order_id in claimed and one.needs_details(now, fetch.marketplace_ids) for one in waiting
         )
+        if claimed and plan.window is not None and priority is Priority.SWEEP:
+            self._search = self._open(plan.window)
+        if plan.page_token is not None and self._search is not None and plan.window is not None:
+            # Every page of a window is asked for as its first one was; what changed after its end is not on them.
+            self._with_details = self._search.parameters["with_details"]
+            self._planned_at = plan.window.updated_before + LIST_LAG
+
+    def _open(self, window: SearchWindow) -> StoredSearch:
+        parameters = {
+            "marketplace_ids": list(window.marketplace_ids),
+            "fulfilled_by": list(window.fulfilled_by),
+            "with_details": self._with_details,
+        }
+        with self._fetch.database.transaction(self._fetch.account_id) as tx:
+            return open_search(tx, LISTING, window.updated_after, window.updated_before, parameters)
+
+    def _note(self, page: SearchPage | None) -> None:
+        """Note how far the window was read; of a page that Amazon refuses, its token may be the reason."""
+        if self._search is None:
+            return
+        with self._fetch.database.begin() as connection:
+            if page is None:
+                self._search = restart_search(connection, self._search)
+            else:
+                entries = len(page.orders) + len(page.unreadable)
+                self._search = save_page(connection, self._search, page.next_page_token, entries, 0)
 
     def _claim(self, waiting: Sequence[WaitingOrder], order_ids: Sequence[str]) -> list[Job]:
         chosen = set(order_ids)

@@ -108,6 +108,21 @@ def unfinished_search(tx: AccountTransaction, purpose: str) -> StoredSearch | No
     return open_search(tx, purpose, row.updated_after, row.updated_before, row.parameters)
 
 
+def newest_search(tx: AccountTransaction, purpose: str, *, since: datetime) -> StoredSearch | None:
+    """The search of this purpose that looks furthest, if it was begun since then."""
+    row = tx.execute(
+        select(search_windows)
+        .where(
+            search_windows.c.account_id == tx.account_id,
+            search_windows.c.purpose == purpose,
+            search_windows.c.started_at >= since,
+        )
+        .order_by(search_windows.c.updated_before.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else stored_search(row)
+
+
 def latest_finished_until(tx: AccountTransaction, purpose: str) -> datetime | None:
     """Up to when (exclusive) searches of this purpose have looked; one that was given up is over too."""
     return tx.execute(
@@ -195,7 +210,8 @@ def finish_given_up(tx: AccountTransaction) -> list[int]:
                 update pipeline.search_windows w set finished_at = clock_timestamp()
                 where w.account_id = :account_id and w.given_up_at is not null and w.finished_at is null
                 and coalesce((select range_agg(tstzrange(f.updated_after, f.updated_before))
-                from pipeline.search_windows f where f.account_id = w.account_id and f.finished_at > w.given_up_at)
+                from pipeline.search_windows f where f.account_id = w.account_id and f.finished_at > w.given_up_at
+                and f.purpose <> 'listing')
                 @> tstzrange(w.updated_after, w.updated_before), false) returning w.window_id
             """),
             {"account_id": tx.account_id},

@@ -39,7 +39,7 @@ search_windows = Table(
     metadata,
     Column("window_id", BigInteger, Identity(always=True), primary_key=True),
     Column("account_id", Text, nullable=False),
-    Column("purpose", Text, nullable=False, comment="sweep or backfill"),
+    Column("purpose", Text, nullable=False, comment="sweep, backfill, or listing: the pages of a crowd"),
     time_column("updated_after", nullable=False),
     time_column("updated_before", nullable=False),
     # A page token is valid only with the first page's exact parameters, for 24 hours (facts §2): both are kept.

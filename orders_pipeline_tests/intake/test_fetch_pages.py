@@ -51,10 +51,52 @@ def test_a_first_page_of_orders_that_were_asked_by_their_ids_meanwhile_does_not_
     due = "update pipeline.jobs set due_at = clock_timestamp() + cast(:after as interval) where subject = any(:ids)"
     crowd.world.sql(due, after="1 day", ids=later)
     crowd.fetch()
+    # As if nobody knew how far the window was read.
+    crowd.world.sql("delete from pipeline.search_windows")
     crowd.world.sql(due, after="0", ids=later)
     before = crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)
     assert crowd.fetch().outcomes == {WITH_DETAILS: 120}
     assert (crowd.calls["searchOrders"], crowd.calls.get("getOrder", 0)) == (before[0] + 3, before[1])
+
+
+def test_pages_that_a_run_s_end_cut_off_go_on_where_they_were(crowd: Crowd):
+    """To begin the window again costs its first pages again: after three of them the others were asked one by one."""
+    crowd.orders(560)
+    runs = 0
+    while crowd.world.jobs(Queue.FETCH):
+        crowd.fetch(seconds=0.5)
+        runs += 1
+    assert runs > 2, "cut off"
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert crowd.calls["searchOrders"] in (6, 7)
+    assert crowd.calls.get("getOrder", 0) <= 30, "what is asked at once beside the pages"
+
+
+def test_the_next_window_begins_where_the_last_one_ended(crowd: Crowd):
+    """A crowd that goes on: what was listed two minutes before it is not read again."""
+    crowd.orders(450)
+    crowd.fetch()
+    before = crowd.calls["searchOrders"]
+    crowd.sandbox.clock.advance(timedelta(minutes=1))
+    later = crowd.orders(60, ago=LISTED)
+    crowd.fetch()
+    assert crowd.calls["searchOrders"] == before + 1
+    assert crowd.calls.get("getOrder", 0) == 0
+    assert {crowd.world.status(order_id) for order_id in later} == {"UNSHIPPED"}
+
+
+def test_a_page_token_that_amazon_takes_no_more_is_forgotten(crowd: Crowd):
+    crowd.orders(250)
+    crowd.fetch(seconds=0.1)
+    crowd.world.sql("update pipeline.search_windows set page_token = 'gone'")
+    while crowd.world.jobs(Queue.FETCH):
+        crowd.world.sql("delete from pipeline.paused_dependencies")
+        crowd.fetch()
+    assert crowd.statuses() == {("UNSHIPPED", True)}
+    assert "gone" not in {
+        row.page_token for row in crowd.world.rows("pipeline.search_windows", "window_id, page_token")
+    }
+    assert crowd.calls.get("getOrder", 0) <= 60, "the crowd is not asked one by one"
 
 
 def test_what_changed_a_moment_ago_is_asked_by_its_id_and_what_is_listed_by_a_page(crowd: Crowd):

@@ -35,6 +35,8 @@ STORE_SECONDS = 50.0
 RunJobs = Callable[[Handler, float, Sequence[Job]], Tally]
 # Answers the jobs that a page shows, and takes them out of the mapping by order id.
 AnswerPage = Callable[[SearchPage, dict[str, Job]], Tally]
+# Told of each page of a window, once it is answered; of None where Amazon refused one.
+NotePage = Callable[[SearchPage | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,18 @@ class ListedJobs:
         return [job for job in claimed if job not in changed]
 
     def read(
-        self, plan: ReadPlan, claimed: Sequence[Job], parts: OrderParts, answer: AnswerPage, *, ends_at: float
+        self,
+        plan: ReadPlan,
+        claimed: Sequence[Job],
+        parts: OrderParts,
+        answer: AnswerPage,
+        *,
+        ends_at: float,
+        note: NotePage = lambda _: None,
     ) -> Tally:
         """Read the plan's pages while they are worth it; what is left then is asked for by its id."""
         held = {job.order_id: job for job in claimed}
-        tally, pages, poor_pages, token, all_read = Tally(), 0, 0, None, False
+        tally, pages, poor_pages, token, all_read = Tally(), 0, 0, plan.page_token, False
         try:
             while held and pages < plan.pages and (pages == 0 or self._goes_on(plan, ends_at)):
                 # By ids, each page has its own orders, and all of them are answered by it or by their ids.
@@ -73,6 +82,8 @@ class ListedJobs:
                 try:
                     page = self._next_page(plan, list(held.values()), parts, token, asked)
                 except AmazonError as error:
+                    if not isinstance(error, LimitNotBefore):
+                        note(None)
                     tally += self._refused(error)
                     break
                 pages += 1
@@ -81,10 +92,11 @@ class ListedJobs:
                 if unlisted:
                     answered += self.store(lambda job, _: self.ask_by_id(job), unlisted)
                 tally += answered
+                token = page.next_page_token
+                note(page)
                 if answered.outcomes.get(QUOTA):
                     # What a page leaves to calls of single orders cannot be asked now.
                     break
-                token = page.next_page_token
                 # The next page costs as much as this one, and is to be worth it. The first may show what was asked
                 # for by its id while the listing lagged.
                 poor_pages = poor_pages + 1 if _count(answered) < plan.worth else 0

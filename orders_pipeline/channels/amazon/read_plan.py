@@ -52,11 +52,20 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """A window of which pages were read already. `page_token`: of the next one; None: it was read to its end."""
+
+    window: SearchWindow
+    page_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPlan:
     """How the orders that wait are read. `listed`: by at most `pages` pages, each worth it for `worth` orders.
 
-    `window` is that of the pages; None where the listing is by ids (v0), or there are no pages. `single`: how many are
-    asked one by one; `unlisted`: those of them that no page shows yet. `priority`: at which the pages are asked for.
+    `window` is that of the pages; None where the listing is by ids (v0), or there are no pages. `page_token`: the page
+    that is next, where the window was begun before. `single`: how many are asked one by one; `unlisted`: those of them
+    that no page shows yet. `priority`: at which the pages are asked for.
     """
 
     reason: str
@@ -66,6 +75,7 @@ class ReadPlan:
     pages: int = 0
     worth: int = CROWD
     window: SearchWindow | None = None
+    page_token: str | None = None
     priority: Priority = Priority.SWEEP
 
 
@@ -78,12 +88,13 @@ def plan_reads(
     by_ids: bool = False,
     in_haste: bool = True,
     priority: Priority = Priority.SWEEP,
+    listing: Listing | None = None,
 ) -> ReadPlan:
     """The plan for these orders, in the order in which they would be asked one by one; `now` aware, UTC.
 
     `by_ids`: the listing takes ids (v0) instead of a window of time. `in_haste`: those that can be asked one by one at
     once are, even if a page would do. `priority`: BACKFILL for what only a backfill asks for, which has what live
-    orders leave of both buckets.
+    orders leave of both buckets. `listing`: how far the newest window was read; no page of it is paid for again.
     """
     is_backfilled = priority is Priority.BACKFILL
     budget = page_budget(quota.listing, priority)
@@ -118,11 +129,15 @@ def plan_reads(
     # The longest listed first; what else a page shows of those that wait is answered from it too.
     crowd = crowd[: pages * size] if by_ids else sorted(crowd, key=lambda entry: entry[0])[: pages * size]
     single, window = len(waiting) - len(crowd), None
+    token = None
     if not by_ids:
+        window, token = _window(crowd, now, marketplace_ids, listing, worth)
+        if token is not None:
+            # What changed after the window's end has no page in it.
+            crowd = [entry for entry in crowd if _is_in(window, *entry)]
+            single, pages = len(waiting) - len(crowd), -(-len(crowd) // size)
         # Orders that nobody waits for may stand between them.
         pages = min(budget, pages + 1 + pages // 4)
-        only = (MERCHANT,) if all(one.fulfilled_by == MERCHANT for _, one in crowd) else ()
-        window = SearchWindow(crowd[0][0] - MARGIN, now - LIST_LAG, tuple(marketplace_ids), only)
     return ReadPlan(
         f"{len(crowd)} by pages, {single} one by one",
         single,
@@ -131,8 +146,38 @@ def plan_reads(
         pages,
         worth,
         window,
+        token,
         priority,
     )
+
+
+def _window(
+    crowd: Sequence[tuple[datetime, Waiting]],
+    now: datetime,
+    marketplace_ids: Collection[str],
+    listing: Listing | None,
+    worth: int,
+) -> tuple[SearchWindow, str | None]:
+    """The window that lists this crowd (the longest listed first), and the token of the page that is next in it."""
+    marketplaces = tuple(marketplace_ids)
+    if listing is not None and listing.window.marketplace_ids == marketplaces:
+        begun = listing.window
+        if listing.page_token is not None and sum(_is_in(begun, *entry) for entry in crowd) >= worth:
+            return begun, listing.page_token
+        read_until = begun.updated_before if listing.page_token is None else None
+    else:
+        read_until = None
+    first = crowd[0][0]
+    only = (MERCHANT,) if all(one.fulfilled_by == MERCHANT for _, one in crowd) else ()
+    # What was listed before the end of the window that was read last would fill the first pages.
+    starts_at = first - MARGIN if read_until is None else max(first - MARGIN, min(first, read_until) - SETTLE)
+    return SearchWindow(starts_at, now - LIST_LAG, marketplaces, only), None
+
+
+def _is_in(window: SearchWindow, changed_at: datetime, one: Waiting) -> bool:
+    """Whether this window lists the order, as far as is known."""
+    is_its = not window.fulfilled_by or one.fulfilled_by in window.fulfilled_by
+    return is_its and window.updated_after <= changed_at < window.updated_before
 
 
 def hold_back(waiting: Sequence[Waiting], quota: ReadQuota, now: datetime) -> list[str]:
