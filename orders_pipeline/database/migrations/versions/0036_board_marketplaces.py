@@ -1,7 +1,4 @@
-"""The order board's columns of what is over, by marketplace: a page of few orders among many is read in its order.
-
-And the comment on a search's purpose names the third.
-"""
+"""The order board's columns of what is over, by marketplace: a page of few orders among many is read in its order."""
 
 from alembic import op
 
@@ -22,16 +19,12 @@ INDEXES = {
     "where status in ('CANCELLED', 'UNFULFILLABLE')",
 }
 
-_PURPOSES = "comment on column pipeline.search_windows.purpose is '{}'"
-
 
 def upgrade() -> None:
     for name, definition in INDEXES.items():
         op.get_bind().exec_driver_sql(f"create index {name} on pipeline.orders {definition}")
-    op.get_bind().exec_driver_sql(_PURPOSES.format("sweep, backfill, or listing: the pages of a crowd"))
 
 
 def downgrade() -> None:
-    op.get_bind().exec_driver_sql(_PURPOSES.format("sweep or backfill"))
     for name in reversed(INDEXES):
         op.get_bind().exec_driver_sql(f"drop index pipeline.{name}")
