@@ -10,7 +10,7 @@ WORKERS ?= 4
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool
+.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool validators validate sbom audit
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
@@ -86,6 +86,7 @@ docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import ORDER_STATES as page; print(page.as_markdown(), end='')" > docs/order-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
 	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
+	@$(BIN)/python -m supply_chain.licences > docs/licences.md
 	@$(BIN)/python -c "from orders_pipeline.operations.alerts import ALERTS; from orders_pipeline.operations.alerting.rules_file import json_schema; print(json_schema({kind.name for kind in ALERTS}), end='')" > docs/alerts.schema.json
 	@$(BIN)/python -c "from orders_pipeline.accounts_file import json_schema as page; print(page(), end='')" > docs/accounts.schema.json
 
@@ -116,3 +117,33 @@ ENGINE ?= docker
 image:
 	$(ENGINE) build --file deploy/container/Dockerfile --tag orders_pipeline \
 	$(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) )$(ARGS) .
+
+# Tools that are heavy, or need other versions of what the pipeline uses: each group has an environment of its own, and neither
+# `setup` nor `test` makes it. Where the validators are missing, their tests are skipped and say so (in CI they fail).
+VALIDATORS := .validators
+SUPPLY_CHAIN := .supply_chain
+$(VALIDATORS)/.ready: .ci/validators.txt
+	$(PYTHON) -m venv $(VALIDATORS)
+	$(VALIDATORS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/validators.txt
+	@touch $@
+
+$(SUPPLY_CHAIN)/.ready: .ci/supply_chain.txt
+	$(PYTHON) -m venv $(SUPPLY_CHAIN)
+	$(SUPPLY_CHAIN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/supply_chain.txt
+	@touch $@
+
+validators: $(VALIDATORS)/.ready
+
+# What the validators say of deploy/ and of the workflows; with ARGS=orders_pipeline_tests/deploy all that is known of deploy/.
+validate: $(READY) validators
+	@$(BIN)/pytest -n 0 -rP --no-header $(or $(ARGS),orders_pipeline_tests/deploy/test_validators.py)
+
+# What the image is made of, with the hash of every file, in the form CycloneDX: build/sbom.cdx.json.
+sbom: $(SUPPLY_CHAIN)/.ready
+	@mkdir -p build
+	$(SUPPLY_CHAIN)/bin/cyclonedx-py requirements deploy/container/requirements.txt --pyproject pyproject.toml \
+	--output-reproducible --output-format JSON --output-file build/sbom.cdx.json
+
+# Known vulnerabilities of what is pinned. Exit code 2: not everything could be looked up.
+audit: $(SUPPLY_CHAIN)/.ready
+	@$(SUPPLY_CHAIN)/bin/python -m supply_chain.audit $(ARGS)

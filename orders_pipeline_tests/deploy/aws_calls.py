@@ -137,7 +137,7 @@ def _keep_copies() -> None:
 # What is done with AWS, and the process that does it.
 USES: dict[str, tuple[Callable[[], object], frozenset[str]]] = {
     # Each process reads the settings: Dagster's own storage is found by them.
-    "read settings": (_read_settings, frozenset({"Web", "Daemon", "CodeServer", "Run"})),
+    "read settings": (_read_settings, frozenset({"Web", "Daemon", "CodeServer", "Run", "Migrate"})),
     # Sensors are evaluated by the code server: `drain_notifications_sensor`.
     "drain": (_drain, frozenset({"CodeServer"})),
     # The jobs `doctor` and `subscribe`.

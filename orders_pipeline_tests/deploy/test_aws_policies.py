@@ -13,8 +13,9 @@ import pytest
 from orders_pipeline_tests.aws import ThreadedServer
 from orders_pipeline_tests.deploy.aws_calls import SERVICES, USES, calls_in_source, recording, services_in_source
 from orders_pipeline_tests.deploy.templates import Stack
+from orders_pipeline_tests.deploy.test_ecs import TASKS
 
-PROCESSES = ("Web", "Daemon", "CodeServer", "Run")
+PROCESSES = ("Web", "Daemon", "CodeServer", "Run", "Migrate")
 # Operations whose action has another name, or needs several (AWS's service authorization reference).
 ACTIONS = {
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
@@ -28,23 +29,20 @@ ACTIONS = {
 }
 # Dagster's launcher. A task definition of ours is named, so that it registers none and asks for no tagged secret.
 LAUNCHER = {
-    "Daemon": {"ecs:RunTask", "ecs:TagResource", "iam:PassRole", "logs:GetLogEvents"},
+    "Daemon": {"ecs:RunTask", "ecs:TagResource", "iam:PassRole", "ec2:DescribeNetworkInterfaces", "logs:GetLogEvents"},
     "*": {"ecs:DescribeTasks", "ecs:StopTask", "ecs:DescribeTaskDefinition"},
 }
 # AWS has no resource for these.
 EVERYWHERE = {
-    "kms:CreateKey",
-    "kms:TagResource",
-    "kms:ListAliases",
-    "ecs:DescribeTaskDefinition",
-    "ecr:GetAuthorizationToken",
-}
+    "kms:CreateKey", "kms:TagResource", "kms:ListAliases", "ecs:DescribeTaskDefinition",
+    "ec2:DescribeNetworkInterfaces", "ecr:GetAuthorizationToken",
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def roles() -> Stack:
+def _stack(settings_read_by: str) -> Stack:
     return Stack(
         "roles.yaml",
+        SettingsReadBy=settings_read_by,
         QueueArns="queue",
         QueueKeyArns="queue-key",
         SecretsArns="secret",
@@ -53,6 +51,12 @@ def roles() -> Stack:
         ClusterArn="cluster",
         ImageRepositoryArn="images",
     )
+
+
+@pytest.fixture(scope="module")
+def roles() -> Stack:
+    """With ORDERS_SECRETS_ARN given to each process."""
+    return _stack("processes")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,34 @@ def test_a_role_has_the_actions_that_its_process_needs_and_no_other(
 ):
     launcher = LAUNCHER.get(process, set()) | (LAUNCHER["*"] if process in ("Daemon", "Web") else set())
     assert _allowed(roles, f"{process}Role") == _expected(process, recorded) | launcher
+
+
+def test_where_ecs_reads_the_settings_no_process_may(roles: Stack):
+    by_ecs = _stack("ecs")
+    reading = {"secretsmanager:GetSecretValue", "kms:Decrypt by secretsmanager"}
+    for process in PROCESSES:
+        assert _allowed(by_ecs, f"{process}Role") == _allowed(roles, f"{process}Role") - reading
+    assert _allowed(by_ecs, "ExecutionRole") == _allowed(roles, "ExecutionRole") | reading
+
+
+def test_task_definitions_name_what_the_templates_make(roles: Stack):
+    arn = f"arn:aws:iam::{'0' * 12}:role/"
+    assert {f"{arn}{role['RoleName']}" for role in roles.of_type("AWS::IAM::Role").values()} == {
+        task[kind] for task in TASKS.values() for kind in ("taskRoleArn", "executionRoleArn")
+    }
+    named = {"Web": "web", "Daemon": "daemon", "CodeServer": "code", "Run": "run", "Migrate": "migrate"}
+    for process, task in named.items():
+        assert TASKS[task]["taskRoleArn"] == f"{arn}{roles.resources[f'{process}Role']['RoleName']}"
+    assert roles.declared("RunTaskFamily")["Default"] == TASKS["run"]["family"]
+    vault = Stack("vault.yaml")
+    secret = vault.resources["Settings"]["Name"]
+    for container in (one for task in TASKS.values() for one in task["containerDefinitions"]):
+        for given in container["secrets"]:
+            # The key of the JSON object that has the variable's own name.
+            assert given["valueFrom"].endswith(f":secret:{secret}:{given['name']}::")
+        environment = {one["name"]: one["value"] for one in container["environment"]}
+        assert environment.get("ORDERS_KMS_KEY_ID") in (vault.resources["VaultKeyAlias"]["AliasName"], None)
+        assert container["logConfiguration"]["options"]["awslogs-group"] == roles.declared("LogGroupName")["Default"]
 
 
 def test_every_action_is_spelled_out_and_bound_to_what_it_is_for(roles: Stack):
