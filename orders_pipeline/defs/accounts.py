@@ -53,7 +53,8 @@ def serve_hot_run(
     Of what is outside the pipeline they are an observation. The run's tags name its accounts and what it handled.
     """
     with acting_as(actor_of(context)):
-        done = serve_hot(store.database(), store.accounts(), job, awake.as_value())
+        accounts = store.accounts()
+        done = serve_hot(store.database(), accounts, job, awake.as_value(), store.still_serves(accounts))
     context.instance.add_run_tags(context.run.run_id, handled_tags(done))
     for asset, served in done.shown.items():
         _note_defects(context, served)

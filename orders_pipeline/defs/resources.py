@@ -7,7 +7,10 @@ https://docs.dagster.io/guides/build/external-resources
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import dagster as dg
@@ -25,6 +28,9 @@ from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.work.hot_loop import Awake
 from orders_pipeline.work.run_workers import note_worker
+
+# A run that stays awake ends so soon after its accounts have changed; the next has the others.
+ACCOUNTS_ARE_READ_EVERY_SECONDS = 5.0
 
 
 class StoreResource(dg.ConfigurableResource):
@@ -47,6 +53,22 @@ class StoreResource(dg.ConfigurableResource):
     def accounts(self) -> tuple[ServedAccount, ...]:
         """Every account that is served, each with its Amazon, queue and warehouse. Raises SettingsError."""
         return self.deployment().accounts()
+
+    def still_serves(self, accounts: tuple[ServedAccount, ...]) -> Callable[[], bool]:
+        """Whether these are still the accounts of the settings: asked every second, read every few."""
+        began, read_at = tuple(one.settings for one in accounts), time.monotonic()
+        answer = True
+
+        def ask() -> bool:
+            nonlocal answer, read_at
+            if answer and time.monotonic() - read_at >= ACCOUNTS_ARE_READ_EVERY_SECONDS:
+                read_at = time.monotonic()
+                now = load_settings()
+                # What cannot be read now is no reason to stop who works.
+                answer = (now.accounts_of_file or ((now.amazon,) if now.amazon else began)) == began
+            return answer
+
+        return ask
 
     def database(self) -> Database:
         """Raises EmbeddedPostgresError when the embedded server is not running."""
@@ -89,14 +111,14 @@ def s3_client() -> Any:
     return client
 
 
-# One deployment a process; a code server outlives a change of `.env`, and then opens the new one beside the old.
+# One deployment a process; a code server outlives a change of the settings. The new one then uses on what it may of the
+# old one, which ends with the ticks that still hold it: each account that comes would leave a pool of connections.
 _deployments: list[Deployment] = []
+_guard = Lock()
 
 
 def _deployment_of(settings: Settings) -> Deployment:
-    for deployment in _deployments:
-        if deployment.settings == settings:
-            return deployment
-    deployment = Deployment(settings)
-    _deployments.append(deployment)
-    return deployment
+    with _guard:
+        if not _deployments or _deployments[-1].settings != settings:
+            _deployments[:] = [Deployment(settings, _deployments[-1] if _deployments else None)]
+        return _deployments[-1]

@@ -5,7 +5,8 @@ The Dagster resources and the command line stand on this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from orders_pipeline.operations.overdue import work_is_done
 from orders_pipeline.orders.rows import order_row
 from orders_pipeline.privacy.retention.database_clock import amazon_time_observer
 from orders_pipeline.privacy.retention.rows import sellers
-from orders_pipeline.settings import Settings
+from orders_pipeline.settings import Settings, load_settings
 from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.key_rows import holds_wrapped_keys
 from orders_pipeline.vault.keys import KeyProvider
@@ -43,18 +44,31 @@ class UnknownAccount(Exception):
 class Deployment:
     """Thread-safe. Each part raises SettingsError where its settings are missing, naming all that is."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, before: Deployment | None = None) -> None:
+        """`before`: what of it these settings leave as it was is used on, above all its connections."""
         self.settings = settings
         # cached_property alone would let two threads open the same thing twice.
         self._guard = RLock()
         self._accounts: tuple[ServedAccount, ...] | None = None
+        self._opened: Mapping[AmazonSettings, ServedAccount] = {}
         _mask_secrets(settings)
+        if before is not None and _store_of(before.settings) == _store_of(settings):
+            self._take_over(before)
+
+    def _take_over(self, before: Deployment) -> None:
+        with before._guard:
+            shared = ["_database", "_keys", "_vault"]
+            if before.settings.warehouse == self.settings.warehouse:
+                shared.append("_warehouse")
+            self.__dict__.update({name: before.__dict__[name] for name in shared if name in before.__dict__})
+            self._opened = {one.settings: one for one in before._accounts or ()}
 
     def accounts(self) -> tuple[ServedAccount, ...]:
         """Every account of the settings. Raises SettingsError naming all that is missing."""
         with self._guard:
             if self._accounts is None:
-                self._accounts = tuple(ServedAccount(self, one) for one in self.settings.amazon_accounts())
+                served = [ServedAccount(self, one, self._opened.get(one)) for one in self.settings.amazon_accounts()]
+                self._accounts, self._opened = tuple(served), {}
             return self._accounts
 
     def account_ids(self) -> tuple[str, ...]:
@@ -200,10 +214,17 @@ class StoredAccount:
 class ServedAccount(StoredAccount):
     """One account of the settings: Amazon and its queue as well. Thread-safe."""
 
-    def __init__(self, deployment: Deployment, settings: AmazonSettings) -> None:
+    def __init__(self, deployment: Deployment, settings: AmazonSettings, before: ServedAccount | None = None) -> None:
         super().__init__(deployment, settings.account.account_id)
         self.settings = settings
         self._guard = RLock()
+        # Its session with Amazon, its tokens and its queue's client are the same while its settings are.
+        self.__dict__.update({} if before is None else before.opened())
+
+    def opened(self) -> dict[str, object]:
+        """What was opened of it, by name."""
+        with self._guard:
+            return {name: self.__dict__[name] for name in ("_amazon", "_queue") if name in self.__dict__}
 
     @property
     def marketplace_ids(self) -> tuple[str, ...]:
@@ -244,6 +265,36 @@ class ServedAccount(StoredAccount):
         from orders_pipeline.intake.queue import NotificationQueue
 
         return NotificationQueue(self.settings.queue_url)
+
+
+class FollowingDeployment(Deployment):
+    """For a process that stays up: its accounts are those that the settings name now, all else is as it began.
+
+    Thread-safe. While the settings name nobody, those that it served before are its accounts.
+    """
+
+    READ_EVERY_SECONDS = 5.0
+
+    def __init__(self, settings: Settings, read: Callable[[], Settings] = load_settings) -> None:
+        super().__init__(settings)
+        self._read = read
+        self._read_at = time.monotonic()
+
+    def accounts(self) -> tuple[ServedAccount, ...]:
+        with self._guard:
+            if time.monotonic() - self._read_at >= self.READ_EVERY_SECONDS:
+                self._read_at = time.monotonic()
+                now = self._read()
+                if now != self.settings and not now.refusals and (now.amazon is not None or now.accounts_of_file):
+                    _mask_secrets(now)
+                    before = {one.settings: one for one in self._accounts or ()}
+                    self._accounts = tuple(ServedAccount(self, one, before.get(one)) for one in now.amazon_accounts())
+            return super().accounts()
+
+
+def _store_of(settings: Settings) -> tuple[object, ...]:
+    """What decides which database and which keys these are."""
+    return settings.database_url, settings.data_dir, settings.kms_key_id, settings.keyring_file
 
 
 def _mask_secrets(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from orders_pipeline.database.engine import Database
 from orders_pipeline.operations.accounts import Numbers, Served, defect_of
 from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.pending_work import accounts_with_work
 from orders_pipeline.work.hot_loop import Awake, Due, Stage, work_hot
 from orders_pipeline.work.tally import Tally
 
@@ -45,14 +46,23 @@ class HotDone:
     handled: Mapping[str, Mapping[str, int]]
 
 
-def serve_hot(database: Database, accounts: Collection[ServedAccount], job: HotJob, awake: Awake) -> HotDone:
-    """Work every stage of every account off, and stay awake. Raises nothing that one account's work raises."""
+def serve_hot(
+    database: Database,
+    accounts: Collection[ServedAccount],
+    job: HotJob,
+    awake: Awake,
+    is_current: Callable[[], bool] = lambda: True,
+) -> HotDone:
+    """Work every stage of every account off, and stay awake. Raises nothing that one account's work raises.
+
+    `is_current`: whether these are still the accounts to serve; else the run ends, and its successor has the others.
+    """
     stages = {
         (account.account_id, one.name): Stage(account.account_id, one.name, partial(one.work, account))
         for account in accounts
         for one in job.stages
     }
-    done = work_hot(database, stages.values(), job.due, awake)
+    done = work_hot(database, stages.values(), job.due, awake, with_work=accounts_with_work, is_current=is_current)
     for account in accounts:
         account.write_counts()
     shown: dict[str, Served[Numbers]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.orders.event_rows import ORDER_EVENTS
@@ -53,6 +53,20 @@ def confirm_due(tx: AccountTransaction) -> dict[str, float]:
     """As `sync_due`, for `confirm_shipments`."""
     logs = tx.execute(_LOGS, {"account_id": tx.account_id}).one()
     return ({WMS_SHIPMENTS: 0.0} if logs.has_shipments else {}) | seconds_until_due(tx, CONFIRM_QUEUES)
+
+
+_WITH_WORK = text("""
+select served.account_id from unnest(cast(:account_ids as text[])) as served (account_id)
+where exists (select from pipeline.jobs j where j.account_id = served.account_id)
+  or exists (select from pipeline.order_events e
+    where e.account_id = served.account_id and e.processed_at is null and e.parked_at is null)
+  or exists (select from pipeline.wms_shipments s where s.account_id = served.account_id and s.processed_at is null)
+""")
+
+
+def accounts_with_work(connection: Connection, account_ids: Collection[str]) -> list[str]:
+    """Those of these accounts for which anything is recorded or pending, due or not: of many most have nothing."""
+    return list(connection.execute(_WITH_WORK, {"account_ids": list(account_ids)}).scalars())
 
 
 def has_due_jobs(tx: AccountTransaction, queues: Collection[Queue]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orders_pipeline.operations.deployment import Deployment
+from orders_pipeline.operations.deployment import FollowingDeployment
 from orders_pipeline.operations.metrics.scrape import Scraper
 from orders_pipeline.settings import load_settings, project_root
 from orders_pipeline.web.access import Listening, open_access
@@ -21,7 +21,7 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
     settings = load_settings()
     settings.require_servable()
     listening = Listening(host or settings.web.listen, port)
-    deployment = Deployment(settings)
+    deployment = FollowingDeployment(settings)
     journal = AuditJournal(deployment)
     access = open_access(settings.web, listening, settings.data_dir)
     serve_ui(
@@ -29,7 +29,7 @@ def serve_web(*, host: str | None, port: int, workspace: Path | None, read_only:
         access,
         journal,
         Webhooks(deployment, journal),
-        Metrics(Scraper(settings).read),
+        Metrics(Scraper(settings, account_ids=deployment.account_ids).read),
         Board(deployment),
         Authorize(deployment, access),
         listening,

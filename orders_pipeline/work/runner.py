@@ -1,6 +1,7 @@
 """Work a queue off on a pool of threads until nothing is due, a pause gates it, or the deadline has come.
 
-The pool is continuous: a slot that comes free takes the next job, so a slow one holds up nobody. A handler's failure is
+The pool is continuous: a slot that comes free takes the next job, so a slow one holds up nobody. In a hot run all slots
+but the first are lent (`lent_workers.py`). A handler's failure is
 that job's alone; only what every job would meet (the database is away) ends the run.
 """
 
@@ -17,6 +18,7 @@ from threading import Event
 
 from orders_pipeline.database.engine import AccountTransaction, Database, database_now
 from orders_pipeline.work.jobs import DEPENDENCIES, Job, Queue, dependencies_of, quota_of
+from orders_pipeline.work.lent_workers import lent_workers
 from orders_pipeline.work.pauses import PauseKind, note_refusal, note_success, pause_until, paused
 from orders_pipeline.work.queue import (
     claim,
@@ -144,6 +146,7 @@ class _Run:
         self.ends_at = clock() + deadline_seconds
         self.stop = Event()
         self.stop_asked = stop_asked.get() or self.stop
+        self.lender, self.borrowed = lent_workers.get(), 0
 
     def run(self) -> Tally:
         tally, failures = Tally(), list[Exception]()
@@ -152,7 +155,8 @@ class _Run:
             try:
                 while True:
                     if not failures:
-                        in_hand |= self._begin(pool, self.workers - len(in_hand), failures)
+                        in_hand |= self._begin(pool, self._free(len(in_hand)), failures)
+                    self._return_lent(len(in_hand))
                     if not in_hand:
                         break
                     done, in_hand = wait(in_hand, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -169,9 +173,24 @@ class _Run:
             finally:
                 # Also when the run is interrupted: what was not begun is given back, what was begun ends.
                 self.stop.set()
+        self._return_lent(0)
         if failures:
             raise failures[0]
         return tally + self._pauses()
+
+    def _free(self, in_hand: int) -> int:
+        """How many jobs may be begun beside those in hand: the first by the stage's own worker, others by lent ones."""
+        if self.lender is None:
+            return self.workers - in_hand
+        own = 1 if in_hand == 0 else 0
+        lent = self.lender.borrow(self.account_id, self.workers - in_hand - own)
+        self.borrowed += lent
+        return own + lent
+
+    def _return_lent(self, in_hand: int) -> None:
+        if self.lender is not None and (over := self.borrowed - max(in_hand - 1, 0)) > 0:
+            self.lender.give_back(self.account_id, over)
+            self.borrowed -= over
 
     def _begin(self, pool: ThreadPoolExecutor, free: int, failures: list[Exception]) -> set[Future[Tally]]:
         if self.claimed is not None:

@@ -75,11 +75,13 @@ class Scraper:
         self,
         settings: Settings,
         *,
+        account_ids: Callable[[], Sequence[str]] | None = None,
         groups: Sequence[Group] = GROUPS,
         clock: Callable[[], float] = time.monotonic,
         budget_seconds: float = BUDGET_SECONDS,
     ) -> None:
         self._settings = settings
+        self._account_ids = account_ids or (lambda: [one.account_id for one in settings.amazon_accounts()])
         self._groups = groups
         self._clock = clock
         self._budget = budget_seconds
@@ -92,7 +94,7 @@ class Scraper:
         """Every sample that can be read. Raises SettingsError where the settings name no account."""
         with self._guard:
             ends_at = self._clock() + self._budget
-            account_ids = tuple(one.account.account_id for one in self._settings.amazon_accounts())
+            account_ids = self._account_ids()
             found: list[Sample] = []
             for database in ("orders", "dagster"):
                 groups = [group for group in self._groups if group.database == database]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -31,6 +32,24 @@ EARLY_SHARE = 0.1
 DEFAULT_LIFE_SECONDS, SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 3600.0, 60.0, 86_400.0
 # While Login with Amazon fails and the old token lives, it is asked this often.
 OUTAGE_PAUSE_SECONDS = 30.0
+
+
+# Who asks for a token holds a connection of the pool meanwhile. While Login with Amazon hangs, fifty sellers would hold
+# all of them, and with them who has a token and needs none.
+_TURNS = threading.BoundedSemaphore(4)
+
+
+@contextmanager
+def _a_turn(deadline: Deadline) -> Generator[None]:
+    if not _TURNS.acquire(timeout=max(deadline.remaining, 0.0)):
+        raise AmazonUnavailable(
+            "Login with Amazon was not asked: others wait for its answer. It is tried again.",
+            operation="Login with Amazon",
+        )
+    try:
+        yield
+    finally:
+        _TURNS.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,7 @@ class TokenCache:
                 with self._database.transaction(self._account_id) as tx:
                     held = self._stored(tx, purpose, early_seconds)
             if held is None or not self._is_good(held, refused):
-                with self._database.transaction(self._account_id) as tx:
+                with _a_turn(deadline), self._database.transaction(self._account_id) as tx:
                     store.lock_token(tx, self._application_id, self._purpose(purpose))
                     # Somebody may have obtained it while we waited for the lock.
                     held = self._stored(tx, purpose, early_seconds)
