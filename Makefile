@@ -8,12 +8,14 @@ READY := $(VENV)/.ready
 WORKERS ?= 4
 # The warehouse of demo, dev and chaos: the sandbox's own, or with WMS=tryton a real one.
 WMS_OPTION := $(if $(WMS),--wms $(WMS) )
+# How many sellers demo and dev serve with one deployment: make demo ACCOUNTS=2.
+ACCOUNTS_OPTION := $(if $(ACCOUNTS),--accounts $(ACCOUNTS) )
 
 .DEFAULT_GOAL := help
 .PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool validators validate sbom audit
 
 help:
-	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse)"
+	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse; ACCOUNTS=2: two sellers)"
 	@echo "make dev    the same, and stay up: http://127.0.0.1:3000"
 	@echo "make test   the tests"
 	@echo "make check  lint, types, floors, definitions, tests: what CI runs"
@@ -34,10 +36,10 @@ compiled: $(READY)
 	@$(BIN)/python -m compileall -q $(dir $(abspath $(lastword $(MAKEFILE_LIST))))orders_pipeline
 
 demo: compiled
-	@$(BIN)/python -m orders_pipeline.demo $(WMS_OPTION)$(ARGS)
+	@$(BIN)/python -m orders_pipeline.demo $(WMS_OPTION)$(ACCOUNTS_OPTION)$(ARGS)
 
 dev: compiled
-	@$(BIN)/python -m orders_pipeline.demo --stay $(WMS_OPTION)$(ARGS)
+	@$(BIN)/python -m orders_pipeline.demo --stay $(WMS_OPTION)$(ACCOUNTS_OPTION)$(ARGS)
 
 # The real browser of one test. Where it cannot be installed, that test is skipped and says so (in CI it fails).
 browser:

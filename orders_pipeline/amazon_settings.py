@@ -80,6 +80,8 @@ class AmazonSettings(Group):
     )
     # No variable has this name: the key of the rows of the environment's one account is its seller's id.
     named: str | None = Field(default=None, validation_alias=f"{ACCOUNTS_FILE}: account")
+    # The variable that the refresh token was found in, where that is not the one above.
+    token_name: str | None = Field(default=None, validation_alias=f"{ACCOUNTS_FILE}: secrets.refresh_token")
     seller_id: str = Field(validation_alias="AMAZON_SELLER_ID")
     marketplaces: Annotated[tuple[Marketplace, ...], BeforeValidator(_marketplaces)] = Field(
         validation_alias="AMAZON_MARKETPLACE_ID"
@@ -195,6 +197,7 @@ def _checked(read: ReadAccount, values: Mapping[str, str]) -> tuple[AmazonSettin
             given[_VARIABLES[key]] = None
         elif name in values:
             given[_VARIABLES[key]] = values[name]
+            given |= {_VARIABLES["token_name"]: name} if key == "refresh_token" else {}
         elif key != "client_secret_previous":
             problems.append(f"secrets.{key}: the variable {name} is not set")
     sentences: list[str] = []

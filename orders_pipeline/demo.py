@@ -59,9 +59,18 @@ class DemoFailed(Exception):
     show_default=True,
     help="The warehouse: the sandbox's own, or a real Tryton with somebody who works in it (WMS=tryton).",
 )
+@click.option(
+    "--accounts",
+    type=click.IntRange(1, 20),
+    default=1,
+    show_default=True,
+    help="Sellers in several regions, served by one deployment, who share the day's orders (ACCOUNTS=2).",
+)
 @click.option("--port", type=int, help="Port of the Dagster UI (default: PORT, or 3000).")
 @click.option("--patience", default=330.0, show_default=True, help="Seconds until an unfinished day has failed.")
-def main(orders: int, duration: float, seed: int, stay: bool, wms: str, port: int | None, patience: float) -> None:
+def main(
+    orders: int, duration: float, seed: int, stay: bool, wms: str, accounts: int, port: int | None, patience: float
+) -> None:
     """Play a day of orders through the whole pipeline, against a local Amazon, SQS and warehouse."""
     folder = project_root() / ".orders_pipeline" / ("dev" if stay else "demo")
     try:
@@ -69,7 +78,9 @@ def main(orders: int, duration: float, seed: int, stay: bool, wms: str, port: in
             _fresh(folder)
             ui_port = choose_port(port)
             webhooks = f"http://127.0.0.1:{ui_port}/webhooks/warehouse"
-            environment = stack.enter_context(_sandbox(folder, wms, orders, duration, seed, webhooks, endless=stay))
+            environment = stack.enter_context(
+                _sandbox(folder, wms, orders, duration, seed, webhooks, accounts, endless=stay)
+            )
             if stay:
                 # Who looks at it is at this machine: an asset's page opens the lines that make it.
                 environment["ORDERS_SOURCE_URL"] = "file"
@@ -115,7 +126,7 @@ def _fresh(folder: Path) -> None:
 
 @contextmanager
 def _sandbox(
-    folder: Path, wms: str, orders: int, duration: float, seed: int, webhook_url: str, *, endless: bool
+    folder: Path, wms: str, orders: int, duration: float, seed: int, webhook_url: str, accounts: int, *, endless: bool
 ) -> Generator[dict[str, str]]:
     ready = folder / "sandbox.json"
     command = [sys.executable, "-m", "orders_pipeline.sandbox"]
@@ -124,7 +135,7 @@ def _sandbox(
         command = [*TRYTON, "--folder", str(_tryton_folder(folder))]
     command += ["--ready-file", str(ready), "--no-autostart"]
     command += ["--orders", str(orders), "--duration", str(duration), "--seed", str(seed)]
-    command += ["--time-scale", str(DEMO_TIME_SCALE), "--webhook-url", webhook_url]
+    command += ["--time-scale", str(DEMO_TIME_SCALE), "--webhook-url", webhook_url, "--accounts", str(accounts)]
     command += ["--endless"] if endless else []
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     with _process(command, folder / "sandbox.log", environment) as process:
@@ -132,7 +143,19 @@ def _sandbox(
         environment = json.loads(ready.read_text(encoding="utf-8"))
         # It holds tokens, and this is the data folder, which the leak check looks through.
         ready.unlink()
-        yield environment
+        yield _with_accounts(folder, environment)
+
+
+def _with_accounts(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Of several sellers, the file that names them, as a person would write it."""
+    accounts = environment.pop("SANDBOX_ACCOUNTS", None)
+    if accounts is None:
+        return environment
+    file = folder / "accounts.yaml"
+    file.write_text(accounts, encoding="utf-8")
+    file.chmod(0o600)
+    one = ("AMAZON_SELLER_ID", "AMAZON_MARKETPLACE_ID", "AMAZON_REGION", "AMAZON_SQS_QUEUE_URL")
+    return {**environment, **dict.fromkeys((*one, "AMAZON_LWA_REFRESH_TOKEN"), ""), "AMAZON_ACCOUNTS_FILE": str(file)}
 
 
 def _tryton_folder(folder: Path) -> Path:
@@ -269,6 +292,12 @@ def _summary(folder: Path, sandbox: str) -> bool:
         right = sum(one["ok"] for one in verdicts if one["expectation"] == expectation)
         by_expectation.add_row(expectation, str(count), str(right), style=None if right == count else "red")
     _console.print(by_expectation)
+    if len(sellers := sorted({one["seller_id"] for one in verdicts})) > 1:
+        by_seller = Table("seller", "orders", "where they belong", title="The accounts")
+        for seller_id in sellers:
+            theirs = [one["ok"] for one in verdicts if one["seller_id"] == seller_id]
+            by_seller.add_row(seller_id, str(len(theirs)), str(sum(theirs)), style=None if all(theirs) else "red")
+        _console.print(by_seller)
     calls = Table("operation", "calls", "429s", title="Amazon, as the sandbox counted")
     for operation, count in sorted(ledger["requests"].items()):
         calls.add_row(operation, str(count), str(ledger["throttled"].get(operation, 0)))

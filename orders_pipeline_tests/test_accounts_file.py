@@ -87,7 +87,7 @@ def test_an_account_is_what_the_environments_one_account_would_be(tmp_path: Path
         {**SHARED, "AMAZON_LWA_REFRESH_TOKEN": "Atzr|of-birch", "AMAZON_SELLER_ID": "A2BIRCH",
          "AMAZON_MARKETPLACE_ID": "ATVPDKIKX0DER", "AMAZON_SQS_QUEUE_URL": BIRCH["queue"], "ORDERS_WATCH_FBA": "false"}
     ).require_amazon()  # fmt: skip
-    assert birch.model_copy(update={"named": None}) == alone
+    assert birch.model_copy(update={"token_name": None}) == alone
     assert acme.spapi_endpoint == "https://sellingpartnerapi-eu.amazon.com"
 
 

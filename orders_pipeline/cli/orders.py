@@ -103,7 +103,7 @@ def erase(
     if bool(order_id) == seller or (seller and erased_by_hand):
         refuse("name one order, or --seller")
     deployment = Deployment(load_settings())
-    served = deployment.account_of(order_id, account) if order_id else deployment.account(account)
+    served = deployment.stored_account_of(order_id, account)
     if order_id and erased_by_hand:
         owed = note_erased_by_hand(
             deployment.database, deployment.audit, account_id=served.account_id, order_id=order_id, reason=reason

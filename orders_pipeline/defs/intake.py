@@ -6,6 +6,7 @@ from functools import partial
 
 import dagster as dg
 
+from orders_pipeline.amazon_settings import WrongAccount
 from orders_pipeline.defs.accounts import (
     IN_THE_STORE,
     as_metadata,
@@ -129,7 +130,7 @@ def drain_notifications_sensor(
         run_requests=requests,
         asset_events=events,
         cursor=noted_at(now) if read else context.cursor,
-        skip_reason=None if requests else dg.SkipReason(_why_idle(due, served)),
+        skip_reason=None if requests else dg.SkipReason(_why_idle(due, served, store.settings().wrong_accounts)),
     )
 
 
@@ -162,11 +163,12 @@ def _age(seen: Mapping[str, QueueWatch], now: datetime) -> float:
     return max((now - min(sent)).total_seconds(), 0.0) if sent else 0.0
 
 
-def _why_idle(due: bool, served: Served[QueueWatch]) -> str:
+def _why_idle(due: bool, served: Served[QueueWatch], not_served: Sequence[WrongAccount]) -> str:
+    wrong = [f"Account {one.name} is not served: {'; '.join(one.problems)}" for one in not_served]
     away = [str(seen.drained.unavailable) for seen in served.results.values() if seen.drained.unavailable]
     came = sum(seen.drained.received for seen in served.results.values())
     usual = (
         f"{f'{came} messages came' if came else 'No message came'}: "
         f"{'a run that is under way has the work in hand' if due else 'nothing is due'}."
     )
-    return "; ".join([*away, *problems_of(served)]) or usual
+    return "; ".join([*away, *problems_of(served)] or [usual]) + "".join(f" {one}." for one in wrong)

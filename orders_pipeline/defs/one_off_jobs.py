@@ -20,7 +20,7 @@ from orders_pipeline.defs.job_configs import (
 from orders_pipeline.defs.metadata import table
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.operations.adopt import OrdersNotAdopted, adopt_in_accounts
-from orders_pipeline.operations.deployment import ServedAccount, UnknownAccount
+from orders_pipeline.operations.deployment import ServedAccount, StoredAccount, UnknownAccount
 from orders_pipeline.operations.doctor import examine
 from orders_pipeline.operations.replay import recover_order, replay_account
 from orders_pipeline.operations.subscribe import subscribe_account
@@ -48,10 +48,21 @@ def _account_of(store: StoreResource, order_id: str) -> ServedAccount:
     try:
         return store.deployment().account_of(order_id)
     except UnknownAccount as error:
-        raise dg.Failure(
-            description=f"No account has this order yet. {error} `orders-pipeline` takes --account.",
-            allow_retries=False,
-        ) from error
+        raise _no_account(error) from error
+
+
+def _stored_account_of(store: StoreResource, order_id: str) -> StoredAccount:
+    """The account whose order it is, also one that is no longer served."""
+    try:
+        return store.deployment().stored_account_of(order_id)
+    except UnknownAccount as error:
+        raise _no_account(error) from error
+
+
+def _no_account(error: UnknownAccount) -> dg.Failure:
+    return dg.Failure(
+        description=f"No account has this order yet. {error} `orders-pipeline` takes --account.", allow_retries=False
+    )
 
 
 def _by_account(store: StoreResource, order_ids: Sequence[str]) -> dict[ServedAccount, list[str]]:
@@ -66,7 +77,7 @@ def _by_account(store: StoreResource, order_ids: Sequence[str]) -> dict[ServedAc
 def erase_buyers_data(context: dg.OpExecutionContext, config: EraseConfig, store: StoreResource) -> None:
     """Forget who bought: here, at the warehouse, and in every backup's reach. Red: it is gone on with nightly."""
     order_id = _order_id(config.order_id)
-    account = _account_of(store, order_id)
+    account = _stored_account_of(store, order_id)
     with acting_as(actor_of(context)):
         totals = erase(
             store.database(), store.vault(), store.deployment().warehouse_or_none(), account_id=account.account_id,

@@ -5,7 +5,8 @@ A domain's kinds are in its `alerts.py`. Here are also those whose state is in D
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
 from orders_pipeline.alerts.reconcile import NOT_EVALUATED, EvaluationResult, evaluate, reconcile
@@ -47,6 +48,18 @@ FORMER_ACCOUNT_PARKED = AlertKind(
     is_cause=True,
 )
 
+ACCOUNT_NOT_SERVED = AlertKind(
+    name="account.not_served",
+    severity="error",
+    query=None,
+    message="The account {account} is not served: {problems}.",
+    action="Mend AMAZON_ACCOUNTS_FILE, or the variable that it names; `orders-pipeline accounts` says what is right. "
+    "It is served again within seconds. The other accounts are served meanwhile.",
+    runbook="Accounts",
+    per_account=False,
+    is_cause=True,
+)
+
 FAILED_BACKFILL = AlertKind(
     name="backfill.failed",
     severity="error",
@@ -71,6 +84,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *alerting.ALERTS,
     OVERDUE,
     FORMER_ACCOUNT_PARKED,
+    ACCOUNT_NOT_SERVED,
     FAILED_RUN,
     FAILED_BACKFILL,
     NOT_EVALUATED,
@@ -83,15 +97,19 @@ def evaluate_alerts(
     failed_runs: Sequence[Found],
     failed_backfills: Sequence[Found],
     *,
+    not_served: Mapping[str, Sequence[str]] = MappingProxyType({}),
     budget_seconds: float,
 ) -> list[EvaluationResult]:
     """Evaluate every kind for each account and for none, and take in what failed in Dagster. Errors as in `evaluate`.
 
-    `account_ids`: those that are served; of every other one, what was set aside is told.
+    `account_ids`: those that are served; of every other one, what was set aside is told. `not_served`: the accounts of
+    the settings that cannot be served, and why.
     """
     with database.transaction(NOBODY) as tx:
         reconcile(tx, FAILED_RUN, failed_runs)
         reconcile(tx, FAILED_BACKFILL, failed_backfills)
+        wrong = [{"account": one, "problems": "; ".join(problems)} for one, problems in not_served.items()]
+        reconcile(tx, ACCOUNT_NOT_SERVED, [Found(each["account"], each) for each in wrong])
         parked = parked_of_others(tx.connection, account_ids)
         values = [{"account": row.account_id, "parked": row.parked, "queues": row.queues} for row in parked]
         reconcile(tx, FORMER_ACCOUNT_PARKED, [Found(each["account"], each) for each in values])

@@ -90,9 +90,8 @@ class Deployment:
         Raises SettingsError, UnknownAccount.
         """
         for account in self.accounts() if account_id is None else ():
-            with account.transaction() as tx:
-                if order_row(tx, order_id) is not None:
-                    return account
+            if _has_order(account, order_id):
+                return account
         return self.account(account_id)
 
     def by_account(
@@ -113,6 +112,16 @@ class Deployment:
         with self.database.begin() as connection:
             others = [one for one in sellers(connection) if one not in ids]
         return (*served, *(StoredAccount(self, one) for one in others))
+
+    def stored_account_of(self, order_id: str | None, account_id: str | None = None) -> StoredAccount:
+        """As `account_of` (without an order: `account`), also of an account that is no longer served.
+
+        What is stored of a seller that left is shown and erased as any other's. Raises SettingsError, UnknownAccount.
+        """
+        for account in self.stored_accounts():
+            if account_id == account.account_id or (account_id is None and _has_order(account, order_id)):
+                return account
+        return self.account(account_id)
 
     def note_done(self, work: str) -> None:
         """Note for every account that a work of the whole deployment has come to its end."""
@@ -265,6 +274,11 @@ class ServedAccount(StoredAccount):
         from orders_pipeline.intake.queue import NotificationQueue
 
         return NotificationQueue(self.settings.queue_url)
+
+
+def _has_order(account: StoredAccount, order_id: str | None) -> bool:
+    with account.transaction() as tx:
+        return order_id is not None and order_row(tx, order_id) is not None
 
 
 class FollowingDeployment(Deployment):

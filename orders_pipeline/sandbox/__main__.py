@@ -17,7 +17,7 @@ from pathlib import Path
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.day.player import DayOptions
 from orders_pipeline.sandbox.queue import QueueOptions
-from orders_pipeline.sandbox.sandbox import Sandbox
+from orders_pipeline.sandbox.sandbox import Sandbox, other_sellers
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
 
 
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None, *, make: Callable[..., Sandbox] = S
         queue_port=options.queue_port,
         warehouse_port=options.warehouse_port,
         webhook_url=options.webhook_url,
+        others=other_sellers(options.accounts - 1),
     )
     with sandbox:
         if options.ready_file is not None:
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None, *, make: Callable[..., Sandbox] = S
         addresses = f"amazon {sandbox.url}, sqs {sandbox.queue.endpoint}, warehouse {sandbox.warehouse_url}"
         print(f"sandbox ready: {addresses}", flush=True)  # noqa: T201 - the one line that tells a person it is up
         if options.autostart:
-            sandbox.day.start()
+            sandbox.days.start()
         stopped.wait()
     return 0
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     flag = argparse.BooleanOptionalAction
     parser.add_argument("--seed", type=int, default=1, help="the same seed plays the same day")
     parser.add_argument("--orders", type=int, default=160)
+    parser.add_argument("--accounts", type=int, default=1, help="sellers, in several regions, who share the orders")
     parser.add_argument("--duration", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--time-scale", type=float, default=1.0, help="multiplies Amazon's refill rates, nothing else")
     parser.add_argument("--ready-file", type=Path, help="where to write the client's environment, as JSON")

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from orders_pipeline.sandbox.amazon.order import STATUS_OF_V0, V0_STATUS, Order
 from orders_pipeline.sandbox.amazon.state import AmazonState
-from orders_pipeline.sandbox.day.player import Day
+from orders_pipeline.sandbox.day.days import Days
 from orders_pipeline.sandbox.day.verdicts import Judge
 from orders_pipeline.sandbox.order_factory import OrderSpecificationError
 from orders_pipeline.sandbox.queue import Queue
@@ -35,7 +35,7 @@ class Controlled(Protocol):
     warehouse: WarehouseState
     webhooks: WebhookSender
     queue: Queue
-    day: Day
+    days: Days
     judge: Judge
     seller_id: str
 
@@ -74,13 +74,13 @@ class Control:
 
     async def day(self, _request: Request) -> Response:
         sandbox = self._sandbox
-        body = sandbox.day.as_json()
-        done = body["finished"] and all(one.ok for one in sandbox.judge.verdicts(sandbox.day.planned))
+        body = sandbox.days.as_json()
+        done = body["finished"] and all(one.ok for one in sandbox.judge.verdicts(sandbox.days.planned))
         return JSONResponse({**body, "done": done})
 
     async def start_day(self, _request: Request) -> Response:
-        await run_in_threadpool(self._sandbox.day.start)
-        return JSONResponse(self._sandbox.day.as_json())
+        await run_in_threadpool(self._sandbox.days.start)
+        return JSONResponse(self._sandbox.days.as_json())
 
     async def ledger(self, _request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._sandbox.ledger))

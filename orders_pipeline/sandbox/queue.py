@@ -73,6 +73,7 @@ class Queue:
         self.url = ""
         self.dead_letter_url = ""
         self._client: Any = None
+        self._attributes: dict[str, str] = {}
         self.sent = 0
         self.junk_sent = 0
         self._condition = threading.Condition()
@@ -102,16 +103,20 @@ class Queue:
             "deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.dead_letter_name}",
             "maxReceiveCount": MAX_RECEIVES,
         }
-        self.url = client.create_queue(
-            QueueName=self.name,
-            Attributes={
-                "Policy": json.dumps(policy),
-                "RedrivePolicy": json.dumps(redrive),
-                "VisibilityTimeout": str(VISIBILITY_SECONDS),
-                "MessageRetentionPeriod": "1209600",
-            },
-        )["QueueUrl"]
+        self._attributes = {
+            "Policy": json.dumps(policy),
+            "RedrivePolicy": json.dumps(redrive),
+            "VisibilityTimeout": str(VISIBILITY_SECONDS),
+            "MessageRetentionPeriod": "1209600",
+        }
+        self.url = client.create_queue(QueueName=self.name, Attributes=self._attributes)["QueueUrl"]
         self._sender.start()
+
+    def add(self, suffix: str) -> tuple[str, str]:
+        """Another queue at the same server, (ARN, URL): Amazon delivers to each what was subscribed to it."""
+        name = f"{self.name}-{suffix}"
+        url = self.client().create_queue(QueueName=name, Attributes=self._attributes)["QueueUrl"]
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}", url
 
     def stop(self) -> None:
         with self._condition:

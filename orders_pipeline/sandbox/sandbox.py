@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +16,7 @@ from orders_pipeline.sandbox.amazon.state import AmazonOptions, AmazonState
 from orders_pipeline.sandbox.amazon.subscriptions import ORDER_CHANGE, Subscriptions
 from orders_pipeline.sandbox.clock import Clock
 from orders_pipeline.sandbox.control import Control
+from orders_pipeline.sandbox.day.days import Days
 from orders_pipeline.sandbox.day.people import People
 from orders_pipeline.sandbox.day.player import Day, DayOptions
 from orders_pipeline.sandbox.day.verdicts import Judge
@@ -28,6 +32,25 @@ SELLER_ID = "A3TH9S8BH6GOGM"
 MARKETPLACE_ID = "ATVPDKIKX0DER"
 WAREHOUSE_TOKEN = "sandbox-warehouse-token"  # noqa: S105 - opens nothing but this sandbox
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - as above
+
+
+@dataclass(frozen=True)
+class OtherSeller:
+    """A seller beside the first, with a queue of its own."""
+
+    seller_id: str
+    marketplace_ids: tuple[str, ...]
+
+
+# One of each region in turn, begun with another than the first seller's.
+_MARKETPLACES_IN_TURN = ("A1PA6795UKMFR9", "A1VC38T7YXB528", MARKETPLACE_ID)
+
+
+def other_sellers(count: int) -> tuple[OtherSeller, ...]:
+    return tuple(
+        OtherSeller(f"A2OTHERSELLER{number:02d}", (_MARKETPLACES_IN_TURN[(number - 1) % len(_MARKETPLACES_IN_TURN)],))
+        for number in range(1, count + 1)
+    )
 
 
 class Sandbox:
@@ -55,6 +78,7 @@ class Sandbox:
         webhook_url: str | None = None,
         seller_id: str = SELLER_ID,
         marketplace_ids: tuple[str, ...] = (MARKETPLACE_ID,),
+        others: Sequence[OtherSeller] = (),
     ) -> None:
         self.seller_id = seller_id
         self.marketplace_ids = marketplace_ids
@@ -73,17 +97,27 @@ class Sandbox:
         self.warehouse = WarehouseState(clock=self.clock, token=WAREHOUSE_TOKEN, seed=seed)
         self.webhooks = WebhookSender(self.warehouse, clock=self.clock, secret=WEBHOOK_SECRET, url=webhook_url)
         self.floor = self.make_floor(floor or FloorOptions(), seed)
-        self.day = Day(
-            amazon=self.amazon,
-            warehouse=self.warehouse,
-            floor=self.floor,
-            clock=self.clock,
-            people=self.people,
-            options=day or DayOptions(),
-            seller_id=seller_id,
-            marketplace_id=marketplace_ids[0],
-            seed=seed,
-        )
+        sellers = [OtherSeller(seller_id, marketplace_ids), *others]
+        orders = (day or DayOptions()).orders
+        shares = [orders // len(sellers) + (number < orders % len(sellers)) for number in range(len(sellers))]
+        played = [
+            Day(
+                amazon=self.amazon,
+                warehouse=self.warehouse,
+                floor=self.floor,
+                clock=self.clock,
+                people=self.people,
+                options=replace(day or DayOptions(), orders=share),
+                seller_id=seller.seller_id,
+                marketplace_id=seller.marketplace_ids[0],
+                # Another day each, and other ids of orders.
+                seed=seed + 1000 * number,
+            )
+            for number, (seller, share) in enumerate(zip(sellers, shares, strict=True))
+        ]
+        self.day, self.days = played[0], Days(played)
+        self.others = tuple(others)
+        self._queues: dict[str, tuple[str, str]] = {}
         self.judge = self.make_judge()
         self._factory = OrderFactory(
             clock=self.clock,
@@ -93,7 +127,8 @@ class Sandbox:
             seed=seed,
         )
         self._subscribed = subscribed
-        self.amazon.accounts.add_seller(seller_id, list(marketplace_ids))
+        for seller in sellers:
+            self.amazon.accounts.add_seller(seller.seller_id, list(seller.marketplace_ids))
         application = amazon_application(self.amazon, self.queue, Control(self).routes())
         self._amazon_server = ThreadedServer(application, port=amazon_port, name="amazon")
         self._warehouse_server = self._serve_warehouse(warehouse_port)
@@ -108,6 +143,8 @@ class Sandbox:
 
     def start(self) -> Sandbox:
         self.queue.start()
+        for number, other in enumerate(self.others, start=2):
+            self._queues[other.seller_id] = self.queue.add(str(number))
         if self._subscribed:
             for seller_id in self.amazon.accounts.sellers:
                 self.subscribe(seller_id)
@@ -118,7 +155,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        self.day.stop()
+        self.days.stop()
         self.floor.stop()
         self.webhooks.stop()
         self._warehouse_server.stop()
@@ -162,7 +199,7 @@ class Sandbox:
             "AMAZON_SELLER_ID": seller.seller_id,
             "AMAZON_MARKETPLACE_ID": ",".join(seller.marketplace_ids),
             "AMAZON_REGION": MARKETPLACES[seller.marketplace_ids[0]].region,
-            "AMAZON_SQS_QUEUE_URL": self.queue.url,
+            "AMAZON_SQS_QUEUE_URL": self._queue_of(seller.seller_id)[1],
             "AMAZON_SPAPI_ENDPOINT": self.url,
             "AMAZON_LWA_ENDPOINT": self.url,
             "AMAZON_APPLICATION_ID": application.application_id,
@@ -177,7 +214,28 @@ class Sandbox:
             "WMS_TOKEN": WAREHOUSE_TOKEN,
             **({"WMS_WEBHOOK_SECRET": self.webhooks.secret} if self.webhooks.url is not None else {}),
             "SANDBOX_URL": self.url,
+            **(self._several() if self.others and seller_id is None else {}),
         }
+
+    def _several(self) -> dict[str, str]:
+        """For who serves every seller: its AMAZON_ACCOUNTS_FILE (JSON is YAML), and the tokens that it names."""
+        sellers = self.amazon.accounts.sellers.values()
+        tokens = {f"SANDBOX_REFRESH_TOKEN_{number}": one.refresh_token for number, one in enumerate(sellers, start=1)}
+        accounts = [
+            {
+                "account": f"{MARKETPLACES[one.marketplace_ids[0]].region}-{number}",
+                "seller": one.seller_id,
+                "marketplaces": one.marketplace_ids,
+                "queue": self._queue_of(one.seller_id)[1],
+                "secrets": {"refresh_token": f"SANDBOX_REFRESH_TOKEN_{number}"},
+            }
+            for number, one in enumerate(sellers, start=1)
+        ]
+        return {**tokens, "SANDBOX_ACCOUNTS": json.dumps({"accounts": accounts}, indent=1)}
+
+    def _queue_of(self, seller_id: str) -> tuple[str, str]:
+        """(ARN, URL)."""
+        return self._queues.get(seller_id, (self.queue.arn, self.queue.url))
 
     def add_order(self, *, notify: bool = True, **specification: Any) -> Order:
         """An order at Amazon, with defaults for what is not said, and its message on the queue."""
@@ -185,9 +243,10 @@ class Sandbox:
 
     def subscribe(self, seller_id: str) -> None:
         """What `createDestination` and `createSubscription` would have done."""
-        known = self.amazon.subscriptions.destinations.values()
-        destination = next((one for one in known if one.arn == self.queue.arn), None)
-        destination = destination or self.amazon.subscriptions.add_destination("orders-pipeline", self.queue.arn)
+        arn, known = self._queue_of(seller_id)[0], self.amazon.subscriptions.destinations.values()
+        destination = next((one for one in known if one.arn == arn), None)
+        name = "-".join(("orders-pipeline", *([seller_id] if seller_id in self._queues else [])))
+        destination = destination or self.amazon.subscriptions.add_destination(name, arn)
         if destination is not None:
             directive = {
                 "eventFilter": {
@@ -196,7 +255,7 @@ class Sandbox:
                 }
             }
             self.amazon.subscriptions.subscribe(seller_id, ORDER_CHANGE, "1.0", destination, directive)
-            if BRAZIL in self.marketplace_ids:
+            if BRAZIL in self.amazon.accounts.sellers[seller_id].marketplace_ids:
                 self.amazon.subscriptions.subscribe(seller_id, FBA_SHIPMENT_STATUS, "1.0", destination, {})
 
     @property
@@ -205,7 +264,7 @@ class Sandbox:
         return list(self.people.canaries)
 
     def verdicts(self) -> dict[str, Any]:
-        return self.judge.report(self.day.planned)
+        return self.judge.report(self.days.planned)
 
     def ledger(self) -> dict[str, Any]:
         return {

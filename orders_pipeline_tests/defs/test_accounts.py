@@ -8,18 +8,20 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
+from click.testing import CliRunner
 from sqlalchemy import text
 
-from orders_pipeline.amazon_settings import AmazonSettings
 from orders_pipeline.audit.log import AuditLog
+from orders_pipeline.cli.main import main
 from orders_pipeline.database.engine import Database
 from orders_pipeline.defs.accounts import DEFECTS_TAG
 from orders_pipeline.operations import sync
-from orders_pipeline.operations.deployment import ServedAccount
+from orders_pipeline.operations.deployment import Deployment, ServedAccount
 from orders_pipeline.sandbox.amazon.state import AmazonOptions
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.sandbox.warehouse.floor import FloorOptions
-from orders_pipeline.settings import Settings, load_settings
+from orders_pipeline.settings import load_settings
 from orders_pipeline_tests.due import make_jobs_due
 from orders_pipeline_tests.pipeline import Pipeline, point_environment_at
 
@@ -38,20 +40,45 @@ def sandboxes() -> Iterator[tuple[Sandbox, Sandbox]]:
         yield served, other
 
 
+class AccountsFile:
+    """AMAZON_ACCOUNTS_FILE of this test; `name` says who is in it from now on."""
+
+    def __init__(self, file: Path, *sandboxes: Sandbox) -> None:
+        self._file = file
+        self._entries = {one.seller_id: self._entry(one) for one in sandboxes}
+
+    def _entry(self, sandbox: Sandbox) -> dict[str, object]:
+        return {
+            "seller": sandbox.seller_id,
+            "marketplaces": list(sandbox.marketplace_ids),
+            "queue": sandbox.queue.url,
+            "spapi_endpoint": sandbox.url,
+            "lwa_endpoint": sandbox.url,
+            "secrets": {"refresh_token": f"TOKEN_OF_{sandbox.seller_id}"},
+        }
+
+    def name(self, *seller_ids: str) -> None:
+        self._file.write_text(yaml.safe_dump({"accounts": [self._entries[one] for one in seller_ids]}))
+
+
 @pytest.fixture
-def pipeline(
+def accounts(
     sandboxes: tuple[Sandbox, Sandbox], database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pipeline]:
+) -> AccountsFile:
     served, other = sandboxes
-    point_environment_at(served, database_url, tmp_path, monkeypatch)
+    file = tmp_path / "accounts.yaml"
+    point_environment_at(served, database_url, tmp_path, monkeypatch, AMAZON_ACCOUNTS_FILE=str(file))
     monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 0)
-    second = load_settings({**other.environment(), "AMAZON_SQS_QUEUE_URL": other.queue.url}).require_amazon()
+    for one in sandboxes:
+        token = one.environment()["AMAZON_LWA_REFRESH_TOKEN"]
+        monkeypatch.setenv(f"TOKEN_OF_{one.seller_id}", token)
+    named = AccountsFile(file, served, other)
+    named.name(OTHER, served.seller_id)
+    return named
 
-    def both(settings: Settings) -> tuple[AmazonSettings, ...]:
-        return (second, settings.require_amazon())
 
-    monkeypatch.setattr(Settings, "amazon_accounts", both)
-
+@pytest.fixture
+def pipeline(accounts: AccountsFile, sandboxes: tuple[Sandbox, Sandbox]) -> Iterator[Pipeline]:
     def await_sent() -> None:
         for sandbox in sandboxes:
             sandbox.queue.await_sent()
@@ -156,3 +183,74 @@ def test_a_tick_in_which_one_account_fails_still_asks_for_the_others_run(
             )
         )
         assert list(rows.scalars()) == [OTHER]
+
+
+def _calls(sandbox: Sandbox) -> int:
+    return sum(sandbox.ledger()["amazon"]["requests"].values())
+
+
+def test_an_account_that_is_added_is_served_at_the_next_tick_and_one_that_is_taken_out_is_not_called_any_more(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, accounts: AccountsFile, database: Database
+):
+    served, other = sandboxes
+    accounts.name(served.seller_id)
+    first = other.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert (_calls(other), first in served.warehouse.orders) == (0, False), "it is not known yet"
+    accounts.name(served.seller_id, OTHER)
+    pipeline.tick(DRAIN)
+    assert served.warehouse.orders[first].status == "accepted"
+    accounts.name(served.seller_id)
+    other.add_order(status="UNSHIPPED")
+    calls = _calls(other)
+    pipeline.tick(DRAIN)
+    assert _calls(other) == calls, "Amazon is not asked for it any more"
+    assert not other.queue.drained(), "nor is its queue"
+    # The nightly retention works for every account that is stored, and a buyer can ask to be forgotten.
+    assert OTHER in {one.account_id for one in Deployment(load_settings()).stored_accounts()}
+    erased = CliRunner().invoke(main, ["erase", first, "--reason", "asked by the buyer"])
+    with database.begin() as connection:
+        kept = (
+            "select (select count(*) from pipeline.orders), (select count(*) from vault.records where subject_id = :id)"
+        )
+        assert tuple(connection.execute(text(kept), {"id": first}).one()) == (1, 0), erased.output
+
+
+def test_what_is_wrong_with_one_account_is_seen_and_stops_no_other(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    served, _ = sandboxes
+    monkeypatch.setenv(f"TOKEN_OF_{OTHER}", "")
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    pipeline.tick(DRAIN)
+    assert served.warehouse.orders[order_id].status == "accepted"
+    assert f"Account {OTHER} is not served" in (pipeline.tick(DRAIN).skip_message or "")
+    pipeline.tick(ALERTS)
+    with database.begin() as connection:
+        told = connection.execute(text("select key from pipeline.alerts where closed_at is null")).scalars()
+        assert list(told) == [f"account.not_served:{OTHER}"]
+    listed = CliRunner().invoke(main, ["accounts"])
+    assert listed.exit_code == 1
+    assert f"{OTHER}: secrets.refresh_token: the variable TOKEN_OF_{OTHER} is not set" in listed.output
+    doctor = CliRunner().invoke(main, ["doctor"])
+    assert doctor.exit_code == 1
+    assert f"account {OTHER}: it is not served" in doctor.output
+
+
+@pytest.mark.usefixtures("accounts")
+def test_the_accounts_are_listed_and_with_check_each_has_asked_amazon_and_its_queue(
+    sandboxes: tuple[Sandbox, Sandbox],
+):
+    served, other = sandboxes
+    listed = CliRunner().invoke(main, ["accounts"], env={"COLUMNS": "240"})
+    assert listed.exit_code == 0, listed.output
+    for shown in (served.seller_id, OTHER, "ATVPDKIKX0DER", other.queue.url, f"TOKEN_OF_{OTHER}"):
+        assert shown in listed.output
+    assert "Atzr" not in listed.output
+    asked = CliRunner().invoke(main, ["accounts", "--check"])
+    assert asked.exit_code == 0, asked.output
+    other.amazon.accounts.revoke(OTHER)
+    checked = CliRunner().invoke(main, ["accounts", "--check"])
+    assert checked.exit_code == 1
+    assert f"{OTHER}: order role:" in checked.output, checked.output
+    assert f"{served.seller_id}: " not in checked.output, "the other one is ok"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,13 @@ from orders_pipeline.database.engine import AccountTransaction
 from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED, RULES_FILE
 from orders_pipeline.operations.alerting.rows import lease_channel, note_failure, return_channel
 from orders_pipeline.operations.alerting.rules_file import rules_in_use
-from orders_pipeline.operations.alerts import FAILED_BACKFILL, FAILED_RUN, FORMER_ACCOUNT_PARKED, evaluate_alerts
+from orders_pipeline.operations.alerts import (
+    ACCOUNT_NOT_SERVED,
+    FAILED_BACKFILL,
+    FAILED_RUN,
+    FORMER_ACCOUNT_PARKED,
+    evaluate_alerts,
+)
 from orders_pipeline.operations.overdue import OVERDUE, SWEEP, watch_scheduled_work, work_is_done
 from orders_pipeline.work.jobs import Job, Queue
 from orders_pipeline.work.queue import claim, enqueue, park
@@ -64,8 +71,8 @@ def _taken(tx: AccountTransaction, queue: Queue) -> list[Job]:
     return claim(tx, queue, limit=10, lease=timedelta(minutes=1))
 
 
-def _evaluate_all(world: World, *served: str) -> None:
-    evaluate_alerts(world.database, served, [], [], budget_seconds=60)
+def _evaluate_all(world: World, *served: str, **not_served: Sequence[str]) -> None:
+    evaluate_alerts(world.database, served, [], [], not_served=not_served, budget_seconds=60)
 
 
 def _slack_takes_nothing(world: World) -> None:
@@ -102,6 +109,11 @@ CASES = (
         begin=_park_work_of_a_former_account,
         # Configured again, its work has alerts of its own.
         end=lambda world: _evaluate_all(world, SELLER, "FORMER"),
+    ),
+    Case(
+        ACCOUNT_NOT_SERVED,
+        begin=lambda world: _evaluate_all(world, SELLER, acme=["secrets.refresh_token: the variable ACME is not set"]),
+        end=lambda world: _evaluate_all(world, SELLER, "acme"),
     ),
     Case(
         OVERDUE,

@@ -27,6 +27,7 @@ class Verdict:
     actual: str
     ok: bool
     why: str
+    seller_id: str
 
 
 class Judge:
@@ -67,7 +68,9 @@ class Judge:
             wrong = self._not_left_alone(order)
         else:
             wrong = self._pushed(order)
-        return Verdict(order.order_id, scenario.name, scenario.expectation, actual, not wrong, "; ".join(wrong))
+        return Verdict(
+            order.order_id, scenario.name, scenario.expectation, actual, not wrong, "; ".join(wrong), order.seller_id
+        )
 
     def _actual(self, order: Order) -> str:
         """One word for where the order is: the expectation's word when it is there."""
