@@ -41,6 +41,7 @@ RUN_BY = {
     "make help": f"{HERE}::test_make_alone_names_the_commands",
     "make demo": f"{HERE}::test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
     "WMS=tryton make demo": f"{HERE}::test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
+    "ACCOUNTS=2 make demo": f"{HERE}::test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
     "AMAZON_ORDERS_API=v0 make demo": f"{HERE}::"
     "test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running",
     "make dev": f"{HERE}::test_make_dev_stays_up_until_it_is_stopped_and_leaves_nothing_running",
@@ -59,6 +60,8 @@ RUN_BY = {
     "dagster dev": f"{CLI}::test_up_starts_everything_and_on_sigterm_stops_all_that_it_started",
     "orders-pipeline migrate": f"{STORE}::test_migrate_brings_an_empty_server_up_to_date_and_may_be_repeated",
     "orders-pipeline doctor": f"{CLI}::test_the_doctor_says_ok_line_by_line_once_subscribed_and_what_to_do_before",
+    "orders-pipeline accounts": "defs/test_accounts.py"
+    "::test_the_accounts_are_listed_and_with_check_each_has_asked_amazon_and_its_queue",
     "orders-pipeline subscribe": f"{CLI}::test_the_doctor_says_ok_line_by_line_once_subscribed_and_what_to_do_before",
     "orders-pipeline replay": f"{STORE}::test_a_parked_order_is_given_another_chance_by_name_and_by_reason",
     "orders-pipeline recover": f"{CLI}::test_an_order_that_a_person_names_is_made_due",
@@ -188,19 +191,22 @@ def checkout() -> Iterator[Path]:
 @pytest.mark.processes
 @pytest.mark.slow(85)
 @pytest.mark.timeout(330)
-@pytest.mark.parametrize(("warehouse", "orders_api"), [("", ""), ("tryton", "v0")])
+@pytest.mark.parametrize(("warehouse", "orders_api", "accounts"), [("", "", "2"), ("tryton", "v0", "")])
 def test_make_demo_plays_a_small_day_to_its_right_end_and_leaves_nothing_running(
-    checkout: Path, warehouse: str, orders_api: str, request: pytest.FixtureRequest
+    checkout: Path, warehouse: str, orders_api: str, accounts: str, request: pytest.FixtureRequest
 ):
     if warehouse:
         # Its database is prepared, or the test is skipped where Tryton cannot be installed.
         request.getfixturevalue(warehouse)
     size = f"--orders 8 --duration 2 --patience 170 --port {_free_port()}"
     environment = _environment(checkout) | ({"AMAZON_ORDERS_API": orders_api} if orders_api else {})
-    done = _make("demo", f"WMS={warehouse}", f"ARGS={size}", cwd=checkout, environment=environment)
+    done = _make(
+        "demo", f"WMS={warehouse}", f"ACCOUNTS={accounts}", f"ARGS={size}", cwd=checkout, environment=environment
+    )
     logs = {path.name: path.read_text("utf-8", "replace")[-2000:] for path in checkout.rglob("*.log")}
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs}"
     assert "Every order is where it belongs." in done.stdout
+    assert ("A2OTHERSELLER01" in done.stdout) == (accounts == "2"), "each account is judged"
     assert _await(lambda: _processes_of(checkout) == [], 10), _processes_of(checkout)
 
 

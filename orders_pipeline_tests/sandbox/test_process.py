@@ -88,7 +88,9 @@ def test_two_run_side_by_side_and_each_plays_its_own_day(tmp_path: Path) -> None
             time.sleep(0.1)
         verdicts = control(one, "verdicts")
         assert verdicts["totals"]["orders"] == 5
-        assert set(verdicts["verdicts"][0]) == {"order_id", "scenario", "expectation", "actual", "ok", "why"}
+        assert set(verdicts["verdicts"][0]) == {
+            "order_id", "scenario", "expectation", "actual", "ok", "why", "seller_id",
+        }  # fmt: skip
         assert verdicts == control(two, "verdicts")
 
 
