@@ -29,7 +29,7 @@ from orders_pipeline_tests.world import World, open_world
 
 TIMED_OUT = WarehouseUnavailable("The warehouse could not be reached (ReadTimeout)")
 # Some two seconds each. ORDER_LIVES=500 is for a quiet evening.
-LIVES = int(os.environ.get("ORDER_LIVES", "25"))
+LIVES = int(os.environ.get("ORDER_LIVES", "15"))
 # Which of the orders that are eligible; Hypothesis draws from what there is.
 PICK = st.integers(0, 99)
 RESET = AmazonUnavailable("Amazon could not be reached", operation="confirmShipment")
@@ -347,7 +347,7 @@ def databases(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Ca
         yield lambda: Database(stack.enter_context(copied_database(postgres, postgres_admin, "template")))
 
 
-@pytest.mark.slow(72)
+@pytest.mark.slow(45)
 def test_every_life_ends_as_amazon_and_the_warehouse_say(
     databases: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ):

@@ -49,7 +49,7 @@ def shared(postgres: EmbeddedPostgres, postgres_admin: Engine) -> Iterator[Datab
         database.close()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=st.sampled_from(LIVES), data=st.data())
 def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     shared: Database, life: tuple[str, ...], data: st.DataObject
@@ -73,7 +73,7 @@ def test_any_permutation_of_events_and_answers_ends_in_the_newest_state(
     assert _row(shared, order_id).status == life[-1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=st.permutations(range(5)), again=st.integers(0, 4))
 def test_of_answers_in_any_order_the_newest_is_kept_whole(shared: Database, arrivals: list[int], again: int):
     order_id = f"117-0000000-{next(numbers):07d}"

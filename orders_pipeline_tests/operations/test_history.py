@@ -194,7 +194,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(orders=ORDERS, charset=st.sampled_from(["UTF-8", "Cp1252", "Shift_JIS"]), is_gzip=st.booleans())
 def test_the_same_events_come_of_reports_as_of_searches(
     history: History, orders: list[dict[str, Any]], charset: str, is_gzip: bool
