@@ -1,11 +1,14 @@
-"""The guarded UI in a real browser: it works for who has logged in, and another page there changes nothing."""
+"""The guarded UI in a real browser: it works for who has logged in, and another page there changes nothing.
+
+And what operations staff find there: the whole lineage, a red check, and what to do about it.
+"""
 
 from __future__ import annotations
 
 import html
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from orders_pipeline.defs.policy import POLICIES
 from orders_pipeline.sandbox.sandbox import Sandbox
 from orders_pipeline.web.users import user_line
 from orders_pipeline.web.visitor import Role
 from orders_pipeline_tests.browser import Browser, chromium
-from orders_pipeline_tests.web.deployment import running_up, wait_until
+from orders_pipeline_tests.web.deployment import Up, running_up, wait_until
 from orders_pipeline_tests.web.test_attacks import LAUNCH_ERASE, REPORTS, SCHEDULE
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(420)]
@@ -26,18 +30,25 @@ PASSWORD = "Correct-Horse-9"
 # How a browser complains of our headers and refusals. Dagster's own notices, and sockets that end with their page, are
 # none of ours.
 COMPLAINTS = ("Security Policy", "status of", "Refused", "blocked", "Error with", "NetworkError", "response code")
+LATE = """insert into pipeline.orders (account_id, order_id, status, fulfilled_by, ship_by, fetched_at) values
+('{AMAZON_SELLER_ID}', '902-1845936-5435065', 'UNSHIPPED', 'MERCHANT', clock_timestamp() - interval '1 hour',
+clock_timestamp()) returning 1"""
 
 
-@pytest.mark.slow(43)
-def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(tmp_path: Path):
-    users = tmp_path / "users"
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Maria may log in."""
+    folder = tmp_path_factory.mktemp("up")
+    users = folder / "users"
     users.write_text(user_line("maria", Role.OPERATOR, PASSWORD) + "\n")
     users.chmod(0o600)
-    with (
-        Sandbox() as sandbox,
-        chromium(tmp_path) as browser,
-        running_up(sandbox, tmp_path, ORDERS_WEB_USERS_FILE=str(users)) as up,
-    ):
+    with Sandbox() as sandbox, running_up(sandbox, folder, ORDERS_WEB_USERS_FILE=str(users)) as running:
+        yield running
+
+
+@pytest.mark.slow(60)
+def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(up: Up, tmp_path: Path):
+    with chromium(tmp_path) as browser:
         browser.open(f"{up.url}/assets")
         browser.wait_for_text("Password")
         _log_in(browser, "wrong")
@@ -90,6 +101,33 @@ def test_a_person_logs_in_works_and_is_named_while_other_pages_are_powerless(tmp
         browser.wait_for_text("Password")
         browser.open(f"{up.url}/assets")
         browser.wait_for_text("Password")
+
+
+def test_a_stranger_finds_the_whole_flow_and_what_to_do_about_a_red_check(up: Up, tmp_path: Path):
+    with chromium(tmp_path) as browser:
+        browser.open(f"{up.url}/assets")
+        browser.wait_for_text("Password")
+        _log_in(browser, PASSWORD)
+        browser.wait_for_text("order_events")
+        groups = {policy.group for policy in POLICIES.values()}
+        browser.open(f"{up.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
+        # Names that are too long for a node are shortened in their middle.
+        for name in (*groups, *(name for name in POLICIES if len(name) < 16)):
+            browser.wait_for_text(name)
+
+        up.query(LATE.format(**up.environment))
+        browser.open(f"{up.url}/assets/shipment_confirmations?view=checks&checkDetail=shipped_in_time")
+        browser.wait_for_text("No order is past its ship-by time unshipped.")
+        browser.click_text("Execute", "button")
+        browser.wait_for_text("Failed")
+        browser.wait_for_text("Ask the warehouse; ship the order, or cancel it at Amazon.")
+        browser.console()
+        address = browser.run("return document.querySelector('a[href*=\"/docs/runbook.md\"]').href")
+        assert address == f"{up.url}/docs/runbook.md#push"
+        browser.open(address)
+        browser.wait_for_text("order.refused")
+        assert browser.run("return document.querySelector(':target').innerText") == "Push"
+        assert browser.console() == []
 
 
 def _log_in(browser: Browser, password: str) -> None:
