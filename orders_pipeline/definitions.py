@@ -12,6 +12,7 @@ import dagster as dg
 
 from orders_pipeline.defs import (
     audit_exports,
+    authorization,
     automation,
     checks,
     dagster_history,
@@ -62,11 +63,13 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             privacy.shred_expired_pii_job,
             audit_exports.export_job,
             privacy.erase_at_warehouse_job,
+            authorization.look_at_authorizations_job,
             dagster_history.history_job,
             *one_off_jobs.jobs,
         ],
         schedules=[
             privacy.frequent_warehouse_erasures,
+            authorization.frequent_authorization_looks,
             audit_exports.nightly_audit_export,
         ],
         sensors=[

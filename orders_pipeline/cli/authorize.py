@@ -23,6 +23,7 @@ from orders_pipeline.operations.authorize import (
     typed_return,
 )
 from orders_pipeline.operations.deployment import Deployment, ServedAccount
+from orders_pipeline.operations.revocation import not_revoked as say_not_revoked
 from orders_pipeline.settings import load_settings
 
 
@@ -31,22 +32,31 @@ from orders_pipeline.settings import load_settings
 @click.option("--consent-url", is_flag=True, help="Print Amazon's consent page; what it answers is for --code-from.")
 @click.option("--code-from", help="-: read the address that Amazon led to, or its code alone, from standard input.")
 @click.option("--refresh-token-from", help="-: read a self-authorization's refresh token from standard input.")
+@click.option("--not-revoked", metavar="REASON", help="A refusal is no revocation: keep buyers' data for seven days.")
 @click.option("--roles-changed", "roles", is_flag=True, help="The application's roles changed: all accounts are due.")
 @with_plain_errors
 def authorize(
-    account: str | None, consent_url: bool, code_from: str | None, refresh_token_from: str | None, roles: bool
+    account: str | None,
+    consent_url: bool,
+    code_from: str | None,
+    refresh_token_from: str | None,
+    not_revoked: str | None,
+    roles: bool,
 ) -> None:
     """Have a seller authorize ACCOUNT; without options, say how each account stands and where it is done.
 
     A code or a token is typed, never an argument: a shell's history keeps those.
     """
     deployment = Deployment(load_settings())
-    if sum((consent_url, bool(code_from), bool(refresh_token_from), roles)) > 1:
-        refuse("give one of --consent-url, --code-from, --refresh-token-from and --roles-changed")
+    if sum((consent_url, bool(code_from), bool(refresh_token_from), bool(not_revoked), roles)) > 1:
+        refuse("give one of these options at a time")
     if any(given not in (None, "-") for given in (code_from, refresh_token_from)):
         refuse("a code or a token is read from standard input alone: write -")
     if roles:
         say(f"{roles_changed(deployment)} accounts are to be authorized again.")
+    elif not_revoked:
+        kept = say_not_revoked(deployment.account(account), not_revoked)
+        say(f"The data of the buyers of account {kept.account_id} are kept until {kept.kept_until:%Y-%m-%d %H:%M} UTC.")
     elif consent_url:
         _print_consent_url(deployment, account)
     elif code_from:

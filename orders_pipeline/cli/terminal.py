@@ -20,6 +20,7 @@ from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted
 from orders_pipeline.operations.authorize import NotPossible
 from orders_pipeline.operations.deployment import UnknownAccount
+from orders_pipeline.operations.revocation import NothingRefused
 from orders_pipeline.operations.serve import InstanceFileMissing
 from orders_pipeline.privacy.audit_export.export import AuditExportRefused
 from orders_pipeline.privacy.audit_export.targets import ExportUnavailable
@@ -56,6 +57,7 @@ EXPECTED = (
     NameNotUsable,
     UnknownAccount,
     NotPossible,
+    NothingRefused,
 )
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from orders_pipeline.alerts.kinds import NOBODY, AlertKind, Found
 from orders_pipeline.alerts.reconcile import NOT_EVALUATED, EvaluationResult, evaluate, reconcile
+from orders_pipeline.channels.amazon import alerts as amazon
 from orders_pipeline.database.engine import Database
 from orders_pipeline.fulfillment import alerts as fulfillment
 from orders_pipeline.intake import alerts as intake
@@ -79,6 +80,7 @@ ALERTS: tuple[AlertKind, ...] = (
     *shipments.ALERTS,
     *reports.ALERTS,
     *privacy.ALERTS,
+    *amazon.ALERTS,
     *vault.ALERTS,
     *work.ALERTS,
     *alerting.ALERTS,

@@ -22,6 +22,7 @@ AUDIT_CHECKS = "audit_checks"
 AUDIT_EXPORT = "audit_export"
 HISTORY = "history_pruning"
 WAREHOUSE_ERASURES = "warehouse_erasures"
+AUTHORIZATIONS = "authorizations"
 SWEEP = "sweep"
 REPORTS = "reports"
 NOTIFICATIONS = "notifications"
@@ -45,6 +46,7 @@ SCHEDULED = (
     Scheduled(AUDIT_EXPORT, "nightly_audit_export", timedelta(hours=26)),
     Scheduled(HISTORY, "nightly_assets_sensor", timedelta(hours=26), "warning"),
     Scheduled(WAREHOUSE_ERASURES, "frequent_warehouse_erasures", timedelta(hours=1)),
+    Scheduled(AUTHORIZATIONS, "frequent_authorization_looks", timedelta(hours=1)),
     Scheduled(SWEEP, "hourly_assets_sensor", timedelta(hours=3)),
     Scheduled(REPORTS, "hourly_assets_sensor", timedelta(hours=3), "warning"),
     # At every tick: also what tells that one account's part of it fails while the others' goes on.

@@ -19,6 +19,7 @@ from orders_pipeline.operations.alerting.alerts import NOT_DELIVERED
 from orders_pipeline.operations.alerts import ALERTS
 from orders_pipeline.privacy.checks.check_alerts import RED_CHECK
 from orders_pipeline_tests.alerts.case import Case
+from orders_pipeline_tests.channels.amazon import alert_cases as amazon
 from orders_pipeline_tests.conftest import SELLER
 from orders_pipeline_tests.fulfillment import alert_cases as fulfillment
 from orders_pipeline_tests.intake import alert_cases as intake
@@ -36,7 +37,7 @@ from orders_pipeline_tests.world import World
 
 CASES: dict[str, Case] = {
     case.kind.name: case
-    for domain in (intake, fulfillment, shipments, reports, privacy, vault, work, operations)
+    for domain in (intake, fulfillment, shipments, reports, privacy, amazon, vault, work, operations)
     for case in domain.CASES
 }
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")

@@ -52,6 +52,7 @@ DECLARED: dict[str, dict[str, frozenset[str]]] = {
         "pipeline.refused_records": _WRITE,
         "pipeline.check_results": _WRITE,
         "pipeline.counter_increments": _WRITE,
+        "pipeline.amazon_authorizations": _WRITE,
         "pipeline.paused_dependencies": _WRITE,
         "vault.records": _SHRED,
         "vault.amazon_tokens": _WRITE,

@@ -7,10 +7,11 @@ settings, or by another consent, is refused to nobody's harm. All times are the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orders_pipeline.channels.amazon.auth.tables import amazon_authorizations as authorizations
@@ -66,6 +67,14 @@ def authorization_in_use(tx: AccountTransaction) -> Authorization | None:
 
 def authorization_of(tx: AccountTransaction, fingerprint: str) -> Authorization | None:
     return _one(tx, authorizations.c.fingerprint == fingerprint, authorizations.c.used_at.desc())
+
+
+def others_worked_since(connection: Connection, account_ids: Sequence[str], since: datetime) -> bool:
+    """Whether a token of one of these accounts worked after that time."""
+    statement = select(authorizations.c.account_id).where(
+        authorizations.c.account_id.in_(list(account_ids)), authorizations.c.worked_at > since
+    )
+    return connection.execute(statement.limit(1)).one_or_none() is not None
 
 
 def insert_authorization(tx: AccountTransaction, fingerprint: str, *, source: str, by: str) -> None:

@@ -124,6 +124,9 @@ class TokenCache:
     ) -> str:
         with self._lock(purpose):
             held = self._held.get(purpose)
+            if held is not None and held.token == refused:
+                # Whatever becomes of this: nobody is asked with it again.
+                del self._held[purpose]
             if held is None or not self._is_good(held, refused):
                 with self._database.transaction(self._account_id) as tx:
                     held = self._stored(tx, purpose, early_seconds)

@@ -103,6 +103,10 @@ begin
     if to_regclass('pipeline.check_results') is not null then
       grant insert, update on pipeline.check_results to orders_pipeline_retention;
     end if;
+    if to_regclass('pipeline.amazon_authorizations') is not null then
+      -- And notes whether its refresh token works.
+      grant insert, update on pipeline.amazon_authorizations to orders_pipeline_retention;
+    end if;
     if to_regclass('pipeline.counter_increments') is not null then
       -- It calls Amazon too, and counts the answers.
       grant insert, update on pipeline.counter_increments to orders_pipeline_retention;
