@@ -89,7 +89,9 @@ def test_the_jobs_that_destroy_or_ship_look_like_it():
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     dangerous = {name: job.tags.get(DANGER_TAG) for name, job in jobs.items() if DANGER_TAG in job.tags}
     assert dangerous == {
-        **dict.fromkeys(("erase", "rotate_keys", "shred_expired_pii", "prune_history"), DESTROYS[DANGER_TAG]),
+        **dict.fromkeys(
+            ("erase", "end_revoked", "rotate_keys", "shred_expired_pii", "prune_history"), DESTROYS[DANGER_TAG]
+        ),
         **dict.fromkeys(("waive_hold", "adopt_orders"), SHIPS_ORDERS[DANGER_TAG]),
     }
     assert {name for name, job in jobs.items() if (job.description or "").startswith("⚠ ")} == dangerous.keys()

@@ -158,6 +158,9 @@ class Login:
                 status=error.status,
                 code=error.code,
             ) from None
+        with self._guard:
+            # The same token may have been refused a moment ago.
+            self._refusals.pop(_named("refresh_token", refresh_token), None)
 
     def application_token(self, scope: str, deadline: Deadline) -> Issued:
         """An access token for what concerns no single seller."""
