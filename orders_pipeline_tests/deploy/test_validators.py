@@ -30,12 +30,15 @@ def _run(command: tuple[str, ...], folder: Path = ROOT) -> subprocess.CompletedP
         assert not os.environ.get("CI"), "the validators are missing: .ci/run installs them"
         pytest.skip("the validators are missing: `make validate` installs them")
     done = subprocess.run([str(TOOLS / command[0]), *command[1:]], cwd=folder, capture_output=True, text=True)
-    print("$", *command, "\n", done.stdout, done.stderr)
+    if folder == ROOT:
+        print("$", *command, "\n", done.stdout, done.stderr)
     return done
 
 
 def _copy(folder: Path, *changes: tuple[str, str, str]) -> None:
     """What the validators look at, with these changes of (file, what is there, what is there now)."""
+    # Without it jactionlint finds no repository, and looks at nothing.
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     for name in (".github", "deploy"):
         shutil.copytree(ROOT / name, folder / name)
     for file, sound, broken in changes:
@@ -73,20 +76,23 @@ def test_the_workflows_have_no_finding(command: tuple[str, ...]):
 
 
 @pytest.mark.parametrize(
-    ("command", "file", "sound", "broken"),
+    ("command", "file", "sound", "broken", "finding"),
     [
         # What an outsider names a branch becomes part of a script.
-        (ZIZMOR, ".github/workflows/nightly.yml", "--seed $SEED", "--seed ${{ github.head_ref }}"),
-        (ZIZMOR, ".github/workflows/image.yml", "        with:\n          persist-credentials: false\n", ""),
-        (JACTIONLINT, ".github/workflows/check.yml", "${{ matrix.python }}-", "${{ matrix.pyton }}-"),
-        (JACTIONLINT, ".github/workflows/image.yml", "    timeout-minutes: 30\n", ""),
+        (ZIZMOR, "nightly.yml", "--seed $SEED", "--seed ${{ github.head_ref }}", "template-injection"),
+        (ZIZMOR, "image.yml", "        with:\n          persist-credentials: false\n", "", "artipacked"),
+        (JACTIONLINT, "check.yml", "${{ matrix.python }}-", "${{ matrix.pyton }}-", '"pyton" is not defined'),
+        (JACTIONLINT, "image.yml", "    timeout-minutes: 30\n", "", "missing-timeout"),
+        (JACTIONLINT, "nightly.yml", "@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2", "@v6", "unpinned-uses"),
     ],
 )
 def test_what_is_broken_in_a_workflow_is_found(
-    command: tuple[str, ...], file: str, sound: str, broken: str, tmp_path: Path
+    command: tuple[str, ...], file: str, sound: str, broken: str, finding: str, tmp_path: Path
 ):
-    _copy(tmp_path, (file, sound, broken))
-    assert _run(command, tmp_path).returncode != 0
+    _copy(tmp_path, (f".github/workflows/{file}", sound, broken))
+    done = _run(command, tmp_path)
+    assert done.returncode != 0
+    assert finding in done.stdout
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
