@@ -287,7 +287,11 @@ def test_the_runbook_lists_the_options_of_what_make_starts(target: str, command:
 @cache
 def _source() -> str:
     # Not the tests: a name that only they hold is gone.
-    kept = (ROOT / "dagster.yaml", ROOT / "pyproject.toml", *(ROOT / "deploy" / "aws").iterdir())
+    kept = (
+        ROOT / "dagster.yaml",
+        ROOT / "pyproject.toml",
+        *(path for path in (ROOT / "deploy").rglob("*") if path.is_file()),
+    )
     return _text(*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql"), *kept)
 
 
