@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -68,13 +67,9 @@ def test_the_wheel_of_the_image_has_every_file_of_the_pipeline_and_no_sandbox(wh
 
 
 def test_nothing_in_the_image_needs_what_was_left_out(context: set[str]):
-    left_out = ("orders_pipeline.sandbox", "orders_pipeline.demo", "orders_pipeline.wms.conformance")
-    for name in context:
-        if name.endswith(".py") and name.startswith("orders_pipeline/"):
-            for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8"))):
-                imported = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                imported += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                assert not [one for one in imported if one.startswith(left_out)], name
+    needs = re.compile(r"^\s*(?:from|import) orders_pipeline\.(?:sandbox|demo|wms\.conformance)\b", re.MULTILINE)
+    modules = {name for name in context if name.endswith(".py") and name.startswith("orders_pipeline/")}
+    assert not {name for name in modules if needs.search((ROOT / name).read_text("utf-8"))}
 
 
 def _pins(path: Path) -> dict[str, str]:
