@@ -143,12 +143,12 @@ def _sandbox(
         environment = json.loads(ready.read_text(encoding="utf-8"))
         # It holds tokens, and this is the data folder, which the leak check looks through.
         ready.unlink()
-        yield _with_accounts(folder, environment)
+        yield environment
 
 
-def _with_accounts(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+def _with_accounts(folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Of several sellers, the file that names them, as a person would write it."""
-    accounts = environment.pop("SANDBOX_ACCOUNTS", None)
+    accounts = environment.get("SANDBOX_ACCOUNTS")
     if accounts is None:
         return environment
     file = folder / "accounts.yaml"
@@ -190,7 +190,7 @@ def running_pipeline(folder: Path, sandbox: Mapping[str, str], port: int) -> Gen
         **dict.fromkeys(("SLACK_WEBHOOK_URL_FILE", "ORDERS_SMTP_HOST", "ORDERS_ALERTS_FROM", "ORDERS_ALERTS_TO"), ""),
         **dict.fromkeys(("ORDERS_ALERTS_FILE", "ORDERS_HEARTBEAT_URL", "ORDERS_HEARTBEAT_URL_FILE"), ""),
         "ORDERS_ENV_FILE": os.devnull,
-        **sandbox,
+        **_with_accounts(folder, sandbox),
         "ORDERS_DATA_DIR": str(folder),
         "DAGSTER_HOME": str(home),
         **({"AMAZON_ORDERS_API": os.environ["AMAZON_ORDERS_API"]} if "AMAZON_ORDERS_API" in os.environ else {}),

@@ -16,7 +16,16 @@ from orders_pipeline.database.embedded import EmbeddedPostgresError
 from orders_pipeline.defs.actors import actor_of
 from orders_pipeline.defs.metadata import Shown, table
 from orders_pipeline.defs.resources import AwakeResource, StoreResource
-from orders_pipeline.operations.accounts import Account, Numbers, Result, Served, add_up, serve_each
+from orders_pipeline.operations.accounts import (
+    ACCOUNTS_AT_ONCE,
+    Account,
+    Numbers,
+    Result,
+    Served,
+    Watches,
+    add_up,
+    serve_each,
+)
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.hot_run import HotDone, HotJob, serve_hot
 from orders_pipeline.settings import SettingsError
@@ -37,10 +46,16 @@ _logger = logging.getLogger(__name__)
 Context = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 
 
-def serve_accounts(context: Context, accounts: Sequence[Account], work: Callable[[Account], Result]) -> Served[Result]:
-    """Do the work for each of these accounts; a defect is logged, and kept for `fail_on_defects`."""
+def serve_accounts(
+    context: Context, accounts: Sequence[Account], work: Callable[[Account], Result], *, waits: bool = False
+) -> Served[Result]:
+    """Do the work for each of these accounts; a defect is logged, and kept for `fail_on_defects`.
+
+    `waits`: it mostly waits for Amazon or the warehouse, so that all begin at once: four that hang would else keep the
+    others from their turn. What the database works for is done for a few at a time.
+    """
     with acting_as(actor_of(context)):
-        served = serve_each(accounts, work)
+        served = serve_each(accounts, work, at_once=max(len(accounts), 1) if waits else ACCOUNTS_AT_ONCE)
     _note_defects(context, served)
     return served
 
@@ -86,10 +101,12 @@ def serve_in_tick(
     store: StoreResource,
     work: Callable[[ServedAccount], Result],
     chosen: Callable[[Sequence[ServedAccount]], Sequence[ServedAccount]] = list,
+    enough: tuple[Watches, Callable[[Result], bool]] | None = None,
 ) -> Served[Result] | dg.SkipReason:
     """Do the work of a sensor's tick for every account (or the `chosen`), all at once: each may wait for somebody else.
 
-    Skips while settings or the embedded server are missing. Raises dg.Failure if no account could be served.
+    `enough`: the tick ends once one account has it; the others' work goes on beside the next tick. Skips while settings
+    or the embedded server are missing. Raises dg.Failure if no account could be served.
     """
     try:
         accounts = chosen(store.accounts())
@@ -97,10 +114,14 @@ def serve_in_tick(
     except (SettingsError, EmbeddedPostgresError) as error:
         return dg.SkipReason(str(error))
     with acting_as(f"job:{context.sensor_name}"):
-        served = serve_each(accounts, work, at_once=len(accounts))
+        if enough is None:
+            served = serve_each(accounts, work, at_once=len(accounts))
+        else:
+            watches, is_enough = enough
+            served = watches.until_enough(accounts, work, is_enough)
     for problem in problems_of(served):
         _logger.error("%s: %s", context.sensor_name, problem)
-    if not served.results:
+    if served.defects and not served.results:
         raise dg.Failure(description="; ".join(problems_of(served)))
     return served
 

@@ -37,7 +37,7 @@ def read_days_of_run(context: dg.AssetExecutionContext, store: StoreResource) ->
     progress: dict[str, BackfillProgress] = {}
     shown: set[date] = set()
     while waiting:
-        served = serve_accounts(context, list(waiting), lambda account: read_span(account, days, request))
+        served = serve_accounts(context, list(waiting), lambda account: read_span(account, days, request), waits=True)
         progress |= served.results
         for day in days.each:
             if day not in shown and all(_has_read(progress.get(one.account_id), day) for one in store.accounts()):

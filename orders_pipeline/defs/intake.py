@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import dagster as dg
 
@@ -20,8 +19,8 @@ from orders_pipeline.defs.guide import described, described_plainly, link
 from orders_pipeline.defs.partitions import ended_days
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.defs.runs import is_under_way, request_unless_active
-from orders_pipeline.defs.ticks import Tick, is_to_be_noted, noted_at
-from orders_pipeline.operations.accounts import Served, add_up
+from orders_pipeline.defs.ticks import Tick, asked_once_a_second, is_to_be_noted, noted_at
+from orders_pipeline.operations.accounts import Served, Watches, add_up
 from orders_pipeline.operations.deployment import ServedAccount
 from orders_pipeline.operations.search import sweep
 from orders_pipeline.operations.watch import QueueWatch, by_queue, watch_queue
@@ -72,7 +71,7 @@ def order_sweeps(context: dg.AssetExecutionContext, store: StoreResource) -> Ite
 
     `missed` counts them: one in a while is normal, many mean that Amazon does not deliver to the queue.
     """
-    swept = serve_accounts(context, store.accounts(), sweep)
+    swept = serve_accounts(context, store.accounts(), sweep, waits=True)
     yield dg.MaterializeResult(metadata=as_metadata(swept), data_version=IN_THE_STORE)
     fail_on_defects(context)
 
@@ -115,16 +114,19 @@ def drain_notifications_sensor(
         sharing.update(by_queue(accounts))
         return [one for one in accounts if one.account_id in sharing]
 
+    # Fifty queues ask as one: it is several queries of Dagster's storage.
+    is_awake = asked_once_a_second(lambda: is_under_way(context.instance, store.database(), "sync_orders"))
+
     def watch(account: ServedAccount) -> QueueWatch:
-        is_awake = partial(is_under_way, context.instance, store.database(), "sync_orders")
         return watch_queue(sharing[account.account_id], tick.left_to_begin, measure=measure, is_awake=is_awake)
 
-    served = serve_in_tick(context, store, watch, one_for_each_queue)
+    # A queue with nothing on it is waited at for ten seconds: not while another's messages wait for a run.
+    served = serve_in_tick(context, store, watch, one_for_each_queue, (_watches, lambda seen: seen.due))
     if isinstance(served, dg.SkipReason):
         return served
     due = any(seen.due for seen in served.results.values())
     requests = request_unless_active(context.instance, store.database(), "sync_orders", due=due)
-    read = list(_read(served, now))
+    read = list(_read(served, len(sharing), now))
     events = [*_recorded(served.results, now), *read]
     return dg.SensorResult(
         run_requests=requests,
@@ -132,6 +134,9 @@ def drain_notifications_sensor(
         cursor=noted_at(now) if read else context.cursor,
         skip_reason=None if requests else dg.SkipReason(_why_idle(due, served, store.settings().wrong_accounts)),
     )
+
+
+_watches = Watches()
 
 
 def _recorded(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.AssetObservation]:
@@ -143,10 +148,10 @@ def _recorded(seen: Mapping[str, QueueWatch], now: datetime) -> Iterator[dg.Asse
         yield dg.AssetObservation("order_events", partition=day.isoformat(), metadata={**counts, **age})
 
 
-def _read(served: Served[QueueWatch], now: datetime) -> Iterator[dg.AssetMaterialization]:
-    """That all queues were read, as one; nothing while one of them could not be: the asset grows overdue."""
+def _read(served: Served[QueueWatch], queues: int, now: datetime) -> Iterator[dg.AssetMaterialization]:
+    """That all queues were read, as one; nothing while one of them was not: the asset grows overdue."""
     depths = [watch.depth for watch in served.results.values() if watch.depth is not None]
-    if depths and len(depths) == len(served.results) and not served.defects:
+    if depths and len(depths) == queues and not served.defects:
         yield dg.AssetMaterialization(
             "order_notifications",
             metadata={

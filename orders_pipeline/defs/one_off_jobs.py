@@ -185,7 +185,7 @@ def examine_deployment(context: dg.OpExecutionContext, store: StoreResource) -> 
 @dg.op(out=dg.Out(dg.Nothing))
 def subscribe_to_order_changes(context: dg.OpExecutionContext, store: StoreResource) -> None:
     """Have Amazon deliver to the queue what the account is to hear of; running it again changes nothing."""
-    context.add_output_metadata(as_metadata(serve_accounts(context, store.accounts(), subscribe_account)))
+    context.add_output_metadata(as_metadata(serve_accounts(context, store.accounts(), subscribe_account, waits=True)))
     fail_on_defects(context)
 
 

@@ -111,7 +111,7 @@ def ask_warehouse_to_erase(context: dg.OpExecutionContext, store: StoreResource)
     ends = time.monotonic() + ERASURES_DEADLINE_SECONDS
     # Also for a seller that is no longer served: what the warehouse has of its buyers does not go by itself.
     owed = accounts_owed_erasures(store.deployment())
-    served = serve_accounts(context, owed, lambda account: erase_owed(account, ends - time.monotonic()))
+    served = serve_accounts(context, owed, lambda account: erase_owed(account, ends - time.monotonic()), waits=True)
     if not served.defects:
         store.deployment().note_done(WAREHOUSE_ERASURES)
     context.add_output_metadata(as_metadata(served))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
+from threading import Lock
 
 GIVEN_UP_AFTER_SECONDS = 60.0
 # What waits for somebody else is begun before this, but for the first such call of a tick. From here the longest that
@@ -28,6 +30,22 @@ class Tick:
     def left_to_begin(self) -> float:
         """The seconds within which calls may still be begun, never negative."""
         return max(0.0, BEGIN_BEFORE_SECONDS - (self._clock() - self._begun))
+
+
+def asked_once_a_second(
+    question: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+) -> Callable[[], bool]:
+    """The same question for many that ask it at once: its answer holds for a second. Thread-safe."""
+    guard, asked_at, answer = Lock(), -inf, False
+
+    def ask() -> bool:
+        nonlocal asked_at, answer
+        with guard:
+            if clock() - asked_at >= 1.0:
+                answer, asked_at = question(), clock()
+            return answer
+
+    return ask
 
 
 def is_to_be_noted(cursor: str | None, now: datetime) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Generic, TypeVar
 
 from orders_pipeline.channels.amazon.errors import AmazonError
@@ -22,7 +23,7 @@ from orders_pipeline.work.workers import error_location
 Result = TypeVar("Result")
 Other = TypeVar("Other")
 Account = TypeVar("Account", bound=StoredAccount)
-# Each has some eight workers with a database connection each; the pool of connections holds twenty.
+# Of what the database works for: each has a few workers with a connection each, and the pool holds twenty.
 ACCOUNTS_AT_ONCE = 4
 
 Numbers = Mapping[str, int | str]
@@ -67,6 +68,56 @@ def serve_each(
             for account in accounts:
                 pool.submit(copy_context().run, serve, account)
     return Served(results, defects)
+
+
+class Watches:
+    """One watch of each account at a time, that may outlast who asked for it: who waits for nothing holds up nobody.
+
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._watched: set[str] = set()
+
+    def until_enough(
+        self, accounts: Sequence[Account], work: Callable[[Account], Result], enough: Callable[[Result], bool]
+    ) -> Served[Result]:
+        """Begin the work of every account that is not watched, and wait until one has `enough`, or all have ended.
+
+        What goes on then ends by itself, and its results are for nobody: it has stored what it found.
+        """
+        results: dict[str, Result] = {}
+        defects: dict[str, str] = {}
+        with self._guard:
+            free = [one for one in accounts if one.account_id not in self._watched]
+            self._watched |= {one.account_id for one in free}
+
+        def watch(account: Account) -> bool:
+            try:
+                result = work(account)
+                with self._guard:
+                    results[account.account_id] = result
+                return enough(result)
+            except Exception as error:  # noqa: BLE001 - one account's defect is that account's alone
+                with self._guard:
+                    defects[account.account_id] = defect_of(error)
+                return False
+            finally:
+                with self._guard:
+                    self._watched.discard(account.account_id)
+
+        pool = ThreadPoolExecutor(max(len(free), 1), thread_name_prefix="watch")
+        try:
+            left = {pool.submit(copy_context().run, watch, account) for account in free}
+            while left:
+                done, left = wait(left, return_when=FIRST_COMPLETED)
+                if any(future.result() for future in done):
+                    break
+        finally:
+            pool.shutdown(wait=False)
+        with self._guard:
+            return Served(dict(results), dict(defects))
 
 
 def defect_of(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,3 +255,15 @@ def test_the_accounts_are_listed_and_with_check_each_has_asked_amazon_and_its_qu
     assert checked.exit_code == 1
     assert f"{OTHER}: order role:" in checked.output, checked.output
     assert f"{served.seller_id}: " not in checked.output, "the other one is ok"
+
+
+def test_a_sellers_first_order_waits_for_no_other_sellers_quiet_queue(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    served, _ = sandboxes
+    monkeypatch.setattr("orders_pipeline.operations.watch.LONGEST_POLL_SECONDS", 12)
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    began = time.monotonic()
+    pipeline.tick(DRAIN)
+    assert served.warehouse.orders[order_id].status == "accepted"
+    assert time.monotonic() - began < 10, "the other's queue is waited at for twelve seconds"
