@@ -23,6 +23,7 @@ BENCHES = (
     "backfill",
     "growth",
     "board",
+    "accounts",
     "tryton",
 )
 

@@ -41,6 +41,9 @@ class Workload:
     # The order board: open orders on the larger one, a hundredth on the smaller one; looks at each.
     board_orders: int
     board_rounds: int
+    # Accounts of one deployment, beside one alone, and the orders of each measurement, one in two seconds.
+    accounts: int
+    account_orders: int
 
 
 FULL = Workload(
@@ -65,6 +68,8 @@ FULL = Workload(
     sync_rounds=15,
     board_orders=10_000,
     board_rounds=9,
+    accounts=50,
+    account_orders=150,
 )
 SMALL = Workload(
     hammer_seconds=1.0,
@@ -88,5 +93,7 @@ SMALL = Workload(
     sync_rounds=1,
     board_orders=100,
     board_rounds=1,
+    accounts=3,
+    account_orders=3,
 )
 WORKLOADS = {"full": FULL, "small": SMALL}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, case, func, select, text, update
 
 from orders_pipeline.alerts.kinds import NOBODY, SEVERITIES
 from orders_pipeline.alerts.tables import alerts
@@ -50,3 +50,12 @@ def take_unlogged_alerts(connection: Connection, *, limit: int) -> Sequence[AnyR
         .returning(alerts)
     )
     return sorted(connection.execute(statement), key=lambda row: row.alert_id)
+
+
+def close_alerts_of_others(connection: Connection, account_ids: Collection[str]) -> None:
+    """Close what is open of every account but these: it is not evaluated any more."""
+    statement = text("""
+        update pipeline.alerts set closed_at = clock_timestamp()
+        where closed_at is null and account_id <> all(:account_ids)
+    """)
+    connection.execute(statement, {"account_ids": list(account_ids)})

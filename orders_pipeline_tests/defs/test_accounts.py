@@ -267,3 +267,18 @@ def test_a_sellers_first_order_waits_for_no_other_sellers_quiet_queue(
     pipeline.tick(DRAIN)
     assert served.warehouse.orders[order_id].status == "accepted"
     assert time.monotonic() - began < 10, "the other's queue is waited at for twelve seconds"
+
+
+def test_an_order_comes_before_those_of_a_seller_whose_every_call_hangs(
+    sandboxes: tuple[Sandbox, Sandbox], pipeline: Pipeline
+):
+    served, other = sandboxes
+    other.amazon.faults.add("slow", "getOrder", times=None, seconds=3)
+    slow = [other.add_order(status="UNSHIPPED").order_id for _ in range(3)]
+    order_id = served.add_order(status="UNSHIPPED").order_id
+    accepted = list[str]()
+    served.warehouse.on_accepted.append(accepted.append)
+    for _ in range(2):
+        pipeline.tick(DRAIN)
+    assert accepted[0] == order_id
+    assert set(accepted) == {order_id, *slow}, "slow is not refused"
