@@ -59,7 +59,7 @@ promtool:
 	|| echo "prometheus and promtool are missing: the tests of the alert rules are skipped"
 
 # Tryton first: to install and prepare it takes longer than a busy machine gives a test. Where it cannot be, its tests say so.
-# A file is one worker's, so that what its tests share is made once; the longest are begun first (conftest.py). More
+# A file is one worker's, so that what its tests share is made once; the longest are begun early (conftest.py). More
 # workers than processors, because many tests wait for processes. Bytecode is written: else each worker compiles each test.
 test: compiled browser promtool
 	-@$(BIN)/python -m warehouses.tryton --prepare
