@@ -64,12 +64,15 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             audit_exports.export_job,
             privacy.erase_at_warehouse_job,
             authorization.look_at_authorizations_job,
+            authorization.receive_client_secrets_job,
+            authorization.rotate_client_secret_job,
             dagster_history.history_job,
             *one_off_jobs.jobs,
         ],
         schedules=[
             privacy.frequent_warehouse_erasures,
             authorization.frequent_authorization_looks,
+            authorization.frequent_client_secrets,
             audit_exports.nightly_audit_export,
         ],
         sensors=[

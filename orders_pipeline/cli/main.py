@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orders_pipeline.cli import accounts, audit, authorize, deployment, keys, orders
+from orders_pipeline.cli import accounts, audit, authorize, client_secret, deployment, keys, orders
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,6 +16,6 @@ def main() -> None:
 for command in (
     deployment.up, deployment.web, deployment.web_user, deployment.migrate, deployment.doctor, deployment.subscribe,
     accounts.accounts, authorize.authorize, orders.replay, orders.recover, orders.adopt, orders.reveal, orders.erase,
-    keys.keys, audit.audit,
+    keys.keys, client_secret.client_secret, audit.audit,
 ):  # fmt: skip
     main.add_command(command)

@@ -19,6 +19,7 @@ from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.adopt import OrdersNotAdopted
 from orders_pipeline.operations.authorize import NotPossible
+from orders_pipeline.operations.client_secret_rotation import RotationNotPossible
 from orders_pipeline.operations.deployment import UnknownAccount
 from orders_pipeline.operations.revocation import NothingRefused
 from orders_pipeline.operations.serve import InstanceFileMissing
@@ -58,6 +59,7 @@ EXPECTED = (
     UnknownAccount,
     NotPossible,
     NothingRefused,
+    RotationNotPossible,
 )
 
 

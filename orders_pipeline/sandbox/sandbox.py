@@ -237,6 +237,12 @@ class Sandbox:
         """(ARN, URL)."""
         return self._queues.get(seller_id, (self.queue.arn, self.queue.url))
 
+    def enroll_rotation(self) -> str:
+        """As in the developer console: new client secrets go to a queue of their own; its URL. The sandbox runs."""
+        arn, url = self.queue.add("client-secrets")
+        self.amazon.accounts.application.rotation_queue_arn = arn
+        return url
+
     def add_order(self, *, notify: bool = True, **specification: Any) -> Order:
         """An order at Amazon, with defaults for what is not said, and its message on the queue."""
         return self.amazon.add_order(self._factory.make(**specification), notify=notify)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import requests
 
 from orders_pipeline.amazon_settings import AmazonSettings
+from orders_pipeline.channels.amazon.api.applications import ApplicationsV2023
 from orders_pipeline.channels.amazon.api.confirm_shipment import ShipmentsV0
 from orders_pipeline.channels.amazon.api.notifications import NotificationsV1, SubscriptionReport
 from orders_pipeline.channels.amazon.api.orders_v0 import OrdersV0
@@ -27,7 +28,7 @@ from orders_pipeline.channels.amazon.auth.tokens import TokenCache, TokenSource
 from orders_pipeline.channels.amazon.http.sessions import CONNECT_SECONDS, READ_SECONDS, USER_AGENT, open_amazon_session
 from orders_pipeline.channels.amazon.http.transport import Transport
 from orders_pipeline.channels.amazon.quota.limits import NO_SELLER, Limits
-from orders_pipeline.channels.amazon.quota.operations import NOTIFICATIONS_SCOPE
+from orders_pipeline.channels.amazon.quota.operations import NOTIFICATIONS_SCOPE, ROTATION_SCOPE
 from orders_pipeline.channels.amazon.timing import AmazonClock, Timing
 from orders_pipeline.database.engine import Database
 from orders_pipeline.model.order import OrdersPort, VerificationsPort
@@ -53,6 +54,7 @@ class AmazonClient:
     transport: Transport
     tokens: TokenSource
     restricted: TokenSource
+    applications: ApplicationsV2023
     login: Login
     session: requests.Session
 
@@ -107,6 +109,11 @@ def open_amazon(
         f"grantless:{NOTIFICATIONS_SCOPE}",
         lambda deadline: login.application_token(NOTIFICATIONS_SCOPE, deadline),
     )
+    rotation_tokens = TokenSource(
+        application_cache,
+        f"grantless:{ROTATION_SCOPE}",
+        lambda deadline: login.application_token(ROTATION_SCOPE, deadline),
+    )
     restricted = restricted_data_tokens(cache, transport, tokens, sink, TO_SHIP)
     orders: OrdersPort
     if settings.orders_api == "v0":
@@ -136,6 +143,7 @@ def open_amazon(
         transport=transport,
         tokens=tokens,
         restricted=restricted,
+        applications=ApplicationsV2023(transport, rotation_tokens),
         login=login,
         session=session,
     )

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orders_pipeline.amazon_settings import AmazonSettings
+from orders_pipeline.channels.amazon.auth.client_secrets import secret_fingerprint
+from orders_pipeline.channels.amazon.auth.credentials import StoredCredentials
 from orders_pipeline.database.engine import Database
 from orders_pipeline.privacy.access.secret_rows import (
     mark_parked_used,
@@ -47,9 +49,9 @@ class SecretLife:
 
 
 def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> SecretLife:
-    """Note the newest secret of the settings, and tell how long it will still live."""
-    secret = settings.client_secrets[0].get_secret_value()
-    fingerprint = vault.fingerprint(b"client_secret\n" + secret.encode())
+    """Note the newest secret, be it of the settings or of a rotation, and tell how long it will still live."""
+    secret = StoredCredentials(settings, database, vault.keys).client_secrets()[0]
+    fingerprint = secret_fingerprint(vault, secret)
     with database.begin() as connection:
         age = note_secret(connection, settings.client_id, fingerprint)
     # Whoever can write to the queue can forge a notice: its word may bring the end nearer, and never put it off.
@@ -58,6 +60,14 @@ def secret_life(database: Database, vault: Vault, settings: AmazonSettings) -> S
     expires_at = age.expires_at if age.expires_at is not None and from_amazon else latest
     left = (expires_at - age.first_seen_at).total_seconds() - age.seconds_since_first_seen
     return SecretLife(expires_at, round(left / 86_400, 2), from_amazon)
+
+
+def note_secrets(database: Database, vault: Vault, settings: AmazonSettings) -> None:
+    """Note when the settings' secrets were first seen."""
+    fingerprints = [secret_fingerprint(vault, one.get_secret_value()) for one in settings.client_secrets]
+    with database.begin() as connection:
+        for fingerprint in reversed(fingerprints):
+            note_secret(connection, settings.client_id, fingerprint)
 
 
 def take_expiry_notices(
@@ -95,19 +105,26 @@ def _read(body: bytes) -> tuple[str | None, datetime | None]:
         envelope = _lowered(json.loads(body))
     except (ValueError, RecursionError):
         return None, None
-    notice = _part(_part(envelope, "payload"), "applicationoauthclientsecretexpiry")
-    client_id, announced = notice.get("clientid"), notice.get("clientsecretexpirytime")
-    if not isinstance(announced, str):
+    notice = part_of(part_of(envelope, "payload"), "applicationoauthclientsecretexpiry")
+    client_id, expires_at = notice.get("clientid"), read_time(notice.get("clientsecretexpirytime"))
+    if expires_at is None:
         return None, None
-    try:
-        expires_at = datetime.fromisoformat(announced)
-    except ValueError:
-        return None, None
-    expires_at = expires_at.replace(tzinfo=UTC) if expires_at.tzinfo is None else expires_at
     return client_id if isinstance(client_id, str) else None, expires_at
 
 
-def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+def read_time(announced: object) -> datetime | None:
+    """A time as Amazon's notices write it, aware, UTC where it has no offset; None for anything else."""
+    if not isinstance(announced, str):
+        return None
+    try:
+        found = datetime.fromisoformat(announced)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def part_of(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a notice, its names in small letters: Amazon writes them in either casing."""
     return _lowered(document.get(name))
 
 

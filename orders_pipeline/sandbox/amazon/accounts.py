@@ -27,6 +27,7 @@ class Application:
     client_secrets: list[str]  # two during a rotation: the new one and the old one
     redirect_uris: list[str] = field(default_factory=list[str])  # as registered: consents come back there alone
     is_draft: bool = False
+    rotation_queue_arn: str | None = None  # where a new client secret is sent; None: it is not enrolled
     consents_at_most: int | None = None
     consented: set[str] = field(default_factory=set[str])
 

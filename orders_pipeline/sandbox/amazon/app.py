@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
-from orders_pipeline.sandbox.amazon import consent
+from orders_pipeline.sandbox.amazon import applications, consent
 from orders_pipeline.sandbox.amazon.gate import Gate
 from orders_pipeline.sandbox.amazon.login import Login
 from orders_pipeline.sandbox.amazon.notifications_api import NotificationsApi
@@ -30,6 +30,15 @@ def amazon_application(state: AmazonState, queue: Queue, control_routes: list[Ba
             Route("/auth/o2/token", Login(state).endpoint, methods=["POST"]),
             Route(consent.PATH, consents.show, methods=["GET"]),
             Route(consent.PATH, consents.decide, methods=["POST"]),
+            Route(
+                "/applications/2023-11-30/clientSecret",
+                gate.endpoint(
+                    "rotateApplicationClientSecret",
+                    applications.ApplicationsApi(state, queue).rotate_client_secret,
+                    grantless_scope=applications.SCOPE,
+                ),
+                methods=["POST"],
+            ),
             *_orders(gate),
             *_notifications(gate, queue),
             *_reports(gate),

@@ -40,6 +40,7 @@ USAGE_PLANS: dict[str, tuple[float, int]] = {
     "getReport": (2, 15),
     "cancelReport": (0.0222, 10),
     "getReportDocument": (0.0167, 15),
+    "rotateApplicationClientSecret": (0.0167, 1),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from orders_pipeline.amazon_settings import AmazonSettings
+from orders_pipeline.audit.log import AuditLog
 from orders_pipeline.channels.amazon.auth.authorizations import (
     authorization_of,
     grant_fingerprint,
@@ -16,9 +17,11 @@ from orders_pipeline.channels.amazon.auth.authorizations import (
     note_worked,
     sealed_authorization,
 )
+from orders_pipeline.channels.amazon.auth.client_secrets import newest_first, sealed_secrets
 from orders_pipeline.channels.amazon.auth.sealed import open_token, refresh_purpose
 from orders_pipeline.channels.amazon.errors import AmazonNotAuthorized
 from orders_pipeline.database.engine import AccountTransaction, Database
+from orders_pipeline.vault.access import Vault
 from orders_pipeline.vault.keys import KeyProvider
 
 LOGIN = "Login with Amazon"
@@ -85,7 +88,10 @@ class StoredCredentials:
         return found
 
     def client_secrets(self) -> Sequence[str]:
-        return [secret.get_secret_value() for secret in self._settings.client_secrets]
+        given = [secret.get_secret_value() for secret in self._settings.client_secrets]
+        sealed = sealed_secrets(self._database, self._keys, self._settings.client_id)
+        vault = Vault(self._database, self._keys, AuditLog(self._database))
+        return newest_first(given, sealed, self._database, vault, self._settings.client_id)
 
     def worked(self, refresh_token: str) -> None:
         with self._database.transaction(self._account_id) as tx:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from orders_pipeline.model.order import Priority
 
 NOTIFICATIONS_SCOPE = "sellingpartnerapi::notifications"
+ROTATION_SCOPE = "sellingpartnerapi::client_credential:rotation"
 # Beyond a hundredth or a hundredfold of the documented rate, a header is a mistake: followed, it would stop the seller.
 RATE_FACTOR = 100
 
@@ -103,6 +104,10 @@ GET_REPORTS = Operation("getReports", "GET", "/reports/2021-06-30/reports", 0.02
 GET_REPORT = Operation("getReport", "GET", "/reports/2021-06-30/reports/{report_id}", 2, 15)
 GET_REPORT_DOCUMENT = Operation("getReportDocument", "GET", "/reports/2021-06-30/documents/{document_id}", 0.0167, 15)
 
+ROTATE_CLIENT_SECRET = Operation(
+    "rotateApplicationClientSecret", "POST", "/applications/2023-11-30/clientSecret", 0.0167, 1, scope=ROTATION_SCOPE
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     SEARCH_ORDERS,
     GET_ORDER,
@@ -122,4 +127,5 @@ OPERATIONS: tuple[Operation, ...] = (
     GET_REPORTS,
     GET_REPORT,
     GET_REPORT_DOCUMENT,
+    ROTATE_CLIENT_SECRET,
 )
