@@ -112,7 +112,7 @@ def rotate_client_secret_job() -> None:
 
 @dg.schedule(
     job=receive_client_secrets_job,
-    cron_schedule="5-59/10 * * * *",
+    cron_schedule="*/10 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=described_plainly(
