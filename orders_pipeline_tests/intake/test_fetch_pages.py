@@ -34,7 +34,7 @@ def crowd(database: Database, tmp_path: Path) -> Iterator[Crowd]:
 
 def test_hundreds_of_waiting_orders_cost_a_page_for_a_hundred(crowd: Crowd):
     crowd.orders(300)
-    tally = crowd.fetch()
+    tally = crowd.fetch(seconds=120)
     assert tally.outcomes == {WITH_DETAILS: 300}
     assert crowd.statuses() == {("UNSHIPPED", True)}
     assert crowd.calls["searchOrders"] in (3, 4)
