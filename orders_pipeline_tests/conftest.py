@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for path in (*order, *quick) for item in files[path]]
 
 
-def _folder_for_servers() -> str | None:
+def folder_for_servers() -> str | None:
     is_usable = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK)
     return str(_MEMORY) if is_usable and shutil.disk_usage(_MEMORY).free > _MEMORY_NEEDED_BYTES else None
 
@@ -69,7 +69,7 @@ def _folder_for_servers() -> str | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server of this session's own, with a migrated database named `template`; stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=_folder_for_servers()) as folder:
+    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=folder_for_servers()) as folder:
         server = start_embedded(Path(folder))
         try:
             _wait_for_no_disk(server)

@@ -72,6 +72,7 @@ RUN_BY = {
     "orders-pipeline keys list": f"{STORE}::test_the_keys_are_listed_with_how_much_each_still_opens",
     "orders-pipeline audit verify": EXPORT,
     "orders-pipeline audit export": EXPORT,
+    "orders-pipeline audit restore": EXPORT,
     "orders-pipeline adopt": f"{CLI}::test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id",
     "orders-pipeline web": "web/test_attacks.py::test_no_page_of_somebody_else_and_no_get_changes_anything",
     "orders-pipeline web-user": "cli/test_web.py::test_a_persons_line_holds_no_password_and_opens_the_login",

@@ -14,6 +14,7 @@ from orders_pipeline.cli.terminal import say, with_plain_errors
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.privacy.audit_export.copies import anchor_problem, newest_witness
 from orders_pipeline.privacy.audit_export.export import export_day, verify_export
+from orders_pipeline.privacy.audit_export.restored import restore_log
 from orders_pipeline.privacy.audit_export.targets import open_export_target
 from orders_pipeline.settings import load_settings
 
@@ -72,6 +73,29 @@ def audit_export(day: datetime, keep: bool) -> None:
     target = open_export_target(deployment.settings, s3_client)
     manifest = export_day(deployment.database, deployment.audit, target, day.date())
     say(f"{manifest.entries} entries of {manifest.day} are in {target.where}, head entry {manifest.head_entry}.")
+
+
+@audit.command("restore")
+@with_plain_errors
+def audit_restore() -> None:
+    """After a restore from a backup, before anything else runs: take back from the copies what the log lacks.
+
+    Requests to erase that were made since the backup are among it, and are asked for again.
+    """
+    deployment = Deployment(load_settings())
+    target = open_export_target(deployment.settings, s3_client)
+    restored = restore_log(deployment.database, deployment.audit, target)
+    if restored.through is None:
+        say(f"The log lacks nothing of what is in {target.where}.")
+        return
+    say(
+        f"{restored.entries} entries came back from {target.where}: the log is whole until the end of "
+        f"{restored.through}."
+    )
+    for lost in restored.erasures:
+        whose = f"order {lost.order_id}" if lost.order_id else f"every buyer of {lost.account_id}"
+        say(f"To forget again, as asked for at {lost.requested_at:%Y-%m-%d %H:%MZ}: {whose}.")
+    say("Run the job `shred_expired_pii` once the pipeline is up: it forgets what was forgotten since the backup.")
 
 
 def s3_client() -> Any:

@@ -49,15 +49,21 @@ def erasure(connection: Connection, erasure_id: int) -> Erasure:
     return Erasure(*row)
 
 
-def insert_erasure(tx: AccountTransaction, order_id: str | None, *, everything: bool = False) -> int:
-    """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it."""
+def insert_erasure(
+    tx: AccountTransaction, order_id: str | None, *, everything: bool = False, requested_at: datetime | None = None
+) -> int:
+    """Keep that it was asked for; its number. Waits for who is storing details, so that nobody stores any after it.
+
+    `requested_at`: when, where it was not now.
+    """
     hold(tx.connection, Lock.ERASURES)
     return tx.execute(
         text("""
-            insert into pipeline.erasures (account_id, order_id, everything)
-            values (:account_id, :order_id, :everything) returning erasure_id
+            insert into pipeline.erasures (account_id, order_id, everything, requested_at)
+            values (:account_id, :order_id, :everything, coalesce(:requested_at, clock_timestamp()))
+            returning erasure_id
         """),
-        {"account_id": tx.account_id, "order_id": order_id, "everything": everything},
+        {"account_id": tx.account_id, "order_id": order_id, "everything": everything, "requested_at": requested_at},
     ).scalar_one()
 
 

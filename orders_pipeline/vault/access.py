@@ -37,6 +37,10 @@ from orders_pipeline.vault.rows import RecordId, StoredRecord
 # The kinds whose subject is an order; others name their subject in the audit entry's detail.
 ORDER_KINDS = frozenset({"shipping_details"})
 
+_DATABASE_IS_OLDER = (
+    "Was the database restored from a backup? Then restore the keyring that was kept with it; or, if there is none, "
+    "run `orders-pipeline keys replace-lost`: what still ships is read from Amazon anew."
+)
 # A shred holds the audit chain's lock until its transaction ends; this many take about half a second.
 SHRED_BATCH = 5_000
 
@@ -245,6 +249,14 @@ class Vault:
         """Make what is made at first use: the key-encryption key and the fingerprint key."""
         self._load_fingerprint_key()
 
+    def opens_fingerprint_key(self) -> bool:
+        """Whether the keys of the day this database was last sealed under are there. Raises KeyProviderUnavailable."""
+        try:
+            self.prepare()
+        except VaultKeyMissing:
+            return False
+        return True
+
     def replace_fingerprint_key(self, *, reason: str, actor: str | None = None) -> None:
         """After a restore whose keys are gone: a new fingerprint key. Every content then looks changed, once."""
         with self._guard, self._database.begin() as connection:
@@ -264,6 +276,8 @@ class Vault:
                         self._fingerprint_key = self._make_fingerprint_key(tx.connection, "first use", None)
                 if self._fingerprint_key is None and found is not None:
                     opened = self._open_again_if_rewrapped(found)
+                    if isinstance(opened, VaultKeyMissing):
+                        raise VaultKeyMissing(f"{opened} {_DATABASE_IS_OLDER}") from opened
                     if not isinstance(opened, bytes):
                         raise opened or VaultRecordMissing("The fingerprint key is gone: replace_fingerprint_key.")
                     self._fingerprint_key = opened

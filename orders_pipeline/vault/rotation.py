@@ -266,8 +266,10 @@ def rewrap_batch(database: Database, keys: KeyProvider, limit: int = REWRAP_BATC
 
 
 def replace_lost_keyring(database: Database, vault: Vault) -> str:
-    """A new keyring where the old one is lost for good. Raises KeyInUse while it is there.
+    """A new keyring where the old one is lost for good. Raises KeyInUse while it is there and opens what it has to.
 
+    A keyring that is there stays, where what it has destroyed would be needed: it is younger than the database, which
+    was restored from a backup. One that never had those keys is another database's, and refused.
     Records that nobody can open stay, counted by the check `every_record_opens`, until their time; Amazon's tokens go,
     refresh tokens among them: their accounts are authorized anew.
     """
@@ -278,7 +280,12 @@ def replace_lost_keyring(database: Database, vault: Vault) -> str:
     audit.record(
         None, action="replace_keyring", account_id="*", purpose="replacement of a lost keyring", outcome="started"
     )
-    key_id = keys.replace_lost(sorted(lost))
+    try:
+        key_id = keys.replace_lost(sorted(lost))
+    except KeyInUse:
+        if not any(map(keys.is_destroyed, lost)) or vault.opens_fingerprint_key():
+            raise
+        key_id = keys.current_key_id()
     vault.replace_fingerprint_key(reason="replacement of a lost keyring")
     while _rewrap_tokens(database, keys, REWRAP_BATCH, keys_are_lost=True):
         pass

@@ -265,6 +265,11 @@ def test_an_exported_day_is_kept_once_and_verified_without_database_or_settings(
     again = CliRunner().invoke(main, ["audit", "export", "--keep", yesterday])
     assert again.exit_code == 2
     assert "incident" in again.output
+    # If it was a restore that cut it off, it takes back what it lacks.
+    restored = CliRunner().invoke(main, ["audit", "restore"])
+    assert "1 entries came back" in restored.output
+    assert CliRunner().invoke(main, ["audit", "verify"]).exit_code == 0
+    assert "lacks nothing" in CliRunner().invoke(main, ["audit", "restore"]).output
 
 
 def test_a_wrong_place_for_the_audit_exports_is_named_and_stops_nothing_else(

@@ -212,7 +212,8 @@ def _ask(
             order_id=order_id,
             purpose=reason,
             outcome="requested",
-            detail={"erasure": erasure_id, "whole_seller": order_id is None},
+            # All of the request: a database that was restored has it from here alone.
+            detail={"erasure": erasure_id, "whole_seller": order_id is None, "everything": everything},
         )
     return asked
 
