@@ -11,9 +11,18 @@ from orders_pipeline.http.hosts import has_one_reading, is_loopback
 
 
 def aws_client(
-    service: str, *, region: str | None = None, connect_seconds: float, read_seconds: float, attempts: int
+    service: str,
+    *,
+    region: str | None = None,
+    connect_seconds: float,
+    read_seconds: float,
+    attempts: int,
+    connections: int = 10,
 ) -> Any:
-    """A client of one service. Raises botocore's BotoCoreError: no region, say, or a profile that is not there."""
+    """A client of one service, which keeps so many `connections` open.
+
+    Raises botocore's BotoCoreError: no region, say, or a profile that is not there.
+    """
     import boto3  # 0.4 s: only who talks to AWS pays for it
     from botocore.config import Config
     from botocore.exceptions import InvalidConfigError
@@ -22,6 +31,7 @@ def aws_client(
         connect_timeout=connect_seconds,
         read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=connections,
     )
     # A session of its own: credentials that were renewed in a file are read anew.
     session: Any = boto3.session.Session()

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from orders_pipeline.http.aws import aws_client
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # SQS's own maximum for one receive.
 RECEIVE_BATCH = 10
 LONGEST_POLL_SECONDS = 10
+# Of one client: as many queues are waited at at once.
+CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,39 @@ class QueueUnavailable(Exception):
         super().__init__(f"SQS does not serve the queue ({code}). {what_to_do}")
 
 
+class SqsClients:
+    """boto3's clients, one for each region and kind of call: each takes ten megabytes, and fifty queues use the same.
+
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._opened: dict[tuple[str | None, str], SQSClient] = {}
+
+    def client(self, queue_url: str, what: str) -> SQSClient:
+        """The one for this queue. Raises botocore's BotoCoreError."""
+        with self._guard:
+            key = (region_of_queue(queue_url), what)
+            if key not in self._opened:
+                self._opened[key] = _client(queue_url, CALLS[what])
+            return self._opened[key]
+
+    def forget(self, queue_url: str) -> None:
+        """The next call opens those of this queue anew."""
+        with self._guard:
+            for what in CALLS:
+                self._opened.pop((region_of_queue(queue_url), what), None)
+
+
 class NotificationQueue:
     """Thread-safe. Raises QueueUnavailable and nothing else. Nothing is sent before the first call."""
 
-    def __init__(self, queue_url: str, *, client: Any | None = None) -> None:
+    def __init__(self, queue_url: str, clients: SqsClients | None = None, *, client: Any | None = None) -> None:
+        """`clients`: shared with other queues. `client`: the one for all calls."""
         self._queue_url = queue_url
         self._given = client
-        self._clients: dict[str, SQSClient] = {}
+        self._clients = clients or SqsClients()
 
     def receive(self, *, wait_seconds: int) -> list[QueueMessage]:
         """Up to ten messages; waits (long poll, at most 10 s) only while the queue is empty."""
@@ -143,9 +172,7 @@ class NotificationQueue:
             if self._given is not None:
                 yield self._given
                 return
-            client = self._clients.get(what) or _client(self._queue_url, CALLS[what])
-            self._clients[what] = client
-            yield client
+            yield self._clients.client(self._queue_url, what)
         except ClientError as error:
             raise self._unavailable(str(error.response.get("Error", {}).get("Code", ""))) from None
         except BotoCoreError as error:
@@ -153,7 +180,7 @@ class NotificationQueue:
 
     def _unavailable(self, said: str) -> QueueUnavailable:
         # Opened anew: credentials that were renewed in a file, or by a login, are found by the next call.
-        self._clients.clear()
+        self._clients.forget(self._queue_url)
         code = said if _CODE.fullmatch(said) else "unknown"
         if any(word in code for word in _ABOUT_CREDENTIALS):
             what_to_do = (
@@ -177,6 +204,7 @@ def _client(queue_url: str, patience: Patience) -> SQSClient:
         connect_seconds=patience.connect_seconds,
         read_seconds=patience.read_seconds,
         attempts=patience.attempts,
+        connections=CONNECTIONS,
     )
 
 

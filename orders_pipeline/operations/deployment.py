@@ -33,7 +33,7 @@ from orders_pipeline.wms.port import Capability
 
 if TYPE_CHECKING:
     from orders_pipeline.channels.amazon.client import AmazonClient
-    from orders_pipeline.intake.queue import NotificationQueue
+    from orders_pipeline.intake.queue import NotificationQueue, SqsClients
     from orders_pipeline.wms.port import WarehousePort
 
 
@@ -57,7 +57,7 @@ class Deployment:
 
     def _take_over(self, before: Deployment) -> None:
         with before._guard:
-            shared = ["_database", "_keys", "_vault"]
+            shared = ["_database", "_keys", "_vault", "_sqs_clients"]
             if before.settings.warehouse == self.settings.warehouse:
                 shared.append("_warehouse")
             self.__dict__.update({name: before.__dict__[name] for name in shared if name in before.__dict__})
@@ -161,6 +161,17 @@ class Deployment:
     def warehouse_or_none(self) -> WarehousePort | None:
         """None where its settings are missing: our own copies go all the same; what the warehouse owes stays due."""
         return None if self.settings.warehouse is None else self.warehouse
+
+    @property
+    def sqs_clients(self) -> SqsClients:
+        with self._guard:
+            return self._sqs_clients
+
+    @cached_property
+    def _sqs_clients(self) -> SqsClients:
+        from orders_pipeline.intake.queue import SqsClients
+
+        return SqsClients()
 
     @cached_property
     def _database(self) -> Database:
@@ -273,7 +284,7 @@ class ServedAccount(StoredAccount):
     def _queue(self) -> NotificationQueue:
         from orders_pipeline.intake.queue import NotificationQueue
 
-        return NotificationQueue(self.settings.queue_url)
+        return NotificationQueue(self.settings.queue_url, self.deployment.sqs_clients)
 
 
 def _has_order(account: StoredAccount, order_id: str | None) -> bool:
