@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from orders_pipeline.cli.terminal import out, say, with_plain_errors
@@ -12,6 +13,8 @@ from orders_pipeline.model.untrusted_text import escaped
 from orders_pipeline.operations.account_list import check_accounts, list_accounts
 from orders_pipeline.operations.deployment import Deployment
 from orders_pipeline.settings import load_settings
+
+_WIDE = 400
 
 
 @click.command()
@@ -31,7 +34,8 @@ def accounts(check: bool) -> None:
         state = "[bold red]todo[/]" if one.todo else "[green]ok[/]"
         # Names are of people's files: they are no markup.
         table.add_row(*(escaped(cell).replace("[", r"\[") for cell in cells), state)
-    out.print(table, soft_wrap=False)
+    # What is no terminal, such as a pipe, has no width: nothing is folded there.
+    Console(width=None if out.is_terminal else _WIDE).print(table)
     for one in listed:
         for problem in one.todo:
             say(f"{one.account_id}: {problem}")
