@@ -12,7 +12,7 @@ WMS_OPTION := $(if $(WMS),--wms $(WMS) )
 ACCOUNTS_OPTION := $(if $(ACCOUNTS),--accounts $(ACCOUNTS) )
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool validators validate sbom audit
+.PHONY: help docs setup compiled demo dev test check lint types bench chaos pins container-pins image browser promtool pgbouncer validators validate sbom audit
 
 help:
 	@echo "make demo   play a day of orders through the whole pipeline, and say how it ended (WMS=tryton: a real warehouse; ACCOUNTS=2: two sellers)"
@@ -58,10 +58,18 @@ promtool:
 	prometheus; } >/dev/null; } \
 	|| echo "prometheus and promtool are missing: the tests of the alert rules are skipped"
 
+# The pooler of one file of tests, which is skipped and says so where it cannot be installed (in CI it fails).
+pgbouncer:
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing pgbouncer for the tests" \
+	&& { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	pgbouncer; } >/dev/null; } \
+	|| echo "pgbouncer is missing: the tests of a pooler are skipped"
+
 # Tryton first: to install and prepare it takes longer than a busy machine gives a test. Where it cannot be, its tests say so.
 # A file is one worker's, so that what its tests share is made once; the longest are begun early (conftest.py). More
 # workers than processors, because many tests wait for processes. Bytecode is written: else each worker compiles each test.
-test: compiled browser promtool
+test: compiled browser promtool pgbouncer
 	-@$(BIN)/python -m warehouses.tryton --prepare
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

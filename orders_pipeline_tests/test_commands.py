@@ -51,6 +51,7 @@ RUN_BY = {
     "make test": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make browser": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make promtool": f"{HERE}::test_make_check_lints_types_validates_and_tests",
+    "make pgbouncer": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "lint-imports": f"{HERE}::test_make_check_lints_types_validates_and_tests",
     "make docs": f"{HERE}::test_make_docs_writes_the_pages_that_are_there",
     "make compiled": f"{HERE}::test_what_starts_runs_compiles_the_package_before",
@@ -159,7 +160,7 @@ def test_what_starts_runs_compiles_the_package_before(tmp_path: Path):
 @pytest.mark.timeout(330)
 def test_make_check_lints_types_validates_and_tests(tmp_path: Path):
     # Where there is no browser or Prometheus, one that looks like it: a test installs nothing.
-    for name in ("chromium", "chromedriver", "promtool", "prometheus"):
+    for name in ("chromium", "chromedriver", "promtool", "prometheus", "pgbouncer"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     environment = _environment(tmp_path)

@@ -38,7 +38,7 @@ READ_BY_LIBRARIES = re.compile(r"AWS_[A-Z_]+|PG[A-Z]+|NAME_FILE")
 # In code font, and of others: Amazon, AWS, PostgreSQL, Slack, Tryton, Prometheus and Dagster.
 WORDS_OF_OTHERS = {
     "pg_cron", "pg_read_all_data", "pg_stat_statements", "rds_superuser", "no_proxy", "https_proxy", "delete_run",
-    "pg_dump", "pg_dumpall", "pg_restore",
+    "pg_dump", "pg_dumpall", "pg_restore", "ignore_startup_parameters",
     "trytond_import_countries", "rule_files", "credentials_file", "runbook_url",
 }  # fmt: skip
 # Names that a reader replaces by their own.

@@ -120,6 +120,16 @@ def database_now(connection: Connection) -> datetime:
     return connection.execute(text("select clock_timestamp()")).scalar_one()
 
 
+def limits_not_in_force(connection: Connection) -> list[str]:
+    """The names of the limits that this session should have and has not: a pooler may have dropped them."""
+    return list(
+        connection.execute(
+            text("select name from pg_settings where name = any(:names) and setting = '0' order by name"),
+            {"names": ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]},
+        ).scalars()
+    )
+
+
 def _note_use(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
     record.info[_USED_AT] = time.monotonic()
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from orders_pipeline.channels.amazon.diagnostics import DiagnosticResult, bad, good
 from orders_pipeline.database.embedded import EmbeddedPostgresError
+from orders_pipeline.database.engine import limits_not_in_force
 from orders_pipeline.database.migrate import DatabaseNewerThanCode, missing_revisions
 from orders_pipeline.operations.alerting.rows import channel_states
 from orders_pipeline.operations.alerting.rules_file import rules_in_use
@@ -27,7 +28,7 @@ def examine(deployment: Deployment) -> list[DiagnosticResult]:
         bad(f"account {one.name}", f"it is not served: {'; '.join(one.problems)}", "mend AMAZON_ACCOUNTS_FILE, or .env")
         for one in settings.wrong_accounts
     ]
-    results.append(_database(deployment))
+    results.append(check_database(deployment))
     if not results[-1].ok:
         return results
     for part in (_keys, _warehouse, check_webhooks, check_alerts):
@@ -58,10 +59,12 @@ def examine_account(account: ServedAccount) -> list[DiagnosticResult]:
     return results
 
 
-def _database(deployment: Deployment) -> DiagnosticResult:
+def check_database(deployment: Deployment) -> DiagnosticResult:
+    """Whether PostgreSQL answers, has this release's schema, and keeps the limits that a connection asks for."""
     try:
         with deployment.database.begin() as connection:
             missing = missing_revisions(connection)
+            unlimited = limits_not_in_force(connection)
     except EmbeddedPostgresError as error:
         return bad("database", "the embedded PostgreSQL is not running", str(error))
     except OperationalError as error:
@@ -74,6 +77,12 @@ def _database(deployment: Deployment) -> DiagnosticResult:
             "database",
             f"its schema is older than this release, which needs revision {missing.needed[-1]}",
             'run `orders-pipeline migrate` (`up` does it); docs/runbook.md, "Upgrades", says what to stop before',
+        )
+    if unlimited:
+        return bad(
+            "database",
+            f"{', '.join(unlimited)} of its sessions is not set: a pooler before it drops what a connection asks for",
+            'give the login these settings (docs/operating.md, "A pooler")',
         )
     if missing.after:
         return good(
