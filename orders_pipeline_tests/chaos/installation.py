@@ -53,7 +53,7 @@ class Installation:
         self._stopping = threading.Event()
         self._sandbox: subprocess.Popen[bytes] | None = None
         self.sandbox_url = ""
-        self.postgres = _Postgres(folder, self._stopping)
+        self.postgres = SupervisedPostgres(folder, self._stopping)
         self.code_server = _Service("code_server", self._start_code_server, self._stopping)
         self.daemon = _Service("daemon", self._start_daemon, self._stopping)
 
@@ -239,7 +239,7 @@ class _Service:
             self._stopping.wait(RESTART_PAUSE_SECONDS)
 
 
-class _Postgres:
+class SupervisedPostgres:
     """The embedded server, started again whenever its postmaster is gone."""
 
     def __init__(self, folder: Path, stopping: threading.Event) -> None:

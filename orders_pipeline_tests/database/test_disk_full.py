@@ -42,7 +42,7 @@ class SmallDisk:
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        with self._filler.open("wb", buffering=0) as file:
+        with self._filler.open("ab", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(1 << 12))
@@ -108,12 +108,13 @@ def test_a_full_disk_of_postgresql_stops_the_work_with_its_sentence_and_nothing_
     orders = [world.order(quantities=(1, 1)) for _ in range(20)]
     for stage in (world.drain, world.absorb, world.fetch, world.decide):
         stage()
-    disk.fill()
-    # Those are about to be pushed, these are heard of.
+    # It is full while those are being pushed: the warehouse has them, and its answers need room. These come then.
+    world.wms.meanwhile = lambda call, _: disk.fill() if call == "push" else None
     orders += [world.order(quantities=(1, 1)) for _ in range(40)]
     stopped = _stopped_by([world.push, world.drain, world.absorb, world.fetch, world.decide, world.push])
     assert any("could not extend file" in sentence and "No space left on device" in sentence for sentence in stopped)
     done = len(world.warehouse.orders)
+    world.wms.meanwhile = None
     disk.make_room()
     world.queue.reappear()
     world.run_until_idle()
