@@ -96,7 +96,7 @@ docs: $(READY)
 	@$(BIN)/python -c "from orders_pipeline.fulfillment.states import ORDER_STATES as page; print(page.as_markdown(), end='')" > docs/order-states.md
 	@$(BIN)/python -c "from orders_pipeline.operations.failures_page import as_markdown as page; print(page(), end='')" > docs/failures.md
 	@$(BIN)/python -c "from orders_pipeline.shipments.states import PACKAGE_STATES as page; print(page.as_markdown(), end='')" > docs/package-states.md
-	@$(BIN)/python -m supply_chain.licences > docs/licences.md
+	@PYTHONPATH=$(dir $(abspath $(lastword $(MAKEFILE_LIST)))) $(BIN)/python -m supply_chain.licences > docs/licences.md
 	@$(BIN)/python -c "from orders_pipeline.operations.alerts import ALERTS; from orders_pipeline.operations.alerting.rules_file import json_schema; print(json_schema({kind.name for kind in ALERTS}), end='')" > docs/alerts.schema.json
 	@$(BIN)/python -c "from orders_pipeline.accounts_file import json_schema as page; print(page(), end='')" > docs/accounts.schema.json
 

@@ -75,6 +75,12 @@ RUN_BY = {
     "orders-pipeline audit export": EXPORT,
     "orders-pipeline audit restore": EXPORT,
     "orders-pipeline adopt": f"{CLI}::test_adopting_an_order_by_its_id_says_what_it_did_and_refuses_what_is_no_id",
+    "orders-pipeline authorize": "cli/test_authorize.py"
+    "::test_a_private_applications_token_is_tried_before_it_is_sealed",
+    "orders-pipeline client-secret rotate": "cli/test_authorize.py"
+    "::test_without_a_queue_for_it_no_client_secret_is_rotated_and_the_command_says_so",
+    "orders-pipeline client-secret receive": "cli/test_authorize.py"
+    "::test_without_a_queue_for_it_no_client_secret_is_rotated_and_the_command_says_so",
     "orders-pipeline web": "web/test_attacks.py::test_no_page_of_somebody_else_and_no_get_changes_anything",
     "orders-pipeline web-user": "cli/test_web.py::test_a_persons_line_holds_no_password_and_opens_the_login",
     "python -m orders_pipeline.wms.conformance": "wms/conformance/test_suite.py"
@@ -84,10 +90,13 @@ RUN_BY = {
     "dagster code-server": f"{HERE}::test_a_deployments_own_processes_start_with_the_repositorys_files",
 }  # fmt: skip
 # Typed by what the test calls.
-TYPED_BY = {"orders-pipeline web": "second_ui("}
-# The first two install from the package index, on a clean checkout: `.ci/run` does that, and a test may not. The last
-# takes many minutes, and the README says that no test runs it.
-NOT_RUN = {"make setup", "make pins", "make screenshots", "WMS=tryton make chaos"}
+TYPED_BY = {"orders-pipeline web": "second_ui(", "orders-pipeline authorize": 'run("--refresh-token-from"'}
+NOT_RUN = {
+    # They install from the package index, or ask it: `.ci/run` does some of that on a clean checkout, a test may not.
+    "make setup", "make pins", "make container-pins", "make validators", "make validate", "make sbom", "make audit",
+    # A container engine and a base image, many minutes, a command of Dagster's: the pages that name them say so.
+    "make image", "make screenshots", "WMS=tryton make chaos", "dagster instance",
+}  # fmt: skip
 
 _COMMAND = re.compile(r"^(?:(?:make|orders-pipeline|dagster|dagster-\w+|lint-imports|pytest)(?: |$)|python3? -m )")
 _ENVIRONMENT = re.compile(r"^(?:[A-Z_]+=\S+ +)+")

@@ -105,9 +105,27 @@ sweep_job = dg.define_asset_job(
 def drain_notifications_sensor(
     context: dg.SensorEvaluationContext, store: StoreResource
 ) -> dg.SensorResult | dg.SkipReason:
-    tick, now = Tick(), datetime.now(UTC)
-    measure = is_to_be_noted(context.cursor, now)
+    now = datetime.now(UTC)
+    seen = _watch_queues(context, store, measure=is_to_be_noted(context.cursor, now))
+    if isinstance(seen, dg.SkipReason):
+        return seen
+    served, queues = seen
+    due = any(one.due for one in served.results.values())
+    requests = request_unless_active(context.instance, store.database(), "sync_orders", due=due)
+    read = list(_read(served, queues, now))
+    return dg.SensorResult(
+        run_requests=requests,
+        asset_events=[*_recorded(served.results, now), *read],
+        cursor=noted_at(now) if read else context.cursor,
+        skip_reason=None if requests else dg.SkipReason(_why_idle(due, served, store.settings().wrong_accounts)),
+    )
 
+
+def _watch_queues(
+    context: dg.SensorEvaluationContext, store: StoreResource, *, measure: bool
+) -> tuple[Served[QueueWatch], int] | dg.SkipReason:
+    """What each queue told, under its first account, and how many queues there are."""
+    tick = Tick()
     sharing: dict[str, Sequence[ServedAccount]] = {}
 
     def one_for_each_queue(accounts: Sequence[ServedAccount]) -> Sequence[ServedAccount]:
@@ -122,18 +140,7 @@ def drain_notifications_sensor(
 
     # A queue with nothing on it is waited at for ten seconds: not while another's messages wait for a run.
     served = serve_in_tick(context, store, watch, one_for_each_queue, (_watches, lambda seen: seen.due))
-    if isinstance(served, dg.SkipReason):
-        return served
-    due = any(seen.due for seen in served.results.values())
-    requests = request_unless_active(context.instance, store.database(), "sync_orders", due=due)
-    read = list(_read(served, len(sharing), now))
-    events = [*_recorded(served.results, now), *read]
-    return dg.SensorResult(
-        run_requests=requests,
-        asset_events=events,
-        cursor=noted_at(now) if read else context.cursor,
-        skip_reason=None if requests else dg.SkipReason(_why_idle(due, served, store.settings().wrong_accounts)),
-    )
+    return served if isinstance(served, dg.SkipReason) else (served, len(sharing))
 
 
 _watches = Watches()

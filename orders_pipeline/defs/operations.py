@@ -99,13 +99,9 @@ def deliver_alerts_sensor(context: dg.SensorEvaluationContext, store: StoreResou
     failed = failed_runs(context.instance, repository.job_names)
     end_lost_backfills(context.instance, database)
     days_failed = failed_backfills(context.instance)
+    wrong = {one.name: one.problems for one in store.settings().wrong_accounts}
     results = evaluate_alerts(
-        database,
-        account_ids,
-        failed,
-        days_failed,
-        not_served={one.name: one.problems for one in store.settings().wrong_accounts},
-        budget_seconds=_EVALUATION_SECONDS,
+        database, account_ids, failed, days_failed, not_served=wrong, budget_seconds=_EVALUATION_SECONDS
     )
     told = tell_people(database, store.settings().alerts, ALERTS, all_is_well=all(one.is_whole for one in results))
     for problem in told.problems:

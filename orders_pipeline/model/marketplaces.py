@@ -1,6 +1,7 @@
 """Amazon's marketplaces and regions: one table.
 
-Source: developer-docs.amazon.com marketplace-ids, sp-api-endpoints and seller-central-urls, read on 2026-11-20.
+Source: developer-docs.amazon.com marketplace-ids and sp-api-endpoints, read on 2026-11-20; the hosts of Seller
+Central are from a public list of others, not from Amazon's own page.
 """
 
 from __future__ import annotations

@@ -87,6 +87,14 @@ def test_of_a_token_in_the_settings_no_date_is_known(sandbox: Sandbox, monkeypat
     assert "no date is known" in run().output
 
 
+@pytest.mark.usefixtures("sandbox")
+def test_without_a_queue_for_it_no_client_secret_is_rotated_and_the_command_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AMAZON_ROTATION_QUEUE_URL", raising=False)
+    for arguments in (["client-secret", "rotate"], ["client-secret", "receive"]):
+        told = CliRunner().invoke(main, arguments)
+        assert (told.exit_code, "AMAZON_ROTATION_QUEUE_URL" in told.output) == (2, True), told.output
+
+
 def _decide(url: str, seller_id: str) -> str:
     """What the seller's browser does at the consent page; where it is led."""
     query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
