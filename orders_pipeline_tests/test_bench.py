@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def _rows(tmp_path: Path, *names: str) -> list[dict[str, Any]]:
     results = tmp_path / "results.jsonl"
     command = [sys.executable, "-m", "bench", *names, "--workload", "small", "--results", str(results)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in results.read_text("utf-8").splitlines()]
     assert all(row["ours"] > 0 or row["goal"] == "0" for row in rows), rows

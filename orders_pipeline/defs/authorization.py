@@ -14,7 +14,7 @@ from orders_pipeline.defs.guide import DESTROYS, described, described_plainly, l
 from orders_pipeline.defs.resources import StoreResource
 from orders_pipeline.intake.queue import QueueUnavailable
 from orders_pipeline.operations.client_secret_rotation import rotate_client_secret, secrets_wait, take_client_secrets
-from orders_pipeline.operations.overdue import AUTHORIZATIONS
+from orders_pipeline.operations.overdue import AUTHORIZATIONS, CLIENT_SECRETS
 from orders_pipeline.operations.revocation import Looked, accounts_to_look_at, look_at_authorization
 from orders_pipeline.privacy import rules
 from orders_pipeline.settings import SettingsError
@@ -73,6 +73,7 @@ def take_new_client_secrets(context: dg.OpExecutionContext, store: StoreResource
     """Seal each new client secret that the queue brings, then delete its message."""
     with acting_as(actor_of(context)):
         taken = take_client_secrets(store.deployment())
+    store.deployment().note_done(CLIENT_SECRETS)
     context.add_output_metadata(taken.as_metadata())
 
 
@@ -127,4 +128,6 @@ def frequent_client_secrets(store: StoreResource) -> dg.RunRequest | dg.SkipReas
         waits = secrets_wait(store.deployment())
     except (SettingsError, EmbeddedPostgresError, QueueUnavailable) as error:
         return dg.SkipReason(str(error))
+    if not waits:
+        store.deployment().note_done(CLIENT_SECRETS)
     return dg.RunRequest() if waits else dg.SkipReason("No client secret waits to be taken.")

@@ -80,17 +80,17 @@ class QueueUnavailable(Exception):
 class SqsClients:
     """boto3's clients, one for each region and kind of call: each takes ten megabytes, and fifty queues use the same.
 
-    Thread-safe.
+    Thread-safe. Another endpoint in the environment is another client.
     """
 
     def __init__(self) -> None:
         self._guard = Lock()
-        self._opened: dict[tuple[str | None, str], SQSClient] = {}
+        self._opened: dict[tuple[str | None, str | None, str], SQSClient] = {}
 
     def client(self, queue_url: str, what: str) -> SQSClient:
         """The one for this queue. Raises botocore's BotoCoreError."""
         with self._guard:
-            key = (region_of_queue(queue_url), what)
+            key = _key(queue_url, what)
             if key not in self._opened:
                 self._opened[key] = _client(queue_url, CALLS[what])
             return self._opened[key]
@@ -99,7 +99,11 @@ class SqsClients:
         """The next call opens those of this queue anew."""
         with self._guard:
             for what in CALLS:
-                self._opened.pop((region_of_queue(queue_url), what), None)
+                self._opened.pop(_key(queue_url, what), None)
+
+
+def _key(queue_url: str, what: str) -> tuple[str | None, str | None, str]:
+    return region_of_queue(queue_url), os.environ.get("AWS_ENDPOINT_URL_SQS"), what
 
 
 class NotificationQueue:

@@ -23,6 +23,7 @@ AUDIT_EXPORT = "audit_export"
 HISTORY = "history_pruning"
 WAREHOUSE_ERASURES = "warehouse_erasures"
 AUTHORIZATIONS = "authorizations"
+CLIENT_SECRETS = "client_secrets"
 SWEEP = "sweep"
 REPORTS = "reports"
 NOTIFICATIONS = "notifications"
@@ -47,6 +48,7 @@ SCHEDULED = (
     Scheduled(HISTORY, "nightly_assets_sensor", timedelta(hours=26), "warning"),
     Scheduled(WAREHOUSE_ERASURES, "frequent_warehouse_erasures", timedelta(hours=1)),
     Scheduled(AUTHORIZATIONS, "frequent_authorization_looks", timedelta(hours=1)),
+    Scheduled(CLIENT_SECRETS, "frequent_client_secrets", timedelta(hours=1)),
     Scheduled(SWEEP, "hourly_assets_sensor", timedelta(hours=3)),
     Scheduled(REPORTS, "hourly_assets_sensor", timedelta(hours=3), "warning"),
     # At every tick: also what tells that one account's part of it fails while the others' goes on.

@@ -24,6 +24,7 @@ from orders_pipeline.database.locks import Lock
 from orders_pipeline.database.metadata import LOCK_TABLES, metadata
 from orders_pipeline.fulfillment import eligibility
 from orders_pipeline.fulfillment.stop import BY_HAND
+from orders_pipeline.intake.fetch_pages import LISTING
 from orders_pipeline.model.order import Priority
 from orders_pipeline.model.report import ReportState
 from orders_pipeline.model.states import FulfillmentState, PackageState
@@ -42,7 +43,7 @@ HOLD_REASONS = frozenset(
     | {value for name, value in vars(eligibility).items() if isinstance(value, str) and value == name.lower()}
 )
 # A search is for one of these; so is an event that it found. The other events are told, or asked for by a person.
-PURPOSES = frozenset({Priority.SWEEP.value, Priority.BACKFILL.value})
+PURPOSES = frozenset({Priority.SWEEP.value, Priority.BACKFILL.value, LISTING})
 ANSWERS = frozenset({"unknown", "not_there", *get_args(PushAnswer), *get_args(CancelAnswer), *BY_HAND.values()}) | {
     f"{asked}_{answer}" for asked in ("hold", "release") for answer in get_args(HoldAnswer)
 }
@@ -61,6 +62,7 @@ DECLARED: dict[str, type[Enum] | frozenset[str]] = {
     "pipeline.alert_deliveries.severity": frozenset(SEVERITIES),
     "pipeline.search_windows.purpose": PURPOSES,
     "pipeline.order_events.source": PURPOSES | {"notification", "recovery"},
+    "pipeline.amazon_authorizations.source": frozenset({"consent", "typed", "settings"}),
     "pipeline.report_requests.state": ReportState,
     "pipeline.seals.kind": VAULT_KINDS,
     "vault.records.kind": VAULT_KINDS,
@@ -92,6 +94,8 @@ NOT_STORED = {
     "operations/order_board/filters.py:Needs",
     "model/order.py:OrderParts", "model/order.py:Priority", "web/visitor.py:Role",
     "wms/port.py:Capability", "work/failures.py:Does", "work/pauses.py:Gate",
+    "channels/amazon/auth/consent.py:StateProblem", "channels/amazon/auth/revocation.py:Standing",
+    "operations/authorize.py:Outcome",
 }  # fmt: skip
 
 _ENUMS = {"Enum", "StrEnum", "IntEnum", "Flag", "DescribedWord"}

@@ -166,7 +166,8 @@ def test_scheduled_work_is_recorded_only_when_complete(pipeline: Pipeline, datab
     assert "retention" not in _done(database)
     for name in ("shred_expired_pii", "prune_history", "sweep_orders", "refresh_reports"):
         assert pipeline.run(name)
-    _ticked(pipeline, "frequent_warehouse_erasures", datetime.now(UTC))
+    for name in ("frequent_warehouse_erasures", "frequent_authorization_looks", "frequent_client_secrets"):
+        _ticked(pipeline, name, datetime.now(UTC))
     (request,) = _ticked(pipeline, "nightly_audit_export", datetime.now(UTC))
     for name in ("drain_notifications_sensor", "poll_warehouse_sensor"):
         pipeline.tick(name)

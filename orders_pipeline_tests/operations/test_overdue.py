@@ -39,7 +39,15 @@ def test_a_fresh_installation_owes_nothing_until_its_first_run_is_due(database: 
     pass_by(database, timedelta(minutes=50))
     assert look(database) == []
     pass_by(database, timedelta(hours=25))
-    assert look(database) == ["authorizations", "notifications", "reports", "shipments", "sweep", "warehouse_erasures"]
+    assert look(database) == [
+        "authorizations",
+        "client_secrets",
+        "notifications",
+        "reports",
+        "shipments",
+        "sweep",
+        "warehouse_erasures",
+    ]
 
 
 @pytest.mark.parametrize("work", EVERYTHING)

@@ -196,6 +196,7 @@ def test_quotas_are_the_documented_ones() -> None:
     for unversioned in ("confirmShipment", "getOrderRegulatedInfo"):
         documented[unversioned] = documented[f"v0.{unversioned}"]
     documented |= usage_plans("sellers.json") | usage_plans("reports_2021-06-30.json")
+    documented |= usage_plans("application_2023-11-30.json")
     assert {name: documented[name] for name in USAGE_PLANS} == USAGE_PLANS
 
 

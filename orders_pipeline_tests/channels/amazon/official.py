@@ -14,7 +14,10 @@ from jsonschema import Draft4Validator, FormatChecker
 from orders_pipeline_tests.channels.amazon.canned import Asked
 from orders_pipeline_tests.sandbox.amazon_models import closed, models_folder
 
-MODELS = ("orders_2026-01-01", "ordersV0", "tokens_2021-03-01", "notifications", "sellers", "reports_2021-06-30")
+MODELS = (
+    "orders_2026-01-01", "ordersV0", "tokens_2021-03-01", "notifications", "sellers", "reports_2021-06-30",
+    "application_2023-11-30",
+)  # fmt: skip
 
 
 @cache

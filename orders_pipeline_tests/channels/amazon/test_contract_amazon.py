@@ -127,6 +127,7 @@ CALLS: dict[str, tuple[str, Callable[[AmazonClient], object], list[Canned]]] = {
         ),
         [PAGE_OF_REPORTS],
     ),
+    "rotateApplicationClientSecret": ("2026-01-01", lambda client: client.applications.rotate_client_secret(), []),
     "getReport": ("2026-01-01", lambda client: client.reports.get_report("ID323"), []),
     "getReportDocument": ("2026-01-01", lambda client: client.reports.read_document("amzn1.spdoc.1"), []),
 }

@@ -302,7 +302,15 @@ def test_sellers_regions_and_operations_have_buckets_of_their_own(database: Data
 
 def test_the_documented_rates_are_those_of_amazons_models() -> None:
     documented: dict[str, tuple[float, int]] = {}
-    for model in ("ordersV0", "tokens_2021-03-01", "notifications", "sellers", "reports_2021-06-30"):
+    models = (
+        "ordersV0",
+        "tokens_2021-03-01",
+        "notifications",
+        "sellers",
+        "reports_2021-06-30",
+        "application_2023-11-30",
+    )
+    for model in models:
         documented |= usage_plans(f"{model}.json")
     newest = usage_plans("orders_2026-01-01.json")
     for operation in OPERATIONS:
