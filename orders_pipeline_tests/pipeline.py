@@ -10,8 +10,10 @@ import dagster as dg
 import pytest
 
 from orders_pipeline.definitions import build_defs, default_resources
+from orders_pipeline.defs import intake
 from orders_pipeline.defs.resources import AwakeResource
 from orders_pipeline.operations import watch
+from orders_pipeline.operations.accounts import Watches
 from orders_pipeline.sandbox.sandbox import Sandbox
 
 # A tick at an empty queue waits so long for a message, in a deployment for ten seconds.
@@ -88,3 +90,5 @@ def point_environment_at(
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(watch, "LONGEST_POLL_SECONDS", POLL_SECONDS)
+    # A test before may have left one that still waits at another queue of the same account.
+    monkeypatch.setattr(intake, "_watches", Watches())

@@ -278,6 +278,8 @@ def test_an_order_comes_before_those_of_a_seller_whose_every_call_hangs(
     order_id = served.add_order(status="UNSHIPPED").order_id
     accepted = list[str]()
     served.warehouse.on_accepted.append(accepted.append)
+    for one in sandboxes:
+        one.queue.await_sent()
     for _ in range(20):
         # A tick ends once somebody's messages wait for a run; the others' are that run's too, or the next one's.
         pipeline.tick(DRAIN)
