@@ -18,9 +18,11 @@ from orders_pipeline_tests.operations.alerting.told import pass_time, rules, set
 from orders_pipeline_tests.slack import Slack
 from orders_pipeline_tests.world import open_world
 
-# An hour ago, so that it is due whenever the test runs.
-_AT = f"{datetime.now(UTC) - timedelta(hours=1):%H:%M}"
-RULES = f"digest: {{at: {_AT}}}\nkinds: {{order.late: {{channels: []}}, order.refused: {{channels: []}}}}"
+
+def due_an_hour_ago() -> str:
+    """Rules with a digest that is due whenever the test runs, and always equally long."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    return f"digest: {{at: {at:%H:%M}}}\nkinds: {{order.late: {{channels: []}}, order.refused: {{channels: []}}}}"
 
 
 def test_it_tells_what_is_open_what_changed_and_the_figures_of_the_day(
@@ -39,7 +41,7 @@ def test_it_tells_what_is_open_what_changed_and_the_figures_of_the_day(
         reconcile(tx, kind, [Found(late, {"order_id": late})])
         reconcile(tx, refused, [Found(n, {"order_id": n}) for n in ("1", "2")])
         reconcile(tx, refused, [])
-    tell(database, settings_for(slack, rules_file=rules(tmp_path, RULES)))
+    tell(database, settings_for(slack, rules_file=rules(tmp_path, due_an_hour_ago())))
     (told,) = slack.told
     day = datetime.now(UTC).date()
     assert told.splitlines() == [
@@ -55,7 +57,7 @@ def test_it_tells_what_is_open_what_changed_and_the_figures_of_the_day(
 
 
 def test_it_comes_once_a_day_also_after_a_restart(database: Database, slack: Slack, tmp_path: Path):
-    settings = settings_for(slack, rules_file=rules(tmp_path, RULES))
+    settings = settings_for(slack, rules_file=rules(tmp_path, due_an_hour_ago()))
     # It was due an hour ago, and is told now.
     for ago, expected in (("0", 1), ("0", 1), ("50 minutes", 1), ("20 minutes", 2), ("0", 2), ("3 days", 3)):
         pass_time(database, ago)
@@ -86,7 +88,7 @@ def test_two_processes_send_it_once(
     environment = {
         "SLACK_WEBHOOK_URL": slack.url.get_secret_value(), "ORDERS_SMTP_HOST": f"127.0.0.1:{mail.port}",
         "ORDERS_SMTP_TLS": "none", "ORDERS_ALERTS_FROM": "a@shop.example", "ORDERS_ALERTS_TO": "b@shop.example",
-        "ORDERS_ALERTS_FILE": str(rules(tmp_path, RULES)), "ORDERS_ENV_FILE": "/dev/null",
+        "ORDERS_ALERTS_FILE": str(rules(tmp_path, due_an_hour_ago())), "ORDERS_ENV_FILE": "/dev/null",
     }  # fmt: skip
     processes = [
         subprocess.Popen(
